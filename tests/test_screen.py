@@ -20,6 +20,7 @@ from persona_bench.benchmarks.base import choose_questions
 from persona_bench.cli import app
 from persona_bench.harness.run import RunError, run
 from persona_bench.harness.screening import decoding_of, screen_model
+from persona_bench.harness.tasks import knobs_of
 from persona_bench.scoring.screening import plan_rounds
 from tests.support.chat_server import ChatServer
 from tests.test_cli import persona_bench
@@ -221,3 +222,23 @@ def test_an_error_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.strip()]
     assert line.startswith("Error: budget=2.0 must be a share of the full grid")
+
+
+def test_screening_respects_the_benchmark_s_own_knobs(tmp_path: Path, data_dir: Path) -> None:
+    """The rounds are planned on the questions that the run will ask, not on all there are."""
+    knobs = {"release": "v1", "difficulty": "easy", "data_dir": str(data_dir)}
+    with pytest.raises(RunError, match="--confirm_run_unsafe_code"):
+        screen_model(
+            model="hf",
+            model_args={"pretrained": "none/such"},
+            task="persona_livecodebench",
+            output_path=tmp_path / "out",
+            metadata=knobs,
+            budget=0.5,
+        )
+    planned = json.loads((tmp_path / "out" / "settings.json").read_text())["questions"]
+    counts = []
+    for given in (knobs, {**knobs, "difficulty": "easy,medium,hard"}):
+        chosen, benchmark = knobs_of(given, "livecodebench")
+        counts.append(len(chosen.choose_questions(benchmark)))
+    assert planned == counts[0] < counts[1]

@@ -14,9 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.harness.crossing import Knobs
 from persona_bench.harness.run import RunError, run, task_settings
-from persona_bench.harness.tasks import benchmark_named
+from persona_bench.harness.tasks import knobs_of
 from persona_bench.scoring.outcomes import OutcomesError, read_outcomes
 from persona_bench.scoring.screened import Screening
 from persona_bench.scoring.screening import Decoding, plan_rounds, screen
@@ -53,8 +52,7 @@ def screen_model(
         if name in knobs_given:
             raise RunError(f"{name} in --metadata is set by the screening: leave it out")
     defaults = task_settings(task)
-    knobs = Knobs.from_metadata(knobs_given)
-    benchmark = benchmark_named(defaults["dataset_kwargs"]["benchmark"])
+    knobs, benchmark = knobs_of(knobs_given, defaults["dataset_kwargs"]["benchmark"])
     questions = [question.id for question in knobs.choose_questions(benchmark)]
     personas = [persona.id for persona in knobs.choose_personas()]
     decoding = decoding_of({**(defaults.get("generation_kwargs") or {}), **(gen_kwargs or {})})
