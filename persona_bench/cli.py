@@ -18,6 +18,7 @@ import persona_bench
 from persona_bench.commands import personas
 from persona_bench.commands.compare import compare
 from persona_bench.commands.plan import plan
+from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
 from persona_bench.resources import resource_folder
@@ -26,10 +27,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # lm-eval writes its flags with underscores; here either will do
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
     help="How much does a persona in the system prompt change what a language model can do?",
 )
 app.add_typer(personas.app, name="personas")
-for command in (score, compare, plan, screen):
+for command in (run, merge, score, compare, plan, screen):
     app.command()(command)
 
 out = Console()
@@ -75,95 +78,6 @@ def _root(
         raise typer.Exit
 
 
-# ---------------------------------------------------------------------- run and score
-
-
-@app.command()
-def run(
-    model: Annotated[str, typer.Option(help="lm-eval's backend: hf, vllm, an API, ...")] = "hf",
-    model_args: Annotated[
-        str,
-        typer.Option(
-            "--model-args", "--model_args", help="As lm-eval's, e.g. pretrained=ORG/NAME."
-        ),
-    ] = "",
-    tasks: Annotated[str, typer.Option(help="Persona tasks, with commas.")] = "persona_math500",
-    output_path: Annotated[
-        Path, typer.Option("--output-path", "--output_path", help="Where results go.")
-    ] = Path("persona-bench-results"),
-    limit: Annotated[
-        float | None, typer.Option(help="Only the first N prompts (a multiple of the personas).")
-    ] = None,
-    gen_kwargs: Annotated[
-        str, typer.Option("--gen-kwargs", "--gen_kwargs", help="As lm-eval's.")
-    ] = "",
-    metadata: Annotated[
-        str, typer.Option(help='Knobs, e.g. \'{"persona_set": "wide", "n_personas": 32}\'.')
-    ] = "",
-    batch_size: Annotated[
-        str | None, typer.Option("--batch-size", "--batch_size", help="As lm-eval's.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cuda, cpu, ...")] = None,
-    apply_chat_template: Annotated[
-        bool,
-        typer.Option(
-            "--apply-chat-template/--no-chat-template",
-            "--apply_chat_template/--no_chat_template",
-            help="Personas are system messages only with a chat template.",
-        ),
-    ] = True,
-    system_instruction: Annotated[
-        str | None,
-        typer.Option("--system-instruction", "--system_instruction", help="Before each persona."),
-    ] = None,
-    log_samples: Annotated[
-        bool, typer.Option("--log-samples", "--log_samples", help="Always on.", hidden=True)
-    ] = True,
-    seed: Annotated[int, typer.Option(help="Seed of Python, NumPy and torch.")] = 1234,
-    confirm_run_unsafe_code: Annotated[
-        bool,
-        typer.Option(
-            "--confirm-run-unsafe-code",
-            "--confirm_run_unsafe_code",
-            help="For persona_livecodebench, which runs programs that the model wrote.",
-        ),
-    ] = False,
-    unsafe_no_sandbox: Annotated[
-        bool,
-        typer.Option(
-            "--unsafe-no-sandbox",
-            help="Run these programs as you, with all that you can reach, where no sandbox works.",
-        ),
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show lm-eval's log.")] = False,
-) -> None:
-    """Run persona tasks on one model with lm-eval, then score them."""
-    from persona_bench.harness.run import parse_arguments
-    from persona_bench.harness.run import run as run_tasks
-
-    table = run_tasks(
-        model=model,
-        model_args=parse_arguments(model_args),
-        tasks=[name.strip() for name in tasks.split(",") if name.strip()],
-        output_path=output_path,
-        limit=limit,
-        gen_kwargs=parse_arguments(gen_kwargs),
-        metadata={
-            **parse_arguments(metadata),
-            **({"unsafe_no_sandbox": True} if unsafe_no_sandbox else {}),
-        },
-        batch_size=batch_size,
-        device=device,
-        confirm_run_unsafe_code=confirm_run_unsafe_code,
-        apply_chat_template=apply_chat_template,
-        system_instruction=system_instruction,
-        seed=seed,
-        verbose=verbose,
-    )
-    if table:
-        score_folder(output_path, output_path / "scores")
-
-
 # ---------------------------------------------------------------------- demo
 
 
@@ -173,13 +87,13 @@ def demo(
         str | None,
         typer.Option(help="A hub id or a folder; SmolLM2-135M-Instruct by default."),
     ] = None,
-    output_path: Annotated[
-        Path, typer.Option("--output-path", "--output_path", help="Where results go.")
-    ] = Path("demo-results"),
+    output_path: Annotated[Path, typer.Option("--output-path", help="Where results go.")] = Path(
+        "demo-results"
+    ),
     questions: Annotated[int, typer.Option(help="Arithmetic questions per persona.")] = (
         DEMO_QUESTIONS
     ),
-    batch_size: Annotated[str, typer.Option("--batch-size", "--batch_size")] = "35",
+    batch_size: Annotated[str, typer.Option("--batch-size")] = "35",
     device: Annotated[str | None, typer.Option(help="cuda or cpu; found out by default.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show lm-eval's log.")] = False,
 ) -> None:

@@ -95,12 +95,15 @@ def test_the_table_equals_the_server_s_own_count(lm_eval: LmEval, tmp_path: Path
     assert scored.p_value < 0.05
 
 
-def test_several_samples_get_seeds_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [True, False], ids=["with the store", "as plain lm_eval"])
+def test_several_samples_get_seeds_of_their_own(tmp_path: Path, keep: bool) -> None:
     sampling = {"do_sample": True, "temperature": 0.8, "max_gen_toks": 99}
     with server() as chat:
-        ask(chat, tmp_path, {"n_questions": 5, "samples": 3}, gen_kwargs=sampling)
+        ask(chat, tmp_path, {"n_questions": 5, "samples": 3}, gen_kwargs=sampling, keep=keep)
     assert len(chat.requests) == 5 * 6 * 3
-    assert {r["seed"] for r in chat.requests} == {1234, 1235, 1236}
+    seeds = {r["seed"] for r in chat.requests}
+    # lm-eval sends requests of different arguments one after another: there, a seed a sample
+    assert len(seeds) == 5 * 6 * 3 if keep else seeds == {1234, 1235, 1236}
     assert {r["temperature"] for r in chat.requests} == {0.8}
     assert {r["max_tokens"] for r in chat.requests} == {99}
     outcomes = read_outcomes(tmp_path / "out")

@@ -78,7 +78,7 @@ def test_run_ends_with_scores_files_and_figures(results: Path) -> None:
     assert stored["provenance"]["scored_with"]["lm-eval"].startswith("0.4.")
     how = stored["provenance"]["run"]
     assert how["task"]["persona_set"] == "demo"
-    assert how["task"]["truncation"] == "not seen"
+    assert how["task"]["truncation"] == "by finish reason"
     assert how["generation_kwargs"]["max_gen_toks"] == 128
     assert how["model_args"]["num_concurrent"] == 8
 

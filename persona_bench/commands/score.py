@@ -7,7 +7,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-import persona_bench
+from persona_bench.commands import options
+from persona_bench.provenance import versions
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
@@ -41,9 +41,19 @@ def score(
     stable_from: Annotated[
         float, typer.Option("--stable-from", help="PSS from which on a model counts as stable.")
     ] = 0.95,
+    regrade: Annotated[
+        bool, typer.Option("--regrade", help="Grade the stored responses again first, no model.")
+    ] = False,
+    confirm_run_unsafe_code: options.ConfirmUnsafe = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Score an lm-eval output folder: accuracy per persona, PSS and its noise floor."""
+    if regrade:
+        from persona_bench.harness.regrade import regrade as grade_again
+
+        for done in grade_again(results, confirm_run_unsafe_code=confirm_run_unsafe_code):
+            told = f"{done.changed:,} of {done.responses:,} verdicts changed ({done.file.name})"
+            Console(stderr=True).print(escape(f"{done.task} of {done.model}: {told}"))
     folder = out_folder or (results if results.is_dir() else results.parent) / "scores"
     settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
     of_stability = {"stratify": stratify, "population": population, "stable_from": stable_from}
@@ -90,7 +100,7 @@ def score_folder(
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "results": str(results),
             "run": runs[str(model), str(task)],
-            "scored_with": _versions(),
+            "scored_with": versions(),
             "settings": {key: getattr(result, key) for key in SETTINGS},
         }
         beside = parts_record(*found)
@@ -147,13 +157,3 @@ def _short_names(models: list[str]) -> dict[str, str]:
 
 def _safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
-
-
-def _versions() -> dict[str, str]:
-    found = {"persona-bench": persona_bench.__version__, "python": sys.version.split()[0]}
-    for package in ("lm-eval", "math-verify", "torch", "transformers", "vllm"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

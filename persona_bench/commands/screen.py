@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import persona_bench
+from persona_bench.commands import options
 
 if TYPE_CHECKING:
     from persona_bench.scoring.resampling import Interval
@@ -23,35 +24,23 @@ if TYPE_CHECKING:
 
 def screen(
     model: Annotated[str, typer.Option(help="lm-eval's backend: hf, vllm, an API, ...")] = "hf",
-    model_args: Annotated[
-        str,
-        typer.Option(
-            "--model-args", "--model_args", help="As lm-eval's, e.g. pretrained=ORG/NAME."
-        ),
-    ] = "",
+    model_args: options.ModelArgs = "",
     tasks: Annotated[str, typer.Option(help="One persona task.")] = "persona_math500",
-    output_path: Annotated[
-        Path, typer.Option("--output-path", "--output_path", help="Where results go.")
-    ] = Path("persona-bench-screening"),
+    output_path: options.OutputPath = Path("persona-bench-screening"),
     budget: Annotated[
         float, typer.Option(help="Share of the full grid's responses that may be asked.")
     ] = 0.2,
     metadata: Annotated[
         str, typer.Option(help="Knobs but design and samples.")
     ] = '{"persona_set": "wide"}',
-    gen_kwargs: Annotated[
-        str, typer.Option("--gen-kwargs", "--gen_kwargs", help="As lm-eval's.")
-    ] = "",
-    batch_size: Annotated[
-        str | None, typer.Option("--batch-size", "--batch_size", help="As lm-eval's.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cuda, cpu, ...")] = None,
-    apply_chat_template: Annotated[
-        bool, typer.Option("--apply-chat-template/--no-chat-template")
-    ] = True,
+    gen_kwargs: options.GenKwargs = "",
+    batch_size: options.BatchSize = None,
+    device: options.Device = None,
+    apply_chat_template: options.ChatTemplate = True,
+    confirm_run_unsafe_code: options.ConfirmUnsafe = False,
     seed: Annotated[int, typer.Option(help="Seed of the designs.")] = 0,
     confidence: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show lm-eval's log.")] = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Find the worst and best of many personas with a fraction of the full grid's responses.
 
@@ -73,6 +62,7 @@ def screen(
         batch_size=batch_size,
         device=device,
         apply_chat_template=apply_chat_template,
+        confirm_run_unsafe_code=confirm_run_unsafe_code,
         seed=seed,
         confidence=confidence,
         verbose=verbose,

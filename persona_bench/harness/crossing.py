@@ -44,6 +44,7 @@ class Knobs:
         own: The benchmark's own knobs that were given.
         design: Only these pairs of question and persona: a .csv or .json file, or a share
             to draw (see `read_design`); all pairs where there is none.
+        shard: `i/n`: only each n-th question, from the i-th on, for a run that n machines share.
     """
 
     persona_set: str = "core"
@@ -56,6 +57,7 @@ class Knobs:
     data_dir: str | None = None
     own: Mapping[str, Any] = field(default_factory=dict, hash=False)
     design: str | dict[str, Any] | None = None
+    shard: str | None = None
 
     @classmethod
     def from_metadata(
@@ -109,6 +111,8 @@ class Knobs:
                 f"design={given['design']!r} must be a .csv or .json file of (question, persona) "
                 'pairs, or a share to draw, such as {"share": 0.1, "seed": 0}'
             )
+        if "shard" in given:
+            given["shard"] = "{}/{}".format(*parse_shard(str(given["shard"])))
         return cls(**given, own=_own(metadata, readers))
 
     def choose_personas(self) -> PersonaSet:
@@ -127,9 +131,18 @@ class Knobs:
         return benchmark.configured(self.folder, self.own) if benchmark.configured else benchmark
 
     def choose_questions(self, benchmark: Benchmark) -> list[Question]:
-        """The benchmark's questions, loaded and cut to what was asked for."""
+        """The benchmark's questions, loaded and cut to what was asked for, of all shards."""
         questions = benchmark.load(self.folder, self.persona_seed)
         return choose_questions(questions, self.n_questions, self.persona_seed)
+
+    def of_shard(self, questions: Sequence[Question]) -> list[Question]:
+        """Those questions that are this shard's; all where there are no shards."""
+        if self.shard is None:
+            return list(questions)
+        index, count = parse_shard(self.shard)
+        if count > len(questions):
+            raise KnobError(f"shard={self.shard}: there are only {len(questions)} questions")
+        return list(questions[index - 1 :: count])
 
     def choose_pairs(self, questions: Sequence[Question], personas: PersonaSet) -> Pairs | None:
         """The (question, persona) pairs of the design; None where all are asked."""
@@ -141,6 +154,19 @@ class Knobs:
         """As plain data, for the results file."""
         told = asdict(self)
         return {**told, **told.pop("own")}
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`i/n` as two numbers.
+
+    Raises:
+        KnobError: anything else, or `i` not between 1 and `n`.
+    """
+    index, slash, count = text.partition("/")
+    numbers = slash and index.strip().isdigit() and count.strip().isdigit()
+    if numbers and 1 <= int(index) <= int(count):
+        return int(index), int(count)
+    raise KnobError(f"shard={text!r} must be i/n, with i from 1 to n: the i-th of n parts")
 
 
 def _own(

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lm_eval.api.model import LM
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
-from lm_eval.utils import make_table, simple_parse_args_string
+from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
 
+from persona_bench.harness.fingerprint import Fingerprint, fingerprint
+from persona_bench.harness.store import Shelf
+from persona_bench.harness.stored import StoredLM
 from persona_bench.resources import resource_folder
 
 DEFAULT_DEVICE = "cuda:0"  # what the lm_eval command passes; the hf backend falls back to the CPU
@@ -60,6 +65,21 @@ def parse_arguments(text: str | None) -> dict[str, Any]:
     return dict(parsed)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One task of a run, with knobs and generation arguments of its own.
+
+    Attributes:
+        task: A task's or group's name.
+        metadata: Its knobs, as `--metadata`.
+        gen_kwargs: As `--gen_kwargs`.
+    """
+
+    task: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
 def run(
     *,
     model: str,
@@ -69,15 +89,15 @@ def run(
     limit: float | None = None,
     gen_kwargs: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
-    batch_size: str | None = None,
-    device: str | None = None,
+    confirm_run_unsafe_code: bool = False,
     apply_chat_template: bool = True,
     system_instruction: str | None = None,
-    seed: int = 1234,
-    confirm_run_unsafe_code: bool = False,
-    verbose: bool = False,
+    **settings: Any,
 ) -> str:
-    """Runs lm-eval in this process; the arguments mean what lm-eval's flags mean.
+    """Runs tasks on one model; the arguments mean what lm-eval's flags mean.
+
+    Args:
+        settings: Further ones of `Session`.
 
     Returns:
         lm-eval's own table of results, as Markdown; empty on ranks that hold no results.
@@ -85,49 +105,192 @@ def run(
     Raises:
         RunError: an unknown task, one that runs programs and was not confirmed, or the results
             could not be written.
+        StoreError, EndpointError, FingerprintError: see there; what was done is kept.
     """
-    import lm_eval
-
-    _quiet(verbose)
-    _check_writable(output_path)
-    manager = _task_manager({**model_args, **(metadata or {})})
-    unknown = [task for task in tasks if task not in manager.all_tasks]
-    if unknown:
-        raise RunError(f"no task {unknown[0]!r}: use {', '.join(manager.all_tasks)}")
-    if "persona_livecodebench" in tasks and not confirm_run_unsafe_code:
-        raise RunError(
-            "persona_livecodebench runs programs that a model wrote, in a sandbox "
-            "(docs/livecodebench.md): add --confirm_run_unsafe_code"
+    asked = [Asked(task, metadata or {}, gen_kwargs or {}) for task in tasks]
+    with Session(model, model_args, output_path, **settings) as session:
+        return session.run(
+            asked,
+            limit=limit,
+            confirm_run_unsafe_code=confirm_run_unsafe_code,
+            apply_chat_template=apply_chat_template,
+            system_instruction=system_instruction,
         )
-    tracker = EvaluationTracker(output_path=str(output_path))
-    results = lm_eval.simple_evaluate(
-        model=model,
-        model_args=dict(model_args),
-        tasks=list(tasks),
-        batch_size=batch_size,
-        device=device or DEFAULT_DEVICE,
-        limit=limit,
-        gen_kwargs=dict(gen_kwargs) if gen_kwargs else None,
-        apply_chat_template=apply_chat_template,
-        system_instruction=system_instruction,
-        task_manager=manager,
-        evaluation_tracker=tracker,
-        log_samples=True,
-        random_seed=seed,
-        numpy_random_seed=seed,
-        torch_random_seed=seed,
-        fewshot_random_seed=seed,
-        confirm_run_unsafe_code=confirm_run_unsafe_code,
-        metadata=dict(metadata or {}),
-    )
-    if results is None:
-        return ""
-    samples = results.pop("samples")
-    tracker.save_results_aggregated(results=results, samples=samples)
-    for task in results["configs"]:
-        tracker.save_results_samples(task_name=task, samples=samples[task])
-    _check_written(output_path, tracker)
-    return str(make_table(results))
+
+
+class Session:
+    """One model, loaded once, with the store of its finished work.
+
+    Args:
+        model, model_args: As lm-eval's `--model`, `--model_args`.
+        output_path: Where results go; the store lies below it.
+        store: The store's folder; `output_path`/store by default. `keep=False`: none.
+        batch_size, device: As lm-eval's.
+        name: The model's name in the results; by default what lm-eval takes from `model_args`.
+        seed: Of Python, NumPy and torch, and of the draws where decoding samples.
+        verbose: Shows lm-eval's log.
+        say: Is told what is in the store already.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        model_args: Mapping[str, Any],
+        output_path: Path,
+        *,
+        store: Path | None = None,
+        keep: bool = True,
+        batch_size: str | None = None,
+        device: str | None = None,
+        name: str | None = None,
+        seed: int = 1234,
+        verbose: bool = False,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        _quiet(verbose)
+        check_writable(output_path)
+        self.model, self.output_path, self.seed = model, output_path, seed
+        self.model_args = dict(model_args)
+        if model == "vllm":  # personas and questions share the beginnings of their prompts
+            self.model_args.setdefault("enable_prefix_caching", True)
+        self.batch_size, self.device, self.name = batch_size, device or DEFAULT_DEVICE, name
+        self.store = (store or output_path / "store") if keep else None
+        self.say = say or (lambda _: None)
+        self._lm: LM | None = None
+        self._shelf: Shelf | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the store and of the model."""
+        if self._shelf is not None:
+            self._shelf.close()
+        self._lm = self._shelf = None
+
+    @property
+    def lm(self) -> LM:
+        """The model, loaded when first asked for."""
+        if self._lm is None:
+            found = fingerprint(self.model, self.model_args) if self.store else None
+            if found is not None:
+                self._open(found)  # before the model is loaded: a damaged store is told at once
+            from lm_eval.api.registry import get_model
+
+            self._lm = get_model(self.model).create_from_arg_obj(
+                dict(self.model_args), {"batch_size": self.batch_size, "device": self.device}
+            )
+            if found is not None and self._shelf is not None:
+                self._lm = StoredLM(self._lm, self._shelf, found.digest, self.seed, self.say)
+        return self._lm
+
+    def run(
+        self,
+        asked: Sequence[Asked],
+        *,
+        output_path: Path | None = None,
+        seed: int | None = None,
+        limit: float | None = None,
+        confirm_run_unsafe_code: bool = False,
+        apply_chat_template: bool = True,
+        system_instruction: str | None = None,
+    ) -> str:
+        """Runs tasks together, so that all their prompts reach the backend together.
+
+        Args:
+            output_path: Where results go, if not into the session's folder.
+            seed: If not the session's.
+
+        Returns, Raises: As `run`.
+        """
+        import lm_eval
+
+        folder = output_path or self.output_path
+        tasks = load_tasks(
+            asked, self.model_args, limit=limit, confirm_run_unsafe_code=confirm_run_unsafe_code
+        )
+        tracker = EvaluationTracker(output_path=str(folder))
+        seed = self.seed if seed is None else seed
+        if isinstance(self.lm, StoredLM):
+            self.lm.seed = seed
+        results = lm_eval.simple_evaluate(
+            model=self.lm,
+            model_args=dict(self.model_args),
+            tasks=tasks,
+            batch_size=self.batch_size,
+            device=self.device,
+            limit=limit,
+            apply_chat_template=apply_chat_template,
+            system_instruction=system_instruction,
+            task_manager=_task_manager({}),
+            evaluation_tracker=tracker,
+            log_samples=True,
+            random_seed=seed,
+            numpy_random_seed=seed,
+            torch_random_seed=seed,
+            fewshot_random_seed=seed,
+            confirm_run_unsafe_code=confirm_run_unsafe_code,
+        )
+        if results is None:
+            return ""
+        results["config"]["model"] = self.model
+        if self.name:
+            tracker.general_config_tracker.model_name = self.name
+            tracker.general_config_tracker.model_name_sanitized = sanitize_model_name(self.name)
+        samples = results.pop("samples")
+        tracker.save_results_aggregated(results=results, samples=samples)
+        for task in results["configs"]:
+            tracker.save_results_samples(task_name=task, samples=samples[task])
+        _check_written(folder, tracker)
+        return str(make_table(results))
+
+    def _open(self, found: Fingerprint) -> None:
+        self._shelf = generations(self.store or self.output_path, found)
+        if self._shelf.torn:
+            self.say(f"{self._shelf.torn} record(s) were cut off when a run ended: made anew")
+
+
+def generations(store: Path, found: Fingerprint) -> Shelf:
+    """A model's generations in a store."""
+    about = {"kind": "generations", "fingerprint": found.digest, "model": found.told}
+    return Shelf(store / "generations" / found.digest[:16], about)
+
+
+def load_tasks(
+    asked: Sequence[Asked],
+    model_args: Mapping[str, Any],
+    *,
+    limit: float | None = None,
+    confirm_run_unsafe_code: bool = False,
+) -> list[Any]:
+    """lm-eval's task objects, with their documents: whatever is wrong with them is said here.
+
+    Raises:
+        RunError: an unknown task, or one that runs programs and was not confirmed.
+        KnobError, PersonaSetError, SourceError: what is wrong with a knob, a set, or the data.
+    """
+    loaded: list[Any] = []
+    for each in asked:
+        manager = _task_manager({**model_args, **each.metadata})
+        if each.task not in manager.all_tasks:
+            raise RunError(f"no task {each.task!r}: use {', '.join(manager.all_tasks)}")
+        file = resource_folder("tasks") / f"{each.task}.yaml"
+        if not confirm_run_unsafe_code and load_yaml(file, resolve_func=False).get("unsafe_code"):
+            raise RunError(
+                f"{each.task} runs programs that a model wrote, in a sandbox "
+                "(docs/livecodebench.md): add --confirm_run_unsafe_code"
+            )
+        found = manager.load([each.task])
+        for task in found["tasks"].values():
+            if each.gen_kwargs:
+                task.set_config(key="generation_kwargs", value=dict(each.gen_kwargs), update=True)
+            task.check(limit)
+        groups = found["groups"]
+        loaded += [groups[each.task]] if each.task in groups else list(found["tasks"].values())
+    return loaded
 
 
 def _task_manager(metadata: dict[str, Any]) -> TaskManager:
@@ -143,7 +306,7 @@ def _quiet(verbose: bool) -> None:
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".persona-bench-probe"

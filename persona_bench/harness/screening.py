@@ -8,19 +8,21 @@ killed run goes on where it was. Each round loads the model anew.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from persona_bench.harness.run import RunError, run, task_settings
+from persona_bench.harness.run import Asked, RunError, Session, task_settings
 from persona_bench.harness.tasks import knobs_of
 from persona_bench.scoring.outcomes import OutcomesError, read_outcomes
 from persona_bench.scoring.screened import Screening
 from persona_bench.scoring.screening import Decoding, plan_rounds, screen
 
 TAKEN = ("design", "samples")
+OF_RUN = ("apply_chat_template", "system_instruction", "confirm_run_unsafe_code")
 
 
 def screen_model(
@@ -41,7 +43,7 @@ def screen_model(
     Args:
         model, model_args, gen_kwargs: As lm-eval's.
         metadata: The knobs, without `design` and `samples`, which screening sets.
-        settings: Further arguments of `harness.run.run`, such as `batch_size`.
+        settings: Further arguments of `harness.run.Session` and its `run`.
 
     Raises:
         RunError: a knob that screening sets, or a folder of another screening run.
@@ -80,29 +82,27 @@ def screen_model(
             return done
         folder.mkdir(parents=True, exist_ok=True)
         design.to_csv(file, index=False)
-        run(
-            model=model,
-            model_args=model_args,
-            tasks=[task],
-            output_path=folder,
-            gen_kwargs=gen_kwargs,
-            metadata={**knobs_given, "design": str(file), "samples": samples},
-            **settings,
-        )
+        knobs = {**knobs_given, "design": str(file), "samples": samples}
+        # a round that asks a cell again wants a new draw of it, not the stored one
+        draws = zlib.crc32(f"{seed} {name}".encode())
+        asked = [Asked(task, knobs, gen_kwargs or {})]
+        session.run(asked, output_path=folder, seed=draws, **of_run)
         found = _finished(folder, design, samples)
         if found is None:
             raise RunError(f"{folder} lacks responses of its design; does another run write there?")
         return found
 
-    return screen(
-        ask,
-        questions,
-        personas,
-        budget=budget,
-        decoding=decoding,
-        confidence=confidence,
-        seed=seed,
-    )
+    of_run = {name: settings.pop(name) for name in OF_RUN if name in settings}
+    with Session(model, model_args, output_path, **settings) as session:
+        return screen(
+            ask,
+            questions,
+            personas,
+            budget=budget,
+            decoding=decoding,
+            confidence=confidence,
+            seed=seed,
+        )
 
 
 def decoding_of(generation: Mapping[str, Any]) -> Decoding:

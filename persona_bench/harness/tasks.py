@@ -23,6 +23,7 @@ from persona_bench.benchmarks.base import Benchmark
 from persona_bench.grading import Verdict
 from persona_bench.harness.crossing import KnobError, Knobs, cross
 from persona_bench.harness.design import design_record
+from persona_bench.harness.finishes import grade
 from persona_bench.harness.metrics import graded_with_the_others
 from persona_bench.harness.rendering import (
     MissingPersonaError,
@@ -30,6 +31,7 @@ from persona_bench.harness.rendering import (
     prompt_text,
     template_facts,
 )
+from persona_bench.provenance import versions
 
 log = logging.getLogger("persona_bench")
 
@@ -76,12 +78,14 @@ def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
     questions = knobs.choose_questions(bench)
     documents = cross(
         bench,
-        questions,
+        knobs.of_shard(questions),
         personas,
         samples=knobs.samples,
         system_role=knobs.system_role,
         pairs=knobs.choose_pairs(questions, personas),
     )
+    if not documents:
+        raise KnobError(f"shard={knobs.shard}: the design asks none of its questions")
     return {"test": datasets.Dataset.from_list(documents)}
 
 
@@ -102,6 +106,7 @@ class PersonaTask(ConfigurableTask):
             config.get("metadata") or {}, config["dataset_kwargs"]["benchmark"]
         )
         self.verdicts: dict[tuple[str, str, int], Verdict] = {}
+        self.finishes: dict[tuple[str, str, int], str] = {}
         self._lm: Any = None
         super().__init__(config=config)
 
@@ -115,6 +120,17 @@ class PersonaTask(ConfigurableTask):
     def personas(self) -> list[str]:
         """The ids of the personas, in the order of the documents."""
         return list(dict.fromkeys(self.dataset["test"]["persona"]))
+
+    def check(self, limit: float | None) -> None:
+        """Refuses what can be known to be wrong before a model is there.
+
+        Raises:
+            KnobError: too small a limit, or several samples without sampling.
+        """
+        self._one_name_for_length()
+        share = limit is not None and limit < 1  # lm-eval: a share of the documents
+        self._check_limit(int(limit * len(self.dataset["test"])) if limit and share else limit)
+        self._check_sampling()
 
     # ------------------------------------------------------------------ prompts
 
@@ -136,9 +152,7 @@ class PersonaTask(ConfigurableTask):
             MissingPersonaError: the chat template loses the persona.
         """
         self._lm = getattr(chat_template, "__self__", None)
-        self._one_name_for_length()
-        self._check_limit(limit)
-        self._check_sampling()
+        self.check(limit)
         self._seed_rank(kwargs.get("rank", 0))
         if cache_requests:
             log.warning(
@@ -204,16 +218,12 @@ class PersonaTask(ConfigurableTask):
         return result
 
     def _grade_all(self, instances: list[Instance]) -> None:
-        answered = [i for i in instances if isinstance(i.resps[0], str)]
-        verdicts = self.benchmark.grade(
-            [i.resps[0] for i in answered],
-            [i.doc["answer"] for i in answered],
-            truncated=[self._is_truncated(i.resps[0]) for i in answered],
-        )
-        for instance in instances:
-            self.verdicts[_cell(instance.doc)] = Verdict("unscored", "api_error")
-        for instance, verdict in zip(answered, verdicts, strict=True):
+        responses = [instance.resps[0] for instance in instances]
+        finishes = [self._finish(response) for response in responses]
+        verdicts = grade(self.benchmark, responses, [i.doc["answer"] for i in instances], finishes)
+        for instance, finish, verdict in zip(instances, finishes, verdicts, strict=True):
             self.verdicts[_cell(instance.doc)] = verdict
+            self.finishes[_cell(instance.doc)] = finish
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
         """The same record for every metric: each aggregation needs the whole table."""
@@ -228,20 +238,27 @@ class PersonaTask(ConfigurableTask):
             "reason": verdict.reason,
             "answer": verdict.answer,
             "sparse": doc["sparse"],
+            "finish": self.finishes[_cell(doc)],
         }
         return dict.fromkeys(self._aggregation_list, record)
 
-    def _is_truncated(self, response: str) -> bool:
-        """Whether the response is as long as it was allowed to be, in the model's tokens.
+    def _finish(self, response: Any) -> str:
+        """How a response ended, as the backend says, else by the count of its tokens.
 
-        lm-eval hands a task no finish reason. Counting again what was decoded can come out
-        a little shorter than what was generated, hence the one per cent.
+        Plain lm-eval hands a task no finish reason: a response as long as it was allowed to be,
+        in the model's tokens, was cut off. Counting again what was decoded can come out a
+        little shorter than what was generated, hence the one per cent.
         """
+        if not isinstance(response, str):
+            return "error"
+        if told := getattr(response, "finish", ""):
+            return str(told)
         allowed = self._max_gen_toks()
         if len(response.encode(errors="replace")) < allowed * 0.9:  # a token is at least a byte
-            return False
+            return ""
         tokens = self._tokens(response)
-        return tokens is not None and tokens >= allowed - max(1, allowed // 100)
+        long = tokens is not None and tokens >= allowed - max(1, allowed // 100)
+        return "length" if long else ""
 
     # ------------------------------------------------------------------ checks and records
 
@@ -254,6 +271,8 @@ class PersonaTask(ConfigurableTask):
 
     def _takes_seed(self) -> bool:
         """Whether a request can carry a seed: OpenAI-compatible endpoints, not Anthropic's."""
+        if hasattr(self._lm, "persona_bench"):  # `persona-bench run` seeds each request itself
+            return False
         api = hasattr(self._lm, "base_url") or "base_url" in (self.config.metadata or {})
         return api and "anthropic" not in type(self._lm).__name__.lower()
 
@@ -273,7 +292,7 @@ class PersonaTask(ConfigurableTask):
         lm-eval seeds all ranks alike and deals documents out in turn, so that with several
         samples the ranks would hold the same prompts in the same order: equal samples.
         """
-        if self.knobs.samples > 1 and rank:
+        if self.knobs.samples > 1 and rank and not hasattr(self._lm, "persona_bench"):
             import torch
 
             torch.manual_seed(torch.initial_seed() + rank)
@@ -288,7 +307,7 @@ class PersonaTask(ConfigurableTask):
             tokens = tokens[0]
         return len(tokens) if isinstance(tokens, list) else None
 
-    def _check_limit(self, limit: int | None) -> None:
+    def _check_limit(self, limit: float | None) -> None:
         asked = len(self.dataset["test"])
         if limit is not None and self.knobs.design is not None and limit < asked:
             raise KnobError(
@@ -345,6 +364,7 @@ class PersonaTask(ConfigurableTask):
         personas = self.knobs.choose_personas()
         record: dict[str, Any] = {
             "version": persona_bench.__version__,
+            "versions": versions(),
             "grader": self.benchmark.grader,
             **self.knobs.record(),
             "persona_set_name": personas.name,
@@ -376,7 +396,11 @@ class PersonaTask(ConfigurableTask):
                     f"{self._template} has no system message of its own (it is "
                     f"{facts.system_role}), and system_role is 'error': use 'native' or 'merge'"
                 )
-        record["truncation"] = "by count of tokens" if self._tokens("a") is not None else "not seen"
+        if getattr(getattr(self._lm, "persona_bench", None), "tells_finish", False):
+            record["truncation"] = "by finish reason"
+        else:
+            counted = self._tokens("a") is not None
+            record["truncation"] = "by count of tokens" if counted else "not seen"
         if chat_template is not None and record["truncation"] == "not seen":
             log.warning(
                 "%s: this backend does not say which responses were cut off: one without a "

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from persona_bench.scoring.samples import OutcomesError, Samples, newest_samples
 
 COLUMNS = (
     "model",
@@ -46,12 +47,8 @@ COLUMNS = (
     "persona_domain",
     "persona_level",
 )
-_SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d{2}-\d{2}T[\d\-.]+)\.jsonl")
+__all__ = ["COLUMNS", "OutcomesError", "complete_questions", "read_outcomes", "read_provenance"]
 _CORRECT = {"correct": 1.0, "wrong": 0.0}
-
-
-class OutcomesError(ValueError):
-    """An output folder without usable outcomes; the message says what is missing."""
 
 
 def read_outcomes(path: str | Path) -> pd.DataFrame:
@@ -73,12 +70,12 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
         OutcomesError: nothing there, or a file that is not from a persona task.
     """
     frames = []
-    for (model, task), file in _newest_samples(Path(path)).items():
-        rows = list(_rows(file, task, model))
+    for samples in newest_samples(Path(path)):
+        rows = list(_rows(samples))
         if not rows:
-            raise OutcomesError(f"{file}: the file is empty; run the task again")
+            raise OutcomesError(f"{samples.file}: the file is empty; run the task again")
         table = pd.DataFrame(rows, columns=list(COLUMNS))
-        frames.append(table if _is_sparse(file) else complete_questions(table))
+        frames.append(table if samples.sparse else complete_questions(table))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -101,54 +98,9 @@ def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
     return outcomes[~outcomes["question"].isin(short.index)].reset_index(drop=True)
 
 
-def _newest_samples(path: Path) -> dict[tuple[str, str], Path]:
-    """The newest samples file of each model and task; warns of the ones left out."""
-    if path.is_file():
-        match = _SAMPLES.fullmatch(path.name)
-        return {(_model_name(path), match["task"] if match else path.stem): path}
-    if not path.is_dir():
-        raise OutcomesError(f"{path}: no such folder or file; give lm-eval's --output_path")
-    found: dict[tuple[str, str], list[tuple[str, Path]]] = {}
-    for file in sorted(path.rglob("samples_*.jsonl")):
-        match = _SAMPLES.fullmatch(file.name)
-        if match and _is_persona_file(file):
-            found.setdefault((_model_name(file), match["task"]), []).append((match["date"], file))
-    for (model, task), runs in found.items():
-        if len(runs) > 1:
-            warnings.warn(
-                f"{len(runs)} runs of {task} on {model}: the newest counts ({max(runs)[1]}); give "
-                "one run's folder or file to score another",
-                stacklevel=3,
-            )
-    if not found:
-        raise OutcomesError(
-            f"{path}: no samples of a persona task; run lm_eval with --log_samples and "
-            "--output_path, and give that folder"
-        )
-    return {key: max(runs)[1] for key, runs in found.items()}
-
-
-def _is_persona_file(file: Path) -> bool:
-    return "persona" in _first_document(file)
-
-
-def _is_sparse(file: Path) -> bool:
-    """Whether questions lack personas on purpose; false for files from before designs."""
-    return bool(_first_document(file).get("sparse", False))
-
-
-def _first_document(file: Path) -> dict[str, Any]:
-    with file.open(encoding="utf-8") as lines:
-        first = lines.readline()
-    try:
-        return dict(json.loads(first)["doc"])
-    except (ValueError, KeyError, TypeError):
-        return {}
-
-
-def _rows(file: Path, task: str, model: str) -> Iterator[tuple[Any, ...]]:
-    config = _results_file(file).get("configs", {}).get(task) or {}
-    grader = str(((config.get("metadata") or {}).get("persona_bench") or {}).get("grader", ""))
+def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
+    file, model, task = samples.file, samples.model, samples.task
+    grader = str(samples.told.get("grader", ""))
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -189,22 +141,6 @@ def _hash(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _model_name(file: Path) -> str:
-    """The model's name from the results file of the same run, else from the folder."""
-    return str(_results_file(file).get("model_name") or file.parent.name)
-
-
-def _results_file(file: Path) -> dict[str, Any]:
-    """What lm-eval wrote about the run that a samples file is from; empty where it did not."""
-    match = _SAMPLES.fullmatch(file.name)
-    for results in file.parent.glob(f"*{match['date']}.json") if match else ():
-        try:
-            return dict(json.loads(results.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue
-    return {}
-
-
 def read_provenance(path: str | Path) -> dict[tuple[str, str], dict[str, Any]]:
     """How each (model, task) of `read_outcomes(path)` was run, from lm-eval's results files.
 
@@ -214,17 +150,18 @@ def read_provenance(path: str | Path) -> dict[tuple[str, str], dict[str, Any]]:
         the versions of lm-eval and transformers at the run; keys are absent where unknown.
     """
     told = {}
-    for (model, task), file in _newest_samples(Path(path)).items():
-        results = _results_file(file)
-        config = results.get("configs", {}).get(task, {})
+    for samples in newest_samples(Path(path)):
+        results = samples.results
         run = {
-            "samples_file": file.name,
-            "task": config.get("metadata", {}).get("persona_bench"),
-            "generation_kwargs": config.get("generation_kwargs"),
+            "samples_file": samples.file.name,
+            "task": samples.told or None,
+            "generation_kwargs": samples.config.get("generation_kwargs"),
             "model_args": results.get("config", {}).get("model_args"),
             "lm_eval_version": results.get("lm_eval_version"),
             "transformers_version": results.get("transformers_version"),
             "date": results.get("date"),
         }
-        told[model, task] = {key: value for key, value in run.items() if value is not None}
+        told[samples.model, samples.task] = {
+            key: value for key, value in run.items() if value is not None
+        }
     return told

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+
+Fault = Callable[[dict[str, Any], int], tuple[int, dict[str, str]] | dict[str, Any] | None]
 
 WORDINGS = (
     "The answer is {answer}.",
@@ -25,24 +28,53 @@ class ChatServer:
     Args:
         rates: Rate of right answers by system message; the empty string is no system message.
         answers: Right answer by user message.
+        fault: From a request's body and its number to what is sent instead of an answer: a
+            status with headers, or an answer of another kind. None: an answer as usual.
+        delay: Seconds that each answer takes.
 
     Attributes:
         tally: (right, asked) by system message.
         requests: Every request's JSON body.
+        busiest: How many requests were waiting for an answer at the same time, at most.
     """
 
-    def __init__(self, rates: Mapping[str, float], answers: Mapping[str, str]) -> None:
-        self.rates, self.answers = rates, answers
+    def __init__(
+        self,
+        rates: Mapping[str, float],
+        answers: Mapping[str, str],
+        fault: Fault | None = None,
+        delay: float = 0.0,
+    ) -> None:
+        self.rates, self.answers, self.fault, self.delay = rates, answers, fault, delay
         self.tally: dict[str, list[int]] = defaultdict(lambda: [0, 0])
         self.requests: list[dict[str, Any]] = []
+        self.busiest = self._now = 0
         self._lock = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                payload = json.dumps(outer.reply(body)).encode()
-                self.send_response(200)
+                with outer._lock:
+                    outer._now += 1
+                    outer.busiest = max(outer.busiest, outer._now)
+                time.sleep(outer.delay)
+                with outer._lock:
+                    outer._now -= 1
+                answer = outer.fault(body, len(outer.requests)) if outer.fault else None
+                status, headers = (200, {})
+                if isinstance(answer, tuple):
+                    status, headers = answer
+                    answer = {"error": {"message": f"status {status}"}}
+                    with outer._lock:
+                        outer.requests.append(body)
+                elif answer:
+                    with outer._lock:
+                        outer.requests.append(body)
+                payload = json.dumps(answer or outer.reply(body)).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(payload)))
                 self.end_headers()

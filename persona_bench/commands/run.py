@@ -1,0 +1,324 @@
+"""`persona-bench run`: a model on persona tasks, or a whole study, and `merge` of its shards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from persona_bench.commands import options
+from persona_bench.commands.score import score_folder
+
+if TYPE_CHECKING:
+    from persona_bench.harness.dry_run import TaskPlan
+    from persona_bench.harness.study import Study, StudyModel
+
+OUTPUT = Path("persona-bench-results")
+err = Console(stderr=True)
+
+
+def run(
+    study: Annotated[
+        Path | None,
+        typer.Argument(help="A study file (YAML), instead of --model and what goes with it."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="lm-eval's backend: hf (default), vllm, an API, ...")
+    ] = None,
+    model_args: options.ModelArgs = "",
+    tasks: Annotated[
+        str, typer.Option(help="Persona tasks, with commas; persona_math500 by default.")
+    ] = "",
+    output_path: Annotated[
+        Path | None,
+        typer.Option("--output-path", help=f"Where results go; {OUTPUT}."),
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="Only the first N prompts (a multiple of the personas).")
+    ] = None,
+    gen_kwargs: options.GenKwargs = "",
+    metadata: Annotated[
+        str, typer.Option(help='Knobs, e.g. \'{"persona_set": "wide", "n_personas": 32}\'.')
+    ] = "",
+    batch_size: options.BatchSize = None,
+    device: options.Device = None,
+    apply_chat_template: options.ChatTemplate = True,
+    system_instruction: Annotated[
+        str | None,
+        typer.Option("--system-instruction", help="Before each persona."),
+    ] = None,
+    log_samples: Annotated[
+        bool, typer.Option("--log-samples", help="Always on.", hidden=True)
+    ] = True,
+    seed: Annotated[
+        int | None, typer.Option(help="Of Python, NumPy, torch and the draws; 1234.")
+    ] = None,
+    enable_thinking: Annotated[
+        bool | None,
+        typer.Option(
+            "--enable-thinking/--no-thinking",
+            help="Let a thinking model think; its reasoning is kept apart from the answer.",
+        ),
+    ] = None,
+    think_end_token: Annotated[
+        str | None,
+        typer.Option("--think-end-token", help="What ends the reasoning; </think>."),
+    ] = None,
+    confirm_run_unsafe_code: options.ConfirmUnsafe = False,
+    unsafe_no_sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-no-sandbox",
+            help="Run these programs as you, with all that you can reach, where no sandbox works.",
+        ),
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this model of the study (may be repeated).")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: the i-th of n parts of the questions (docs/scale.md).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and what is done.")
+    ] = False,
+    do_score: Annotated[bool, typer.Option("--score/--no-score", help="Score at the end.")] = True,
+    verbose: options.Verbose = False,
+) -> None:
+    """Run persona tasks on one model, or a whole study, with lm-eval; then score them.
+
+    Every response is stored as soon as it is there: a run that was killed continues with the
+    same command.
+    """
+    from persona_bench.harness.run import RunError, parse_arguments
+    from persona_bench.harness.study import read_study, thinking
+
+    knobs = parse_arguments(metadata)
+    if unsafe_no_sandbox:
+        knobs["unsafe_no_sandbox"] = True
+    if study is not None:
+        given = {
+            "--model": model, "--model-args": model_args, "--tasks": tasks, "--limit": limit,
+            "--output-path": output_path, "--gen-kwargs": gen_kwargs, "--metadata": knobs,
+            "--batch-size": batch_size, "--device": device, "--seed": seed,
+            "--system-instruction": system_instruction, "--think-end-token": think_end_token,
+            "--enable-thinking": enable_thinking,
+            "--no-chat-template": not apply_chat_template,
+        }  # fmt: skip
+        extra = [flag for flag, value in given.items() if value not in (None, "", {}, False)]
+        if extra:
+            raise RunError(f"{extra[0]} belongs into {study}, where a study file is given")
+        plan = read_study(study)
+        if confirm_run_unsafe_code:
+            plan = plan.model_copy(update={"confirm_run_unsafe_code": True})
+        flags = ["--verbose"] if verbose else []
+        flags += ["--confirm-run-unsafe-code"] if confirm_run_unsafe_code else []
+        run_study(study, plan, only, shard, dry_run=dry_run, do_score=do_score, flags=flags)
+        return
+    if only:
+        raise RunError("--only chooses models of a study file: give the file, or leave it out")
+    backend, arguments = model or "hf", parse_arguments(model_args)
+    generation = parse_arguments(gen_kwargs)
+    arguments |= thinking(backend, arguments, enable_thinking, think_end_token)
+    from persona_bench.harness.fingerprint import is_api
+
+    if enable_thinking is not None and is_api(backend, arguments):
+        generation["chat_template_kwargs"] = {"enable_thinking": enable_thinking}
+    run_model(
+        backend,
+        arguments,
+        tasks=[name.strip() for name in (tasks or "persona_math500").split(",") if name.strip()],
+        knobs=knobs,
+        generation=generation,
+        output_path=output_path or OUTPUT,
+        shard=shard,
+        dry_run=dry_run,
+        do_score=do_score,
+        of_session={"batch_size": batch_size, "device": device, "verbose": verbose},
+        of_run={
+            "limit": limit,
+            "confirm_run_unsafe_code": confirm_run_unsafe_code,
+            "apply_chat_template": apply_chat_template,
+            "system_instruction": system_instruction,
+        },
+        seed=1234 if seed is None else seed,
+    )
+
+
+def run_model(
+    backend: str,
+    arguments: dict[str, Any],
+    *,
+    tasks: list[str],
+    knobs: dict[str, Any],
+    generation: dict[str, Any],
+    output_path: Path,
+    shard: str | None,
+    dry_run: bool,
+    do_score: bool,
+    of_session: dict[str, Any],
+    of_run: dict[str, Any],
+    seed: int,
+) -> None:
+    """One model without a study file."""
+    from persona_bench.harness.dry_run import plan_run
+    from persona_bench.harness.run import Asked, RunError, Session
+    from persona_bench.harness.study import check_model
+
+    check_model(backend, arguments)
+    if shard and of_run["limit"] is not None:
+        raise RunError("--limit and --shard: choose questions with n_questions in --metadata")
+    knobs = {**knobs, **({"shard": shard} if shard else {})}
+    asked = [Asked(task, knobs, generation) for task in tasks]
+    store = output_path / "store"
+    if dry_run:
+        print_plans({backend: plan_run(backend, arguments, asked, store, seed=seed, **of_run)})
+        return
+    with Session(
+        backend, arguments, output_path, store=store, seed=seed, say=say, **of_session
+    ) as session:
+        folder = shard_folder(output_path, shard)
+        table = session.run(asked, output_path=folder, **of_run)
+    if table and do_score:
+        score_folder(folder, folder / "scores")
+
+
+def run_study(
+    file: Path,
+    study: Study,
+    only: list[str] | None,
+    shard: str | None,
+    *,
+    dry_run: bool,
+    do_score: bool,
+    flags: list[str],
+) -> None:
+    """Every model of a study, each in a process of its own; one that fails does not stop others."""
+    from persona_bench.harness.dry_run import plan_run
+    from persona_bench.harness.run import RunError, check_writable
+    from persona_bench.harness.study import check_study
+
+    models = study.chosen(only)
+    check_study(study, models, shard)
+    store = study.output_path / "store"
+    if dry_run:
+        plans = {}
+        for model in models:
+            plans[model.name] = plan_run(
+                model.model,
+                model.arguments(),
+                study.asked(model, shard),
+                store,
+                seed=study.seed,
+                confirm_run_unsafe_code=study.confirm_run_unsafe_code,
+                apply_chat_template=model.apply_chat_template,
+                system_instruction=study.system_instruction,
+            )
+        print_plans(plans)
+        return
+    check_writable(study.output_path)
+    if len(models) == 1:
+        table = _run_one(study, models[0], shard, "--verbose" in flags)
+        if not table:  # a rank that holds no results
+            return
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError(
+            "under a launcher of several processes a study runs one model at a time: add --only, "
+            f"one of {', '.join(model.name for model in models)}"
+        )
+    else:
+        failed = []
+        for number, model in enumerate(models, start=1):
+            say(f"Model {number} of {len(models)}: {model.name}")
+            command = [sys.executable, "-m", "persona_bench", "run", str(file)]
+            command += ["--only", model.name, "--no-score", *flags]
+            command += ["--shard", shard] if shard else []
+            if subprocess.run(command, check=False).returncode:  # a GPU is free again after it
+                failed.append(model.name)
+        if failed:
+            raise RunError(
+                f"{', '.join(failed)} did not finish (see above); what was done is kept: run the "
+                "same command again to go on"
+            )
+    if do_score:
+        folder = shard_folder(study.output_path, shard)
+        score_folder(folder, folder / "scores")
+
+
+def _run_one(study: Study, model: StudyModel, shard: str | None, verbose: bool) -> str:
+    from persona_bench.harness.run import Session
+
+    with Session(
+        model.model,
+        model.arguments(),
+        study.output_path,
+        batch_size=None if model.batch_size is None else str(model.batch_size),
+        device=model.device,
+        name=model.name,
+        seed=study.seed,
+        verbose=verbose,
+        say=say,
+    ) as session:
+        return session.run(
+            study.asked(model, shard),
+            output_path=shard_folder(study.output_path, shard),
+            confirm_run_unsafe_code=study.confirm_run_unsafe_code,
+            apply_chat_template=model.apply_chat_template,
+            system_instruction=study.system_instruction,
+        )
+
+
+def shard_folder(output_path: Path, shard: str | None) -> Path:
+    """Where the results of a shard go: a folder of its own below the run's."""
+    return output_path / f"shard-{shard.replace('/', '-of-')}" if shard else output_path
+
+
+def say(text: str) -> None:
+    """A line for the person who waits."""
+    err.print(escape(text), soft_wrap=True)
+
+
+def print_plans(plans: dict[str, list[TaskPlan]]) -> None:
+    """What would run: a row for each model and task."""
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("model", "task", "responses", "done", "to do", "prompt tokens", "new at most"):
+        table.add_column(name, justify="left" if name in ("model", "task") else "right")
+    notes = []
+    for model, parts in plans.items():
+        for plan in parts:
+            todo = plan.prompts - (plan.done or 0)
+            tokens = "?" if plan.prompt_tokens is None else f"{plan.prompt_tokens:,}"
+            done = "?" if plan.done is None else f"{plan.done:,}"
+            table.add_row(
+                escape(model), plan.task, f"{plan.prompts:,}", done, f"{todo:,}", tokens,
+                f"{plan.most_tokens:,}",
+            )  # fmt: skip
+            notes += [plan.note] if plan.note and plan.note not in notes else []
+    out = Console()
+    out.print(table)
+    for note in notes:
+        out.print(f"done is not known: {escape(note)}", soft_wrap=True)
+    out.print("Tokens are of what is to do; nothing was asked.", soft_wrap=True)
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="The output folders to join.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the joined results go.")],
+    do_score: Annotated[bool, typer.Option("--score/--no-score", help="Score at the end.")] = True,
+) -> None:
+    """Join the output folders of a study that ran on several machines."""
+    from persona_bench.harness.merge import merge as join_folders
+
+    found = join_folders(folders, out_folder)
+    for model, task, count in found.tasks:
+        say(f"{task} of {model}: {count:,} responses")
+    say(f"{found.segments} files of the stores copied to {out_folder / 'store'}")
+    if found.tasks and do_score:
+        score_folder(out_folder, out_folder / "scores")

@@ -1,0 +1,147 @@
+"""What a run would ask, and what of it is done: with the tokenizer, without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
+from persona_bench.harness.run import Asked, generations, load_tasks
+from persona_bench.harness.stored import make_request
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """What one model would be asked in one task.
+
+    Attributes:
+        task: Its name.
+        prompts: How many responses the results would have.
+        done: How many of them are in the store; None where the model can't be told.
+        prompt_tokens: Of the prompts that are not done, in the model's tokens; None where only
+            the server knows.
+        most_tokens: The most that could be generated for them.
+        note: What could not be found out, and why.
+    """
+
+    task: str
+    prompts: int
+    done: int | None
+    prompt_tokens: int | None
+    most_tokens: int
+    note: str = ""
+
+
+def plan_run(
+    model: str,
+    model_args: Mapping[str, Any],
+    asked: Sequence[Asked],
+    store: Path,
+    *,
+    seed: int = 1234,
+    limit: float | None = None,
+    confirm_run_unsafe_code: bool = False,
+    apply_chat_template: bool = True,
+    system_instruction: str | None = None,
+) -> list[TaskPlan]:
+    """Renders every prompt as the run would, and looks it up in the store.
+
+    Args: As `harness.run.Session.run`.
+
+    Raises:
+        RunError, KnobError, MissingPersonaError, ...: as the run itself would.
+    """
+    tasks = load_tasks(
+        asked, model_args, limit=limit, confirm_run_unsafe_code=confirm_run_unsafe_code
+    )
+    lm, note = _renderer(model, model_args), ""
+    try:
+        found = fingerprint(model, model_args)
+        shelf = generations(store, found)
+    except FingerprintError as error:
+        found, shelf, note = None, None, str(error)
+    plans = []
+    for task in (part for each in tasks for part in _parts(each)):
+        task.build_all_requests(
+            limit=int(limit) if limit and limit >= 1 else limit,
+            rank=0,
+            world_size=1,
+            system_instruction=system_instruction,
+            apply_chat_template=apply_chat_template,
+            chat_template=lm.apply_chat_template if apply_chat_template else None,
+            tokenizer_name="",
+        )
+        digest = found.digest if found else ""
+        requests = {
+            request.key: request
+            for request in (
+                make_request(
+                    digest,
+                    instance.args[0],
+                    dict(instance.args[1]),
+                    int(instance.doc["sample"]),
+                    seed,
+                    256,
+                )
+                for instance in task.instances
+            )
+        }
+        todo = [each for key, each in requests.items() if shelf is None or key not in shelf]
+        keys = [each for each in requests if shelf is not None and each in shelf]
+        counted = [_tokens(lm, each.text) for each in todo]
+        plans.append(
+            TaskPlan(
+                task=task.task_name,
+                prompts=len(requests),
+                done=len(keys) if shelf is not None else None,
+                prompt_tokens=None if None in counted else sum(c for c in counted if c),
+                most_tokens=sum(int(each.gen_kwargs["max_gen_toks"]) for each in todo),
+                note=note,
+            )
+        )
+    return plans
+
+
+def _parts(task: Any) -> list[Any]:
+    return list(task.get_all_tasks()) if hasattr(task, "get_all_tasks") else [task]
+
+
+def _tokens(lm: Any, text: str) -> int | None:
+    tokenizer = getattr(lm, "tokenizer", None)
+    if tokenizer is None:
+        return None
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _renderer(model: str, model_args: Mapping[str, Any]) -> Any:
+    """An lm-eval model that renders prompts and can do nothing else."""
+    from lm_eval.api.registry import get_model
+
+    kind: Any = get_model(model)
+    if is_api(model, model_args):
+        return kind.create_from_arg_obj(dict(model_args), {"batch_size": 1})
+    from lm_eval.models.utils import resolve_max_length
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = {
+        "revision": model_args.get("revision", "main"),
+        "trust_remote_code": bool(model_args.get("trust_remote_code", False)),
+    }
+    pretrained = model_args["pretrained"]
+    lm = object.__new__(kind)  # with the tokenizer and the template, without the weights
+    lm.tokenizer = AutoTokenizer.from_pretrained(
+        model_args.get("tokenizer") or pretrained, **source
+    )
+    lm.add_bos_token = model_args.get("add_bos_token")
+    lm.custom_prefix_token_id = None
+    given = model_args.get("max_length") or model_args.get("max_model_len")
+    config = AutoConfig.from_pretrained(pretrained, **source)
+    lm._max_length = int(given) if given else resolve_max_length(config, lm.tokenizer, default=2048)
+    lm.chat_template_args = dict(model_args.get("chat_template_args") or {})
+    lm.enable_thinking = model_args.get("enable_thinking")
+    lm.hf_chat_template = None
+    if model != "vllm" and lm.enable_thinking is not None:
+        lm.chat_template_args["enable_thinking"] = lm.enable_thinking
+    return lm

@@ -1,0 +1,227 @@
+"""OpenAI-compatible endpoints: one lost request is one unscored response, not a lost run.
+
+lm-eval gives up the whole run at the first request that fails three times. Here each request is
+tried for itself: the endpoint's own `Retry-After` is honoured, what can't succeed is not tried
+again, and what fails for good is reported as such. A run stops only where going on is pointless:
+the key or the address is refused, or nothing at all gets through any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from persona_bench.harness.backends import Backend
+from persona_bench.harness.request import Generated, Request, split_reasoning
+from persona_bench.harness.store import StoreError
+
+REFUSED = (401, 403, 404)  # the same for every request
+HOPELESS = (400, 405, 413, 415, 422)  # the same for this request, however often it is sent
+LATER = (429, 503)  # too many requests, or not up yet
+PATIENCE = 20  # times that an endpoint may say so to one request
+LONGEST_WAIT = 120.0  # seconds
+IN_A_ROW = 20  # requests failed for good, and none answered between them: nothing gets through
+
+
+class EndpointError(RuntimeError):
+    """An endpoint that refuses all requests or no longer answers; what is done is kept."""
+
+
+class Endpoint(Backend):
+    """A chat or completions endpoint, asked with lm-eval's concurrency."""
+
+    tells_finish = True
+
+    def __init__(self, lm: Any, finished: Any) -> None:
+        super().__init__(lm, finished)
+        self.tries = max(int(lm.max_retries), 1)
+        lm.max_retries = 1  # the trying again is done here
+        self._acall, self._call = lm.amodel_call, lm.model_call
+        lm.amodel_call, lm.model_call = self._acalling, self._calling
+        lm.parse_generations = self._parsing
+        self._failures = 0
+        self._answered = 0
+        self.errors: Counter[str] = Counter()
+        # one prompt a request, and its text goes as it is: then each may have its own arguments
+        self._each = lm._batch_size == 1 and not lm.tokenized_requests
+
+    def tagged(self, request: Request) -> Any:
+        """With arguments that are the same for all, as lm-eval sends others one after another."""
+        return request.tagged({} if self._each else None)
+
+    def made(self, told: Generated, response: str) -> Generated:
+        """What the endpoint said of a response."""
+        return told
+
+    # ------------------------------------------------------------------ asking
+
+    async def _acalling(
+        self, session: Any, sem: Any, messages: Any, *, cache_keys: Any = None, **kwargs: Any
+    ) -> Any:
+        if not kwargs.get("generate", True):
+            return await self._acall(session, sem, messages, cache_keys=cache_keys, **kwargs)
+        requests = [context.request for context, _ in cache_keys]
+        kwargs["gen_kwargs"] = self._arguments(requests, kwargs.get("gen_kwargs"))
+        trial = Trial(self.tries)
+        while True:
+            try:
+                answers = await self._acall(session, sem, messages, cache_keys=cache_keys, **kwargs)
+            except (StoreError, EndpointError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                wait = self._after(error, trial, requests)
+                if wait is None:
+                    return [""] * len(requests)
+                await asyncio.sleep(wait)
+            else:
+                self._got_through()
+                return answers
+
+    def _calling(self, messages: Any, *, generate: bool = True, **kwargs: Any) -> Any:
+        if not generate:
+            return self._call(messages, generate=generate, **kwargs)
+        requests = [context.request for context in messages if hasattr(context, "request")]
+        kwargs["gen_kwargs"] = self._arguments(requests, kwargs.get("gen_kwargs"))
+        trial = Trial(self.tries)
+        while True:
+            try:
+                outputs = self._call(messages, generate=True, **kwargs)
+            except Exception as error:
+                wait = self._after(error, trial, requests)
+                if wait is None:
+                    return {"failed": len(requests)}
+                time.sleep(wait)
+            else:
+                self._got_through()
+                return outputs
+
+    def _arguments(
+        self, requests: Sequence[Request], given: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        arguments = dict(requests[0].given if self._each and requests else given or {})
+        if requests and requests[0].seed is not None:
+            arguments["seed"] = requests[0].seed
+        return arguments
+
+    # ------------------------------------------------------------------ failing
+
+    def _after(self, error: Exception, trial: Trial, requests: Sequence[Request]) -> float | None:
+        """How long to wait before the next try; None where there is none."""
+        status, told = _status(error), _words(error)
+        where = self.lm.base_url
+        if status in REFUSED:
+            raise EndpointError(
+                f"{where} refuses the request ({told}): check base_url, model, and the key in "
+                f"OPENAI_API_KEY; {self._answered:,} responses of this run are in the store"
+            ) from None
+        wait = trial.wait(status, error)
+        if status not in HOPELESS and wait is not None:
+            return wait
+        if not requests:  # tokens, one request at a time: lm-eval does not say whose
+            raise EndpointError(
+                f"{where} gave no answer ({told}), and with num_concurrent=1 nobody can tell to "
+                "which prompt: use num_concurrent=2 or more to go on without it"
+            ) from None
+        self._failures += 1
+        self.errors[told] += 1
+        for request in requests:
+            self.finish(request, Generated("", "error", error=told))
+        if self._failures >= max(IN_A_ROW, 2 * self.lm._concurrent):
+            raise EndpointError(
+                f"{where} gave no answer to {self._failures} requests in a row (last: {told}); "
+                f"{self._answered:,} responses of this run are in the store: start the same "
+                "command again once the endpoint is well"
+            ) from None
+        return None
+
+    def _got_through(self) -> None:
+        self._failures = 0
+        self._answered += 1
+
+    # ------------------------------------------------------------------ reading
+
+    def _parsing(self, outputs: Any, **_: Any) -> list[str]:
+        """What lm-eval reads of an answer, and beside it what it leaves out."""
+        if isinstance(outputs, dict) and "failed" in outputs:
+            return [None] * outputs["failed"]  # type: ignore[list-item]
+        answers = outputs if isinstance(outputs, list) else [outputs]
+        self.told.clear()
+        for answer in answers:
+            choices = sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
+            self.told.extend(self._tell(choice, answer) for choice in choices)
+        return [told.response for told in self.told]
+
+    def _tell(self, choice: Mapping[str, Any], answer: Mapping[str, Any]) -> Generated:
+        message = choice.get("message") or {}
+        text = message.get("content", choice.get("text"))
+        finish = choice.get("finish_reason") or "stop"
+        end = getattr(self.lm, "think_end_token", None)
+        response, reasoning = split_reasoning(text or "", end, finish)
+        apart = message.get("reasoning_content") or message.get("reasoning") or ""
+        usage = answer.get("usage") or {}
+        single = len(answer["choices"]) == 1
+        return Generated(
+            response=response,
+            finish=finish if finish in ("length", "content_filter") else "stop",
+            reasoning=str(apart or reasoning),
+            tokens=usage.get("completion_tokens") if single else None,
+            model=str(answer.get("model") or ""),
+        )
+
+
+class Trial:
+    """The tries of one request."""
+
+    def __init__(self, tries: int) -> None:
+        self.tries, self.used, self.put_off = tries, 0, 0
+
+    def wait(self, status: int | None, error: Exception) -> float | None:
+        """Seconds to wait before the next try; None where there are none left.
+
+        Asked to come back later, a request waits as long as it is told and has not used up a
+        try; otherwise the time doubles from try to try.
+        """
+        if status in LATER and self.put_off < PATIENCE:
+            self.put_off += 1
+            asked = _retry_after(error)
+            seconds = 2.0 ** min(self.put_off - 1, 6) if asked is None else asked
+            return min(seconds, LONGEST_WAIT) * random.uniform(1.0, 1.1)
+        self.used += 1
+        if self.used >= self.tries:
+            return None
+        return float(min(2.0 ** (self.used - 1), LONGEST_WAIT)) * random.uniform(0.5, 1.0)
+
+
+def _status(error: Exception) -> int | None:
+    status = getattr(error, "status", None)  # aiohttp
+    if status is None:
+        status = getattr(getattr(error, "response", None), "status_code", None)  # requests
+    return status if isinstance(status, int) else None
+
+
+def _retry_after(error: Exception) -> float | None:
+    headers = getattr(error, "headers", None)
+    if headers is None:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+    asked = (headers or {}).get("Retry-After") or ""
+    with suppress(ValueError):
+        return max(float(asked), 0.0)
+    with suppress(ValueError):  # a date
+        return max(parsedate_to_datetime(asked).timestamp() - time.time(), 0.0)
+    return None
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, in a few words."""
+    status = _status(error)
+    message = getattr(error, "message", "") or str(error)
+    line = message.strip().splitlines()[0] if message.strip() else ""
+    if status is not None:
+        return f"HTTP {status} {line}".strip()[:200]
+    return f"{type(error).__name__} {line}".strip()[:200]

@@ -1,0 +1,182 @@
+"""Joining what several machines did: their stores, and the results of a study's shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from persona_bench.harness import metrics
+from persona_bench.harness.crossing import parse_shard
+from persona_bench.harness.run import RunError
+from persona_bench.harness.store import Shelf, join, shelves
+from persona_bench.scoring.samples import Samples, find_samples
+
+SAME_VERSIONS = ("persona-bench", "lm-eval", "torch", "transformers", "vllm")
+METRICS = ("acc", "acc_se", "worst", "best", "pss", "pss_corrected", "noise_floor", "unscored")
+
+
+class MergeError(RunError):
+    """What can't be joined: mixed versions or settings, or a shard that is missing."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came of it.
+
+    Attributes:
+        segments: How many files of the stores were copied.
+        tasks: (model, task, responses) of each result that was joined.
+    """
+
+    segments: int
+    tasks: list[tuple[str, str, int]]
+
+
+def merge(sources: Sequence[Path], target: Path) -> Merged:
+    """Joins output folders into one: the stores, and every shard's results to whole ones.
+
+    The target must be none of the sources. What is already there is kept; results are written
+    beside, and the newest counts.
+
+    Raises:
+        MergeError: a source without a store or results, mixed versions or settings, a shard
+            that is missing or there twice.
+        StoreError: see `store.join`.
+    """
+    for source in sources:
+        if not source.is_dir():
+            raise MergeError(f"{source}: no such folder")
+        if source.resolve() == target.resolve():
+            raise MergeError(f"{target} is one of the folders to be joined: name a new one")
+    stores = [store for source in sources for store in sorted(source.rglob("store"))]
+    _check_versions([*stores, target / "store"])
+    found: dict[tuple[str, str], list[Samples]] = {}
+    for source in sources:
+        for samples in find_samples(source):
+            found.setdefault((samples.model, samples.task), []).append(samples)
+    if not stores and not found:
+        raise MergeError(f"{', '.join(map(str, sources))}: neither a store nor results are there")
+    parts = {name: _shards(*name, files) for name, files in found.items()}
+    segments = join(stores, target / "store")
+    tasks = []
+    for (model, task), files in parts.items():
+        count = _write(model, task, files, target)
+        tasks.append((model, task, count))
+    return Merged(segments, tasks)
+
+
+def _check_versions(stores: Sequence[Path]) -> None:
+    """Responses of one model must be from the same versions of what made them."""
+    seen: dict[str, dict[str, tuple[str, Path]]] = {}
+    for folder in (each for store in stores for each in shelves(store)):
+        for header in Shelf(folder, {}).headers:
+            model = seen.setdefault(str(header.get("fingerprint")), {})
+            made_with = header.get("versions") or {}
+            for package in SAME_VERSIONS:
+                version = str(made_with.get(package, "none"))
+                first, where = model.setdefault(package, (version, folder))
+                if first != version:
+                    raise MergeError(
+                        f"mixed versions: responses of one model were made with {package} {first} "
+                        f"({where}) and {version} ({folder}): run one of them again with the "
+                        "other's version"
+                    )
+
+
+def _shards(model: str, task: str, files: Sequence[Samples]) -> list[Samples]:
+    """The newest of each shard, in order, checked to be all of one run."""
+    newest: dict[str, Samples] = {}
+    for each in sorted(files, key=lambda each: each.date):
+        newest[str(each.told.get("shard") or "1/1")] = each
+    what = f"{task} of {model}"
+    counts = {parse_shard(shard)[1] for shard in newest}
+    if len(counts) > 1:
+        raise MergeError(
+            f"{what}: there are shards of {' and '.join(str(n) for n in sorted(counts))} parts "
+            f"({', '.join(sorted(newest))}): give only the folders of one division"
+        )
+    (count,) = counts
+    missing = [f"{n}/{count}" for n in range(1, count + 1) if f"{n}/{count}" not in newest]
+    if missing:
+        raise MergeError(f"{what}: shard {', '.join(missing)} is missing: run it, then merge")
+    ordered = [newest[f"{n}/{count}"] for n in range(1, count + 1)]
+    first = _comparable(ordered[0])
+    for other in ordered[1:]:
+        theirs = _comparable(other)
+        differ = sorted(key for key in first | theirs if first.get(key) != theirs.get(key))
+        if differ:
+            raise MergeError(
+                f"{what}: the shards differ in {', '.join(differ)} ({ordered[0].file} and "
+                f"{other.file}): run one of them again with the other's settings"
+            )
+    return ordered
+
+
+def _comparable(samples: Samples) -> dict[str, Any]:
+    told = {
+        key: value
+        for key, value in samples.told.items()
+        # what runs differ in by their questions alone, or by where they ran
+        if key not in ("shard", "tests", "sandbox", "sandbox_missing", "design_asked", "versions")
+    }
+    for package in SAME_VERSIONS:
+        told[f"version of {package}"] = (samples.told.get("versions") or {}).get(package)
+    return {**told, "generation_kwargs": samples.config.get("generation_kwargs")}
+
+
+def _write(model: str, task: str, files: Sequence[Samples], target: Path) -> int:
+    """The joined samples in the order of an unsharded run, and their results file."""
+    blocks: list[list[list[dict[str, Any]]]] = []
+    for each in files:
+        by_question: dict[str, list[dict[str, Any]]] = {}
+        for line in each.file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            by_question.setdefault(row["doc"]["question"], []).append(row)
+        blocks.append(list(by_question.values()))
+    rows = [
+        row
+        for turn in range(max(map(len, blocks)))  # each n-th question is a shard's
+        for block in blocks
+        if turn < len(block)
+        for row in block[turn]
+    ]
+    for number, row in enumerate(rows):
+        row["doc_id"] = number
+    results = dict(files[0].results)
+    config = files[0].config
+    told = {**files[0].told, "shard": None, "merged_from": [str(each.file) for each in files]}
+    if isinstance(told.get("tests"), dict):  # whose tests graded how many programs
+        told["tests"] = _sum(each.told.get("tests") or {} for each in files)
+    config["metadata"] = {**config["metadata"], "persona_bench": told}
+    records = [row["acc"] for row in rows]
+    results["configs"] = {task: config}
+    results["results"] = {
+        task: {
+            "alias": task,
+            **{f"{name},none": getattr(metrics, name)(records) for name in METRICS},
+        }
+    }
+    results["n-samples"] = {task: {"original": len(rows), "effective": len(rows)}}
+    folder = target / files[0].file.parent.name
+    folder.mkdir(parents=True, exist_ok=True)
+    date = max(each.date for each in files)
+    samples = folder / f"samples_{task}_{date}.jsonl"
+    samples.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
+    # lm-eval finds the results of all tasks of a run in one file; here each task has its own
+    (folder / f"results_{task}_{date}.json").write_text(
+        json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8"
+    )
+    return len(rows)
+
+
+def _sum(counts: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, count in each.items():
+            total[name] = total.get(name, 0) + count
+    return total

@@ -1,0 +1,117 @@
+"""What goes to a backend and what comes back, with what lm-eval's strings have no room for."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.models.api_models import JsonChatStr
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt to be answered once.
+
+    Attributes:
+        key: Under which the store holds the response.
+        context: The prompt as lm-eval passes it: text, or the JSON of chat messages.
+        text: The same as text: chat messages stay JSON.
+        gen_kwargs: The generation arguments, normalised.
+        given: The generation arguments as the task gave them.
+        seed: Of the draw; None where decoding is greedy.
+        instance: lm-eval's own request.
+    """
+
+    key: str
+    context: Any
+    text: str
+    gen_kwargs: dict[str, Any]
+    given: dict[str, Any]
+    seed: int | None
+    instance: Instance | None
+
+    def tagged(self, gen_kwargs: dict[str, Any] | None = None) -> Instance:
+        """lm-eval's request whose prompt knows which request it is.
+
+        A backend sorts, groups and batches prompts, and gives them back with the responses.
+        """
+        context: Any
+        if isinstance(self.context, JsonChatStr):
+            context = TaggedChat(self.context.prompt)
+        else:
+            context = (TaggedText if isinstance(self.context, str) else TaggedList)(self.context)
+        context.request = self
+        made = copy.copy(self.instance) or Instance("generate_until", {}, (), 0)
+        made.arguments = (context, dict(self.given) if gen_kwargs is None else gen_kwargs)
+        made.resps = []
+        return made
+
+
+class TaggedText(str):
+    """A prompt that knows its request."""
+
+    request: Request
+
+
+class TaggedList(list[Any]):
+    """Chat messages that know their request."""
+
+    request: Request
+
+
+class TaggedChat(JsonChatStr):
+    """Chat messages, as JSON, that know their request."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a backend made of a request.
+
+    Attributes:
+        response: The text to be graded, without the reasoning.
+        finish: How it ended (see `response.FINISHES`); empty where the backend does not tell.
+        reasoning: What a thinking model wrote before its answer.
+        tokens: How many tokens were generated, reasoning included; None where unknown.
+        error: Why there is no response, where `finish` is `error`.
+        model: The model's name as the endpoint reports it with this response.
+    """
+
+    response: str
+    finish: str = ""
+    reasoning: str = ""
+    tokens: int | None = None
+    error: str = ""
+    model: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As plain data for the store; what is not known is left out."""
+        if self.finish == "error":
+            return {"error": self.error}
+        told = {
+            "finish": self.finish or None,
+            "reasoning": self.reasoning or None,
+            "tokens": self.tokens,
+            "model": self.model or None,
+        }
+        return {"response": self.response} | {k: v for k, v in told.items() if v is not None}
+
+
+def split_reasoning(text: str, end: str | None, finish: str) -> tuple[str, str]:
+    """A thinking model's answer and the reasoning before it.
+
+    Args:
+        text: As generated.
+        end: The text that ends the reasoning; None for models that do not think.
+        finish: How the text ended: where it was cut off before the reasoning ended, there is
+            no answer.
+    """
+    if not end:
+        return text, ""
+    reasoning, found, answer = text.rpartition(end)
+    if found:
+        return answer.lstrip(), reasoning + end
+    return ("", text) if finish == "length" else (text, "")

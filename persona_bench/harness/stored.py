@@ -1,0 +1,174 @@
+"""Any lm-eval model, with a store of finished work around it.
+
+What is in the store is not asked again; what is asked is in the store as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.models.utils import normalize_gen_kwargs
+
+from persona_bench.harness.backends import Backend, backend_of
+from persona_bench.harness.request import Generated, Request
+from persona_bench.harness.response import Response
+from persona_bench.harness.store import Shelf
+
+log = logging.getLogger("persona_bench")
+
+
+class StoredLM(LM):
+    """An lm-eval model whose generations go through a shelf of the store.
+
+    Args:
+        inner: The model that generates.
+        shelf: The generations of this model.
+        fingerprint: The model's, as the keys hold it.
+        seed: Of the draws, where decoding samples.
+        say: Is told how many responses are there already.
+    """
+
+    def __init__(
+        self,
+        inner: LM,
+        shelf: Shelf,
+        fingerprint: str,
+        seed: int,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__()
+        self.inner, self.shelf, self.fingerprint, self.seed = inner, shelf, fingerprint, seed
+        self.say = say
+        self.backend: Backend = backend_of(inner, self._finished)
+        # lm-eval asks the model itself for these, and finds LM's own defaults otherwise
+        self.apply_chat_template = inner.apply_chat_template
+        self.chat_template = inner.chat_template
+        self.all_gather = inner.all_gather
+        self.gather_object = inner.gather_object
+        self.barrier = inner.barrier
+        self.failed: dict[str, str] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+    @property
+    def rank(self) -> int:
+        """The rank of this process."""
+        return int(self.inner.rank)
+
+    @property
+    def world_size(self) -> int:
+        """How many processes share the documents."""
+        return int(self.inner.world_size)
+
+    @property
+    def device(self) -> Any:
+        """Where the model is."""
+        return self.inner.device
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The tokenizer's name; empty where the endpoint has it."""
+        return str(getattr(self.inner, "tokenizer_name", "") or "")
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Passed on, not stored."""
+        return self.inner.loglikelihood(requests)
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Passed on, not stored."""
+        return self.inner.loglikelihood_rolling(requests)
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """The responses, in order: `Response` objects that know how they ended.
+
+        Raises:
+            StoreError: the store can't be written.
+            EndpointError: an endpoint that refuses or no longer answers.
+        """
+        asked = [self.request(instance) for instance in requests]
+        unique = {request.key: request for request in asked}
+        missing = [request for request in unique.values() if request.key not in self.shelf]
+        if len(missing) < len(unique):
+            self.say(
+                f"{len(unique) - len(missing):,} of {len(unique):,} responses are in the store, "
+                f"{len(missing):,} to generate"
+            )
+        if missing:
+            self.backend.generate(list(unique.values()), {each.key for each in missing})
+            self.shelf.sync()
+        found = self.shelf.get(unique)
+        return [self._response(request.key, found) for request in asked]
+
+    def request(self, instance: Instance) -> Request:
+        """An lm-eval request with its key, and its seed where decoding samples."""
+        context, given = instance.args[:2]
+        default = int(getattr(self.inner, "max_gen_toks", 256) or 256)
+        sample = int(instance.doc.get("sample", instance.idx))
+        return make_request(
+            self.fingerprint, context, dict(given), sample, self.seed, default, instance
+        )
+
+    def _finished(self, request: Request, made: Generated) -> None:
+        """A response has come: into the store with it."""
+        if made.finish == "error":
+            self.failed[request.key] = made.error
+        elif request.key in self.shelf:
+            return
+        doc = request.instance.doc if request.instance else {}
+        record = {
+            "key": request.key,
+            "task": request.instance.task_name if request.instance else None,
+            **{name: doc.get(name) for name in ("question", "persona", "sample")},
+            "seed": request.seed,
+            "gen_kwargs": request.gen_kwargs,
+            "prompt": request.text,
+            **made.record(),
+        }
+        self.shelf.add({name: value for name, value in record.items() if value is not None})
+
+    def _response(self, key: str, found: dict[str, dict[str, Any]]) -> Response:
+        if (record := found.get(key)) is None:
+            why = self.failed.get(key, "the backend gave no response")
+            return Response("", "error", why)
+        return Response(record["response"], record.get("finish", ""))
+
+
+def make_request(
+    fingerprint: str,
+    context: Any,
+    gen_kwargs: dict[str, Any],
+    sample: int,
+    seed: int,
+    default_length: int,
+    instance: Instance | None = None,
+) -> Request:
+    """What is asked, and the key under which it is found again.
+
+    The key holds the model's fingerprint, the rendered prompt, the generation arguments as
+    lm-eval normalises them, and, where decoding samples, the sample's index and the run's seed.
+    """
+    settings: dict[str, Any] = dict(normalize_gen_kwargs(gen_kwargs, default_length))
+    sampled = bool(settings.get("do_sample")) and float(settings.get("temperature") or 0) > 0
+    draw = [sample, seed] if sampled else [0, 0]
+    text = context.prompt if hasattr(context, "prompt") else context
+    text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+    parts = ["generate_until", fingerprint, text, settings, draw]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return Request(
+        key=key,
+        context=context,
+        text=text,
+        gen_kwargs=settings,
+        given=gen_kwargs,
+        # a draw of its own for each prompt and sample; within what every backend takes
+        seed=int(key[:8], 16) & 0x7FFFFFFF if sampled else None,
+        instance=copy.copy(instance) if instance else None,
+    )

@@ -1,0 +1,276 @@
+"""A study: which models answer which tasks, in one YAML file that is checked before anything runs.
+
+output_path: results/my-study
+models:
+  - name: base
+    pretrained: ORG/MODEL
+    model_args: {dtype: bfloat16}
+  - name: served
+    model: local-chat-completions
+    model_args: {model: NAME, base_url: "http://127.0.0.1:8000/v1/chat/completions"}
+tasks:
+  - persona_arithmetic
+  - task: persona_math500
+    metadata: {n_questions: 100}
+    gen_kwargs: {max_gen_toks: 1024}
+metadata: {persona_set: core}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from persona_bench.harness.fingerprint import is_api
+from persona_bench.harness.run import Asked, RunError, load_tasks
+
+THINK_END = "</think>"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class StudyModel(_Part):
+    """One model of a study.
+
+    Attributes:
+        name: In the results; letters, digits, `-`, `_` and `.`.
+        model: lm-eval's backend: `hf`, `vllm`, `local-chat-completions`, ...
+        pretrained: A hub id or a folder; short for `model_args: {pretrained: ...}`.
+        model_args: As lm-eval's `--model_args`.
+        batch_size, device: As lm-eval's.
+        gen_kwargs: For this model alone, over the study's and the task's.
+        enable_thinking: Lets a thinking model think, or keeps it from it; by default as its
+            chat template has it.
+        think_end_token: What ends the reasoning; the answer after it is graded.
+        apply_chat_template: Personas are system messages only with one.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    model: str = "hf"
+    pretrained: str | None = None
+    model_args: dict[str, Any] = {}
+    batch_size: int | str | None = None
+    device: str | None = None
+    gen_kwargs: dict[str, Any] = {}
+    enable_thinking: bool | None = None
+    think_end_token: str | int | None = None
+    apply_chat_template: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudyModel:
+        if self.pretrained and "pretrained" in self.model_args:
+            raise ValueError("pretrained stands twice, beside model_args and in it: leave one")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments as lm-eval's backend takes them."""
+        given = dict(self.model_args)
+        if self.pretrained:
+            given["pretrained"] = self.pretrained
+        return {**given, **thinking(self.model, given, self.enable_thinking, self.think_end_token)}
+
+    def generation(self) -> dict[str, Any]:
+        """The model's own generation arguments."""
+        if self.enable_thinking is not None and is_api(self.model, self.model_args):
+            told = {"enable_thinking": self.enable_thinking}
+            return {"chat_template_kwargs": told, **self.gen_kwargs}
+        return dict(self.gen_kwargs)
+
+
+class StudyTask(_Part):
+    """One task of a study, with knobs and generation arguments of its own."""
+
+    task: str
+    metadata: dict[str, Any] = {}
+    gen_kwargs: dict[str, Any] = {}
+
+
+class Study(_Part):
+    """A study file.
+
+    Attributes:
+        output_path: Where results go, a folder a model; the store lies in it too. Relative to
+            the working directory, as every path in the file.
+        models, tasks: What is run: every model on every task.
+        metadata: The knobs of all tasks (`persona_set`, `samples`, `n_questions`, ...).
+        gen_kwargs: The generation arguments of all tasks.
+        seed: Of Python, NumPy and torch, and of the draws where decoding samples.
+        system_instruction: Before each persona.
+        confirm_run_unsafe_code: For tasks that run programs which a model wrote.
+    """
+
+    output_path: Path
+    models: list[StudyModel] = Field(min_length=1)
+    tasks: list[StudyTask] = Field(min_length=1)
+    metadata: dict[str, Any] = {}
+    gen_kwargs: dict[str, Any] = {}
+    seed: int = 1234
+    system_instruction: str | None = None
+    confirm_run_unsafe_code: bool = False
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _names_are_tasks(cls, given: Any) -> Any:
+        if isinstance(given, list):
+            return [{"task": each} if isinstance(each, str) else each for each in given]
+        return given
+
+    @model_validator(mode="after")
+    def _no_name_twice(self) -> Study:
+        for what, names in (
+            ("models", [model.name.lower() for model in self.models]),
+            ("tasks", [task.task for task in self.tasks]),
+        ):
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ValueError(f"{what}: {twice[0]!r} stands twice; give each its own name")
+        return self
+
+    def asked(self, model: StudyModel, shard: str | None = None) -> list[Asked]:
+        """What one model is asked: the task's own settings go over the study's."""
+        extra = {"shard": shard} if shard else {}
+        return [
+            Asked(
+                task.task,
+                {**self.metadata, **task.metadata, **extra},
+                {**self.gen_kwargs, **task.gen_kwargs, **model.generation()},
+            )
+            for task in self.tasks
+        ]
+
+    def chosen(self, names: list[str] | None) -> list[StudyModel]:
+        """The models of these names; all where none are given.
+
+        Raises:
+            RunError: no model of a name.
+        """
+        known = {model.name: model for model in self.models}
+        for name in names or []:
+            if name not in known:
+                raise RunError(f"the study has no model {name!r}: it has {', '.join(known)}")
+        return [known[name] for name in names] if names else self.models
+
+
+def thinking(
+    backend: str, model_args: Mapping[str, Any], enable: bool | None, end: str | int | None
+) -> dict[str, Any]:
+    """The model arguments that a thinking model needs.
+
+    A model that thinks has its reasoning taken off before grading; where none is named it ends
+    with `</think>`.
+    """
+    found: dict[str, Any] = {}
+    if enable is not None and not is_api(backend, model_args):
+        found["enable_thinking"] = enable
+    if end is None and enable:
+        end = model_args.get("think_end_token", THINK_END)
+    if end is not None:
+        found["think_end_token"] = end
+    return found
+
+
+# ---------------------------------------------------------------------- reading and checking
+
+
+def read_study(path: Path) -> Study:
+    """Reads and checks a study file; no model is loaded.
+
+    Raises:
+        RunError: one sentence for the first thing that is wrong: no such file, no YAML, an
+            unknown key, an impossible value.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} can't be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise RunError(f"{where}: not YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(data, dict):
+        raise RunError(f"{path}: a study is a mapping with output_path, models and tasks")
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        raise RunError(f"{path}: {_in_words(error)}") from None
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first fault as a sentence that names the place."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        parts: dict[str, type[BaseModel]] = {"models": StudyModel, "tasks": StudyTask}
+        owner = parts.get(str(first["loc"][0]), Study) if len(first["loc"]) > 1 else Study
+        known = list(owner.model_fields)
+        close = get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}"
+        return f"there is no key {place!r}: {hint}"
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool, type(None))) else ""
+    return f"{place + ': ' if place else ''}{message}{shown}"
+
+
+def check_study(study: Study, models: list[StudyModel], shard: str | None = None) -> None:
+    """Everything that can be known to be wrong before a model is loaded.
+
+    Raises:
+        RunError, KnobError, PersonaSetError, SourceError: the first fault, in one sentence.
+    """
+    for model in models:
+        check_model(model.model, model.arguments(), model.name)
+        load_tasks(
+            study.asked(model, shard),
+            model.arguments(),
+            confirm_run_unsafe_code=study.confirm_run_unsafe_code,
+        )
+
+
+def check_model(backend: str, model_args: Mapping[str, Any], name: str = "") -> None:
+    """Whether a backend exists, is installed, and has what it needs.
+
+    Raises:
+        RunError: what is missing.
+    """
+    from lm_eval.api.registry import model_registry
+
+    who = f"model {name!r}: " if name else ""
+    known = sorted(model_registry)
+    if backend not in known:
+        close = get_close_matches(backend, known, n=3) or ["hf", "vllm", "local-chat-completions"]
+        raise RunError(f"{who}lm-eval has no backend {backend!r}: did you mean {', '.join(close)}?")
+    if backend == "vllm" and find_spec("vllm") is None:
+        raise RunError(f"{who}vllm is not installed: pip install 'persona-bench[vllm]'")
+    if is_api(backend, model_args):
+        if not (model_args.get("model") or model_args.get("pretrained")):
+            raise RunError(f"{who}an endpoint needs model=NAME in its model_args")
+        url = str(model_args.get("base_url") or "")
+        if backend.startswith("local-") and not url:
+            raise RunError(f"{who}{backend} needs base_url=... in its model_args")
+        if url and not url.startswith(("http://", "https://")):
+            raise RunError(f"{who}base_url={url!r} must start with http:// or https://")
+        if backend.startswith("openai-") and not os.environ.get("OPENAI_API_KEY"):
+            raise RunError(f"{who}{backend} needs a key in the environment: OPENAI_API_KEY")
+        return
+    pretrained = str(model_args.get("pretrained") or "")
+    if backend in ("hf", "hf-auto", "huggingface", "vllm"):
+        if not pretrained:
+            raise RunError(f"{who}{backend} needs pretrained=..., a hub id or a folder")
+        folder = Path(pretrained).expanduser()
+        if folder.is_dir() and not (folder / "config.json").is_file():
+            raise RunError(f"{who}{folder} holds no model: there is no config.json in it")
+        like_a_path = pretrained.startswith(("/", "./", "../", "~")) or pretrained.count("/") > 1
+        if like_a_path and not folder.is_dir():
+            raise RunError(f"{who}there is no folder {folder}")

@@ -1,0 +1,137 @@
+"""The samples files of persona tasks in an lm-eval output folder, and what is told of each."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+_SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d{2}-\d{2}T[\d\-.]+)\.jsonl")
+
+
+class OutcomesError(ValueError):
+    """An output folder without usable outcomes; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One samples file: the responses of one model to one task.
+
+    Attributes:
+        file: `samples_<task>_<date>.jsonl`.
+        task: The task's name.
+        date: As in the file's name; empty where it has none.
+    """
+
+    file: Path
+    task: str
+    date: str
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What lm-eval wrote about the run; empty where it did not."""
+        found: list[dict[str, Any]] = []
+        for file in sorted(self.file.parent.glob(f"*{self.date}.json")) if self.date else ():
+            try:
+                found.append(dict(json.loads(file.read_text(encoding="utf-8"))))
+            except (OSError, ValueError):
+                continue
+        own = [each for each in found if self.task in (each.get("configs") or {})]
+        return (own or found or [{}])[0]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The task's configuration at the run; empty where it is not known."""
+        return dict((self.results.get("configs") or {}).get(self.task) or {})
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the task recorded of itself: personas, grader, versions, ..."""
+        return dict((self.config.get("metadata") or {}).get("persona_bench") or {})
+
+    @property
+    def model(self) -> str:
+        """The model's name from the results file, else from the folder."""
+        return str(self.results.get("model_name") or self.file.parent.name)
+
+    @cached_property
+    def first(self) -> dict[str, Any]:
+        """The first document; empty where there is none."""
+        with self.file.open(encoding="utf-8") as lines:
+            line = lines.readline()
+        try:
+            return dict(json.loads(line)["doc"])
+        except (ValueError, KeyError, TypeError):
+            return {}
+
+    @property
+    def sparse(self) -> bool:
+        """Whether questions lack personas on purpose; false for files from before designs."""
+        return bool(self.first.get("sparse", False))
+
+
+def find_samples(path: Path) -> list[Samples]:
+    """All samples files of persona tasks in a folder and below it, or the one file.
+
+    Raises:
+        OutcomesError: no such folder or file.
+    """
+    if path.is_file():
+        match = _SAMPLES.fullmatch(path.name)
+        return [Samples(path, *(match.group("task", "date") if match else (path.stem, "")))]
+    if not path.is_dir():
+        raise OutcomesError(f"{path}: no such folder or file; give lm-eval's --output_path")
+    found = []
+    for file in sorted(path.rglob("samples_*.jsonl")):
+        match = _SAMPLES.fullmatch(file.name)
+        if match:
+            samples = Samples(file, match["task"], match["date"])
+            if "persona" in samples.first:
+                found.append(samples)
+    return found
+
+
+def newest_samples(path: Path) -> list[Samples]:
+    """The newest samples file of each model and task; warns of the ones left out.
+
+    Raises:
+        OutcomesError: none there, or the parts of a run that is shared by several machines
+            and not joined yet.
+    """
+    runs: dict[tuple[str, str], list[Samples]] = {}
+    for samples in find_samples(path):
+        runs.setdefault((samples.model, samples.task), []).append(samples)
+    if not runs:
+        raise OutcomesError(
+            f"{path}: no samples of a persona task; run lm_eval with --log_samples and "
+            "--output_path, and give that folder"
+        )
+    return [_newest(model, task, files) for (model, task), files in runs.items()]
+
+
+def _newest(model: str, task: str, files: list[Samples]) -> Samples:
+    newest = max(files, key=lambda each: (each.date, str(each.file)))
+    shards = sorted({str(shard) for each in files if (shard := each.told.get("shard"))})
+    if len(shards) > 1:
+        raise OutcomesError(
+            f"{task} on {model}: the shards {', '.join(shards)} are separate results: join them "
+            "with persona-bench merge, and give the joined folder"
+        )
+    if newest.told.get("shard"):
+        warnings.warn(
+            f"{task} on {model}: this is shard {shards[0]}, a part of the questions",
+            stacklevel=4,
+        )
+    graded_again = {each.told.get("regraded_from") for each in files}
+    others = [each for each in files if each.file.name not in graded_again]
+    if len(others) > 1:
+        warnings.warn(
+            f"{len(others)} runs of {task} on {model}: the newest counts ({newest.file}); give "
+            "one run's folder or file to score another",
+            stacklevel=4,
+        )
+    return newest

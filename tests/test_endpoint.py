@@ -1,0 +1,253 @@
+"""`persona-bench run` against an endpoint that fails, stalls, filters, thinks, or is not there."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persona_bench import load_persona_set, read_outcomes
+from persona_bench.benchmarks.arithmetic import BENCHMARK
+from persona_bench.benchmarks.base import choose_questions
+from persona_bench.harness.endpoint import EndpointError
+from persona_bench.harness.fingerprint import FingerprintError
+from persona_bench.harness.run import run
+from persona_bench.harness.store import StoreError
+from tests.support.chat_server import ChatServer, Fault
+
+N_QUESTIONS = 10
+PERSONAS = load_persona_set("demo")
+QUESTIONS = choose_questions(BENCHMARK.load(None, 0), N_QUESTIONS, 0)
+PIRATE = next(p.prompt for p in PERSONAS if p.id == "pirate")
+PROMPTS = N_QUESTIONS * len(list(PERSONAS))
+
+
+def server(fault: Fault | None = None, delay: float = 0.0) -> ChatServer:
+    rates = {p.prompt: 1.0 for p in PERSONAS}
+    answers = {BENCHMARK.prompt(q.problem): q.answer for q in QUESTIONS}
+    return ChatServer(rates, answers, fault, delay)
+
+
+def ask(url: str, folder: Path, **settings: Any) -> None:
+    arguments = {"model": "small", "base_url": url, "num_concurrent": 8, "max_retries": 2}
+    run(
+        model=settings.pop("model", "local-chat-completions"),
+        model_args={**arguments, **settings.pop("model_args", {})},
+        tasks=["persona_arithmetic"],
+        output_path=folder,
+        metadata={"persona_set": "demo", "n_questions": N_QUESTIONS, **settings.pop("knobs", {})},
+        **settings,
+    )
+
+
+def reasons(folder: Path) -> Counter[tuple[str, str]]:
+    outcomes = read_outcomes(folder)
+    return Counter(zip(outcomes["verdict"], outcomes["reason"], strict=True))
+
+
+def prompt_of(body: dict[str, Any]) -> str:
+    return json.dumps(body["messages"])
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_request_that_fails_for_good_is_unscored_and_asked_again_by_the_next_run(
+    tmp_path: Path, concurrency: int
+) -> None:
+    bad: set[str] = set()
+
+    def every_tenth(body: dict[str, Any], _: int) -> tuple[int, dict[str, str]] | None:
+        prompt = prompt_of(body)
+        if prompt not in seen:
+            seen[prompt] = len(seen)
+        if seen[prompt] % 10 == 3:
+            bad.add(prompt)
+            return 500, {}
+        return None
+
+    seen: dict[str, int] = {}
+    settings = {"model_args": {"num_concurrent": concurrency}}
+    with server(every_tenth) as chat:
+        ask(chat.url, tmp_path, **settings)
+        assert len(bad) == PROMPTS // 10
+        assert len(chat.requests) == PROMPTS + len(bad)  # two tries each
+        chat.fault = None
+        assert reasons(tmp_path) == {
+            ("correct", ""): PROMPTS - len(bad),
+            ("unscored", "api_error"): len(bad),
+        }
+        before = len(chat.requests)
+        ask(chat.url, tmp_path, **settings)
+        assert {prompt_of(body) for body in chat.requests[before:]} == bad
+        assert len(chat.requests) == before + len(bad)
+    with pytest.warns(UserWarning, match="2 runs of persona_arithmetic on small"):
+        assert reasons(tmp_path) == {("correct", ""): PROMPTS}
+    stored = "".join(file.read_text() for file in tmp_path.glob("store/**/*.jsonl"))
+    assert stored.count('"error":"HTTP 500') == len(bad)
+
+
+def test_a_server_that_says_later_is_waited_for(tmp_path: Path) -> None:
+    refused: dict[str, float] = {}
+    waited: list[float] = []
+
+    def busy_once(body: dict[str, Any], _: int) -> tuple[int, dict[str, str]] | None:
+        prompt = prompt_of(body)
+        if prompt in refused:
+            waited.append(time.monotonic() - refused[prompt])
+            return None
+        refused[prompt] = time.monotonic()
+        return 429, {"Retry-After": "1"}
+
+    with server(busy_once) as chat:
+        ask(chat.url, tmp_path, model_args={"num_concurrent": 64, "max_retries": 1})
+    assert reasons(tmp_path) == {("correct", ""): PROMPTS}
+    assert len(waited) == PROMPTS
+    assert min(waited) >= 1.0
+
+
+def test_a_hopeless_request_is_sent_once(tmp_path: Path) -> None:
+    def too_long(body: dict[str, Any], _: int) -> tuple[int, dict[str, str]] | None:
+        pirate = body["messages"][0]["content"] == PIRATE
+        return (400, {}) if pirate else None
+
+    with server(too_long) as chat:
+        ask(chat.url, tmp_path, model_args={"max_retries": 5})
+        assert len(chat.requests) == PROMPTS
+    outcomes = read_outcomes(tmp_path)
+    assert set(outcomes[outcomes["verdict"] == "unscored"]["persona"]) == {"pirate"}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refused_key_or_address_stops_the_run_at_once(tmp_path: Path, status: int) -> None:
+    with server(lambda *_: (status, {})) as chat:
+        with pytest.raises(EndpointError, match=rf"refuses the request \(HTTP {status}"):
+            ask(chat.url, tmp_path)
+        assert len(chat.requests) <= 8  # those in flight
+
+
+def test_an_endpoint_that_dies_stops_the_run_and_what_is_done_is_kept(tmp_path: Path) -> None:
+    with server(lambda _, n: (500, {}) if n >= 24 else None) as chat:
+        with pytest.raises(EndpointError, match=r"no answer to 20 requests in a row.*24 responses"):
+            ask(chat.url, tmp_path, model_args={"max_retries": 1})
+        chat.fault = None
+        before = len(chat.requests)
+        ask(chat.url, tmp_path)
+        assert len(chat.requests) - before == PROMPTS - 24
+    assert reasons(tmp_path) == {("correct", ""): PROMPTS}
+
+
+def test_an_endpoint_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(FingerprintError, match=f"127.0.0.1:{port}/v1/models does not answer"):
+        ask(f"http://127.0.0.1:{port}/v1/chat/completions", tmp_path)
+
+
+def answer(content: str | None, finish: str, **message: Any) -> dict[str, Any]:
+    said = {"role": "assistant", "content": content, **message}
+    choice = {"index": 0, "message": said, "finish_reason": finish}
+    return {"choices": [choice], "model": "small-2026", "usage": {"completion_tokens": 7}}
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "reason"),
+    [
+        (answer(None, "stop"), "wrong", "no_answer"),
+        (answer("", "content_filter"), "wrong", "refused"),
+        (answer(None, "content_filter"), "wrong", "refused"),
+        (answer("Let me count: 1, 2, 3, 4", "length"), "wrong", "truncated"),
+        (answer(None, "length", reasoning_content="Hmm, 12"), "wrong", "truncated"),
+    ],
+)
+def test_how_a_response_ended_reaches_its_verdict(
+    tmp_path: Path, said: dict[str, Any], verdict: str, reason: str
+) -> None:
+    with server(lambda *_: said) as chat:
+        ask(chat.url, tmp_path, knobs={"n_questions": 1})
+    assert reasons(tmp_path) == {(verdict, reason): len(list(PERSONAS))}
+    (results,) = tmp_path.glob("small/results_*.json")
+    told = json.loads(results.read_text())["configs"]["persona_arithmetic"]["metadata"]
+    assert told["persona_bench"]["truncation"] == "by finish reason"
+
+
+def stored(folder: Path) -> list[dict[str, Any]]:
+    (segment,) = folder.glob("store/generations/*/*.jsonl")
+    return [json.loads(line) for line in segment.read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["by the server", "by the end token"])
+def test_the_reasoning_is_kept_apart_from_the_answer(tmp_path: Path, apart: bool) -> None:
+    """The reasoning ends in a wrong number; the answer has none of its words."""
+
+    def thinks(body: dict[str, Any], _: int) -> dict[str, Any]:
+        right = chat.answers[body["messages"][-1]["content"]]
+        if apart:
+            return answer(f"\\boxed{{{right}}}", "stop", reasoning_content="is it 99999?")
+        return answer(f"is it \\boxed{{99999}}?</think>\n\n\\boxed{{{right}}}", "stop")
+
+    with server(thinks) as chat:
+        ask(chat.url, tmp_path, model_args={} if apart else {"think_end_token": "</think>"})
+    assert reasons(tmp_path) == {("correct", ""): PROMPTS}
+    for record in stored(tmp_path):
+        assert "99999" in record["reasoning"]
+        assert "99999" not in record["response"]
+        assert record["tokens"] == 7
+        assert record["model"] == "small-2026"
+
+
+def test_reasoning_that_was_cut_off_is_no_answer(tmp_path: Path) -> None:
+    def thinks_too_long(body: dict[str, Any], _: int) -> dict[str, Any]:
+        right = chat.answers[body["messages"][-1]["content"]]
+        return answer(f"so it is \\boxed{{{right}}}, or is it", "length")
+
+    with server(thinks_too_long) as chat:
+        ask(chat.url, tmp_path, model_args={"think_end_token": "</think>"})
+    assert reasons(tmp_path) == {("wrong", "truncated"): PROMPTS}
+    assert all(record["response"] == "" and record["reasoning"] for record in stored(tmp_path))
+
+
+def test_prompts_of_several_tasks_and_arguments_reach_the_server_together(tmp_path: Path) -> None:
+    """lm-eval alone sends those of one set of arguments after those of another."""
+    with server(delay=0.3) as chat:
+        sampled = {"do_sample": True, "temperature": 0.7}
+        ask(
+            chat.url,
+            tmp_path,
+            knobs={"samples": 4, "n_questions": 4},
+            gen_kwargs=sampled,
+            model_args={"num_concurrent": 32},
+        )
+        times = chat.busiest
+    assert len(chat.requests) == 4 * 4 * 6
+    assert times > 16
+
+
+def test_a_full_disk_stops_the_run_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import os
+
+    real, left = os.write, [30]
+
+    def write(file: int, data: bytes) -> int:
+        if data.startswith(b'{"key"'):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, data)
+
+    with server() as chat:
+        monkeypatch.setattr(os, "write", write)
+        with pytest.raises(StoreError, match=r"No space left on device\): the 30 finished records"):
+            ask(chat.url, tmp_path)
+        monkeypatch.undo()
+        before = len(chat.requests)
+        ask(chat.url, tmp_path)
+        assert len(chat.requests) == before + PROMPTS - 30
+    assert reasons(tmp_path) == {("correct", ""): PROMPTS}
