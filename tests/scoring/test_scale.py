@@ -1,0 +1,227 @@
+"""The arithmetic of `python -m scripts.scale`, against values worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+from pathlib import Path
+
+import pytest
+
+from scripts import prompt_tokens, scale
+from scripts.prompt_tokens import Prompts, put, uncached
+from scripts.roofline import (
+    JUDGES,
+    MODELS,
+    PUBLISHED,
+    Engine,
+    Lengths,
+    Work,
+    batch_size,
+    calculated,
+    drain,
+    harmonic,
+    prefill_seconds,
+    rate,
+    step,
+    times,
+    unlimited_mean,
+)
+
+DOC = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
+LLAMA, GEMMA = MODELS[0], MODELS[1]
+
+
+# ------------------------------------------------------------------------- models
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("Llama-3 8B", 8.03),
+        ("Gemma-3 4B", 3.88),  # 4.30 with the vision tower
+        ("Gemma-3 12B", 11.77),
+        ("Qwen-3 4B", 4.02),
+        ("Qwen-3 8B", 8.19),
+        ("Llama-3.3 70B", 70.55),
+        ("Qwen-2.5 72B", 72.71),
+    ],
+)
+def test_parameters_are_those_of_the_model_cards(name: str, billions: float) -> None:
+    model = next(each for each in (*MODELS, *JUDGES) if each.name == name)
+    assert model.parameters / 1e9 == pytest.approx(billions, abs=0.01)
+
+
+def test_keys_and_values_of_a_sequence() -> None:
+    # 2 (keys, values) x 8 heads x 128 x 2 bytes x 32 layers = 131,072 bytes a token
+    assert LLAMA.kv_bytes(1000) == 131_072_000
+    # 2 x 4 x 256 x 2 = 4,096 bytes a layer; 5 layers see all, 29 the last 1,024 tokens
+    assert GEMMA.kv_bytes(4000) == 4096 * (5 * 4000 + 29 * 1024)
+    assert GEMMA.kv_bytes(100) == 4096 * 34 * 100
+
+
+# ------------------------------------------------------------------------- lengths
+def test_lengths_without_a_limit_in_reach_are_exponential() -> None:
+    lengths = Lengths(100, 10_000)
+    assert lengths.so_far == pytest.approx(100, rel=1e-3)
+    assert lengths.longest(4) == pytest.approx(100 * (1 + 1 / 2 + 1 / 3 + 1 / 4), rel=1e-3)
+    assert harmonic(0) == 0
+    assert harmonic(1) == pytest.approx(1, abs=0.01)
+
+
+def test_lengths_all_at_the_limit() -> None:
+    lengths = Lengths(512, 512)
+    assert lengths.so_far == 256
+    assert lengths.longest(100) == 512
+
+
+def test_lengths_cut_off_at_the_limit() -> None:
+    before = unlimited_mean(500, 1000)
+    draws = [min(-before * log((n + 0.5) / 20_000), 1000) for n in range(20_000)]
+    mean = sum(draws) / len(draws)
+    assert mean == pytest.approx(500, rel=1e-3)
+    square = sum(draw**2 for draw in draws) / len(draws)
+    assert Lengths(500, 1000).so_far == pytest.approx(square / (2 * mean), rel=1e-3)
+
+
+# ------------------------------------------------------------------------- roofline
+def test_a_decoding_step() -> None:
+    # H100: 3.35 TB/s x 0.7, 989.4 TFLOP/s x 0.5; Llama without its input embedding: 7,504,658,432
+    one = step(LLAMA, 1000, Engine())
+    assert one.weights == pytest.approx(7_504_658_432 * 2 / 2.345e12)  # 6.40 ms
+    assert one.arithmetic == pytest.approx(7_504_658_432 * 2 / 494.7e12)  # 30.3 us a sequence
+    assert one.attention == pytest.approx(131_072_000 / 2.345e12)  # 55.9 us a sequence
+    assert one.seconds(100) == pytest.approx(6.4006e-3 + 100 * 55.894e-6 + 5e-3, rel=1e-4)
+    assert one.seconds(256) == pytest.approx(256 * (30.340e-6 + 55.894e-6) + 5e-3, rel=1e-4)
+
+
+def test_prefill() -> None:
+    # 6,979,321,856 parameters in the layers
+    seconds = prefill_seconds(LLAMA, 1e6, Engine())
+    assert seconds == pytest.approx(2 * 6_979_321_856 * 1e6 / 494.7e12)  # 28.2 s
+
+
+def test_the_batch_is_what_the_memory_has_room_for() -> None:
+    # (80 GB x 0.9 - 4 GB - 16.06 GB) x 0.9 = 46.75 GB over 1,000 tokens of 131,072 bytes
+    work = Work("", 10_000, 500, 500, Lengths(1000, 1000))
+    assert work.held == 1000
+    assert batch_size(LLAMA, work, Engine(max_seqs=1024)) == 356
+    assert batch_size(LLAMA, work, Engine()) == 256
+    assert batch_size(LLAMA, work._replace(responses=10), Engine()) == 10
+    with pytest.raises(ValueError, match="does not fit"):
+        batch_size(replace(JUDGES[0], gpus=1), work, Engine())
+
+
+def test_one_sequence_at_a_time_takes_its_tokens_times_a_step() -> None:
+    engine = Engine(max_seqs=1, chunk=0)
+    work = Work("", 1000, 100, 0, Lengths(200, 100_000))
+    seconds = 1000 * 200 * step(LLAMA, 300, engine).seconds(1)
+    assert times(LLAMA, work, engine).total == pytest.approx(seconds, rel=1e-3)
+    assert rate(LLAMA, work, engine) == pytest.approx(1000 * 200 / seconds, rel=1e-3)
+
+
+def test_the_drain_is_the_sum_over_those_that_are_left() -> None:
+    work = Work("", 10_000, 100, 100, Lengths(200, 100_000))
+    one = step(LLAMA, work.held, Engine())
+    seconds, made = drain(LLAMA, work, 256, Engine())
+    assert seconds == pytest.approx(sum(200 / k * one.seconds(k) for k in range(1, 257)), rel=5e-3)
+    assert made == pytest.approx(256 * 200, rel=1e-3)
+
+
+def test_chunks_cost_a_drain_each() -> None:
+    work = Work("", 4096, 100, 100, Lengths(200, 2048))
+    whole, four = (times(LLAMA, work, Engine(chunk=size)) for size in (0, 1024))
+    assert four.drain == pytest.approx(4 * whole.drain)
+    assert four.total > whole.total
+
+
+def test_published_throughputs_are_near() -> None:
+    ratios = [calculated(point, Engine()) / point.rate for point in PUBLISHED]
+    assert all(0.7 < ratio < 1.7 for ratio in ratios)
+
+
+# ------------------------------------------------------------------------- prompts
+def test_what_a_prefix_cache_lacks() -> None:
+    first, second = [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 9, 9]
+    assert uncached([first, second, first], block=4) == [6, 2, 2]
+    # the last token is computed always, so a prompt of one block is found by no one
+    assert uncached([[1, 2, 3, 4], [1, 2, 3, 4]], block=4) == [4, 4]
+    # a later block is of no use where an earlier one differs
+    assert uncached([[1, 1, 7, 7, 0], [2, 2, 7, 7, 0]], block=2) == [5, 5]
+
+
+def test_a_template_keeps_other_braces() -> None:
+    assert put("{persona}: {x} {question}", {"persona": "A", "question": "B?"}) == "A: {x} B?"
+
+
+@pytest.mark.slow
+def test_the_tokens_measured_are_those_of_today(data_dir: Path, smollm2: Path) -> None:
+    encode = prompt_tokens.encoder(smollm2)
+    assert prompt_tokens.tasks(data_dir, encode, ["aime24"]) == {"aime24": scale.MEASURED["aime24"]}
+
+
+# ------------------------------------------------------------------------- the study
+def test_prompts_of_a_checkpoint() -> None:
+    responses = {work.name: work.responses for work in scale.task_work(scale.Study())}
+    assert responses == {
+        "math500": 500 * 16,
+        "aime24": 30 * 16 * 4,
+        "livecodebench": 390 * 16,
+        "personagym": 200 * 5 * 10,
+    }
+
+
+def test_further_samples_cost_the_prefill_of_the_last_block() -> None:
+    aime = next(work for work in scale.task_work(scale.Study()) if work.name == "aime24")
+    measured: Prompts = scale.MEASURED["aime24"]
+    assert aime.fresh == pytest.approx((measured.fresh + 3 * measured.again) / 4)
+
+
+def test_shards_take_each_nth_question() -> None:
+    parts = [scale.in_shard(30, shard, 8) for shard in range(1, 9)]
+    assert parts == [len(range(shard - 1, 30, 8)) for shard in range(1, 9)]
+    assert sum(parts) == 30
+
+
+def test_judges_get_a_call_for_each_response() -> None:
+    first, second, examples = scale.judging(scale.Study())
+    assert first.work.responses == second.work.responses == 25 * 10_000
+    assert examples.work.responses == 10_000
+    # 577.5 tokens, five examples of 100 and a response of 250
+    assert first.work.prompt == pytest.approx(577.5 + 500 + 250)
+
+
+def test_jobs_go_to_the_next_free_gpu() -> None:
+    assert scale.makespan([3, 3, 2, 2, 2], 2) == 7
+    assert scale.makespan([3, 3, 2, 2, 2], 5) == 3
+    assert scale.makespan([1, 1], 8) == 1
+
+
+def test_all_jobs_together_are_the_study() -> None:
+    study = scale.Study()
+    alone = sum(scale.jobs(scale.DIRECTLY, 1, study))
+    assert scale.hours(scale.DIRECTLY, study) == pytest.approx(alone / 3600)
+    assert sum(scale.study_file(scale.MIXED, 8, study)) == pytest.approx(
+        sum(scale.jobs(scale.MIXED, 8, study))
+    )
+
+
+# ------------------------------------------------------------------------- the command
+def test_the_document_says_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    scale.main([])
+    text = DOC.read_text(encoding="utf-8")
+    printed = capsys.readouterr().out.splitlines()
+    missing = [line for line in printed if line not in text]
+    assert not missing, "put the output of `python -m scripts.scale` into docs/scale.md"
+
+
+def test_options_reach_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    scale.main(["--personas", "148", "--response-tokens", "math500=1200", "--gpus", "4"])
+    out = capsys.readouterr().out
+    assert "| MATH500 | 74,000 | 11.1 M |" in out
+    assert "88.8 M" in out  # 74,000 x 1,200
+    assert "on 4 (shards)" in out
+
+
+def test_a_length_of_no_task_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        scale.main(["--response-tokens", "gsm8k=100"])
+    assert "must be TASK=TOKENS with a task of math500" in capsys.readouterr().err
