@@ -18,9 +18,10 @@ from tests.support.chat_server import ChatServer
 
 
 def persona_bench(
-    *arguments: str | Path, cwd: Path, ok: bool = True, columns: int = 100
+    *arguments: str | Path, cwd: Path, ok: bool = True, columns: int = 100, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": str(columns)}
+    environment |= variables
     command = [str(Path(sys.executable).parent / "persona-bench"), *map(str, arguments)]
     done = subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=540
