@@ -50,7 +50,6 @@ def run_on_model(model: str, folder: str, sampled: bool) -> None:
         ask(self, requests, **kwargs)
 
     HuggingFace.ask = asked  # type: ignore[method-assign]
-    samples = 2 if sampled else 1
     sampling = {"do_sample": True, "temperature": 0.8} if sampled else {}
     run(
         model="hf",
