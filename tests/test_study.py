@@ -409,7 +409,7 @@ def test_what_does_not_belong_together_is_not_joined(halves: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"persona_set_version": "1"', '"persona_set_version": "9"', "differ in persona_set_version"),
+        ('"persona_set_version": "1"', '"persona_set_version": "9"', "in persona_set_version"),
         ('"grader": "maths 1"', '"grader": "maths 0"', "the shards differ in grader"),
         ('"lm-eval": "0.4.', '"lm-eval": "0.3.', "differ in version of lm-eval"),
         ('"max_gen_toks": 128', '"max_gen_toks": 64', "differ in generation_kwargs"),
