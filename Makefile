@@ -15,7 +15,7 @@ help:
 	@echo "make demo       how much six personas move a small model's accuracy"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the long checks"
-	@echo "make bench      how fast grading, runs and scoring are, beside their peers"
+	@echo "make bench      how fast grading, runs, scoring and the store are, beside their peers"
 	@echo "make calibrate  bias and coverage on models whose truth is known (an hour or more)"
 	@echo "make format     ruff format and its safe fixes"
 	@echo "make clean      remove what these commands made"
@@ -50,7 +50,7 @@ calibrate: $(INSTALLED)
 	@$(BIN)/python scripts/calibrate.py --csv calibration.csv
 
 bench: $(INSTALLED)
-	@$(BIN)/python scripts/bench.py $(BENCH)
+	@$(BIN)/python -m scripts.bench $(BENCH)
 
 format: $(INSTALLED)
 	@$(BIN)/ruff check --fix --quiet . || true

@@ -7,7 +7,8 @@ grading: responses/s of `grade_all`, of lm-eval's minerva_math500 grader, and of
 one by one, on a real model's responses to MATH-500 questions under the persona set `core`, with the
 verdicts compared. runs: `persona-bench run` over the personas of `demo` against a separate
 `lm_eval --system_instruction` run for each of them. scoring: 10,000 bootstrap replicates of a
-500 x 100 table. Figures of one machine are in docs/benchmarks.md.
+500 x 100 table. store: what the store of finished work costs, and how fast a run continues (see
+bench_store.py). Programs have a comparison of their own, bench_code.py. Figures of one machine are in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK as ARITHMETIC
 from persona_bench.benchmarks.math500 import BENCHMARK as MATH500
 from persona_bench.demo import demo_model
+from scripts.bench_store import bench_store
 
 BIN = Path(sys.executable).parent
 SHOWN = 20
@@ -256,14 +258,19 @@ def bench_scoring(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", help="grading, runs, scoring; all by default")
+    parser.add_argument("parts", nargs="*", help="grading, runs, scoring, store; all by default")
     parser.add_argument("--results", type=Path, default=Path("bench-results/math500-core"))
     parser.add_argument("--questions", type=int, default=12)
     parser.add_argument("--tokens", type=int, default=192)
     parser.add_argument("--run-questions", type=int, default=16)
     parser.add_argument("--data-dir", default=os.environ.get("PERSONA_BENCH_DATA"))
     args = parser.parse_args()
-    parts = {"grading": bench_grading, "runs": bench_runs, "scoring": bench_scoring}
+    parts = {
+        "grading": bench_grading,
+        "runs": bench_runs,
+        "scoring": bench_scoring,
+        "store": lambda _: bench_store(header, line),
+    }
     if unknown := [part for part in args.parts if part not in parts]:
         parser.error(f"no part {unknown[0]!r}: use {', '.join(parts)}")
     for part in args.parts or parts:

@@ -1,0 +1,168 @@
+"""What does the store cost, and how fast does a run continue? (`make bench BENCH=store`)
+
+Overhead: the same prompts through the same loaded backend, plainly as lm-eval asks it and with the
+store around it, in turn: a real model (transformers), and a local endpoint that takes 50 ms for an
+answer, with 16 requests in flight. Resume: 100,000 stored responses, found again by their prompts.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.models.api_models import JsonChatStr
+
+from persona_bench.benchmarks.arithmetic import BENCHMARK as ARITHMETIC
+from persona_bench.demo import demo_model
+from persona_bench.harness.store import Shelf
+from persona_bench.harness.stored import StoredLM
+
+ROUNDS = 5
+RESPONSE = "We multiply the two numbers and add what is left over, step by step. " * 28  # 2 kB
+
+
+def bench_store(header: Callable[[str], None], line: Callable[..., None]) -> None:
+    """Prints both tables."""
+    header("The store: 100,000 stored responses of 2 kB")
+    with tempfile.TemporaryDirectory() as folder:
+        resume(Path(folder), 100_000, line)
+    header(f"The store: overhead, median of {ROUNDS} pairs")
+    prompts = [ARITHMETIC.prompt(q.problem) for q in ARITHMETIC.load(None, 0)]
+    overhead("transformers, SmolLM2-135M, 24 tokens, batch 16", real_model(), prompts[:48], line)
+    server = multiprocessing.Process(target=serve, args=(port := free_port(),), daemon=True)
+    server.start()
+    time.sleep(1)
+    chat = [JsonChatStr(f'[{{"role": "user", "content": "{n}"}}]') for n in range(800)]
+    overhead("endpoint, 50 ms an answer, 16 at a time", endpoint(port), chat, line)
+    server.terminate()
+
+
+class Refuses(LM):
+    """A model that must not be asked."""
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        raise AssertionError("everything is in the store")
+
+    loglikelihood = loglikelihood_rolling = generate_until  # type: ignore[assignment]
+
+
+def instances(prompts: list[Any], tokens: int) -> list[Instance]:
+    settings = {"until": [], "do_sample": False, "max_gen_toks": tokens}
+    return [
+        Instance("generate_until", {"sample": 0, "question": str(n), "persona": "none"},
+                 (prompt, settings), 0, ("bench", n, 1))
+        for n, prompt in enumerate(prompts)
+    ]  # fmt: skip
+
+
+def resume(folder: Path, count: int, line: Callable[..., None]) -> None:
+    about = {"fingerprint": "0" * 64}
+    asked = instances([f"{n} " + "What is the sum of these? " * 40 for n in range(count)], 2048)
+    shelf = Shelf(folder, about)
+    stored = StoredLM(Refuses(), shelf, "0" * 64, 0)
+    requests = [stored.request(each) for each in asked]
+    started = time.perf_counter()
+    for request in requests:
+        shelf.add({"key": request.key, "prompt": request.text, "response": RESPONSE})
+    shelf.close()
+    line("writing them, synced once a second", time.perf_counter() - started, count, "responses")
+    started = time.perf_counter()
+    shelf = Shelf(folder, about)
+    found = StoredLM(Refuses(), shelf, "0" * 64, 0).generate_until(asked)
+    seconds = time.perf_counter() - started
+    if found != [RESPONSE] * count:
+        raise AssertionError("the store gave back something else")
+    line("resume: reading, and finding each by its prompt", seconds, count, "responses", "aim 5 s")
+
+
+def overhead(what: str, lm: LM, prompts: list[Any], line: Callable[..., None]) -> None:
+    asked = instances(prompts, 24)
+    plainly, around, inside = [], [], []
+    for number in range(-1, ROUNDS):  # the first warms up
+        times = []
+        for keep in (False, True) if number % 2 else (True, False):
+            with tempfile.TemporaryDirectory() as folder:
+                before = dict(vars(lm))
+                shelf = Shelf(Path(folder), {"fingerprint": "0" * 64})
+                spent = timed_writes(shelf)
+                model = StoredLM(lm, shelf, "0" * 64, 0) if keep else lm
+                started = time.perf_counter()
+                model.generate_until(asked)
+                times.append((keep, time.perf_counter() - started, spent[0]))
+                shelf.close()
+                vars(lm).clear()
+                vars(lm).update(before)  # unwrapped again
+        if number >= 0:
+            for keep, seconds, spent_inside in times:
+                (around if keep else plainly).append(seconds)
+                if keep:
+                    inside.append(spent_inside / seconds)
+    ratio = median(around) / median(plainly) - 1
+    line(f"{what}: plainly", median(plainly), len(asked), "responses")
+    line(
+        f"{what}: with the store", median(around), len(asked), "responses",
+        f"{ratio:+.1%} (aim under 3%); writing takes {median(inside):.2%}",
+    )  # fmt: skip
+
+
+def timed_writes(shelf: Shelf) -> list[float]:
+    """Seconds that `shelf.add` takes, counted as it is called."""
+    spent, add = [0.0], shelf.add
+
+    def timed(record: Any) -> None:
+        started = time.perf_counter()
+        add(record)
+        spent[0] += time.perf_counter() - started
+
+    shelf.add = timed  # type: ignore[method-assign]
+    return spent
+
+
+def real_model() -> LM:
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(pretrained=str(demo_model()), dtype="float32", batch_size=16, device="cpu")
+
+
+def endpoint(port: int) -> LM:
+    from lm_eval.models.openai_completions import LocalChatCompletion
+
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    return LocalChatCompletion(model="bench", base_url=url, num_concurrent=16)
+
+
+def free_port() -> int:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        return server.server_port
+
+
+def serve(port: int) -> None:
+    answer = (
+        b'{"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", '
+        b'"content": "' + RESPONSE.encode() + b'"}}], "usage": {"completion_tokens": 400}}'
+    )
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(0.05)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
