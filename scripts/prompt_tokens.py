@@ -81,7 +81,7 @@ TASKS = ("math500", "aime24", "livecodebench")
 
 
 def tasks(data: Path, encode: Encode, names: Iterable[str] = TASKS) -> dict[str, Prompts]:
-    """The project's own tasks, in the order in which they are asked."""
+    """The project's own tasks; as the cache forgets nothing, the order hardly matters."""
     from persona_bench.harness.tasks import load
 
     out = {}

@@ -9,6 +9,7 @@ arXiv 2211.05102). `scripts/scale.py` makes a study's cost of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -53,12 +54,11 @@ class Engine:
     bandwidth_use: float = known(0.7, "share of the memory bandwidth reached")
     flops_use: float = known(0.5, "share of the bf16 peak reached, in decoding and prefill")
     parallel_use: float = known(0.8, "what is left of both where a model is split over GPUs")
-    host_ms: float = known(5.0, "ms of each decoding step in which the GPU waits for the CPU")
+    host_ms: float = known(5.0, "ms of each step that the GPU waits: scheduling, sampling, text")
     memory_use: float = known(0.9, "share of the memory taken (gpu_memory_utilization)")
     reserve_gb: float = known(4.0, "GB of it for activations, CUDA graphs, a vision tower")
     kv_use: float = known(0.9, "share of the room for keys and values that is filled")
     max_seqs: int = known(256, "sequences at a time at most (max_num_seqs)")
-    chunk: int = known(4096, "responses given to vLLM at a time, stored when it is done; 0: all")
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def prefill_seconds(model: Model, tokens: float, engine: Engine) -> float:
 
 
 def drain(model: Model, work: Work, batch: int, engine: Engine) -> tuple[float, float]:
-    """The end of a task, when no new responses begin: seconds, and tokens made meanwhile.
+    """The end of a run, when no new responses begin: seconds, and tokens made meanwhile.
 
     With k exponential responses left the next ends after 1/k of the mean, so the drain has
     unit x (1 + 1/2 + ... + 1/batch) steps and makes unit x batch tokens. The unit is the mean,
@@ -284,37 +284,52 @@ def drain(model: Model, work: Work, batch: int, engine: Engine) -> tuple[float, 
 
 
 class Times(NamedTuple):
-    """Seconds of one task on the model's GPUs."""
+    """Seconds of one call of vLLM on the model's GPUs.
+
+    Attributes:
+        prefill: To read the prompts.
+        decode: To make all tokens with the batch full.
+        ending: By how much the drain is longer than its tokens take with the batch full.
+    """
 
     prefill: float
     decode: float
-    drain: float
+    ending: float
 
     @property
     def total(self) -> float:
-        return self.prefill + self.decode + self.drain
+        return sum(self)
 
 
-def times(model: Model, work: Work, engine: Engine) -> Times:
-    """How long the work takes on one copy of the model."""
-    if not work.responses:
-        return Times(0.0, 0.0, 0.0)
-    batch = batch_size(model, work, engine)
-    chunks = math.ceil(work.responses / engine.chunk) if engine.chunk else 1
-    ending, made = drain(model, work, batch, engine)
-    steady = max(0.0, work.responses * work.length.mean - chunks * made) / batch
-    return Times(
-        prefill_seconds(model, work.responses * work.fresh, engine),
-        steady * step(model, work.held, engine).seconds(batch),
-        chunks * ending,
-    )
+def times(model: Model, works: Sequence[Work], engine: Engine) -> Times:
+    """How long one copy of the model takes for all the work, given to it in one call.
+
+    The tasks share the batch, and there is one drain, at the end: it is taken to be that of the
+    task where it costs most.
+    """
+    total = sum(work.responses for work in works)
+    prefill = decode = ending = 0.0
+    for work in works:
+        if not work.responses:
+            continue
+        batch = batch_size(model, work._replace(responses=total), engine)
+        a_token = step(model, work.held, engine).seconds(batch) / batch
+        prefill += prefill_seconds(model, work.responses * work.fresh, engine)
+        decode += work.responses * work.length.mean * a_token
+        seconds, made = drain(model, work, min(batch, work.responses), engine)
+        ending = max(ending, seconds - made * a_token)
+    return Times(prefill, decode, ending)
 
 
 def rate(model: Model, work: Work, engine: Engine) -> float:
     """Output tokens/s in the long run: prefill counts, loading and draining do not."""
-    batch = batch_size(model, work, engine)
-    decode = work.length.mean * step(model, work.held, engine).seconds(batch) / batch
+    decode = work.length.mean * full_step(model, work, engine) / batch_size(model, work, engine)
     return work.length.mean / (prefill_seconds(model, work.fresh, engine) + decode)
+
+
+def full_step(model: Model, work: Work, engine: Engine) -> float:
+    """Seconds of a decoding step with the batch full: a token for each response in flight."""
+    return step(model, work.held, engine).seconds(batch_size(model, work, engine))
 
 
 # --------------------------------------------------------------------------- published figures

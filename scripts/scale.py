@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from scripts.prompt_tokens import Prompts
-from scripts.prompt_tokens import rows as prompt_rows
 from scripts.roofline import (
     GPUS,
     JUDGES,
@@ -32,6 +31,7 @@ from scripts.roofline import (
     Work,
     batch_size,
     calculated,
+    full_step,
     known,
     rate,
     times,
@@ -80,7 +80,7 @@ class Study:
     samples: int = known(4, "responses per prompt on AIME24")
     judge_tokens: int = known(200, "tokens of a judge's response, of at most 1,024")
     example_tokens: int = known(500, "tokens of the five score examples of a question")
-    start_s: float = known(120.0, "seconds from a job's start to its first token")
+    start_s: float = known(120.0, "seconds to load a model, compile and capture CUDA graphs")
     direct: Mapping[str, Lengths] = field(default_factory=lambda: DIRECT)
     thinking: Mapping[str, Lengths] = field(default_factory=lambda: THINKING)
     engine: Engine = field(default_factory=Engine)
@@ -122,10 +122,7 @@ class Judging(NamedTuple):
 def judging(study: Study) -> list[Judging]:
     """Both judges on all checkpoints, a call a response; and the score examples, five to a
     question in one call, written once by the first of them.
-
-    Judges are endpoints, which are asked request by request: there are no chunks to drain.
     """
-    study = replace(study, engine=replace(study.engine, chunk=0))
     measured, written = MEASURED["judge"], MEASURED["examples"]
     filled = study.example_tokens + study.direct["personagym"].mean
     work = Work(
@@ -145,9 +142,9 @@ def judging(study: Study) -> list[Judging]:
 
 
 # --------------------------------------------------------------------------- schedules
-def job_seconds(model: Model, works: Iterable[Work], study: Study) -> float:
-    """One job: a model is loaded, and its tasks (or a shard of them) are asked."""
-    return study.start_s + sum(times(model, work, study.engine).total for work in works)
+def job_seconds(model: Model, works: Sequence[Work], study: Study) -> float:
+    """One job: a model is loaded, and its tasks (or a shard of them) are asked together."""
+    return study.start_s + times(model, works, study.engine).total
 
 
 def jobs(runs: Runs, shards: int, study: Study) -> list[float]:
@@ -211,72 +208,80 @@ def clock(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min"
 
 
-def summary_rows(study: Study) -> Iterable[list[str]]:
-    """The study in three lines."""
-    n = len(CHECKPOINTS)
-    for name, runs in (("answering directly", DIRECTLY), (f"with {THINK}", MIXED)):
-        works = [work for _, thinks in runs for work in task_work(study, thinks)]
-        yield [
-            f"{len(runs)} x {n} checkpoints, {name}",
-            f"{n * sum(w.responses for w in works):,}",
-            millions(n * sum(w.responses * w.length.mean for w in works)),
-            f"{hours(runs, study):,.1f}",
-        ]
-    judges = judging(study)
-    yield [
-        f"two judges for PersonaGym, {JUDGES[0].gpus} GPUs each",
-        f"{sum(judge.work.responses for judge in judges):,}",
-        millions(sum(judge.work.responses * judge.work.length.mean for judge in judges)),
-        f"{sum(judge.hours for judge in judges):,.1f}",
+def token_cells(works: Sequence[Work], times_each: int = 1) -> list[str]:
+    """Prompts, prompt tokens and response tokens."""
+    return [
+        f"{times_each * sum(w.responses for w in works):,}",
+        millions(times_each * sum(w.responses * w.prompt for w in works)),
+        millions(times_each * sum(w.responses * w.length.mean for w in works)),
     ]
 
 
-def total_rows(study: Study, gpus: Sequence[int]) -> Iterable[list[str]]:
-    """Tokens, GPU-hours and wall time of each model size and of all."""
-    each = [(title(*run), [run]) for run in [*DIRECTLY, *THINKERS]]
-    for name, runs in [*each, ("all five", DIRECTLY), (f"all five, {THINK}", MIXED)]:
-        works = [work for _, thinks in runs for work in task_work(study, thinks)]
-        n = len(CHECKPOINTS)
-        yield [
-            name,
-            f"{n * sum(w.responses for w in works):,}",
-            millions(n * sum(w.responses * w.prompt for w in works)),
-            millions(n * sum(w.responses * w.length.mean for w in works)),
-            f"{hours(runs, study):,.1f}",
-            *(f"{clock(s)} ({n})" for s, n in (best_shards(runs, g, study) for g in gpus)),
-        ]
+def run_row(name: str, runs: Runs, study: Study, gpus: Sequence[int]) -> list[str]:
+    """Tokens, GPU-hours and wall time of all checkpoints of these models."""
+    works = [work for _, thinks in runs for work in task_work(study, thinks)]
+    best = [best_shards(runs, count, study) for count in gpus]
+    walls = [f"{clock(seconds)} ({shards})" for seconds, shards in best]
+    return [name, *token_cells(works, len(CHECKPOINTS)), f"{hours(runs, study):,.1f}", *walls]
+
+
+def summary_rows(study: Study, gpus: Sequence[int]) -> Iterable[list[str]]:
+    """The study in three lines."""
+    for name, runs in (("answering directly", DIRECTLY), (f"with {THINK}", MIXED)):
+        what = f"{len(runs)} x {len(CHECKPOINTS)} checkpoints, {name}"
+        yield run_row(what, runs, study, gpus)
+    judges = judging(study)
+    yield [
+        f"two judges for PersonaGym, {JUDGES[0].gpus} GPUs each",
+        *token_cells([judge.work for judge in judges]),
+        f"{sum(judge.hours for judge in judges):,.1f}",
+        *("–" for _ in gpus),
+    ]
+
+
+def model_rows(study: Study, gpus: Sequence[int]) -> Iterable[list[str]]:
+    """GPU-hours and wall time of each model, and how it does each task, without endings."""
+    engine = study.engine
+    for model, thinks in [*DIRECTLY, *THINKERS]:
+        name = title(model, thinks)
+        _, _, _, _, *cells = run_row(name, [(model, thinks)], study, gpus)
+        for work in task_work(study, thinks):
+            alone = times(model, [work], engine)
+            used = len(CHECKPOINTS) * (alone.prefill + alone.decode) / 3600
+            batch = batch_size(model, work, engine)
+            cells.append(f"{batch} / {rate(model, work, engine):,.0f} / {used:.1f}")
+        yield [name, *cells, f"{model.kv_bytes(4000) / 1e9:.2f}"]
 
 
 def way_rows(study: Study) -> Iterable[list[str]]:
     """Ways to split the study over GPUs, without thinking models and with them."""
     n = len(MODELS) * len(CHECKPOINTS)
-    whole = [
-        (1, 1, "one after the other"),
-        (8, 8, "one after the other, `--shard i/8` on each GPU"),
-    ]
-    array = [(8, 1, f"{n} jobs, one a checkpoint")]
-    array += [(64, s, f"{n} x {s} jobs, one a checkpoint and shard") for s in (3, 5, 10, 15)]
-    for make, listed in ((study_file, whole), (jobs, array)):
-        for gpus, shards, what in listed:
-            cells = [f"{gpus}", what, f"{len(make(DIRECTLY, shards, study))}"]
-            for runs in (DIRECTLY, MIXED):
-                seconds = make(runs, shards, study)
-                cells.append(clock(makespan(seconds, gpus)))
-                cells.append(clock(max(seconds)))
-                cells.append(f"{sum(seconds) / 3600:,.1f}")
-            yield cells
-
-
-def chunk_rows(study: Study) -> Iterable[list[str]]:
-    """How long a chunk takes: what a vLLM job loses at most where it is killed."""
-    engine = study.engine
-    for model, thinks in [*DIRECTLY, *THINKERS]:
-        cells = [title(model, thinks)]
-        for work in task_work(study, thinks):
-            size = min(work.responses, engine.chunk or work.responses)
-            chunk = work._replace(responses=size)
-            cells.append(clock(times(model, chunk, engine).total))
+    each = [(jobs, 64, s, f"{n} x {s} jobs, one a checkpoint and shard") for s in (3, 5, 10, 15)]
+    for make, gpus, shards, what in (
+        (study_file, 8, 8, "one after the other, `--shard i/8` on each GPU"),
+        (jobs, 8, 1, f"{n} jobs, one a checkpoint"),
+        *each,
+    ):
+        cells = [f"{gpus}", what, f"{len(make(DIRECTLY, shards, study))}"]
+        for runs in (DIRECTLY, MIXED):
+            seconds = make(runs, shards, study)
+            cells.append(clock(makespan(seconds, gpus)))
+            cells.append(clock(max(seconds)))
+            cells.append(f"{sum(seconds) / 3600:,.1f}")
         yield cells
+
+
+def lost_rows(study: Study) -> Iterable[list[str]]:
+    """What a vLLM job loses where it is killed: the most of any model and task."""
+    for name, runs in (("answering directly", DIRECTLY), (THINK, THINKERS)):
+        steps = [
+            (work.length, full_step(model, work, study.engine))
+            for model, thinks in runs
+            for work in task_work(study, thinks)
+        ]
+        work_lost = max(length.so_far * seconds for length, seconds in steps)
+        longest = max(length.limit * seconds for length, seconds in steps)
+        yield [name, f"{work_lost / 60:.1f} min", f"{longest / 60:.1f} min"]
 
 
 def token_rows(study: Study) -> Iterable[list[str]]:
@@ -285,34 +290,22 @@ def token_rows(study: Study) -> Iterable[list[str]]:
         yield [
             TITLES[direct.name],
             f"{direct.responses:,}",
+            f"{direct.prompt:.1f}",
+            f"{direct.fresh:.1f}",
             millions(direct.responses * direct.prompt),
-            millions(direct.responses * direct.fresh),
             millions(direct.responses * direct.length.mean),
             millions(thinking.responses * thinking.length.mean),
         ]
 
 
-def speed_rows(study: Study) -> Iterable[list[str]]:
-    """Batch, throughput and GPU-hours of five checkpoints by model and task."""
-    engine = study.engine
-    for model, thinks in [*DIRECTLY, *THINKERS]:
-        cells = [title(model, thinks), f"{model.parameters / 1e9:.2f}"]
-        cells.append(f"{model.kv_bytes(4000) / 1e9:.2f}")
-        for work in task_work(study, thinks):
-            used = len(CHECKPOINTS) * times(model, work, engine).total / 3600
-            batch = batch_size(model, work, engine)
-            cells.append(f"{batch} / {rate(model, work, engine):,.0f} / {used:.1f}")
-        yield cells
-
-
 def split_rows(study: Study) -> Iterable[list[str]]:
     """Two GPUs: two shards beside one model split over both, tokens/s."""
-    for model in MODELS:
-        cells = [model.name]
-        for work in task_work(study)[:2]:
-            half = work._replace(responses=work.responses // 2)
-            cells.append(f"{2 * rate(model, half, study.engine):,.0f}")
-            cells.append(f"{rate(replace(model, gpus=2), work, study.engine):,.0f}")
+    for work in task_work(study)[:2]:
+        half, cells = work._replace(responses=work.responses // 2), [TITLES[work.name]]
+        for model in MODELS:
+            shards = 2 * rate(model, half, study.engine)
+            split = rate(replace(model, gpus=2), work, study.engine)
+            cells.append(f"{shards:,.0f} / {split:,.0f}")
         yield cells
 
 
@@ -359,7 +352,6 @@ def variants(study: Study) -> dict[str, Study]:
         f"{SLOW_HOST_MS:.0f} ms lost at each step": other(host_ms=SLOW_HOST_MS),
         "1,024 sequences at a time": other(max_seqs=1024),
         "64 sequences at a time": other(max_seqs=64),
-        "chunks of 512 responses": other(chunk=512),
         f"LiveCodeBench's release v6, {V6:,} problems": replace(study, livecodebench=V6),
         "H200": other(gpu="h200"),
     }
@@ -393,9 +385,9 @@ def assumed_rows(study: Study) -> Iterable[list[str]]:
                 ]
     pairs = {"--response-tokens": study.direct, "--thinking-tokens": study.thinking}
     for option, lengths in pairs.items():
-        for task, length in lengths.items():
-            what = f"mean tokens of a response, of at most {length.limit:,}"
-            yield [f"`{option} {task}=`", f"{length.mean}", what]
+        means = ", ".join(f"{task}={length.mean}" for task, length in lengths.items())
+        limits = " / ".join(f"{length.limit:,}" for length in lengths.values())
+        yield [f"`{option}`", means, f"mean tokens of a response; at most {limits}"]
 
 
 # --------------------------------------------------------------------------- the command
@@ -411,27 +403,28 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
 def print_all(study: Study, gpus: Sequence[int]) -> None:
     """Every table of docs/scale.md, in its order."""
     print("Calculated, not measured.\n")
-    head = ("calculated", "prompts", "response tokens")
-    table((*head, f"GPU-hours, {GPUS[study.engine.gpu].name}"), summary_rows(study))
-    tokens = ("prompts", "prompt tokens", "response tokens")
     walls = [f"on {count} (shards)" for count in gpus]
-    table(("five checkpoints of", *tokens, "hours on 1 GPU", *walls), total_rows(study, gpus))
+    tokens = ("prompts", "prompt tokens", "response tokens")
+    used = f"GPU-hours, {GPUS[study.engine.gpu].name}"
+    table(("calculated", *tokens, used, *walls), summary_rows(study, gpus))
+    lost = ("work in flight, on average", "one response at its limit")
+    table(("`vllm`, slowest model and task", *lost), lost_rows(study))
 
+    head = ("five checkpoints of", "GPU-hours", *walls, *TITLES.values(), "GB of 4,000 tokens")
+    table(head, model_rows(study, gpus))
+    three = ("wall time", "longest job", "GPU-hours")
+    thinking = [f"{name}, {THINK}" for name in three]
+    table(("GPUs", "what is run", "jobs", *three, *thinking), way_rows(study), left=2)
+    names = [model.name for model in MODELS]
+    table(("on 2 GPUs, tokens/s of 2 shards / of a split model", *names), split_rows(study))
+    a_prompt = ("prompts", "tokens a prompt", "computed")
+    all_tokens = ("prompt tokens", "response tokens", "thinking")
+    table(("one checkpoint", *a_prompt, *all_tokens), token_rows(study))
     judge = ("calls", "prompt tokens", "computed", "response tokens")
     each = JUDGES[0].gpus
     table(("judge", *judge, f"tokens/s on {each} GPUs", "GPU-hours"), judge_rows(study))
 
-    three = ("wall time", "longest job", "GPU-hours")
-    thinking = [f"{name}, {THINK}" for name in three]
-    table(("GPUs", "what is run", "jobs", *three, *thinking), way_rows(study), left=2)
-    table(("one chunk of", *TITLES.values()), chunk_rows(study))
-    ways = [f"{task}, {way}" for task in ("MATH500", "AIME24") for way in ("2 shards", "split")]
-    table(("tokens/s on 2 GPUs", *ways), split_rows(study))
-
-    computed = ("prompts", "prompt tokens", "computed", "response tokens", "thinking")
-    table(("one checkpoint", *computed), token_rows(study))
-    shape = ("parameters, 10⁹", "GB of 4,000 tokens")
-    table(("batch / tokens/s / GPU-hours", *shape, *TITLES.values()), speed_rows(study))
+    table(("option", "assumed", "what"), assumed_rows(study), left=3)
     table(("GPU-hours with", "all five", THINK, "judges"), variant_rows(study))
 
     known_rates = ("measured tokens/s", "calculated", "ratio")
@@ -439,19 +432,15 @@ def print_all(study: Study, gpus: Sequence[int]) -> None:
     slow = calculated(PUBLISHED[-1], replace(study.engine, host_ms=SLOW_HOST_MS))
     ratios = sorted(calculated(point, study.engine) / point.rate for point in PUBLISHED)
     below = [ratio for ratio in ratios if ratio < 1]
-    print(
-        f"In {len(below)} of {len(ratios)} rows the calculated rate is {below[0]:.2f} to "
-        f"{below[-1]:.2f} of the measured one.\n"
-        if below
-        else ""
-    )
+    if below:
+        print(
+            f"In {len(below)} of {len(ratios)} rows the calculated rate is {below[0]:.2f} to "
+            f"{below[-1]:.2f} of the measured one."
+        )
     print(
         f"With {SLOW_HOST_MS:.0f} ms lost at each step the last row is calculated as "
-        f"{slow:,.0f} tokens/s (ratio {slow / PUBLISHED[-1].rate:.2f}).\n"
+        f"{slow:,.0f} tokens/s (ratio {slow / PUBLISHED[-1].rate:.2f})."
     )
-    counted = ("questions", "tokens", "not in the cache", "of a further sample")
-    table(("prompts of", *counted), prompt_rows(MEASURED))
-    table(("option", "assumed", "what"), assumed_rows(study), left=3)
 
 
 def lengths_read(text: str, usual: Mapping[str, Lengths]) -> dict[str, Lengths]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from persona_bench.harness.study import read_study
 from scripts import prompt_tokens, scale
 from scripts.prompt_tokens import Prompts, put, uncached
 from scripts.roofline import (
@@ -111,10 +112,10 @@ def test_the_batch_is_what_the_memory_has_room_for() -> None:
 
 
 def test_one_sequence_at_a_time_takes_its_tokens_times_a_step() -> None:
-    engine = Engine(max_seqs=1, chunk=0)
+    engine = Engine(max_seqs=1)
     work = Work("", 1000, 100, 0, Lengths(200, 100_000))
     seconds = 1000 * 200 * step(LLAMA, 300, engine).seconds(1)
-    assert times(LLAMA, work, engine).total == pytest.approx(seconds, rel=1e-3)
+    assert times(LLAMA, [work], engine).total == pytest.approx(seconds, rel=1e-3)
     assert rate(LLAMA, work, engine) == pytest.approx(1000 * 200 / seconds, rel=1e-3)
 
 
@@ -126,11 +127,32 @@ def test_the_drain_is_the_sum_over_those_that_are_left() -> None:
     assert made == pytest.approx(256 * 200, rel=1e-3)
 
 
-def test_chunks_cost_a_drain_each() -> None:
-    work = Work("", 4096, 100, 100, Lengths(200, 2048))
-    whole, four = (times(LLAMA, work, Engine(chunk=size)) for size in (0, 1024))
-    assert four.drain == pytest.approx(4 * whole.drain)
-    assert four.total > whole.total
+def test_tasks_of_one_call_end_together() -> None:
+    short = Work("", 4096, 100, 100, Lengths(200, 100_000))
+    long = Work("", 4096, 100, 100, Lengths(400, 100_000))
+    apart = [times(LLAMA, [work], Engine()) for work in (short, long)]
+    both = times(LLAMA, [short, long], Engine())
+    assert both.prefill + both.decode == pytest.approx(
+        sum(each.prefill + each.decode for each in apart)
+    )
+    assert both.ending == pytest.approx(apart[1].ending) == pytest.approx(2 * apart[0].ending, 0.1)
+
+
+def test_the_ending_is_what_the_drain_takes_beyond_full_batches() -> None:
+    work = Work("", 10_000, 100, 0, Lengths(200, 100_000))
+    seconds = step(LLAMA, work.held, Engine()).seconds
+    longer = sum(200 * (seconds(k) / k - seconds(256) / 256) for k in range(1, 257))
+    assert times(LLAMA, [work], Engine()).ending == pytest.approx(longer, rel=0.02)
+
+
+def test_a_small_task_shares_its_batch_with_the_others() -> None:
+    small = Work("", 10, 100, 0, Lengths(200, 200))
+    large = Work("", 10_000, 100, 0, Lengths(200, 200))
+    step_256 = step(LLAMA, 200, Engine()).seconds(256)
+    assert times(LLAMA, [small, large], Engine()).decode == pytest.approx(
+        10_010 * 200 / 256 * step_256
+    )
+    assert times(LLAMA, [], Engine()).total == 0
 
 
 def test_published_throughputs_are_near() -> None:
@@ -204,6 +226,14 @@ def test_all_jobs_together_are_the_study() -> None:
     )
 
 
+def test_a_killed_job_loses_what_is_in_flight() -> None:
+    direct, _ = scale.lost_rows(scale.Study())
+    # Gemma-3 12B on AIME24: 73 responses at 2,278 tokens/s, so a step takes 32.0 ms
+    step_minutes = 73 / 2278 / 60
+    expected = [f"{tokens * step_minutes:.1f} min" for tokens in (2999, 32768)]
+    assert direct == ["answering directly", *expected]
+
+
 # ------------------------------------------------------------------------- the command
 def test_the_document_says_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     scale.main([])
@@ -213,10 +243,20 @@ def test_the_document_says_what_the_command_prints(capsys: pytest.CaptureFixture
     assert not missing, "put the output of `python -m scripts.scale` into docs/scale.md"
 
 
+def test_the_study_file_of_the_document_is_one(tmp_path: Path) -> None:
+    text = DOC.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+    file = tmp_path / "study.yaml"
+    file.write_text(text.replace("ORG/", "someone/"), encoding="utf-8")
+    study = read_study(file)
+    assert {task.task.removeprefix("persona_") for task in study.tasks} == set(prompt_tokens.TASKS)
+    for task in study.tasks:
+        assert (DOC.parents[1] / "tasks" / f"{task.task}.yaml").is_file()
+
+
 def test_options_reach_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
     scale.main(["--personas", "148", "--response-tokens", "math500=1200", "--gpus", "4"])
     out = capsys.readouterr().out
-    assert "| MATH500 | 74,000 | 11.1 M |" in out
+    assert "| MATH500 | 74,000 | 150.0 | 106.4 | 11.1 M |" in out
     assert "88.8 M" in out  # 74,000 x 1,200
     assert "on 4 (shards)" in out
 
