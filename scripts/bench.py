@@ -8,7 +8,8 @@ one by one, on a real model's responses to MATH-500 questions under the persona 
 verdicts compared. runs: `persona-bench run` over the personas of `demo` against a separate
 `lm_eval --system_instruction` run for each of them. scoring: 10,000 bootstrap replicates of a
 500 x 100 table. store: what the store of finished work costs, and how fast a run continues (see
-bench_store.py). Programs have a comparison of their own, bench_code.py. Figures of one machine are in docs/benchmarks.md.
+bench_store.py). Programs have a comparison of their own, bench_code.py. Figures of one machine are
+in docs/benchmarks.md.
 """
 
 from __future__ import annotations

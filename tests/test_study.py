@@ -365,15 +365,19 @@ def test_shards_of_one_output_folder_by_the_command(tmp_path: Path) -> None:
         file = written(tmp_path, study_of(chat))
         for n in (1, 2):
             persona_bench("run", str(file), "--shard", f"{n}/2", "--no-score", cwd=tmp_path)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "shard-1-of-2", "shard-2-of-2", "store",
-    }  # fmt: skip
-    with pytest.raises(OutcomesError, match="the shards 1/2, 2/2 are separate results: join them"):
-        read_outcomes(tmp_path / "out")
-    with pytest.warns(UserWarning, match="this is shard 1/2"):
-        assert len(read_outcomes(tmp_path / "out" / "shard-1-of-2")) == 72
-    persona_bench("merge", "out", "--out", "joined", cwd=tmp_path)
-    assert len(read_outcomes(tmp_path / "joined")) == 144
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {
+            "shard-1-of-2", "shard-2-of-2", "store",
+        }  # fmt: skip
+        with pytest.raises(OutcomesError, match="shards 1/2, 2/2 are separate results: join them"):
+            read_outcomes(tmp_path / "out")
+        with pytest.warns(UserWarning, match="this is shard 1/2"):
+            assert len(read_outcomes(tmp_path / "out" / "shard-1-of-2")) == 72
+        asked = len(chat.requests)
+        persona_bench("merge", "out", "--out", "joined", cwd=tmp_path)
+        assert len(read_outcomes(tmp_path / "joined")) == 144
+        # the store of all shards is one: the whole study finds everything done
+        persona_bench("run", str(file), "--only", "a", "--no-score", cwd=tmp_path)
+        assert len(chat.requests) == asked
     assert (tmp_path / "joined" / "scores" / "a").is_dir()
 
 

@@ -1,8 +1,8 @@
 """What each of lm-eval's backends needs so that its responses can be stored as they come.
 
-lm-eval hands out plain strings, at the end. Here its models are asked in batches or chunks, and
-listened to: its cache hook says when a response is there, and what the engine said of it (how it
-ended, how many tokens, the reasoning) is taken along.
+lm-eval hands out plain strings, at the end. Here its models are listened to while they work: its
+cache hook says when a response is there, and what the engine said of it (how it ended, how many
+tokens, the reasoning) is taken along.
 """
 
 from __future__ import annotations

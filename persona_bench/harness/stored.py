@@ -5,11 +5,11 @@ What is in the store is not asked again; what is asked is in the store as soon a
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -155,13 +155,12 @@ def make_request(
     The key holds the model's fingerprint, the rendered prompt, the generation arguments as
     lm-eval normalises them, and, where decoding samples, the sample's index and the run's seed.
     """
-    settings: dict[str, Any] = dict(normalize_gen_kwargs(gen_kwargs, default_length))
-    sampled = bool(settings.get("do_sample")) and float(settings.get("temperature") or 0) > 0
-    draw = [sample, seed] if sampled else [0, 0]
+    settings, told, sampled = _normalised(json.dumps(gen_kwargs, default=str), default_length)
+    draw = f"{sample} {seed}" if sampled else ""
     text = context.prompt if hasattr(context, "prompt") else context
     text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
-    parts = ["generate_until", fingerprint, text, settings, draw]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    parts = "\0".join(["generate_until", fingerprint, told, draw, text])
+    key = hashlib.sha256(parts.encode(errors="surrogatepass")).hexdigest()
     return Request(
         key=key,
         context=context,
@@ -170,5 +169,13 @@ def make_request(
         given=gen_kwargs,
         # a draw of its own for each prompt and sample; within what every backend takes
         seed=int(key[:8], 16) & 0x7FFFFFFF if sampled else None,
-        instance=copy.copy(instance) if instance else None,
+        instance=instance,
     )
+
+
+@lru_cache(maxsize=256)
+def _normalised(given: str, default_length: int) -> tuple[dict[str, Any], str, bool]:
+    """Generation arguments as lm-eval normalises them, the same as text, and whether they draw."""
+    settings = dict(normalize_gen_kwargs(json.loads(given), default_length))
+    sampled = bool(settings.get("do_sample")) and float(settings.get("temperature") or 0) > 0
+    return settings, json.dumps(settings, sort_keys=True), sampled

@@ -115,17 +115,18 @@ def newest_samples(path: Path) -> list[Samples]:
 
 def _newest(model: str, task: str, files: list[Samples]) -> Samples:
     newest = max(files, key=lambda each: (each.date, str(each.file)))
-    shards = sorted({str(shard) for each in files if (shard := each.told.get("shard"))})
-    if len(shards) > 1:
-        raise OutcomesError(
-            f"{task} on {model}: the shards {', '.join(shards)} are separate results: join them "
-            "with persona-bench merge, and give the joined folder"
-        )
-    if newest.told.get("shard"):
+    if part := newest.told.get("shard"):
+        shards = sorted({str(shard) for each in files if (shard := each.told.get("shard"))})
+        if len(shards) > 1:
+            raise OutcomesError(
+                f"{task} on {model}: the shards {', '.join(shards)} are separate results: join "
+                "them with persona-bench merge, and give the joined folder"
+            )
         warnings.warn(
-            f"{task} on {model}: this is shard {shards[0]}, a part of the questions",
-            stacklevel=4,
+            f"{task} on {model}: this is shard {part}, a part of the questions", stacklevel=4
         )
+    else:  # shards beside a whole run are its parts
+        files = [each for each in files if not each.told.get("shard")]
     graded_again = {each.told.get("regraded_from") for each in files}
     others = [each for each in files if each.file.name not in graded_again]
     if len(others) > 1:
