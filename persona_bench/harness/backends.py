@@ -22,6 +22,10 @@ from persona_bench.harness.request import Generated, Request, split_reasoning
 Finished = Callable[[Request, Generated], None]
 
 
+class BackendError(RuntimeError):
+    """A backend that can't be run with the store; one sentence says what to do."""
+
+
 def backend_of(lm: LM, finished: Finished) -> Backend:
     """The backend that fits an lm-eval model.
 
@@ -118,6 +122,13 @@ class HuggingFace(Backend):
 
     def __init__(self, lm: LM, finished: Finished) -> None:
         super().__init__(lm, finished)
+        accelerator = getattr(lm, "accelerator", None)
+        if "FSDP" in str(getattr(accelerator, "distributed_type", "")):
+            raise BackendError(
+                "with FSDP every process must take part in every step, and here each has its own "
+                "share left to do: use parallelize=True in --model-args, or vllm with "
+                "tensor_parallel_size"
+            )
         self._encode, self._generate = self.lm.tok_batch_encode, self.lm._model_generate
         self.lm.tok_batch_encode, self.lm._model_generate = self._encoding, self._generating
         self._batch: list[Request] = []
