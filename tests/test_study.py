@@ -511,19 +511,40 @@ def test_a_launcher_of_several_processes_needs_one_model(tmp_path: Path) -> None
     assert "a study runs one model at a time: add --only, one of a, b" in done.stderr
 
 
+# lm-eval shares out prompts among processes only where each has a GPU: here they get a number
+# all the same, and all else is as under `accelerate launch`
+RANKS = """
+from accelerate import Accelerator
+from lm_eval.models.huggingface import HFLM
+made = HFLM.__init__
+def numbered(self, *args, **kwargs):
+    made(self, *args, **kwargs)
+    self.accelerator = Accelerator(cpu=True)
+    self._rank = self.accelerator.process_index
+    self._world_size = self.accelerator.num_processes
+HFLM.__init__ = numbered
+from persona_bench.cli import main
+main()
+"""
+
+
 @pytest.mark.slow
 def test_data_parallel_processes_share_a_store(smollm2: Path, tmp_path: Path) -> None:
-    """accelerate launch, two processes: the same outcomes as one, and a second run asks nothing."""
+    """Two processes give the outcomes of one; each prompt is asked by one; then nothing is left."""
     arguments = [
         "run", "--model", "hf", "--model-args", f"pretrained={smollm2},dtype=float32",
         "--tasks", "persona_arithmetic", "--gen-kwargs", "max_gen_toks=8",
         "--metadata", json.dumps({"persona_set": "demo", "n_questions": 3}),
         "--batch-size", "3", "--device", "cpu", "--no-score",
     ]  # fmt: skip
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    both = [*launch, "-m", "persona_bench", *arguments, "--output-path", "two"]
+    (tmp_path / "ranks.py").write_text(RANKS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "ranks.py"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
     for _ in range(2):
-        subprocess.run(both, cwd=tmp_path, check=True, timeout=500)
+        subprocess.run(
+            [*launch, *arguments, "--output-path", "two"],
+            cwd=tmp_path, env=environment, check=True, timeout=500,
+        )  # fmt: skip
     persona_bench(*arguments, "--output-path", "one", cwd=tmp_path)
     with pytest.warns(UserWarning, match="2 runs"):
         two = read_outcomes(tmp_path / "two")
@@ -532,5 +553,6 @@ def test_data_parallel_processes_share_a_store(smollm2: Path, tmp_path: Path) ->
     pd.testing.assert_frame_equal(
         two.sort_values(keys, ignore_index=True), one.sort_values(keys, ignore_index=True)
     )
-    segments = list(tmp_path.glob("two/store/generations/*/*.jsonl"))
-    assert len(segments) == 2  # each process wrote its own, and the second run none
+    segments = tmp_path.glob("two/store/generations/*/*.jsonl")
+    counts = [len(segment.read_text().splitlines()) - 1 for segment in segments]
+    assert counts == [9, 9]  # the second run wrote nothing

@@ -8,6 +8,7 @@ tokens, the reasoning) is taken along.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
@@ -128,6 +129,13 @@ class HuggingFace(Backend):
                 "with FSDP every process must take part in every step, and here each has its own "
                 "share left to do: use parallelize=True in --model-args, or vllm with "
                 "tensor_parallel_size"
+            )
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", lm.world_size))
+        if here < lm.world_size:
+            raise BackendError(
+                f"lm-eval numbers processes by machine, so that over several machines most prompts "
+                f"would not be asked ({here} of {lm.world_size} processes are here): run each "
+                "machine by itself with --shard i/n, then persona-bench merge"
             )
         self._encode, self._generate = self.lm.tok_batch_encode, self.lm._model_generate
         self.lm.tok_batch_encode, self.lm._model_generate = self._encoding, self._generating
