@@ -121,6 +121,7 @@ def demo(
         batch_size=batch_size,
         device=device,
         verbose=verbose,
+        say=say,
     )
     say("Scoring")
     written = score_folder(output_path, output_path / "scores")

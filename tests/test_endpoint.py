@@ -70,10 +70,15 @@ def test_a_request_that_fails_for_good_is_unscored_and_asked_again_by_the_next_r
         return None
 
     seen: dict[str, int] = {}
-    settings = {"model_args": {"num_concurrent": concurrency}}
+    said: list[str] = []
+    settings = {"model_args": {"num_concurrent": concurrency}, "say": said.append}
     with server(every_tenth) as chat:
         ask(chat.url, tmp_path, **settings)
         assert len(bad) == PROMPTS // 10
+        assert said == [
+            "6 responses are unscored, as their requests failed for good (6 x HTTP 500 Internal "
+            "Server Error): the same command asks for them again"
+        ]
         assert len(chat.requests) == PROMPTS + len(bad)  # two tries each
         chat.fault = None
         assert reasons(tmp_path) == {
@@ -82,6 +87,7 @@ def test_a_request_that_fails_for_good_is_unscored_and_asked_again_by_the_next_r
         }
         before = len(chat.requests)
         ask(chat.url, tmp_path, **settings)
+        assert said[1:] == ["54 of 60 responses are in the store, 6 to generate"]
         assert {prompt_of(body) for body in chat.requests[before:]} == bad
         assert len(chat.requests) == before + len(bad)
     with pytest.warns(UserWarning, match="2 runs of persona_arithmetic on small"):

@@ -117,14 +117,20 @@ REFUSES_SYSTEM = """{% for message in messages %}{% if message['role'] == 'syste
 {% endif %}"""
 
 
-def test_a_checkpoint_whose_template_refuses_system_messages(smollm2: Path, tmp_path: Path) -> None:
-    """lm-eval's hf backend drops the system message there, with a warning: personas vanish."""
+def no_system_role(smollm2: Path, tmp_path: Path) -> Path:
+    """The model with a template that refuses system messages."""
     checkpoint = tmp_path / "no-system-role"
     checkpoint.mkdir()
     for file in smollm2.iterdir():
         (checkpoint / file.name).symlink_to(file)
     (checkpoint / "chat_template.jinja").unlink()
     (checkpoint / "chat_template.jinja").write_text(REFUSES_SYSTEM)
+    return checkpoint
+
+
+def test_a_checkpoint_whose_template_refuses_system_messages(smollm2: Path, tmp_path: Path) -> None:
+    """lm-eval's hf backend drops the system message there, with a warning: personas vanish."""
+    checkpoint = no_system_role(smollm2, tmp_path)
     settings: dict[str, Any] = {
         "model": "hf",
         "model_args": {"pretrained": str(checkpoint), "dtype": "float32"},
@@ -144,3 +150,38 @@ def test_a_checkpoint_whose_template_refuses_system_messages(smollm2: Path, tmp_
         prompt = row["arguments"]["gen_args_0"]["arg_0"]
         persona = row["doc"]["persona_prompt"]
         assert prompt.startswith(f"<|im_start|>user\n{persona}")
+
+
+def test_the_reasoning_of_a_real_model_is_kept_apart(smollm2: Path, tmp_path: Path) -> None:
+    """A full stop stands for the end of the reasoning, as this model has none of its own."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    for name, thinks in (("plain", {}), ("thinks", {"think_end_token": "."})):
+        run(
+            model="hf",
+            model_args={"pretrained": str(smollm2), "dtype": "float32", **thinks},
+            tasks=["persona_arithmetic"],
+            output_path=tmp_path / name,
+            metadata={"persona_set": "demo", "n_questions": 2},
+            gen_kwargs={"max_gen_toks": 40},
+            batch_size="12",
+        )
+        (segment,) = tmp_path.glob(f"{name}/store/generations/*/*.jsonl")
+        lines = segment.read_text().splitlines()[1:]
+        records[name] = sorted(map(json.loads, lines), key=lambda each: str(each["prompt"]))
+    kinds = set()
+    for plain, thought in zip(records["plain"], records["thinks"], strict=True):
+        text, cut = plain["response"], plain["finish"] == "length"
+        assert thought["finish"] == plain["finish"]
+        assert thought["tokens"] == plain["tokens"]
+        assert plain["tokens"] == 40 or not cut
+        if "." in text:
+            kinds.add("thought")
+            assert thought["reasoning"] == text[: text.rindex(".") + 1]
+            assert thought["response"] == text[text.rindex(".") + 1 :].lstrip()
+        elif cut:
+            kinds.add("cut off")
+            assert (thought["reasoning"], thought["response"]) == (text, "")
+        else:
+            kinds.add("did not think")
+            assert (thought.get("reasoning"), thought["response"]) == (None, text)
+    assert "thought" in kinds

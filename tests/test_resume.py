@@ -182,3 +182,27 @@ def test_an_endpoint_s_run_survives_kills(processes: Any, tmp_path: Path) -> Non
         assert len(chat.requests) - sent == total - kept
     assert stored(killed) == total
     pd.testing.assert_frame_equal(outcomes_of(killed), outcomes_of(whole))
+
+
+def test_two_runs_at_once_on_one_store_end_alike(processes: Any, tmp_path: Path) -> None:
+    rates = {p.prompt: 0.7 for p in load_persona_set("demo")}
+    questions = choose_questions(BENCHMARK.load(None, 0), 40, 0)
+    answers = {BENCHMARK.prompt(q.problem): q.answer for q in questions}
+    with ChatServer(rates, answers, delay=0.02) as chat:
+        both = [
+            processes.Process(target=run_on_server, args=(chat.url, str(tmp_path)))
+            for _ in range(2)
+        ]
+        for child in both:
+            child.start()
+        for child in both:
+            child.join()
+            assert child.exitcode == 0
+        sent = len(chat.requests)
+        finish(processes, run_on_server, (chat.url, str(tmp_path)))
+        assert len(chat.requests) == sent
+    files = sorted(tmp_path.glob("out/small/samples_*.jsonl"))
+    assert len(files) == 3
+    tables = [read_outcomes(file) for file in files]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0])

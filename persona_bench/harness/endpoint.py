@@ -220,8 +220,8 @@ def _retry_after(error: Exception) -> float | None:
 def _words(error: Exception) -> str:
     """What went wrong, in a few words."""
     status = _status(error)
-    message = getattr(error, "message", "") or str(error)
-    line = message.strip().splitlines()[0] if message.strip() else ""
-    if status is not None:
-        return f"HTTP {status} {line}".strip()[:200]
-    return f"{type(error).__name__} {line}".strip()[:200]
+    if status is not None:  # aiohttp's, or that of requests
+        said = getattr(error, "message", "") or getattr(getattr(error, "response", 0), "reason", "")
+        return f"HTTP {status} {said}".strip()[:200]
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__} {lines[0] if lines else ''}".strip()[:200]

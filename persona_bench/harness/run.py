@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,6 +235,8 @@ class Session:
             fewshot_random_seed=seed,
             confirm_run_unsafe_code=confirm_run_unsafe_code,
         )
+        if isinstance(self.lm, StoredLM) and self.lm.failed:
+            self.say(failures(self.lm.failed))
         if results is None:
             return ""
         results["config"]["model"] = self.model
@@ -251,6 +254,16 @@ class Session:
         self._shelf = generations(self.store or self.output_path, found)
         if self._shelf.torn:
             self.say(f"{self._shelf.torn} record(s) were cut off when a run ended: made anew")
+
+
+def failures(failed: Mapping[str, str]) -> str:
+    """What to tell of requests that failed for good, from their keys and errors."""
+    (error, count), *others = Counter(failed.values()).most_common()
+    more = f" and {len(others)} other errors" if others else ""
+    return (
+        f"{len(failed):,} responses are unscored, as their requests failed for good ({count:,} x "
+        f"{error}{more}): the same command asks for them again"
+    )
 
 
 def generations(store: Path, found: Fingerprint) -> Shelf:

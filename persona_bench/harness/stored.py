@@ -101,6 +101,7 @@ class StoredLM(LM):
                 f"{len(unique) - len(missing):,} of {len(unique):,} responses are in the store, "
                 f"{len(missing):,} to generate"
             )
+        self.failed.clear()
         if missing:
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.shelf.sync()
