@@ -196,7 +196,7 @@ def copy_checkout(target: Path) -> Path:
         check=False,
     )
     if listed.returncode != 0:  # an unpacked source distribution has no git, and no debris yet
-        ignored = shutil.ignore_patterns(".venv", ".*_cache", "__pycache__")
+        ignored = shutil.ignore_patterns(".venv*", ".*_cache", "__pycache__")
         return Path(shutil.copytree(ROOT, target, ignore=ignored))
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():  # else it is deleted and not yet committed so
