@@ -9,8 +9,10 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -21,15 +23,14 @@ import pandas as pd
 import pytest
 
 from persona_bench import Stability, load_persona_set, read_outcomes, stability
-from persona_bench.benchmarks.arithmetic import BENCHMARK
 from tests.support.vllm_cpu import ENGINE, ENVIRONMENT, INSTALLED, VENV, VllmServer
+from tests.test_real_model import no_system_role
 
 pytestmark = pytest.mark.skipif(
     not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"
 )
 
 BACKENDS = ("hf", "vllm", "local-chat-completions")
-CUTS_NOT_SEEN = {"local-chat-completions"}  # lm-eval drops the finish reason, and has no tokenizer
 QUESTIONS = 7
 TOKENS = 40
 DEFAULT_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -148,7 +149,7 @@ def test_every_response_is_scored(study: Callable[[str], Study], backend: str) -
     assert set(done.outcomes["verdict"]) == {"correct", "wrong"}
     assert all(row["resps"][0][0].strip() for row in done.rows)
     record = done.results["configs"]["persona_arithmetic"]["metadata"]["persona_bench"]
-    assert (record["truncation"] == "not seen") == (backend in CUTS_NOT_SEEN)
+    assert record["truncation"] == "by finish reason"
     assert done.results["results"]["persona_arithmetic"]["unscored,none"] == 0
 
 
@@ -158,12 +159,10 @@ def test_the_backends_agree(
     studies = {backend: study(backend) for backend in BACKENDS}
     assert prompts_of(studies["hf"]) == prompts_of(studies["vllm"])
     seen = {backend: cells_of(done) for backend, done in studies.items()}
-    unseen = {backend: graded_without_cuts(cells) for backend, cells in seen.items()}
 
     agreement = []
     for pair in itertools.combinations(BACKENDS, 2):
-        # where one can't tell what was cut off, both are judged by what it knows
-        one, other = (unseen[b] if CUTS_NOT_SEEN & set(pair) else seen[b] for b in pair)
+        one, other = (seen[backend] for backend in pair)
         assert one.index.equals(other.index)
         differs = one["response"] != other["response"]
         agreement.append(f"{' and '.join(pair)}: {sum(~differs)} of {len(one)} responses identical")
@@ -174,12 +173,8 @@ def test_the_backends_agree(
         gaps = (one["correct"] - other["correct"]).groupby("persona").mean().abs()
         assert (gaps <= differs.groupby("persona").mean() + 1e-9).all()
         assert abs(one["correct"].mean() - other["correct"].mean()) <= differs.mean() + 1e-9
-    for backend in CUTS_NOT_SEEN:
-        verdicts = ["verdict", "reason", "correct"]
-        assert seen[backend][verdicts].equals(unseen[backend][verdicts])
 
-    columns = {b: seen[b] for b in BACKENDS} | {"hf, cuts not seen": unseen["hf"]}
-    table = pd.DataFrame({b: c["correct"].groupby("persona").mean() for b, c in columns.items()})
+    table = pd.DataFrame({b: c["correct"].groupby("persona").mean() for b, c in seen.items()})
     pss = table.min() / table.max()
     for backend in BACKENDS:
         assert studies[backend].score.pss == pytest.approx(pss[backend])
@@ -197,18 +192,61 @@ def cells_of(done: Study) -> pd.DataFrame:
     """Response and verdict by question and persona."""
     cells = done.outcomes.set_index(["question", "persona"]).sort_index()
     cells["correct"] = cells["correct"].astype(float)
-    golds = {row["doc"]["question"]: row["doc"]["answer"] for row in done.rows}
-    cells["gold"] = cells.index.get_level_values("question").map(golds)
     return cells
 
 
-def graded_without_cuts(cells: pd.DataFrame) -> pd.DataFrame:
-    """The same responses, judged as where it is not known which were cut off."""
-    graded = BENCHMARK.grade(
-        list(cells["response"]), list(cells["gold"]), truncated=[False] * len(cells)
+def test_a_killed_run_on_vllm_keeps_each_response_as_the_engine_finishes_it(
+    smollm2: Path, tmp_path: Path
+) -> None:
+    """lm-eval would hand out all of them at the end."""
+    out = tmp_path / "out"
+    command, environment = vllm_command(smollm2, out)
+    with (tmp_path / "log.txt").open("w") as log:
+        first = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        deadline = time.monotonic() + 300
+        while not stored(out) and first.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    kept = stored(out)
+    assert 0 < len(kept) < QUESTIONS * 6, (tmp_path / "log.txt").read_text()[-2000:]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=500)
+    done = stored(out)
+    assert done[: len(kept)] == kept
+    assert len(done) == len({record["key"] for record in done}) == QUESTIONS * 6
+    assert {record["finish"] for record in done} <= {"stop", "length"}
+    assert all(record["tokens"] == TOKENS for record in done if record["finish"] == "length")
+    assert len({record["seed"] for record in done}) == QUESTIONS * 6  # drawn, each by itself
+
+
+def stored(folder: Path) -> list[dict[str, Any]]:
+    found = []
+    for segment in sorted(folder.glob("store/generations/*/*.jsonl")):
+        lines = segment.read_text().splitlines(keepends=True)[1:]
+        found += [json.loads(line) for line in lines if line.endswith("\n")]
+    return found
+
+
+def vllm_command(model: Path, out: Path) -> tuple[list[str], dict[str, str]]:
+    engine = {"pretrained": model, **ENGINE, "max_num_seqs": 4}
+    command = [str(VENV / "bin" / "persona-bench"), "run", "--model", "vllm", "--no-score"]
+    command += ["--model-args", ",".join(f"{name}={value}" for name, value in engine.items())]
+    command += ["--tasks", "persona_arithmetic"]
+    command += ["--gen-kwargs", f"max_gen_toks={TOKENS},do_sample=True,temperature=0.7"]
+    command += ["--metadata", json.dumps({"persona_set": "demo", "n_questions": QUESTIONS})]
+    command += ["--output-path", str(out)]
+    return command, {**os.environ, **ENVIRONMENT, "NO_COLOR": "1"}
+
+
+def test_a_template_that_refuses_system_messages_stops_the_dry_run_for_vllm_too(
+    smollm2: Path, tmp_path: Path
+) -> None:
+    checkpoint = no_system_role(smollm2, tmp_path)
+    command, environment = vllm_command(checkpoint, tmp_path / "out")
+    done = subprocess.run(
+        [*command, "--dry-run"], env=environment, capture_output=True, text=True, check=False
     )
-    return cells.assign(
-        verdict=[g.verdict for g in graded],
-        reason=[g.reason for g in graded],
-        correct=[float(g.verdict == "correct") for g in graded],
-    )
+    assert done.returncode == 1
+    assert "drops the system message" in done.stderr

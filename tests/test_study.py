@@ -110,6 +110,9 @@ ENDPOINT = {"name": "m", "model": "local-chat-completions"}
                          "model_args": {"model": "gpt"}}]},
             "needs a key in the environment: OPENAI_API_KEY",
         ),
+        ({"judge": {"models": ["x"]}}, "judge: none of persona_arithmetic is judged"),
+        ({"judge": {"model": "x"}}, "no key 'judge.model': did you mean 'models'"),
+        ({"judge": {"models": ["x"], "base_url": "host"}}, "judge.base_url"),
         ({"tasks": ["persona_livecodebench"]}, "add --confirm_run_unsafe_code"),
     ],
 )  # fmt: skip

@@ -57,6 +57,7 @@ class Benchmark:
         configured: From the mirror folder and the values of these knobs to the benchmark so
             configured.
         record: From the ids of the questions asked to what the results file has to say of it.
+        judged: Whether a model judges the responses, rather than a grader with a reference.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Benchmark:
     knobs: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     configured: Callable[[Path | None, Mapping[str, Any]], Benchmark] | None = None
     record: Callable[[Sequence[str]], dict[str, Any]] | None = None
+    judged: bool = False
 
 
 def choose_questions(questions: Sequence[Question], n: int | None, seed: int) -> list[Question]:

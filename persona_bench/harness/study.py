@@ -29,7 +29,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from persona_bench.harness.fingerprint import is_api
-from persona_bench.harness.run import Asked, RunError, load_tasks
+from persona_bench.harness.run import Asked, RunError, load_tasks, task_names, task_settings
+from persona_bench.harness.tasks import benchmark_named
 
 THINK_END = "</think>"
 
@@ -94,6 +95,22 @@ class StudyTask(_Part):
     gen_kwargs: dict[str, Any] = {}
 
 
+class StudyJudge(_Part):
+    """Who judges the responses of judged tasks.
+
+    Attributes:
+        models: The judges' names at the endpoint; several judge side by side.
+        base_url: An OpenAI-compatible endpoint; OpenAI's own by default.
+        concurrency: Calls at a time.
+        max_cost: Stop before calls that would cost more, in US dollars.
+    """
+
+    models: list[str] = Field(min_length=1)
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    concurrency: int = Field(default=16, ge=1)
+    max_cost: float | None = Field(default=None, gt=0)
+
+
 class Study(_Part):
     """A study file.
 
@@ -106,6 +123,7 @@ class Study(_Part):
         seed: Of Python, NumPy and torch, and of the draws where decoding samples.
         system_instruction: Before each persona.
         confirm_run_unsafe_code: For tasks that run programs which a model wrote.
+        judge: For tasks whose responses a model judges.
     """
 
     output_path: Path
@@ -116,6 +134,7 @@ class Study(_Part):
     seed: int = 1234
     system_instruction: str | None = None
     confirm_run_unsafe_code: bool = False
+    judge: StudyJudge | None = None
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -206,10 +225,15 @@ def read_study(path: Path) -> Study:
 
 def _in_words(error: ValidationError) -> str:
     """The first fault as a sentence that names the place."""
-    first = error.errors()[0]
+    # a misspelt key before what it leaves missing
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {"models": StudyModel, "tasks": StudyTask}
+        parts: dict[str, type[BaseModel]] = {
+            "models": StudyModel,
+            "tasks": StudyTask,
+            "judge": StudyJudge,
+        }
         owner = parts.get(str(first["loc"][0]), Study) if len(first["loc"]) > 1 else Study
         known = list(owner.model_fields)
         close = get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -229,6 +253,11 @@ def check_study(study: Study, models: list[StudyModel], shard: str | None = None
     Raises:
         RunError, KnobError, PersonaSetError, SourceError: the first fault, in one sentence.
     """
+    if study.judge and not any(is_judged(task.task) for task in study.tasks):
+        raise RunError(
+            f"judge: none of {', '.join(task.task for task in study.tasks)} is judged, they are "
+            "graded against reference answers: leave judge out"
+        )
     for model in models:
         check_model(model.model, model.arguments(), model.name)
         load_tasks(
@@ -236,6 +265,13 @@ def check_study(study: Study, models: list[StudyModel], shard: str | None = None
             model.arguments(),
             confirm_run_unsafe_code=study.confirm_run_unsafe_code,
         )
+
+
+def is_judged(task: str) -> bool:
+    """Whether a model judges a task's responses; groups are graded."""
+    if task not in task_names() or task == "persona_bench":
+        return False
+    return benchmark_named(task_settings(task)["dataset_kwargs"]["benchmark"]).judged
 
 
 def check_model(backend: str, model_args: Mapping[str, Any], name: str = "") -> None:
