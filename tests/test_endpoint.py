@@ -14,7 +14,7 @@ import pytest
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.benchmarks.base import choose_questions
-from persona_bench.harness.endpoint import EndpointError
+from persona_bench.harness.backends.endpoint import EndpointError
 from persona_bench.harness.fingerprint import FingerprintError
 from persona_bench.harness.run import run
 from persona_bench.harness.store import StoreError

@@ -37,7 +37,7 @@ def run_on_model(model: str, folder: str, sampled: bool) -> None:
     """A run in a process of its own; every batch that the model is asked goes to a log."""
     import torch
 
-    from persona_bench.harness.backends import HuggingFace
+    from persona_bench.harness.backends.huggingface import HuggingFace
     from persona_bench.harness.run import run
 
     torch.set_num_threads(2)

@@ -17,8 +17,8 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from persona_bench.harness.backends import Backend, backend_of
-from persona_bench.harness.request import Generated, Request
-from persona_bench.harness.response import Response
+from persona_bench.harness.backends.request import Generated, Request
+from persona_bench.harness.backends.response import Response
 from persona_bench.harness.store import Shelf
 
 log = logging.getLogger("persona_bench")

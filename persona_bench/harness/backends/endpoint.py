@@ -17,8 +17,8 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from persona_bench.harness.backends import Backend
-from persona_bench.harness.request import Generated, Request, split_reasoning
+from persona_bench.harness.backends.base import Backend
+from persona_bench.harness.backends.request import Generated, Request, split_reasoning
 from persona_bench.harness.store import StoreError
 
 REFUSED = (401, 403, 404)  # the same for every request

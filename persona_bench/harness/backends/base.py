@@ -1,0 +1,82 @@
+"""What all backends share: asking lm-eval's model, and listening while it answers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from lm_eval.api.model import LM
+
+from persona_bench.harness.backends.request import Generated, Request
+
+Finished = Callable[[Request, Generated], None]
+
+
+class BackendError(RuntimeError):
+    """A backend that can't be run with the store; one sentence says what to do."""
+
+
+class Backend:
+    """Any model of lm-eval's: asked once for everything that is missing.
+
+    Attributes:
+        tells_finish: Whether it says how a response ended.
+    """
+
+    tells_finish = False
+
+    def __init__(self, lm: LM, finished: Finished) -> None:
+        self.lm: Any = lm
+        self.told: deque[Generated] = deque()
+        self._finished = finished
+        self._done: set[str] = set()
+        self.lm.set_cache_hook(self)
+        self.lm.persona_bench = self  # the task asks it for seeds and finishes
+
+    def generate(self, requests: Sequence[Request], missing: set[str]) -> None:
+        """Asks what is missing and reports each response as it comes.
+
+        Args:
+            requests: All of the run, in order.
+            missing: The keys of those to ask.
+        """
+        self.ask([request for request in requests if request.key in missing])
+
+    def ask(self, requests: Sequence[Request], **kwargs: Any) -> None:
+        """Asks these requests in one call of lm-eval's."""
+        if not requests:
+            return
+        self._done.clear()
+        responses = self.lm.generate_until([self.tagged(each) for each in requests], **kwargs)
+        for request, response in zip(requests, responses, strict=True):
+            if request.key not in self._done:  # a backend that does not call the hook
+                self.finish(request, Generated(response))
+
+    def tagged(self, request: Request) -> Any:
+        """lm-eval's request for one of ours."""
+        return request.tagged()
+
+    def add_partial(self, method: str, arguments: Iterable[Any], response: Any) -> None:
+        """lm-eval's cache hook: a response is there."""
+        request = getattr(next(iter(arguments)), "request", None)
+        if method == "generate_until" and request is not None:
+            told = self.told.popleft() if self.told else Generated("")
+            if request.key not in self._done:
+                self.finish(request, self.made(told, str(response)))
+
+    def made(self, told: Generated, response: str) -> Generated:
+        """What the engine said of a response, with the text that lm-eval made of it."""
+        end = getattr(self.lm, "think_end_token", None)
+        unfinished = end is not None and told.reasoning and not told.response
+        return Generated(
+            response="" if unfinished else response,
+            finish=told.finish,
+            reasoning=told.reasoning,
+            tokens=told.tokens,
+        )
+
+    def finish(self, request: Request, made: Generated) -> None:
+        """Reports a response."""
+        self._done.add(request.key)
+        self._finished(request, made)

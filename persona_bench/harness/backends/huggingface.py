@@ -1,0 +1,121 @@
+"""transformers' models, batch by batch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from lm_eval.api.model import LM
+from tqdm import tqdm
+
+from persona_bench.harness.backends.base import Backend, BackendError, Finished
+from persona_bench.harness.backends.request import Generated, Request, split_reasoning
+
+
+class HuggingFace(Backend):
+    """transformers: batches whose make-up depends on the whole run alone.
+
+    A batch is asked again in the make-up it had before, so that a run that was killed gives the
+    same responses as one that was not, also where padding changes the last digits, and with
+    sampling too: the generator is seeded for each batch by what is in it.
+    """
+
+    tells_finish = True
+
+    def __init__(self, lm: LM, finished: Finished) -> None:
+        super().__init__(lm, finished)
+        accelerator = getattr(lm, "accelerator", None)
+        if "FSDP" in str(getattr(accelerator, "distributed_type", "")):
+            raise BackendError(
+                "with FSDP every process must take part in every step, and here each has its own "
+                "share left to do: use parallelize=True in --model-args, or vllm with "
+                "tensor_parallel_size"
+            )
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", lm.world_size))
+        if here < lm.world_size:
+            raise BackendError(
+                f"lm-eval numbers processes by machine, so that over several machines most prompts "
+                f"would not be asked ({here} of {lm.world_size} processes are here): run each "
+                "machine by itself with --shard i/n, then persona-bench merge"
+            )
+        self._encode, self._generate = self.lm.tok_batch_encode, self.lm._model_generate
+        self.lm.tok_batch_encode, self.lm._model_generate = self._encoding, self._generating
+        self._batch: list[Request] = []
+        self.tells_finish = self.lm.backend == "causal"
+
+    def generate(self, requests: Sequence[Request], missing: set[str]) -> None:
+        """Batch for batch; a batch of which anything is missing is asked whole."""
+        size = self.lm.batch_size
+        if not isinstance(size, int) or size < 1:  # found out by lm-eval, for all at once
+            super().generate(requests, missing)
+            return
+        batches = [
+            batch
+            for batch in fixed_batches(requests, size)
+            if any(request.key in missing for request in batch)
+        ]
+        with tqdm(
+            total=len(requests),
+            initial=len(requests) - sum(map(len, batches)),
+            desc="Generating",
+            disable=self.lm.rank != 0,
+        ) as bar:
+            for batch in batches:
+                self.ask(batch, disable_tqdm=True)
+                bar.update(len(batch))
+
+    def _encoding(self, strings: Sequence[str], *args: Any, **kwargs: Any) -> Any:
+        self._batch = [text.request for text in strings if hasattr(text, "request")]
+        return self._encode(strings, *args, **kwargs)
+
+    def _generating(self, context: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
+        if any(request.seed is not None for request in self._batch):
+            import torch
+
+            keys = "".join(request.key for request in self._batch)
+            torch.manual_seed(int(hashlib.sha256(keys.encode()).hexdigest()[:15], 16))
+        rows = self._generate(context=context, max_length=max_length, stop=stop, **kwargs)
+        if self.tells_finish:
+            start = context.shape[1]
+            allowed = max_length - start
+            self.told = deque(self._tell(row[start:], allowed, stop) for row in rows.tolist())
+        return rows
+
+    def _tell(self, row: list[int], allowed: int, stop: Sequence[str]) -> Generated:
+        ends = self._ends()
+        length = next((n for n, token in enumerate(row) if token in ends), None)
+        tokens = row if length is None else row[: length + 1]
+        text = self.lm.tok_decode(row if length is None else row[:length])
+        stopped = length is not None or any(word and word in text for word in stop)
+        finish = "stop" if stopped or len(row) < allowed else "length"
+        end = getattr(self.lm, "think_end_token", None)
+        if isinstance(end, int):
+            places = [n for n, token in enumerate(tokens) if token == end]
+            reasoning = self.lm.tok_decode(tokens[: places[-1] + 1]) if places else ""
+            answer = "x" if places or finish != "length" else ""
+            return Generated(answer, finish, reasoning or ("" if answer else text), len(tokens))
+        answer, reasoning = split_reasoning(text, end, finish)
+        return Generated(answer, finish, reasoning, len(tokens))
+
+    def _ends(self) -> set[int]:
+        settings = getattr(self.lm.model, "generation_config", None)
+        given = getattr(settings, "eos_token_id", None)
+        found = [given] if isinstance(given, int) else list(given or [])
+        return {*found, self.lm.eot_token_id} - {None}
+
+
+def fixed_batches(requests: Sequence[Request], size: int) -> list[list[Request]]:
+    """Batches of one set of generation arguments and of nearly one length, the longest first."""
+    settings = {request.key: str(sorted(request.gen_kwargs.items())) for request in requests}
+    ordered = sorted(
+        requests, key=lambda each: (settings[each.key], -len(each.text), each.text, each.key)
+    )
+    batches = []
+    for _, same in groupby(ordered, key=lambda each: settings[each.key]):
+        group = list(same)
+        batches += [group[start : start + size] for start in range(0, len(group), size)]
+    return batches
