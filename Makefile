@@ -11,6 +11,7 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 TESTS ?=
+WORKERS ?= 2
 BENCH ?=
 
 .DEFAULT_GOAL := help
@@ -63,9 +64,12 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# whole files, as the tests of one often share what was costly to make; in tests/conftest.py's order
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: lint
 	@echo "== Tests, on a real model and a real server (about twenty minutes on two cores)"
-	@$(BIN)/python -m pytest -m "not slow" $(TESTS)
+	@$(BIN)/python -m pytest -m "not slow" $(or $(TESTS),$(PARALLEL))
 
 test-slow: $(INSTALLED)
 	@echo "== Long checks (under a minute so far)"

@@ -9,11 +9,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from hypothesis import settings
 
-# two torch processes that spin for the same cores run ten times slower; inherited by subprocesses
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+"""Whether other processes run tests at the same time."""
+
+# both inherited by subprocesses: two torch processes that spin for the same cores run ten times
+# slower, and where each core has a test of its own, more threads only wait for each other
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if WORKER:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# an example of theirs may meet a busy machine: hypothesis's own deadline is 0.2 s
+settings.register_profile("busy", deadline=2000)
+settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parent.parent
+LONG = {"smollm2", "lm_eval", "new_environment"}
+"""Fixtures whose tests run a real model or install packages."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests go first, so that no worker is left alone with one at the end."""
+    if WORKER:
+        long = {item.path for item in items if LONG & set(getattr(item, "fixturenames", ()))}
+        items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +52,11 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The real SmolLM2-135M-Instruct, as the demo fetches it."""
-    from persona_bench.demo import demo_model
+    from persona_bench.demo import cache_folder, demo_model
 
-    return demo_model()
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_folder() / "models.lock"):  # one worker fetches it, the others wait
+        return demo_model()
 
 
 @pytest.fixture(scope="session")

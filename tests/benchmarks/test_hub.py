@@ -15,12 +15,17 @@ from persona_bench.benchmarks import aime24, math500
 from persona_bench.benchmarks.sources import HubFile
 from tests.support.hub_server import HubServer
 
+NO_WAITING = "import time; time.sleep = lambda _: None\n"
+"""The client tries five times more, and waits 24 s in all between."""
 
-def load(benchmark: str, url: str, cache: Path, **variables: str) -> tuple[int, str]:
+
+def load(
+    benchmark: str, url: str, cache: Path, before: str = "", **variables: str
+) -> tuple[int, str]:
     """The number of questions that a fresh process loads, and what it wrote to stderr."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "PERSONA_"))}
     environment |= {"HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
-    code = f"from persona_bench.benchmarks.{benchmark} import load; print(len(load(None)))"
+    code = f"{before}from persona_bench.benchmarks.{benchmark} import load; print(len(load(None)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment | variables,
@@ -69,7 +74,7 @@ def test_a_missing_file_says_what_to_put_where(tmp_path: Path) -> None:
 def test_no_network_says_what_to_put_where(tmp_path: Path) -> None:
     with HubServer({}) as hub:
         url = hub.url  # and nobody listens there any more
-    count, stderr = load("aime24", url, tmp_path)
+    count, stderr = load("aime24", url, tmp_path, NO_WAITING)
     assert count == 0
     assert "<folder>/aime24/aime24.jsonl" in stderr
     assert "PERSONA_BENCH_DATA" in stderr

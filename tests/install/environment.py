@@ -104,7 +104,7 @@ class LiteralCommand:
         command += ["--model_args", f"pretrained={self.checkpoint}"]
         command += ["--tasks", self.task, "--apply_chat_template"]
         command += ["--limit", "6", "--metadata", '{"persona_set": "demo"}']
-        command += ["--gen_kwargs", "max_gen_toks=16"]
+        command += ["--gen_kwargs", "max_gen_toks=4"]
         return environment.run(environment.bin / "lm_eval", *command, variables=self.variables)
 
     def metrics(self, done: subprocess.CompletedProcess[str]) -> set[str]:

@@ -197,13 +197,6 @@ def test_no_effect_of_irrelevant_personas_by_every_exchange() -> None:
 
 
 # ------------------------------------------------------------------ against known models
-@pytest.fixture
-def without_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """multipletests collects garbage in every call, which takes most of the time here."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
-
-
-@pytest.mark.usefixtures("without_collection")
 def test_intervals_hold_the_truth() -> None:
     """The short form of scripts/variance_study.py: by chance 1 in 10,000 is below 0.83."""
     effects = [0, 0.5, 0.4, -0.3, -0.2, 0.1, -1.0, 1.0]
@@ -224,7 +217,6 @@ def test_intervals_hold_the_truth() -> None:
     assert min(coverage.values()) > 0.83, coverage
 
 
-@pytest.mark.usefixtures("without_collection")
 def test_p_values_are_uniform_where_personas_do_nothing() -> None:
     model, rng = Model([0.0] * 8), np.random.default_rng(5)
     p_values = [
