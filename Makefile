@@ -63,7 +63,8 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# whole files, as the tests of one often share what was costly to make; in tests/conftest.py's order
+# By whole files, whose tests often share what was costly to make, and in the order that
+# tests/conftest.py puts them in. Named TESTS run in this one process, so that --pdb and -s work.
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: lint

@@ -71,7 +71,8 @@ def resume(folder: Path, count: int, line: Callable[..., None]) -> None:
     requests = [stored.request(each) for each in asked]
     started = time.perf_counter()
     for request in requests:
-        shelf.add({"key": request.key, "prompt": request.text, "response": RESPONSE})
+        told = {"finish": "stop", "gen_kwargs": request.gen_kwargs, "prompt": request.text}
+        shelf.add({"key": request.key, "response": RESPONSE, **told})
     shelf.close()
     line("writing them, synced once a second", time.perf_counter() - started, count, "responses")
     started = time.perf_counter()

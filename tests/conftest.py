@@ -10,20 +10,15 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hypothesis import settings
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
-"""Whether other processes run tests at the same time."""
+"""Whether this is one of several processes that run the tests."""
 
 # both inherited by subprocesses: two torch processes that spin for the same cores run ten times
 # slower, and where each core has a test of its own, more threads only wait for each other
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if WORKER:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-# an example of theirs may meet a busy machine: hypothesis's own deadline is 0.2 s
-settings.register_profile("busy", deadline=2000)
-settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = {"smollm2", "lm_eval", "new_environment"}

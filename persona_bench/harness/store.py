@@ -30,7 +30,6 @@ FORMAT = 1
 SYNC_SECONDS = 1.0  # at most so much finished work is lost where the machine itself goes down
 _KEY = re.compile(rb'\{"key":"([0-9a-f]{64})",')
 _ERROR = b'"error":'
-_CRC = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n?')
 _CRC_LENGTH = len(',"crc":"00000000"}')
 
 
@@ -75,8 +74,14 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._places)
 
-    def get(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The records of those keys that are there, read from the files again."""
+    def get(self, keys: Iterable[str], before: str = "") -> dict[str, dict[str, Any]]:
+        """The records of those keys that are there, read from the files again.
+
+        Args:
+            keys: Whose.
+            before: Only the fields that stand before this one; a long prompt need not be read.
+        """
+        end = f',"{before}":'.encode() if before else None  # within a text its quotes are escaped
         found: dict[str, dict[str, Any]] = {}
         by_segment: dict[Path, list[tuple[str, _Place]]] = {}
         for key in keys:
@@ -84,9 +89,11 @@ class Shelf:
                 by_segment.setdefault(place.segment, []).append((key, place))
         for segment, places in by_segment.items():
             with segment.open("rb") as file:
-                for key, place in sorted(places, key=lambda each: each[1].start):
-                    file.seek(place.start)
-                    found[key] = json.loads(file.read(place.length))
+                for key, place in places:
+                    line = os.pread(file.fileno(), place.length, place.start)
+                    if end and (cut := line.find(end)) > 0:
+                        line = line[:cut] + b"}"
+                    found[key] = json.loads(line)
         return found
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -202,8 +209,8 @@ class Shelf:
 
 
 def _is_whole(line: bytes) -> bool:
-    end = _CRC.fullmatch(line, len(line) - _CRC_LENGTH - 1)
-    return end is not None and int(end[1], 16) == zlib.crc32(line[: -_CRC_LENGTH - 1] + b"}")
+    checksum = zlib.crc32(b"}", zlib.crc32(line[: -_CRC_LENGTH - 1]))
+    return line[-_CRC_LENGTH - 1 :] == b',"crc":"%08x"}\n' % checksum
 
 
 def _header(segment: Path, line: bytes) -> dict[str, Any]:

@@ -5,10 +5,12 @@ What is in the store is not asked again; what is asked is in the store as soon a
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -93,9 +95,10 @@ class StoredLM(LM):
             StoreError: the store can't be written.
             EndpointError: an endpoint that refuses or no longer answers.
         """
-        asked = [self.request(instance) for instance in requests]
-        unique = {request.key: request for request in asked}
-        missing = [request for request in unique.values() if request.key not in self.shelf]
+        with without_collection():
+            asked = [self.request(instance) for instance in requests]
+            unique = {request.key: request for request in asked}
+            missing = [request for request in unique.values() if request.key not in self.shelf]
         if len(missing) < len(unique):
             self.say(
                 f"{len(unique) - len(missing):,} of {len(unique):,} responses are in the store, "
@@ -105,8 +108,9 @@ class StoredLM(LM):
         if missing:
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.shelf.sync()
-        found = self.shelf.get(unique)
-        return [self._response(request.key, found) for request in asked]
+        with without_collection():
+            found = self.shelf.get(unique, before="gen_kwargs")
+            return [self._response(request.key, found) for request in asked]
 
     def request(self, instance: Instance) -> Request:
         """An lm-eval request with its key, and its seed where decoding samples."""
@@ -129,9 +133,9 @@ class StoredLM(LM):
             "task": request.instance.task_name if request.instance else None,
             **{name: doc.get(name) for name in ("question", "persona", "sample")},
             "seed": request.seed,
+            **made.record(),
             "gen_kwargs": request.gen_kwargs,
             "prompt": request.text,
-            **made.record(),
         }
         self.shelf.add({name: value for name, value in record.items() if value is not None})
 
@@ -172,6 +176,18 @@ def make_request(
         seed=int(key[:8], 16) & 0x7FFFFFFF if sampled else None,
         instance=instance,
     )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Many objects that stay make the garbage collector look through all of them, in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @lru_cache(maxsize=256)

@@ -57,6 +57,14 @@ def test_what_was_added_is_there_at_once_and_in_the_next_process(tmp_path: Path)
     assert [r["response"] for r in again.records()] == [record(n)["response"] for n in range(5)]
 
 
+def test_a_long_prompt_need_not_be_read(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, ABOUT)
+    tricky = 'he said ,"prompt": and \\,"prompt":"x"'
+    shelf.add({"key": key(0), "response": tricky, "prompt": "long", "more": 1})
+    assert shelf.get([key(0)], before="prompt")[key(0)] == {"key": key(0), "response": tricky}
+    assert shelf.get([key(0)])[key(0)]["more"] == 1
+
+
 def test_a_first_line_says_what_wrote_the_segment(tmp_path: Path) -> None:
     filled(tmp_path, range(1)).close()
     (header,) = Shelf(tmp_path, ABOUT).headers

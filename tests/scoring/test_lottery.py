@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_bench.scoring.lottery import lottery_curve
@@ -20,6 +20,7 @@ def test_by_hand() -> None:
     assert curve["expected_worst"].tolist() == pytest.approx([0.5, (0.2 + 0.2 + 0.4) / 3, 0.2])
 
 
+@settings(deadline=2000)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_against_every_draw(accuracies: list[float]) -> None:
     curve = lottery_curve(accuracies)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -146,6 +146,7 @@ def test_clustered_se_against_redrawn_questions() -> None:
     assert se == pytest.approx(means.std(), rel=0.05)
 
 
+@settings(deadline=2000)
 @given(st.integers(1, 200), st.floats(0, 1), st.sampled_from([0.8, 0.95, 0.99]))
 def test_wilson_against_scipy(n: int, share: float, confidence: float) -> None:
     k = round(share * n)

@@ -10,7 +10,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.api_models import JsonChatStr
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
     """One prompt to be answered once.
 
