@@ -217,6 +217,28 @@ def test_reasoning_that_was_cut_off_is_no_answer(tmp_path: Path) -> None:
     assert all(record["response"] == "" and record["reasoning"] for record in stored(tmp_path))
 
 
+def test_an_endpoint_of_another_form_is_read_as_lm_eval_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+
+    def messages(body: dict[str, Any], _: int) -> dict[str, Any]:
+        right = chat.answers[body["messages"][0]["content"][0]["text"]]
+        cut = body.get("system") == PIRATE
+        text = "Arr, one, two" if cut else f"\\boxed{{{right}}}"
+        part = {"type": "text", "text": text}
+        return {"content": [part], "stop_reason": "max_tokens" if cut else "end_turn"}
+
+    with server(messages) as chat:
+        sampled = {"do_sample": True, "temperature": 0.7}
+        ask(chat.url, tmp_path, model="anthropic-chat-completions", gen_kwargs=sampled)
+    assert not any("seed" in body for body in chat.requests)
+    assert reasons(tmp_path) == {
+        ("correct", ""): PROMPTS - N_QUESTIONS,
+        ("wrong", "truncated"): N_QUESTIONS,
+    }
+
+
 def test_prompts_of_several_tasks_and_arguments_reach_the_server_together(tmp_path: Path) -> None:
     """lm-eval alone sends those of one set of arguments after those of another."""
     with server(delay=0.3) as chat:

@@ -84,7 +84,8 @@ def fingerprint(backend: str, model_args: Mapping[str, Any]) -> Fingerprint:
 
 def is_api(backend: str, model_args: Mapping[str, Any]) -> bool:
     """Whether a backend asks a server."""
-    return "completions" in backend or "base_url" in model_args
+    served = backend.startswith(("openai", "anthropic", "litellm", "textsynth", "watsonx"))
+    return served or "completions" in backend or "base_url" in model_args
 
 
 def _content(given: str, revision: Any) -> Any:

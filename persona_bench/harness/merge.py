@@ -49,8 +49,8 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
     for source in sources:
         if not source.is_dir():
             raise MergeError(f"{source}: no such folder")
-        if source.resolve() == target.resolve():
-            raise MergeError(f"{target} is one of the folders to be joined: name a new one")
+        if target.resolve().is_relative_to(source.resolve()):
+            raise MergeError(f"{target} is in a folder to be joined, {source}: name another")
     stores = [store for source in sources for store in sorted(source.rglob("store"))]
     _check_versions([*stores, target / "store"])
     found: dict[tuple[str, str], list[Samples]] = {}
@@ -88,9 +88,13 @@ def _check_versions(stores: Sequence[Path]) -> None:
 
 def _shards(model: str, task: str, files: Sequence[Samples]) -> list[Samples]:
     """The newest of each shard, in order, checked to be all of one run."""
+    last = max(files, key=lambda each: each.date)
+    if not last.told.get("shard"):  # whole, of which shards are parts
+        return [last]
     newest: dict[str, Samples] = {}
+    files = [each for each in files if each.told.get("shard")]
     for each in sorted(files, key=lambda each: each.date):
-        newest[str(each.told.get("shard") or "1/1")] = each
+        newest[str(each.told["shard"])] = each
     what = f"{task} of {model}"
     counts = {parse_shard(shard)[1] for shard in newest}
     if len(counts) > 1:

@@ -315,6 +315,7 @@ def _task_manager(metadata: dict[str, Any]) -> TaskManager:
 
 def _quiet(verbose: bool) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
     for name in ("lm_eval", "lm-eval"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
 

@@ -61,9 +61,10 @@ class Backend:
         """lm-eval's cache hook: a response is there."""
         request = getattr(next(iter(arguments)), "request", None)
         if method == "generate_until" and request is not None:
-            told = self.told.popleft() if self.told else Generated("")
+            text = str(response)
+            made = self.made(self.told.popleft(), text) if self.told else Generated(text)
             if request.key not in self._done:
-                self.finish(request, self.made(told, str(response)))
+                self.finish(request, made)
 
     def made(self, told: Generated, response: str) -> Generated:
         """What the engine said of a response, with the text that lm-eval made of it."""

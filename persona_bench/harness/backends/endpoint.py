@@ -28,6 +28,9 @@ PATIENCE = 20  # times that an endpoint may say so to one request
 LONGEST_WAIT = 120.0  # seconds
 IN_A_ROW = 20  # requests failed for good, and none answered between them: nothing gets through
 
+# Anthropic's words
+STOP_REASONS = {"max_tokens": "length", "refusal": "content_filter"}
+
 
 class EndpointError(RuntimeError):
     """An endpoint that refuses all requests or no longer answers; what is done is kept."""
@@ -42,7 +45,7 @@ class Endpoint(Backend):
         super().__init__(lm, finished)
         self.tries = max(int(lm.max_retries), 1)
         lm.max_retries = 1  # the trying again is done here
-        self._acall, self._call = lm.amodel_call, lm.model_call
+        self._acall, self._call, self._parse = lm.amodel_call, lm.model_call, lm.parse_generations
         lm.amodel_call, lm.model_call = self._acalling, self._calling
         lm.parse_generations = self._parsing
         self._failures = 0
@@ -105,7 +108,8 @@ class Endpoint(Backend):
         self, requests: Sequence[Request], given: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         arguments = dict(requests[0].given if self._each and requests else given or {})
-        if requests and requests[0].seed is not None:
+        takes_seed = "anthropic" not in type(self.lm).__name__.lower()
+        if requests and requests[0].seed is not None and takes_seed:
             arguments["seed"] = requests[0].seed
         return arguments
 
@@ -146,13 +150,18 @@ class Endpoint(Backend):
 
     # ------------------------------------------------------------------ reading
 
-    def _parsing(self, outputs: Any, **_: Any) -> list[str]:
+    def _parsing(self, outputs: Any, **kwargs: Any) -> list[str]:
         """What lm-eval reads of an answer, and beside it what it leaves out."""
         if isinstance(outputs, dict) and "failed" in outputs:
             return [None] * outputs["failed"]  # type: ignore[list-item]
         answers = outputs if isinstance(outputs, list) else [outputs]
         self.told.clear()
         for answer in answers:
+            if "choices" not in answer:  # not OpenAI's form: lm-eval reads it
+                text = "".join(self._parse(outputs=answer, **kwargs))
+                finish = STOP_REASONS.get(str(answer.get("stop_reason")), "stop")
+                self.told.append(Generated(text, finish, model=str(answer.get("model") or "")))
+                continue
             choices = sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
             self.told.extend(self._tell(choice, answer) for choice in choices)
         return [told.response for told in self.told]
