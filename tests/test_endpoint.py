@@ -24,12 +24,17 @@ N_QUESTIONS = 10
 PERSONAS = load_persona_set("demo")
 QUESTIONS = choose_questions(BENCHMARK.load(None, 0), N_QUESTIONS, 0)
 PIRATE = next(p.prompt for p in PERSONAS if p.id == "pirate")
+INSTRUCTED = [f"Be brief.\n\n{p.prompt}".strip() for p in PERSONAS]
 PROMPTS = N_QUESTIONS * len(list(PERSONAS))
 
 
 def server(fault: Fault | None = None, delay: float = 0.0) -> ChatServer:
-    rates = {p.prompt: 1.0 for p in PERSONAS}
-    answers = {BENCHMARK.prompt(q.problem): q.answer for q in QUESTIONS}
+    rates = dict.fromkeys([*(p.prompt for p in PERSONAS), *INSTRUCTED], 1.0)
+    answers = {}
+    for question in QUESTIONS:
+        user = BENCHMARK.prompt(question.problem)
+        merged = [f"{p.prompt}\n\n{user}" for p in PERSONAS if p.prompt]
+        answers |= dict.fromkeys([user, *merged], question.answer)
     return ChatServer(rates, answers, fault, delay)
 
 
@@ -253,6 +258,28 @@ def test_prompts_of_several_tasks_and_arguments_reach_the_server_together(tmp_pa
         times = chat.busiest
     assert len(chat.requests) == 4 * 4 * 6
     assert times > 16
+
+
+def test_what_is_asked_otherwise_is_asked_anew_and_the_old_is_kept(tmp_path: Path) -> None:
+    def sent(**settings: Any) -> int:
+        before = len(chat.requests)
+        ask(chat.url, tmp_path, **settings)
+        return len(chat.requests) - before
+
+    with server() as chat:
+        assert sent() == PROMPTS
+        assert sent(gen_kwargs={"max_gen_toks": 64}) == PROMPTS
+        assert sent(system_instruction="Be brief.") == PROMPTS
+        assert sent(knobs={"system_role": "merge"}) == PROMPTS - N_QUESTIONS  # none has no message
+        assert sent(model_args={"model": "other"}) == PROMPTS
+        sampled = {"gen_kwargs": {"do_sample": True, "temperature": 0.7}}
+        assert sent(**sampled) == PROMPTS
+        assert sent(**sampled, seed=1) == PROMPTS
+        # the seed of a greedy run changes nothing, nor does how it is asked
+        assert sent(seed=1) == 0
+        assert sent(model_args={"num_concurrent": 3, "timeout": 9}) == 0
+        assert sent(gen_kwargs={"max_tokens": 64}) == 0
+        assert sent(**sampled) == 0
 
 
 def test_a_full_disk_stops_the_run_with_one_sentence(
