@@ -120,19 +120,22 @@ def test_a_server_that_says_later_is_waited_for(tmp_path: Path) -> None:
     assert min(waited) >= 1.0
 
 
-def test_a_hopeless_request_is_sent_once(tmp_path: Path) -> None:
-    def too_long(body: dict[str, Any], _: int) -> tuple[int, dict[str, str]] | None:
-        pirate = body["messages"][0]["content"] == PIRATE
-        return (400, {}) if pirate else None
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_hopeless_request_is_sent_once(tmp_path: Path, status: int) -> None:
+    """A prompt that is too long; or one that a moderator does not like."""
 
-    with server(too_long) as chat:
+    def refused(body: dict[str, Any], _: int) -> tuple[int, dict[str, str]] | None:
+        pirate = body["messages"][0]["content"] == PIRATE
+        return (status, {}) if pirate else None
+
+    with server(refused) as chat:
         ask(chat.url, tmp_path, model_args={"max_retries": 5})
         assert len(chat.requests) == PROMPTS
     outcomes = read_outcomes(tmp_path)
     assert set(outcomes[outcomes["verdict"] == "unscored"]["persona"]) == {"pirate"}
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 404])
 def test_a_refused_key_or_address_stops_the_run_at_once(tmp_path: Path, status: int) -> None:
     with server(lambda *_: (status, {})) as chat:
         with pytest.raises(EndpointError, match=rf"refuses the request \(HTTP {status}"):

@@ -21,8 +21,9 @@ from persona_bench.harness.backends.base import Backend
 from persona_bench.harness.backends.request import Generated, Request, split_reasoning
 from persona_bench.harness.store import StoreError
 
-REFUSED = (401, 403, 404)  # the same for every request
-HOPELESS = (400, 405, 413, 415, 422)  # the same for this request, however often it is sent
+REFUSED = (401, 404)  # the same for every request, where none was answered before
+# the same for this request, however often it is sent; 403 is also what some moderators say
+HOPELESS = (400, 401, 403, 404, 405, 413, 415, 422)
 LATER = (429, 503)  # too many requests, or not up yet
 PATIENCE = 20  # times that an endpoint may say so to one request
 LONGEST_WAIT = 120.0  # seconds
@@ -119,10 +120,10 @@ class Endpoint(Backend):
         """How long to wait before the next try; None where there is none."""
         status, told = _status(error), _words(error)
         where = self.lm.base_url
-        if status in REFUSED:
+        if status in REFUSED and not self._answered:
             raise EndpointError(
-                f"{where} refuses the request ({told}): check base_url, model, and the key in "
-                f"OPENAI_API_KEY; {self._answered:,} responses of this run are in the store"
+                f"{where} refuses the request ({told}): check base_url, model, and the key in the "
+                "environment"
             ) from None
         wait = trial.wait(status, error)
         if status not in HOPELESS and wait is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from lm_eval.api.model import LM
@@ -31,6 +32,11 @@ class VLLM(Backend):
             self._step = engine.step
             engine.step = self._stepping
 
+    def ask(self, requests: Sequence[Request], **kwargs: Any) -> None:
+        """As every backend; nothing waits from before."""
+        self._waiting.clear()
+        super().ask(requests, **kwargs)
+
     def tagged(self, request: Request) -> Any:
         """With a seed of its own where decoding samples."""
         if request.seed is None:
@@ -49,7 +55,8 @@ class VLLM(Backend):
         outputs = self._step(*args, **kwargs)
         for output in outputs:
             waiting = self._waiting.get(tuple(output.prompt_token_ids or ()))
-            if output.finished and waiting:  # samples of one prompt are draws alike
+            # samples of one prompt are draws alike; else it is known only at the end whose it is
+            if output.finished and waiting and _alike(waiting):
                 request, said = waiting.popleft(), output.outputs[0]
                 until = list(request.gen_kwargs.get("until") or [])
                 end = getattr(self.lm, "think_end_token", None)
@@ -68,3 +75,7 @@ class VLLM(Backend):
         end = getattr(self.lm, "think_end_token", None)
         answer, reasoning = split_reasoning(output.text, end, finish)
         return Generated(answer, finish, reasoning, len(output.token_ids))
+
+
+def _alike(requests: deque[Request]) -> bool:
+    return all(each.gen_kwargs == requests[0].gen_kwargs for each in requests)
