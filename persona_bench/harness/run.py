@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -272,6 +272,18 @@ def generations(store: Path, found: Fingerprint) -> Shelf:
     return Shelf(store / "generations" / found.digest[:16], about)
 
 
+def check_tasks(names: Iterable[str]) -> None:
+    """Whether there are such tasks.
+
+    Raises:
+        RunError: one there is not.
+    """
+    known = task_names()
+    for name in names:
+        if name not in known:
+            raise RunError(f"no task {name!r}: use {', '.join(known)}")
+
+
 def load_tasks(
     asked: Sequence[Asked],
     model_args: Mapping[str, Any],
@@ -286,10 +298,9 @@ def load_tasks(
         KnobError, PersonaSetError, SourceError: what is wrong with a knob, a set, or the data.
     """
     loaded: list[Any] = []
+    check_tasks(each.task for each in asked)
     for each in asked:
         manager = _task_manager({**model_args, **each.metadata})
-        if each.task not in manager.all_tasks:
-            raise RunError(f"no task {each.task!r}: use {', '.join(manager.all_tasks)}")
         file = resource_folder("tasks") / f"{each.task}.yaml"
         if not confirm_run_unsafe_code and load_yaml(file, resolve_func=False).get("unsafe_code"):
             raise RunError(
