@@ -33,8 +33,9 @@ TAIL = 0.5
 fixed truth somewhat more often than they say, where personas differ in ways that the prior finds
 unlikely; so a 95% interval is the middle 97.5% of the draws (docs/calibration.md)."""
 
-LEAST_NOISE = 1e-4
-"""Share of the binomial variance below which noise is taken to be none."""
+UNSEEN = 0.5
+"""Disagreements that count as seen where fewer were: that personas agreed on all of a few questions
+doesn't show that noise is none, and one differing verdict would else be proof of an effect."""
 
 STABLE_FROM = 0.95
 """PSS from which on a model counts as stable: the worst persona costs at most one twentieth."""
@@ -182,12 +183,12 @@ def noise_share(correct: Counts, scored: Counts) -> float:
     shape (questions, personas). Where at least half of the cells have two scored samples or more,
     from the variance within cells; else from how often two personas disagree on a question, over
     the half of the pairs of personas that are closest in accuracy (a harmful persona would
-    otherwise pass for noise). 1 where nothing varies at all.
+    otherwise pass for noise). At least what `UNSEEN` says; 1 where nothing varies at all.
     """
     noise, binomial = (_within if _has_samples(scored) else _between)(correct, scored)
     if binomial <= 0:
         return 1.0
-    return float(min(1.0, max(noise / binomial, LEAST_NOISE)))
+    return float(min(1.0, noise / binomial))
 
 
 def _has_samples(scored: Counts) -> bool:
@@ -201,7 +202,7 @@ def _within(correct: Counts, scored: Counts) -> tuple[float, float]:
     total = n.sum(axis=0)
     accuracy = np.divide(x.sum(axis=0), total, out=np.zeros(len(total)), where=total > 0)
     noise = np.divide(x * (n - x), n - 1, out=np.zeros(n.shape), where=several)
-    return float(noise.sum()), float((total * accuracy * (1 - accuracy)).sum())
+    return max(float(noise.sum()), UNSEEN), float((total * accuracy * (1 - accuracy)).sum())
 
 
 def _between(correct: Counts, scored: Counts) -> tuple[float, float]:
@@ -221,6 +222,7 @@ def _between(correct: Counts, scored: Counts) -> tuple[float, float]:
     gap = mean[0] - mean[1]
     noise = ((square - 2 * product) / common - gap**2) * common / (common - 1) / 2
     binomial = (mean[0] * (1 - mean[0]) + mean[1] * (1 - mean[1])) / 2
+    noise = np.maximum(noise, UNSEEN / 2 / (common + 1))
     close = np.argsort(np.abs(gap), kind="stable")[: max(1, (gap.size + 1) // 2)]
     return float((noise * common)[close].sum()), float((binomial * common)[close].sum())
 
@@ -254,5 +256,5 @@ def _without_common_error(cells: Cells, rng: np.random.Generator) -> tuple[Float
     known = binomial > 0
     if not known.any():
         return accuracy, 1.0
-    ratio = (variance * per_response)[known].sum() / binomial[known].sum()
-    return accuracy, float(max(ratio, LEAST_NOISE))
+    noise = np.maximum(variance * per_response, UNSEEN / 2 / (n_questions + 1))
+    return accuracy, float(noise[known].sum() / binomial[known].sum())

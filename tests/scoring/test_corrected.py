@@ -127,6 +127,24 @@ def test_noise_with_missing_and_single_cells() -> None:
     assert noise_share(rng.binomial(sparse, p), sparse) == pytest.approx(truth, rel=0.08)
 
 
+def test_one_differing_verdict_among_few_questions_proves_nothing() -> None:
+    correct = np.zeros((7, 6), dtype=int)
+    correct[:2] = 1
+    correct[1, 3] = 0  # half of what the others solve, and the exchange test says p = 1
+    # closest pairs never disagree: half a disagreement over 8 questions, halved for one response
+    assert noise_share(correct, np.ones((7, 6), dtype=int)) == pytest.approx(
+        (0.25 / 8) / (2 / 7 * 5 / 7)
+    )
+    low, high = estimate(correct)[1]
+    assert low < 0.5
+    assert high > 0.99
+
+
+def test_a_single_cell_that_varies_is_no_proof_of_silence_elsewhere() -> None:
+    correct = np.array([[2, 2], [0, 0], [2, 2], [0, 0]])  # no cell varies: half a one counts
+    assert noise_share(correct, np.full((4, 2), 2)) == pytest.approx(0.5 / (2 * 8 * 0.25))
+
+
 # ------------------------------------------------------------------------------ the estimate
 def estimate(correct: np.ndarray, samples: int = 1, **how: str) -> tuple[float, Interval]:
     return corrected_pss(as_cells(correct, samples), 0.95, np.random.default_rng(0), **how)  # type: ignore[arg-type]
