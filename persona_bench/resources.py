@@ -1,7 +1,8 @@
-"""Where this project's own YAML folders lie, in a checkout and in an installed wheel."""
+"""Where this project's own YAML folders lie, and its folder in the user's cache."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -22,3 +23,9 @@ def resource_folder(name: str) -> Path:
     raise FileNotFoundError(
         f"the folder {name!r} of persona-bench is missing beside {_PACKAGE}: install it again"
     )
+
+
+def cache_folder() -> Path:
+    """This project's folder in the user's cache (`XDG_CACHE_HOME`, else `~/.cache`)."""
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "persona-bench"

@@ -240,5 +240,6 @@ def test_screening_respects_the_benchmark_s_own_knobs(tmp_path: Path, data_dir: 
     counts = []
     for given in (knobs, {**knobs, "difficulty": "easy,medium,hard"}):
         chosen, benchmark = knobs_of(given, "livecodebench")
-        counts.append(len(chosen.choose_questions(benchmark)))
+        personas = chosen.choose_personas(benchmark)
+        counts.append(len(chosen.choose_questions(benchmark, personas)))
     assert planned == counts[0] < counts[1]

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from persona_bench.grading import Verdict
+from persona_bench.grading.judge.rubrics import RubricSet
+from persona_bench.personas import PersonaSet
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Question:
         level: Its difficulty, in the benchmark's own words; empty where there is none.
         subject: Its field, likewise.
         extra: What else its documents carry, e.g. a date.
+        persona: The id of the one persona that it is asked of; empty: of every one.
     """
 
     id: str
@@ -30,6 +33,7 @@ class Question:
     level: str = ""
     subject: str = ""
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
+    persona: str = ""
 
 
 class Grader(Protocol):
@@ -57,7 +61,11 @@ class Benchmark:
         configured: From the mirror folder and the values of these knobs to the benchmark so
             configured.
         record: From the ids of the questions asked to what the results file has to say of it.
-        judged: Whether a model judges the responses, rather than a grader with a reference.
+        personas: From the mirror folder to the benchmark's own personas, where it has some; the
+            knob `persona_set` does not apply then.
+        rubrics: From the mirror folder to what a judge goes by, where a model judges the responses
+            (`persona-bench judge`) rather than a grader with a reference.
+        describe: From a persona's prompt to the description that the judge is given.
     """
 
     name: str
@@ -69,11 +77,29 @@ class Benchmark:
     knobs: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     configured: Callable[[Path | None, Mapping[str, Any]], Benchmark] | None = None
     record: Callable[[Sequence[str]], dict[str, Any]] | None = None
-    judged: bool = False
+    personas: Callable[[Path | None], PersonaSet] | None = None
+    rubrics: Callable[[Path | None], RubricSet] | None = None
+    describe: Callable[[str], str] = str
+
+    @property
+    def judged(self) -> bool:
+        """Whether a model judges the responses."""
+        return self.rubrics is not None
+
+
+def not_judged(
+    responses: Sequence[str], golds: Sequence[str], *, truncated: Sequence[bool]
+) -> list[Verdict]:
+    """The grader of a judged benchmark: what a judge says comes later."""
+    return [
+        Verdict("unscored", "not_judged" if text.strip() else "no_answer") for text in responses
+    ]
 
 
 def choose_questions(questions: Sequence[Question], n: int | None, seed: int) -> list[Question]:
-    """A seeded subset of `n` questions, spread evenly over the levels, in their own order.
+    """A seeded subset of `n` questions, in their own order.
+
+    Spread evenly over the levels; over the subjects where there are no levels.
 
     A smaller subset is part of every larger one drawn with the same seed.
 
@@ -90,7 +116,7 @@ def choose_questions(questions: Sequence[Question], n: int | None, seed: int) ->
     rng = random.Random(seed)
     by_level: dict[str, list[int]] = {}
     for index, question in enumerate(questions):
-        by_level.setdefault(question.level, []).append(index)
+        by_level.setdefault(question.level or question.subject, []).append(index)
     ranked: list[tuple[float, int]] = []
     for indices in by_level.values():
         rng.shuffle(indices)

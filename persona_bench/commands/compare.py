@@ -31,17 +31,27 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Compare two models on the same questions and personas: accuracy, PSS, p-values."""
+    """Compare two models on the same questions and personas: accuracy, PSS, fidelity, p-values."""
     from persona_bench.report.comparison import print_comparison, write_comparison
+    from persona_bench.report.fidelity import (
+        print_fidelity_comparison,
+        write_fidelity_comparison,
+    )
     from persona_bench.scoring.compare import CompareError, restrict_to_common
     from persona_bench.scoring.compare import compare as compare_outcomes
+    from persona_bench.scoring.fidelity_compare import (
+        compare_fidelity,
+        restrict_to_common_verdicts,
+    )
 
-    name_a, tasks_a = _one_model(a)
-    name_b, tasks_b = _one_model(b)
+    name_a, tasks_a, judged_a = _one_model(a)
+    name_b, tasks_b, judged_b = _one_model(b)
     shared = [task for task in tasks_a if task in tasks_b]
-    if not shared:
+    shared_judged = [task for task in judged_a if task in judged_b]
+    if not shared and not shared_judged:
         raise CompareError(
-            f"no task in common: {a} has {', '.join(tasks_a)}, {b} has {', '.join(tasks_b)}"
+            f"no task in common: {a} has {', '.join([*tasks_a, *judged_a])}, {b} has "
+            f"{', '.join([*tasks_b, *judged_b])}"
         )
     console, printed = Console(), []
     for task in shared:
@@ -61,23 +71,57 @@ def compare(
             write_comparison(result, out_folder, task=task, record=record)
         if not as_json:
             print_comparison(result, title=task, a=name_a, b=name_b, console=console)
+    for task in shared_judged:
+        one, other = judged_a[task], judged_b[task]
+        if common:
+            one, other = restrict_to_common_verdicts(one, other)
+        found = compare_fidelity(one, other, confidence=confidence, resamples=resamples, seed=seed)
+        record = {
+            "task": task,
+            "a": {"model": name_a, "results": str(a)},
+            "b": {"model": name_b, "results": str(b)},
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            **found.to_dict(),
+        }
+        printed.append(record)
+        if out_folder is not None:
+            write_fidelity_comparison(found, out_folder, task=task, record=record)
+        if not as_json:
+            print_fidelity_comparison(found, title=task, a=name_a, b=name_b, console=console)
     if as_json:
         print(json.dumps(printed, indent=2))
     elif out_folder is not None:
         console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
 
 
-def _one_model(folder: Path) -> tuple[str, dict[str, pd.DataFrame]]:
-    """The model of an output folder, and its outcomes by task."""
-    from persona_bench.scoring.compare import CompareError
-    from persona_bench.scoring.outcomes import read_outcomes
+Tables = dict[str, "pd.DataFrame"]
 
-    outcomes = read_outcomes(folder)
-    models = [str(model) for model in outcomes["model"].unique()]
+
+def _one_model(folder: Path) -> tuple[str, Tables, Tables]:
+    """The model of an output folder, its outcomes by task, and its judged tables by task."""
+    from persona_bench.scoring.compare import CompareError
+    from persona_bench.scoring.judged import judge_files, read_judged
+    from persona_bench.scoring.outcomes import read_outcomes
+    from persona_bench.scoring.samples import find_samples, newest_samples
+
+    everything = find_samples(folder)
+    models = list(dict.fromkeys(samples.model for samples in everything))
     if len(models) > 1:
         raise CompareError(
             f"{folder} holds {len(models)} models ({', '.join(models)}): give one model's own "
             "folder below it"
         )
-    tasks = {str(task): rows for task, rows in outcomes.groupby("task", sort=False)}
-    return Path(models[0]).name if Path(models[0]).is_absolute() else models[0], tasks
+    graded: Tables = {}
+    if not everything or not all(samples.judged for samples in everything):
+        outcomes = read_outcomes(folder)
+        graded = {str(task): rows for task, rows in outcomes.groupby("task", sort=False)}
+    judged = {}
+    if any(samples.judged for samples in everything):
+        for samples in newest_samples(folder, judged=True):
+            if not judge_files(samples):
+                raise CompareError(
+                    f"{folder}: {samples.task} is not judged yet: run persona-bench judge {folder}"
+                )
+            judged[samples.task] = read_judged(samples.file)
+    name = models[0]
+    return Path(name).name if Path(name).is_absolute() else name, graded, judged

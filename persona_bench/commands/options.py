@@ -29,4 +29,5 @@ ConfirmUnsafe = Annotated[
         help="For persona_livecodebench, which runs programs that the model wrote.",
     ),
 ]
+Score = Annotated[bool, typer.Option("--score/--no-score", help="Score at the end.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show lm-eval's log.")]

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from persona_bench.commands import options
+from persona_bench.commands.judge import judge_study
 from persona_bench.commands.score import score_folder
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and what is done.")
     ] = False,
-    do_score: Annotated[bool, typer.Option("--score/--no-score", help="Score at the end.")] = True,
+    do_score: options.Score = True,
     verbose: options.Verbose = False,
 ) -> None:
     """Run persona tasks on one model, or a whole study, with lm-eval; then score them.
@@ -248,6 +249,10 @@ def run_study(
                 f"{', '.join(failed)} did not finish (see above); what was done is kept: run the "
                 "same command again to go on"
             )
+    if study.judge and shard:
+        say("Shards are judged once they are merged: persona-bench judge")
+    elif study.judge and do_score:
+        judge_study(study.output_path, study.judge)
     if do_score:
         folder = shard_folder(study.output_path, shard)
         score_folder(folder, folder / "scores")
@@ -312,7 +317,7 @@ def print_plans(plans: dict[str, list[TaskPlan]]) -> None:
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="The output folders to join.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the joined results go.")],
-    do_score: Annotated[bool, typer.Option("--score/--no-score", help="Score at the end.")] = True,
+    do_score: options.Score = True,
 ) -> None:
     """Join the output folders of a study that ran on several machines."""
     from persona_bench.harness.merge import merge as join_folders

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from persona_bench.commands import options
-from persona_bench.provenance import versions
+from persona_bench.commands.places import Places, provenance
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
@@ -55,9 +53,16 @@ def score(
             told = f"{done.changed:,} of {done.responses:,} verdicts changed ({done.file.name})"
             Console(stderr=True).print(escape(f"{done.task} of {done.model}: {told}"))
     folder = out_folder or (results if results.is_dir() else results.parent) / "scores"
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    of_stability = {"stratify": stratify, "population": population, "stable_from": stable_from}
-    score_folder(results, folder, by=by, as_json=as_json, of_stability=of_stability, **settings)
+    score_folder(
+        results,
+        folder,
+        by=by,
+        as_json=as_json,
+        of_stability={"stratify": stratify, "population": population, "stable_from": stable_from},
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 def score_folder(
@@ -67,13 +72,47 @@ def score_folder(
     by: str | None = None,
     as_json: bool = False,
     of_stability: Mapping[str, Any] | None = None,
-    **settings: Any,
+    only_judged: bool = False,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> list[Path]:
     """Scores every model and task in a folder, prints them and writes files and figures.
 
-    `settings` (confidence, resamples, seed) are for every number, `of_stability` for those of
-    `stability` alone.
+    `of_stability` holds settings of `stability` alone; `only_judged` leaves out tasks that are
+    graded.
     """
+    from persona_bench.commands.fidelity import score_judged
+    from persona_bench.scoring.samples import find_samples, newest_samples
+
+    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    everything = find_samples(results)
+    places = Places(folder, [samples.model for samples in everything])
+    written: list[Path] = []
+    printed: list[dict[str, Any]] = []
+    # also where nothing at all is there: then the reader of outcomes says so
+    if not only_judged and not (everything and all(samples.judged for samples in everything)):
+        written, printed = _score_graded(results, places, by, as_json, of_stability or {}, settings)
+    if any(samples.judged for samples in everything):
+        judged = newest_samples(results, judged=True)
+        more, fidelities = score_judged(judged, results, places, as_json, settings)
+        written += more
+        printed += fidelities
+    if as_json:
+        print(json.dumps(printed, indent=2))
+    elif written:
+        Console().print(f"\nFiles and figures: {escape(str(folder))}", soft_wrap=True)
+    return written
+
+
+def _score_graded(
+    results: Path,
+    places: Places,
+    by: str | None,
+    as_json: bool,
+    of_stability: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> tuple[list[Path], list[dict[str, Any]]]:
     from persona_bench.report.files import write_stability
     from persona_bench.report.parts import parts_record, print_parts, write_parts
     from persona_bench.report.tables import print_stability
@@ -89,42 +128,32 @@ def score_folder(
     if by not in (None, "level", "subject", "date"):
         raise ValueError(f"--by {by} is unknown: use level, subject or date")
     groups = list(outcomes.groupby(["model", "task", *([by] if by else [])], sort=False))
-    shown = _short_names([str(model) for model in outcomes["model"].unique()])
     out, written, printed = Console(), [], []
     for (model, task, *parts), rows in groups:
         title = "-".join([str(task), *(str(part) for part in parts if part)])
-        result = stability(rows, **settings, **(of_stability or {}))
+        result = stability(rows, **settings, **of_stability)
         found = variance_parts(rows, **settings), contrasts(rows, **settings)
-        place = folder / _safe(shown[str(model)]) if len(shown) > 1 else folder
-        provenance = {
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "results": str(results),
-            "run": runs[str(model), str(task)],
-            "scored_with": versions(),
-            "settings": {key: getattr(result, key) for key in SETTINGS},
-        }
+        place, name = places.of(str(model)), places.name(str(model))
+        told = {key: getattr(result, key) for key in SETTINGS}
+        made = provenance(results, runs[str(model), str(task)], told)
         beside = parts_record(*found)
         written += write_stability(
             result,
             place,
-            model=shown[str(model)],
+            model=name,
             task=title,
-            provenance=provenance,
+            provenance=made,
             beside=beside,
         )
         written += write_parts(*found, place, task=title)
         if as_json:
             printed.append({"model": model, "task": title, **result.to_dict(), **beside})
         else:
-            print_stability(result, title=f"{title} · {shown[str(model)]}", console=out)
+            print_stability(result, title=f"{title} · {name}", console=out)
             print_parts(*found, out)
             for line in _of_programs(rows, runs[str(model), str(task)].get("task") or {}):
                 out.print(escape(line), soft_wrap=True)
-    if as_json:
-        print(json.dumps(printed, indent=2))
-    else:
-        out.print(f"\nFiles and figures: {escape(str(folder))}", soft_wrap=True)
-    return written
+    return written, printed
 
 
 def _of_programs(rows: Any, told: dict[str, Any]) -> list[str]:
@@ -147,13 +176,3 @@ def _of_programs(rows: Any, told: dict[str, Any]) -> list[str]:
         value = pass_at_k(rows, k)
         lines.append(f"pass@{k}: mean over personas {value.mean():.3f}, worst {value.min():.3f}.")
     return lines
-
-
-def _short_names(models: list[str]) -> dict[str, str]:
-    """A folder's own name for each model that is a path, where no two are the same."""
-    short = {model: Path(model).name if Path(model).is_absolute() else model for model in models}
-    return short if len(set(short.values())) == len(short) else {model: model for model in models}
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-._" else "_" for c in name)

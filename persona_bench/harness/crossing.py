@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -115,11 +115,26 @@ class Knobs:
             given["shard"] = "{}/{}".format(*parse_shard(str(given["shard"])))
         return cls(**given, own=_own(metadata, readers))
 
-    def choose_personas(self) -> PersonaSet:
-        """The persona set, loaded and cut to what was asked for."""
-        return load_persona_set(self.persona_set).choose(
-            self.n_personas, self.kinds, self.persona_seed
-        )
+    def choose_personas(self, benchmark: Benchmark) -> PersonaSet:
+        """The persona set, or the benchmark's own, loaded and cut to what was asked for.
+
+        Raises:
+            KnobError: nobody is left who could be judged; controls have no role to play.
+            PersonaSetError, SourceError: see there.
+        """
+        if benchmark.personas:
+            found = benchmark.personas(self.folder)
+        else:
+            found = load_persona_set(self.persona_set)
+        if benchmark.judged:
+            roles = tuple(persona for persona in found if persona.kind != "control")
+            if not roles:
+                raise KnobError(
+                    f"persona_{benchmark.name}: persona set {found.name!r} has only controls, "
+                    "which have no role to play: choose another persona_set"
+                )
+            found = replace(found, personas=roles)
+        return found.choose(self.n_personas, self.kinds, self.persona_seed)
 
     @property
     def folder(self) -> Path | None:
@@ -130,9 +145,14 @@ class Knobs:
         """The benchmark under its own knobs."""
         return benchmark.configured(self.folder, self.own) if benchmark.configured else benchmark
 
-    def choose_questions(self, benchmark: Benchmark) -> list[Question]:
-        """The benchmark's questions, loaded and cut to what was asked for, of all shards."""
-        questions = benchmark.load(self.folder, self.persona_seed)
+    def choose_questions(self, benchmark: Benchmark, personas: PersonaSet) -> list[Question]:
+        """The questions for these personas, loaded and cut to what was asked for, of all shards."""
+        asked = {"", *(persona.id for persona in personas)}
+        questions = [
+            question
+            for question in benchmark.load(self.folder, self.persona_seed)
+            if question.persona in asked
+        ]
         return choose_questions(questions, self.n_questions, self.persona_seed)
 
     def of_shard(self, questions: Sequence[Question]) -> list[Question]:
@@ -212,7 +232,8 @@ def cross(
     """One document per question, persona and sample.
 
     Question-major, so that lm-eval's `--limit` keeps whole blocks: every persona and
-    sample of one question stand together. `system` is the system message (empty for
+    sample of one question stand together; a question of one persona's own is asked of it alone.
+    `system` is the system message (empty for
     none), `prompt` the user message. `pairs` restricts the crossing to a design; where that
     is no full block, every document says so (`sparse`), as its questions lack personas on
     purpose.
@@ -223,6 +244,8 @@ def cross(
         user = benchmark.prompt(question.problem)
         for persona in personas:
             if pairs is not None and (question.id, persona.id) not in pairs:
+                continue
+            if question.persona not in ("", persona.id):
                 continue
             merged = system_role == "merge" and persona.prompt
             for sample in range(samples):

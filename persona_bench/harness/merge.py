@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from persona_bench.harness import metrics
 from persona_bench.harness.crossing import parse_shard
+from persona_bench.harness.results_files import read_rows, write_results
 from persona_bench.harness.run import RunError
 from persona_bench.harness.store import Shelf, join, shelves
 from persona_bench.scoring.samples import Samples, find_samples
 
 SAME_VERSIONS = ("persona-bench", "lm-eval", "torch", "transformers", "vllm")
-METRICS = ("acc", "acc_se", "worst", "best", "pss", "pss_corrected", "noise_floor", "unscored")
 
 
 class MergeError(RunError):
@@ -63,7 +61,7 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
     segments = join(stores, target / "store")
     tasks = []
     for (model, task), files in parts.items():
-        count = _write(model, task, files, target)
+        count = _write(task, files, target)
         tasks.append((model, task, count))
     return Merged(segments, tasks)
 
@@ -131,13 +129,12 @@ def _comparable(samples: Samples) -> dict[str, Any]:
     return {**told, "generation_kwargs": samples.config.get("generation_kwargs")}
 
 
-def _write(model: str, task: str, files: Sequence[Samples], target: Path) -> int:
+def _write(task: str, files: Sequence[Samples], target: Path) -> int:
     """The joined samples in the order of an unsharded run, and their results file."""
     blocks: list[list[list[dict[str, Any]]]] = []
     for each in files:
         by_question: dict[str, list[dict[str, Any]]] = {}
-        for line in each.file.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+        for row in read_rows(each.file):
             by_question.setdefault(row["doc"]["question"], []).append(row)
         blocks.append(list(by_question.values()))
     rows = [
@@ -149,31 +146,17 @@ def _write(model: str, task: str, files: Sequence[Samples], target: Path) -> int
     ]
     for number, row in enumerate(rows):
         row["doc_id"] = number
-    results = dict(files[0].results)
-    config = files[0].config
     told = {**files[0].told, "shard": None, "merged_from": [str(each.file) for each in files]}
     if isinstance(told.get("tests"), dict):  # whose tests graded how many programs
         told["tests"] = _sum(each.told.get("tests") or {} for each in files)
-    config["metadata"] = {**config["metadata"], "persona_bench": told}
-    records = [row["acc"] for row in rows]
-    results["configs"] = {task: config}
-    results["results"] = {
-        task: {
-            "alias": task,
-            **{f"{name},none": getattr(metrics, name)(records) for name in METRICS},
-        }
-    }
-    results["n-samples"] = {task: {"original": len(rows), "effective": len(rows)}}
-    folder = target / files[0].file.parent.name
-    folder.mkdir(parents=True, exist_ok=True)
-    date = max(each.date for each in files)
-    samples = folder / f"samples_{task}_{date}.jsonl"
-    samples.write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-    )
-    # lm-eval finds the results of all tasks of a run in one file; here each task has its own
-    (folder / f"results_{task}_{date}.json").write_text(
-        json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8"
+    write_results(
+        target / files[0].file.parent.name,
+        task,
+        max(each.date for each in files),
+        rows,
+        files[0].results,
+        files[0].config,
+        told,
     )
     return len(rows)
 

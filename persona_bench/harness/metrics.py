@@ -95,3 +95,13 @@ def noise_floor(records: Sequence[Record]) -> float:
 def unscored(records: Sequence[Record]) -> int:
     """How many responses could not be graded."""
     return int(_scored(records).unscored)
+
+
+def responses(records: Sequence[Record]) -> int:
+    """How many responses there are to be judged."""
+    return len(records) - unanswered(records)
+
+
+def unanswered(records: Sequence[Record]) -> int:
+    """How many have no text: the model said nothing, or the request failed for good."""
+    return sum(record["reason"] != "not_judged" for record in records)

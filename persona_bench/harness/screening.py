@@ -55,8 +55,11 @@ def screen_model(
             raise RunError(f"{name} in --metadata is set by the screening: leave it out")
     defaults = task_settings(task)
     knobs, benchmark = knobs_of(knobs_given, defaults["dataset_kwargs"]["benchmark"])
-    questions = [question.id for question in knobs.choose_questions(benchmark)]
-    personas = [persona.id for persona in knobs.choose_personas()]
+    if benchmark.judged:
+        raise RunError(f"{task} has no accuracy to be screened: its responses are judged")
+    chosen = knobs.choose_personas(benchmark)
+    questions = [question.id for question in knobs.choose_questions(benchmark, chosen)]
+    personas = [persona.id for persona in chosen]
     decoding = decoding_of({**(defaults.get("generation_kwargs") or {}), **(gen_kwargs or {})})
     plan_rounds(len(questions), len(personas), budget, decoding)  # refused before anything runs
     _same_settings(

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -102,13 +102,33 @@ class StudyJudge(_Part):
         models: The judges' names at the endpoint; several judge side by side.
         base_url: An OpenAI-compatible endpoint; OpenAI's own by default.
         concurrency: Calls at a time.
-        max_cost: Stop before calls that would cost more, in US dollars.
+        price: Of a million prompt tokens and of a million completion tokens, in US dollars.
+        max_cost: Stop before calls that would cost more, in US dollars; needs `price`.
+        audit: Measure the judges too (retest, persona swap, length).
+        audited: Responses of the retest, and of the swap.
+        examples: PersonaGym's rubrics: have an example of each score written first.
+        form: `json`, `text` or `auto` (docs/fidelity.md).
+        gen_kwargs: Over temperature 0 and max_tokens 1024.
+        api_key_variable: The environment variable with the endpoint's key.
     """
 
     models: list[str] = Field(min_length=1)
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     concurrency: int = Field(default=16, ge=1)
+    price: tuple[float, float] | None = None
     max_cost: float | None = Field(default=None, gt=0)
+    audit: bool = False
+    audited: int = Field(default=100, ge=2)
+    examples: bool = True
+    form: Literal["auto", "json", "text"] = "auto"
+    gen_kwargs: dict[str, Any] = {}
+    api_key_variable: str = "OPENAI_API_KEY"
+
+    @model_validator(mode="after")
+    def _priced(self) -> StudyJudge:
+        if self.max_cost is not None and self.price is None:
+            raise ValueError("max_cost needs price, e.g. price: [0.15, 0.60] a million tokens")
+        return self
 
 
 class Study(_Part):

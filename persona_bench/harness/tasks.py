@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,8 +75,8 @@ def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
             is wrong and what to do.
     """
     knobs, bench = knobs_of(metadata, benchmark)
-    personas = knobs.choose_personas()
-    questions = knobs.choose_questions(bench)
+    personas = knobs.choose_personas(bench)
+    questions = knobs.choose_questions(bench, personas)
     documents = cross(
         bench,
         knobs.of_shard(questions),
@@ -314,11 +315,12 @@ class PersonaTask(ConfigurableTask):
                 f"{self.task_name}: --limit {limit} would cut a design of {asked} prompts: leave "
                 "--limit out, and make the design as small as wanted"
             )
-        block = len(self.personas) * self.knobs.samples
+        block = max(Counter(self.dataset["test"]["question"]).values())
+        samples = self.knobs.samples
         if limit is not None and limit < block:
             raise KnobError(
                 f"{self.task_name}: --limit {limit} is fewer than the {block} prompts of one "
-                f"question ({len(self.personas)} personas × {self.knobs.samples} samples): "
+                f"question ({block // samples} personas × {samples} samples): "
                 f"use a multiple of {block}, or choose questions with n_questions in --metadata"
             )
 
@@ -361,11 +363,12 @@ class PersonaTask(ConfigurableTask):
         self, chat_template: Callable[..., Any] | None, system_instruction: str | None
     ) -> None:
         """Writes what was done into the configuration that lm-eval saves with the results."""
-        personas = self.knobs.choose_personas()
+        personas = self.knobs.choose_personas(self.benchmark)
         record: dict[str, Any] = {
             "version": persona_bench.__version__,
             "versions": versions(),
             "grader": self.benchmark.grader,
+            "judged": self.benchmark.judged,
             **self.knobs.record(),
             "persona_set_name": personas.name,
             "persona_set_version": personas.version,

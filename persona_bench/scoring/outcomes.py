@@ -56,7 +56,8 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
 
     Looks for `samples_<task>_<date>.jsonl` in the folder and below it (lm-eval writes them
     with `--log_samples --output_path`). Of several runs of one model and task the newest
-    counts. A question that lacks some of its personas, as the last one under `--limit`
+    counts. Tasks that a model judges are left out (`scoring.judged.read_judged` has them). A
+    question that lacks some of its personas, as the last one under `--limit`
     does, is left out with a warning; not so in a sparse design (the knob `design`), where it
     lacks them on purpose.
 
@@ -70,7 +71,13 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
         OutcomesError: nothing there, or a file that is not from a persona task.
     """
     frames = []
-    for samples in newest_samples(Path(path)):
+    graded = newest_samples(Path(path), judged=False)
+    if not graded:
+        raise OutcomesError(
+            f"{path}: all tasks there are judged, not graded: see read_judged and persona-bench "
+            "judge"
+        )
+    for samples in graded:
         rows = list(_rows(samples))
         if not rows:
             raise OutcomesError(f"{samples.file}: the file is empty; run the task again")

@@ -69,6 +69,11 @@ class Samples:
             return {}
 
     @property
+    def judged(self) -> bool:
+        """Whether the task's responses are judged by a model (`persona-bench judge`)."""
+        return bool(self.told.get("judged", False))
+
+    @property
     def sparse(self) -> bool:
         """Whether questions lack personas on purpose; false for files from before designs."""
         return bool(self.first.get("sparse", False))
@@ -95,8 +100,12 @@ def find_samples(path: Path) -> list[Samples]:
     return found
 
 
-def newest_samples(path: Path) -> list[Samples]:
+def newest_samples(path: Path, *, judged: bool | None = None) -> list[Samples]:
     """The newest samples file of each model and task; warns of the ones left out.
+
+    Args:
+        path: An output folder, or one samples file.
+        judged: Only tasks that a model judges, or only others; None: both.
 
     Raises:
         OutcomesError: none there, or the parts of a run that is shared by several machines
@@ -110,7 +119,11 @@ def newest_samples(path: Path) -> list[Samples]:
             f"{path}: no samples of a persona task; run lm_eval with --log_samples and "
             "--output_path, and give that folder"
         )
-    return [_newest(model, task, files) for (model, task), files in runs.items()]
+    return [
+        _newest(model, task, files)
+        for (model, task), files in runs.items()
+        if judged is None or files[-1].judged == judged
+    ]
 
 
 def _newest(model: str, task: str, files: list[Samples]) -> Samples:

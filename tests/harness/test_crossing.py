@@ -56,10 +56,10 @@ def test_a_wrong_knob_is_refused(metadata: dict[str, object], words: str) -> Non
 
 
 def test_the_chosen_personas_follow_the_knobs() -> None:
-    chosen = Knobs(persona_set="wide", n_personas=5, kinds=("expert",)).choose_personas()
+    chosen = Knobs(persona_set="wide", n_personas=5, kinds=("expert",)).choose_personas(BENCHMARK)
     assert [p.kind for p in chosen] == ["expert"] * 5
     with pytest.raises(PersonaSetError):
-        Knobs(persona_set="nowhere").choose_personas()
+        Knobs(persona_set="nowhere").choose_personas(BENCHMARK)
 
 
 def test_documents_are_question_major_and_complete() -> None:

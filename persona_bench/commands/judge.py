@@ -1,0 +1,245 @@
+"""`persona-bench judge`: LLM-judged fidelity of stored responses, and the judge's own audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from persona_bench.commands import options
+from persona_bench.commands.score import score_folder
+
+if TYPE_CHECKING:
+    from persona_bench.harness.judge.client import Price
+    from persona_bench.harness.judge.judging import Finished
+    from persona_bench.harness.judge.plan import Estimate, Plan
+    from persona_bench.harness.study import StudyJudge
+
+err = Console(stderr=True)
+
+
+def judge(
+    results: Annotated[Path, typer.Argument(help="The run's --output-path.")],
+    judges: Annotated[
+        list[str], typer.Option("--judge", help="A model at the endpoint (may be repeated).")
+    ],
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", help="OpenAI-compatible, as http://HOST/v1; OpenAI's."),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only this task (may be repeated).")
+    ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Measure the judge too: retest, persona swap, length.")
+    ] = False,
+    audited: Annotated[
+        int, typer.Option("--audited", min=2, help="Responses of the retest, and of the swap.")
+    ] = 100,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at a time.")] = 16,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(help="US dollars a million tokens: IN,OUT, or MODEL=IN,OUT."),
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", min=0, help="Stop before more US dollars.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many calls, and about what cost.")
+    ] = False,
+    examples: Annotated[
+        bool,
+        typer.Option(
+            "--examples/--no-examples",
+            help="PersonaGym's rubrics: have an example of each score written first.",
+        ),
+    ] = True,
+    examples_by: Annotated[
+        str | None, typer.Option("--examples-by", help="Who writes these; the first judge.")
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(help="json: held to a schema; text: a closing sentence; auto: what works."),
+    ] = "auto",
+    gen_kwargs: Annotated[
+        str, typer.Option("--gen-kwargs", help="Over temperature=0,max_tokens=1024.")
+    ] = "",
+    key_variable: Annotated[
+        str, typer.Option("--api-key-variable", help="The environment variable with the key.")
+    ] = "OPENAI_API_KEY",
+    timeout: Annotated[float, typer.Option(help="Seconds that a call may take.")] = 180.0,
+    store: Annotated[Path | None, typer.Option(help="The store; the run's own by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the audit's draws.")] = 0,
+    do_score: options.Score = True,
+) -> None:
+    """Have judges score how well stored responses play their personas.
+
+    Each verdict is stored as soon as it is there: a judging that was killed continues with the
+    same command, and one that is repeated makes no calls.
+    """
+    from persona_bench.harness.judge.client import JudgeSettings
+    from persona_bench.harness.judge.judging import find_store
+    from persona_bench.harness.judge.plan import Plan
+    from persona_bench.harness.run import parse_arguments
+
+    if form not in ("auto", "json", "text"):
+        raise ValueError(f"--form {form} is unknown: use auto, json or text")
+    names = [*judges, *([examples_by] if examples_by else [])]
+    prices = _prices(price or [], names)
+    settings = {
+        name: JudgeSettings(
+            model=name,
+            base_url=base_url,
+            form=form,  # type: ignore[arg-type]
+            gen_kwargs=parse_arguments(gen_kwargs),
+            key_variable=key_variable,
+            timeout=timeout,
+            price=prices.get(name),
+        )
+        for name in names
+    }
+    plan = Plan(
+        judges=[settings[name] for name in judges],
+        store=store or find_store(results),
+        concurrency=concurrency,
+        max_cost=max_cost,
+        examples=examples,
+        examples_by=settings[examples_by] if examples_by else None,
+        audit=audit,
+        audited=audited,
+        seed=seed,
+    )
+    judge_results(results, plan, tasks=task, dry_run=dry_run, do_score=do_score)
+
+
+def judge_results(
+    results: Path,
+    plan: Plan,
+    *,
+    tasks: list[str] | None = None,
+    dry_run: bool = False,
+    do_score: bool = True,
+) -> None:
+    """Carries a plan out on an output folder, and scores it.
+
+    Raises:
+        JudgeError: a cost limit was reached, or see `Judging.run`; what was had is kept.
+    """
+    from persona_bench.harness.judge.client import JudgeError
+    from persona_bench.harness.judge.judging import Judging, find_judged
+
+    judged = find_judged(results, tasks)
+    judging = Judging(plan, say, bar=not dry_run)
+    if dry_run:
+        print_estimates(judging.estimates(judged))
+        return
+    found = judging.run(judged)
+    tell(found)
+    if do_score:
+        folder = results if results.is_dir() else results.parent
+        score_folder(results, folder / "scores", only_judged=True)
+    if found.left:
+        raise JudgeError(
+            f"{found.left:,} calls were not made, as they would have cost more than --max-cost "
+            f"{plan.max_cost:g}: what is judged is kept and scored; raise it to go on"
+        )
+
+
+def tell(found: Finished) -> None:
+    """What was asked, and what is missing."""
+    for each in found.verdicts:
+        missing = ", ".join(f"{reason} {n:,}" for reason, n in each.unscored.items())
+        say(
+            f"{each.task} of {Path(each.model).name}, {each.judge}: {each.done.made:,} verdicts, "
+            f"{each.done.stored:,} from the store; unscored: {missing or 'none'}"
+        )
+    if found.without_examples:
+        say(f"{found.without_examples:,} questions were judged without examples of the scores")
+    if found.failed:
+        say(f"{found.failed:,} requests failed for good: the same command asks for them again")
+    if found.cost is not None:
+        say(f"Cost: ${found.cost:.4f}")
+
+
+def say(text: str) -> None:
+    """A line for the person who waits."""
+    err.print(escape(text), soft_wrap=True)
+
+
+def print_estimates(rows: list[Estimate]) -> None:
+    """What judging would take, a row for each judge and kind of call."""
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("judge", "what", "calls", "in the store", "prompt tokens", "new", "about $"):
+        table.add_column(name, justify="left" if name in ("judge", "what") else "right")
+    for row in rows:
+        table.add_row(
+            escape(row.judge), row.what, f"{row.calls:,}",
+            "?" if row.stored is None else f"{row.stored:,}", f"{row.prompt_tokens:,}",
+            f"{row.completion_tokens:,}", "?" if row.cost is None else f"{row.cost:,.2f}",
+        )  # fmt: skip
+    out = Console()
+    out.print(table)
+    known = [row.cost for row in rows if row.cost is not None]
+    total = f"about ${sum(known):,.2f}" if known else "the cost is not known without --price"
+    out.print(
+        f"{sum(row.calls for row in rows):,} calls, {total}. Tokens are estimated from characters; "
+        "nothing was asked.",
+        soft_wrap=True,
+    )
+
+
+def _prices(given: list[str], names: list[str]) -> dict[str, Price]:
+    """`IN,OUT` for all judges, or `MODEL=IN,OUT` for one.
+
+    Raises:
+        ValueError: something else, or a price of nobody.
+    """
+    from persona_bench.harness.judge.client import Price
+
+    found: dict[str, Any] = {}
+    for text in given:
+        name, _, numbers = text.rpartition("=")
+        try:
+            prompt, completion = (float(number) for number in numbers.split(","))
+        except ValueError:
+            raise ValueError(
+                f"--price {text!r} must be IN,OUT or MODEL=IN,OUT, in US dollars a million tokens"
+            ) from None
+        if name and name not in names:
+            raise ValueError(f"--price {text!r}: there is no judge {name!r}")
+        for each in [name] if name else names:
+            found[each] = Price(prompt, completion)
+    return found
+
+
+def judge_study(output_path: Path, judge: StudyJudge) -> None:
+    """Judges the responses of a study's judged tasks, as its `judge` block says."""
+    from persona_bench.harness.judge.client import JudgeSettings, Price
+    from persona_bench.harness.judge.plan import Plan
+
+    judges = [
+        JudgeSettings(
+            model=name,
+            base_url=judge.base_url,
+            form=judge.form,
+            gen_kwargs=judge.gen_kwargs,
+            key_variable=judge.api_key_variable,
+            price=Price(*judge.price) if judge.price else None,
+        )
+        for name in judge.models
+    ]
+    plan = Plan(
+        judges=judges,
+        store=output_path / "store",
+        concurrency=judge.concurrency,
+        max_cost=judge.max_cost,
+        examples=judge.examples,
+        audit=judge.audit,
+        audited=judge.audited,
+    )
+    judge_results(output_path, plan, do_score=False)

@@ -1,0 +1,375 @@
+"""Log-likelihoods of stored responses under every persona, for persona information.
+
+A response is put after the prompt that the task would have rendered with another persona, and the
+model says how likely it is there. lm-eval's `loglikelihood` requests do it, so that the hf and
+vllm backends both can. Every log-likelihood is in the store as soon as its batch is done:
+
+    store/likelihoods/<model's fingerprint>/<time>-<host>-<process>.jsonl
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM, TemplateLM
+from tqdm import tqdm
+
+from persona_bench.harness.fingerprint import is_api
+from persona_bench.harness.rendering import check_persona
+from persona_bench.harness.run import RunError, Session
+from persona_bench.harness.store import Shelf
+from persona_bench.harness.stored import StoredLM
+from persona_bench.scoring.identifiability import read_responses
+from persona_bench.scoring.information import COLUMNS
+from persona_bench.scoring.samples import Samples
+
+TOGETHER = 2048
+"""Requests in one call of lm-eval's: what vLLM loses when it is killed; hf loses a batch."""
+
+
+class LikelihoodError(RunError):
+    """Log-likelihoods that can't be had; one sentence says why."""
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """The log-likelihoods of one samples file, and what they are of.
+
+    Attributes:
+        table: A row for each response and candidate persona, with the columns of
+            `scoring.information.COLUMNS`; log-likelihoods in nats, of the whole response without
+            the token that ends it.
+        model: What the fingerprint of the model was made of.
+        empty: Responses without text, left out.
+        missing: Responses that an API error left out.
+        uneven: Responses left out because a tokenizer cuts them into another number of tokens
+            after another persona's prompt.
+        computed: Log-likelihoods that were computed now; the others were in the store.
+        others: Candidates of each response beside its own persona; None: all of the run.
+        seed: Of their draw.
+        notes: What else is to be known, in sentences without a full stop.
+    """
+
+    table: pd.DataFrame
+    model: dict[str, Any]
+    empty: int
+    missing: int
+    uneven: int
+    computed: int
+    others: int | None
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """As plain data for the results file; the table has a file of its own."""
+        return {
+            "model": self.model,
+            "empty": self.empty,
+            "missing": self.missing,
+            "uneven": self.uneven,
+            "others": self.others,
+            "seed": self.seed,
+            "notes": list(self.notes),
+        }
+
+
+def check_backend(backend: str, model_args: Mapping[str, Any]) -> None:
+    """Whether a backend can say how likely a given text is.
+
+    Raises:
+        LikelihoodError: a chat endpoint.
+    """
+    completions = backend.endswith("completions") and "chat" not in backend
+    if is_api(backend, model_args) and not completions:
+        raise LikelihoodError(
+            f"{backend} is a chat endpoint, which tells no likelihood of a text that it did not "
+            "write: give the model itself with --model hf or vllm and --model-args pretrained=..."
+        )
+
+
+def likelihoods(
+    samples: Samples, session: Session, *, others: int | None = None, seed: int = 0
+) -> Likelihoods:
+    """The log-likelihood of every response under its own persona and under others.
+
+    Args:
+        samples: The responses of one model to any persona task.
+        session: The model, and the store; what is in there is not computed again.
+        others: So many other candidates a response, drawn by `seed`; None takes all of the run.
+        seed: Of that draw.
+
+    Raises:
+        LikelihoodError: a backend that can't; a session without a store; a prompt that can't be
+            made again; prompt and response longer than the model reads.
+        MissingPersonaError: the chat template loses a persona.
+        OutcomesError: a samples file that is damaged.
+        StoreError, FingerprintError: see there; what was done is kept.
+    """
+    check_backend(session.model, session.model_args)
+    if session.store is None:
+        raise LikelihoodError(
+            "log-likelihoods are kept in the store: open the model with keep=True"
+        )
+    if others is not None and others < 1:
+        raise LikelihoodError(f"others is {others}, but at least 1 other persona is needed")
+    rows = read_responses(samples)
+    given = rows[rows["response"].notna()]
+    some = given[given["response"].str.strip() != ""]
+    if some["persona"].nunique() == 0 or rows["persona"].nunique() < 2:
+        raise LikelihoodError(
+            f"{samples.file}: log-likelihoods are compared between personas: responses with text, "
+            "in a run of two personas or more, are needed"
+        )
+    lm = session.lm
+    inner = lm.inner if isinstance(lm, StoredLM) else None
+    if inner is None or not isinstance(inner, TemplateLM) or inner.tokenizer is None:
+        raise LikelihoodError(f"the backend {session.model} has no tokenizer here: use hf or vllm")
+    if lm.world_size > 1:
+        raise LikelihoodError(
+            "log-likelihoods are computed in one process: start it without torchrun"
+        )
+    asked = _Asked(samples, lm, rows)
+    requests = [
+        asked.request(row, candidate)
+        for row in some.to_dict("records")
+        for candidate in _candidates(row, list(asked.personas), others, seed)
+    ]
+    shelf = _shelf(session.store, lm)
+    try:
+        computed = _compute(requests, inner, shelf, session)
+        table, uneven = _table(requests, shelf)
+    finally:
+        shelf.close()
+    return Likelihoods(
+        table=table,
+        model=dict(lm.shelf.about["model"]),
+        empty=len(given) - len(some),
+        missing=len(rows) - len(given),
+        uneven=uneven,
+        computed=computed,
+        others=others,
+        seed=seed,
+        notes=tuple(asked.notes(samples, session)),
+    )
+
+
+# ---------------------------------------------------------------------- what is asked
+class _Request(NamedTuple):
+    """A response after the prompt of a candidate, and the key under which the store holds it."""
+
+    key: str
+    context: str
+    response: str
+    told: dict[str, Any]
+
+
+class _Asked:
+    """The prompts of a run, with any of its personas in them."""
+
+    def __init__(self, samples: Samples, lm: StoredLM, rows: pd.DataFrame) -> None:
+        told = samples.told
+        self.task, self.lm = samples.task, lm
+        self.merged = told.get("system_role") == "merge"
+        self.instruction = str(told.get("system_instruction") or "")
+        self.chat = bool(told.get("chat_template", True))
+        self.template = f"the chat template of {lm.tokenizer_name.replace('__', '/')}"
+        self.personas = dict(zip(rows["persona"], rows["persona_prompt"], strict=True))
+        self.others_than_asked = 0
+        self._contexts: dict[tuple[str, str], str] = {}
+
+    def request(self, row: Mapping[str, Any], candidate: str) -> _Request:
+        """One response under one candidate."""
+        context = self._context(row, candidate)
+        if candidate == row["persona"] and row["context"] not in ("", context):
+            self.others_than_asked += 1
+        parts = "\0".join(["loglikelihood", self.lm.fingerprint, context, row["response"]])
+        told = {name: row[name] for name in ("question", "persona", "sample")}
+        return _Request(
+            key=hashlib.sha256(parts.encode(errors="surrogatepass")).hexdigest(),
+            context=context,
+            response=row["response"],
+            told={"task": self.task, **told, "candidate": candidate},
+        )
+
+    def notes(self, samples: Samples, session: Session) -> Iterator[str]:
+        """Where this is not quite what the run asked."""
+        if self.others_than_asked:
+            yield (
+                f"{self.others_than_asked:,} prompts are not word for word those of the run: "
+                "another chat template, or one that holds the date; an endpoint renders its own"
+            )
+        names = ("pretrained", "peft", "delta", "revision")
+        settings = samples.results.get("config", {}).get("model_args")
+        if isinstance(settings, dict):
+            differs = [n for n in names if settings.get(n) != session.model_args.get(n)]
+            if differs:
+                yield (
+                    f"the responses are by a model with {differs[0]}="
+                    f"{settings.get(differs[0])}, the likelihoods by one with "
+                    f"{differs[0]}={session.model_args.get(differs[0])}"
+                )
+
+    def _context(self, row: Mapping[str, Any], candidate: str) -> str:
+        user = self._user(row)
+        if (found := self._contexts.get((candidate, user))) is None:
+            found = self._contexts[candidate, user] = self._rendered(candidate, user)
+        return found
+
+    def _user(self, row: Mapping[str, Any]) -> str:
+        """The user message without a persona, as `crossing.cross` made it."""
+        own, prompt = row["persona_prompt"], str(row["prompt"])
+        if not self.merged or not own:
+            return prompt
+        if not prompt.startswith(f"{own}\n\n"):
+            raise LikelihoodError(
+                f"{self.task}: the prompt of {row['question']!r} under {row['persona']!r} does not "
+                "begin with its persona, though it was run with system_role=merge: run it again "
+                "with this version"
+            )
+        return prompt.removeprefix(f"{own}\n\n")
+
+    def _rendered(self, candidate: str, user: str) -> str:
+        """As `tasks.PersonaTask.fewshot_context` and lm-eval render it."""
+        persona = self.personas[candidate]
+        merged = self.merged and persona
+        system = "\n\n".join(text for text in (self.instruction, "" if merged else persona) if text)
+        if merged:
+            user = f"{persona}\n\n{user}"
+        if not self.chat:
+            return f"{system}\n\n{user}" if system else user
+        messages = [{"role": "system", "content": system}] if system else []
+        rendered = self.lm.apply_chat_template([*messages, {"role": "user", "content": user}])
+        if not isinstance(rendered, str):
+            raise LikelihoodError(
+                f"{self.task}: this backend leaves the chat template to the server: use hf or vllm"
+            )
+        check_persona(rendered, persona, candidate, self.template)
+        return rendered
+
+
+def _candidates(
+    row: Mapping[str, Any], personas: Sequence[str], others: int | None, seed: int
+) -> list[str]:
+    """The own persona and others, all or drawn; in the order of the run.
+
+    The draw is uniform over the other personas, so that given the set of candidates each of them
+    is as likely to be the own one.
+    """
+    rest = [persona for persona in personas if persona != row["persona"]]
+    if others is not None and others < len(rest):
+        named = [str(seed), *(str(row[name]) for name in ("question", "persona", "sample"))]
+        rest = random.Random("\0".join(named)).sample(rest, others)
+    chosen = {row["persona"], *rest}
+    return [persona for persona in personas if persona in chosen]
+
+
+# ---------------------------------------------------------------------- computed and stored
+def _shelf(store: Path, lm: StoredLM) -> Shelf:
+    about = {"kind": "likelihoods", "fingerprint": lm.fingerprint, "model": lm.shelf.about["model"]}
+    return Shelf(store / "likelihoods" / lm.fingerprint[:16], about)
+
+
+def _compute(requests: Sequence[_Request], lm: TemplateLM, shelf: Shelf, session: Session) -> int:
+    """Asks the model for what is not in the store; returns for how many."""
+    unique = {request.key: request for request in requests}
+    missing = [request for request in unique.values() if request.key not in shelf]
+    if missing:
+        session.say(
+            f"{len(unique) - len(missing):,} of {len(unique):,} log-likelihoods are in the store, "
+            f"{len(missing):,} to compute"
+        )
+    tokens = _counted(missing, lm)
+    # the longest first: memory that does not suffice is found out at once, and little is padded
+    missing.sort(key=lambda request: -sum(tokens[request.key]))
+    by_pair = {(request.context, request.response): request for request in missing}
+
+    def finished(context: str, response: str, loglikelihood: float) -> None:
+        request = by_pair[context, response]
+        if request.key not in shelf:
+            counted = {"loglikelihood": loglikelihood, "tokens": tokens[request.key][1]}
+            shelf.add({"key": request.key, **request.told, **counted})
+            bar.update()
+
+    with tqdm(
+        total=len(unique), initial=len(unique) - len(missing), desc="Log-likelihoods",
+        disable=not missing,
+    ) as bar, _heard(lm, finished):  # fmt: skip
+        for start in range(0, len(missing), TOGETHER):
+            some = missing[start : start + TOGETHER]
+            pairs = [(request.context, request.response) for request in some]
+            instances = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+            answers = lm.loglikelihood(instances, disable_tqdm=True)
+            for pair, answer in zip(pairs, answers, strict=True):
+                finished(*pair, float(answer[0]))
+    return len(missing)
+
+
+def _counted(requests: Sequence[_Request], lm: TemplateLM) -> dict[str, tuple[int, int]]:
+    """Tokens of the context and of the response, as lm-eval cuts them, for each key.
+
+    Raises:
+        LikelihoodError: more than the model reads; lm-eval would cut the persona off.
+    """
+    # vLLM has to write a token after what it reads
+    room = int(lm.max_length) - ("VLLM" in {kind.__name__ for kind in type(lm).__mro__})
+    counted = {}
+    for request in requests:
+        context, response = (
+            len(part) for part in lm._encode_pair(request.context, request.response)
+        )
+        if context + response > room:
+            told = request.told
+            raise LikelihoodError(
+                f"the response of {told['persona']!r} to {told['question']!r} and the prompt of "
+                f"{told['candidate']!r} have {context + response} tokens, more than the {room} "
+                "that the model reads, so that the persona would be cut off at the left: raise "
+                "max_length (hf) or max_model_len (vllm) in --model-args"
+            )
+        counted[request.key] = context, response
+    return counted
+
+
+class _Hook:
+    """lm-eval's cache hook: is told of each log-likelihood when its batch is done."""
+
+    def __init__(self, finished: Callable[[str, str, float], None]) -> None:
+        self.finished = finished
+
+    def add_partial(self, method: str, arguments: Iterable[Any], answer: Any) -> None:
+        """A log-likelihood is there."""
+        if method == "loglikelihood":
+            context, response = arguments
+            self.finished(context, response, float(answer[0]))
+
+
+@contextmanager
+def _heard(lm: LM, finished: Callable[[str, str, float], None]) -> Iterator[None]:
+    """Listens to the model while it works."""
+    before = lm.cache_hook
+    lm.set_cache_hook(_Hook(finished))
+    try:
+        yield
+    finally:
+        lm.set_cache_hook(before)
+
+
+def _table(requests: Sequence[_Request], shelf: Shelf) -> tuple[pd.DataFrame, int]:
+    """The tidy table, and how many responses have other tokens under another candidate."""
+    found = shelf.get(request.key for request in requests)
+    rows = [
+        {**request.told, **{name: found[request.key][name] for name in ("loglikelihood", "tokens")}}
+        for request in requests
+    ]
+    table = pd.DataFrame(rows, columns=["task", *COLUMNS])[list(COLUMNS)]
+    response = ["persona", "question", "sample"]
+    counts = table.groupby(response, sort=False)["tokens"].transform("nunique")
+    uneven = table.loc[counts > 1, response].drop_duplicates()
+    return table[counts == 1].reset_index(drop=True), len(uneven)

@@ -1,0 +1,1 @@
+"""Judging stored responses: asking judges, keeping their verdicts, and measuring the judges."""

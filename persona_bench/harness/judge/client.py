@@ -1,0 +1,279 @@
+"""A judge: one model at an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from persona_bench.grading.judge.prompt import Messages, again
+from persona_bench.grading.judge.reading import SCHEMA, Form, Reading, read_answer
+from persona_bench.harness.backends.retries import (
+    HOPELESS,
+    IN_A_ROW,
+    REFUSED,
+    Trial,
+    in_words,
+    status_of,
+)
+from persona_bench.harness.fingerprint import fingerprint
+
+OPENAI = "https://api.openai.com/v1"
+KEY_VARIABLE = "OPENAI_API_KEY"
+DEFAULTS: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1024}
+UNSUPPORTED = (400, 404, 415, 422, 501)  # how servers say that they know no response_format
+
+FormOption = Literal["auto", "json", "text"]
+
+
+class JudgeError(RuntimeError):
+    """Judging that can't start or go on; the verdicts that are there are kept."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars a million tokens."""
+
+    prompt: float
+    completion: float
+
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The cost in US dollars."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """How a judge is asked.
+
+    Attributes:
+        model: Its name at the endpoint, and in the results.
+        base_url: The endpoint, as `https://host/v1`; OpenAI's where there is none.
+        form: `json`: an answer held to a schema; `text`: a stated sentence at the end; `auto`:
+            the first, and the second where the server knows no schemas.
+        gen_kwargs: Over `DEFAULTS`; None takes one of these away.
+        key_variable: The environment variable with the endpoint's key.
+        timeout: Seconds that a call may take.
+        tries: Of a call that fails for another reason than "come back later".
+        price: Where it is known.
+    """
+
+    model: str
+    base_url: str | None = None
+    form: FormOption = "auto"
+    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    key_variable: str = KEY_VARIABLE
+    timeout: float = 180.0
+    tries: int = 5
+    price: Price | None = None
+
+    @property
+    def url(self) -> str:
+        """The endpoint's address."""
+        url = (self.base_url or OPENAI).rstrip("/")
+        return url.removesuffix("/chat/completions")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is sent beside the messages."""
+        given = {**DEFAULTS, **self.gen_kwargs}
+        if self.url.startswith(OPENAI) and "max_completion_tokens" not in self.gen_kwargs:
+            given["max_completion_tokens"] = given.pop("max_tokens")  # its newer models want this
+        return {name: value for name, value in sorted(given.items()) if value is not None}
+
+    @property
+    def key(self) -> str:
+        """The endpoint's key.
+
+        Raises:
+            JudgeError: OpenAI wants one, and the environment has none.
+        """
+        key = os.environ.get(self.key_variable, "")
+        if not key and self.url.startswith(OPENAI):
+            raise JudgeError(
+                f"judge {self.model!r} at {self.url} needs a key in the environment: "
+                f"{self.key_variable}; another endpoint is named with --base-url"
+            )
+        return key or "none"
+
+    def digest(self) -> str:
+        """Which model this is, by the name (and on vLLM the folder) that the endpoint reports.
+
+        Raises:
+            FingerprintError: the endpoint does not answer.
+        """
+        headers = {"Authorization": f"Bearer {self.key}"}
+        found = fingerprint(
+            "local-chat-completions",
+            {"model": self.model, "base_url": f"{self.url}/chat/completions", "header": headers},
+        )
+        return found.digest
+
+
+@dataclass
+class Usage:
+    """What was asked so far."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the endpoint said.
+
+    Attributes:
+        text: The message.
+        finish: `stop`, `length` or `content_filter`.
+        model: As the endpoint names it.
+    """
+
+    text: str
+    finish: str
+    model: str
+
+
+class CallFailed(RuntimeError):
+    """A call that failed for good."""
+
+    def __init__(self, words: str, status: int | None = None) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class Judge:
+    """Asks one model; use as an async context manager.
+
+    Attributes:
+        usage: Calls and tokens so far.
+        form: The form in use.
+    """
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        self.settings = settings
+        self.usage = Usage()
+        self.form: Form = "text" if settings.form == "text" else "json"
+        self._key = settings.key
+        self._schema_works = False
+        self._answered = self._failures = 0
+
+    async def __aenter__(self) -> Judge:
+        try:
+            import openai
+        except ImportError:
+            raise JudgeError(
+                "openai is not installed: pip install 'persona-bench[judge]'"
+            ) from None
+        for name in ("openai", "httpx", "httpx2"):  # a line a call, with the address
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key,
+            base_url=self.settings.url,
+            max_retries=0,  # done here, as for the generations
+            timeout=self.settings.timeout,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def read(self, make: Callable[[Form], Messages]) -> tuple[Reading, Answer, int]:
+        """A verdict: the reading of the answer, the answer, and how many calls it took.
+
+        An answer that can't be read is asked for once more.
+
+        Args:
+            make: From a form to the messages.
+
+        Raises:
+            CallFailed: the request failed for good.
+            JudgeError: the endpoint refuses all requests, or no longer answers.
+        """
+        form, messages, answer = await self._first(make)
+        reading = read_answer(answer.text, form, finish=answer.finish)
+        if reading.score is not None or answer.finish == "content_filter":
+            return reading, answer, 1
+        answer = await self._ask(again(messages, answer.text, form), form)
+        return read_answer(answer.text, form, finish=answer.finish), answer, 2
+
+    async def write(self, messages: Messages) -> Answer:
+        """Plain text.
+
+        Raises:
+            CallFailed, JudgeError: as `read`.
+        """
+        return await self._ask(messages, None)
+
+    # ------------------------------------------------------------------ asking
+
+    async def _first(self, make: Callable[[Form], Messages]) -> tuple[Form, Messages, Answer]:
+        form: Form = self.form
+        messages = make(form)
+        try:
+            return form, messages, await self._ask(messages, form)
+        except CallFailed as error:
+            doubtful = self.settings.form == "auto" and form == "json" and not self._schema_works
+            if not doubtful or error.status not in UNSUPPORTED:
+                raise
+        messages = make("text")
+        answer = await self._ask(messages, "text")
+        self.form = "text"  # only now: the prompt itself might have been what was refused
+        return "text", messages, answer
+
+    async def _ask(self, messages: Messages, form: Form | None) -> Answer:
+        schema = {"response_format": SCHEMA} if form == "json" else {}
+        trial = Trial(self.settings.tries)
+        while True:
+            try:
+                answer = await asyncio.wait_for(self._call(messages, schema), self.settings.timeout)
+            except Exception as error:
+                status = status_of(error)
+                words = in_words(error).replace(self._key, "***")
+                if status in REFUSED and not self._answered and not (schema and status == 404):
+                    raise JudgeError(
+                        f"{self.settings.url} refuses judge {self.settings.model!r} ({words}): "
+                        f"check --base-url, the judge's name, and {self.settings.key_variable}"
+                    ) from None
+                wait = None if status in HOPELESS else trial.wait(status, error)
+                if wait is None:
+                    self._failed(words, status)
+                    raise CallFailed(words, status) from None
+                await asyncio.sleep(wait)
+            else:
+                self._answered += 1
+                self._failures = 0
+                self._schema_works |= form == "json"
+                return answer
+
+    async def _call(self, messages: Messages, schema: Mapping[str, Any]) -> Answer:
+        self.usage.calls += 1
+        sent: Any = {"model": self.settings.model, "messages": messages}
+        own = dict(self.settings.parameters)
+        known = {"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop"}
+        extra = {name: own.pop(name) for name in list(own) if name not in known}
+        found = await self._client.chat.completions.create(
+            **sent, **own, **schema, extra_body=extra or None
+        )
+        if found.usage:
+            self.usage.prompt_tokens += found.usage.prompt_tokens or 0
+            self.usage.completion_tokens += found.usage.completion_tokens or 0
+        choice = found.choices[0]
+        refused = bool(choice.message.refusal)
+        finish = "content_filter" if refused else choice.finish_reason or "stop"
+        text = choice.message.content or choice.message.refusal or ""
+        return Answer(str(text), finish, str(found.model or ""))
+
+    def _failed(self, words: str, status: int | None) -> None:
+        if status in HOPELESS and self._answered:
+            return  # this request's own fault
+        self._failures += 1
+        if self._failures >= IN_A_ROW:
+            raise JudgeError(
+                f"{self.settings.url} gave no answer to {self._failures} requests in a row (last: "
+                f"{words}); the verdicts that are there are in the store: start the same command "
+                "again once the endpoint is well"
+            ) from None

@@ -1,0 +1,269 @@
+"""Fidelity in the terminal and as files, with the judge's own measure beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from persona_bench.report.files import file_stem
+from persona_bench.report.tables import PADDING, count, format_p, interval, number, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from persona_bench.scoring.fidelity import Fidelity
+    from persona_bench.scoring.fidelity_compare import FidelityComparison
+    from persona_bench.scoring.resampling import Interval
+
+MOST_PERSONAS = 20
+"""Personas in the terminal's table; the files have all."""
+
+NOT_AUDITED = (
+    "The judge {judge} was not audited: whether it tells personas apart is not known "
+    "(persona-bench judge RESULTS --audit)."
+)
+
+
+def print_fidelity(
+    result: Fidelity,
+    *,
+    title: str,
+    console: Console,
+    audits: Mapping[str, Mapping[str, Any]],
+    agreement: tuple[float, Interval] | None = None,
+) -> None:
+    """Print how well one model plays its personas.
+
+    Args:
+        result: The scores.
+        title: Of the whole.
+        console: Where to.
+        audits: By judge, as `Audit.to_dict` gives them; a judge without one is named.
+        agreement: Krippendorff's alpha between the judges and its interval; None for one judge.
+    """
+    console.print(Text(printable(title), style="bold"))
+    console.print(
+        Text(
+            f"{count(result.n_responses, 'response')} of {count(result.n_personas, 'persona')}, "
+            f"judged by {', '.join(map(printable, result.judges['judge']))} with the rubrics "
+            f"{printable(result.rubric)}"
+        )
+    )
+    console.print(Text(f"Scores from 1 to 5; intervals: {result.confidence:.0%}, by persona"))
+    console.print(_tasks(result))
+    console.print(_personas(result))
+    if len(result.judges) > 1:
+        console.print(_judges(result))
+    if agreement is not None:
+        value, ends = agreement
+        console.print(
+            Text(f"Agreement between the judges: Krippendorff's alpha {number(value)} "
+                 f"{interval(ends)} (1: the same scores, 0: chance).")
+        )  # fmt: skip
+    if result.unscored:
+        console.print(Text(_unscored(result)))
+    for note in result.notes:
+        console.print(Text(f"Note: {printable(note)}."))
+    for line in audit_lines(result, audits):
+        console.print(Text(printable(line), style="bold"))
+
+
+def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is known of the judges, beside the scores."""
+    lines: list[str] = []
+    for judge in result.judges["judge"]:
+        told = audits.get(judge)
+        if not told:
+            lines.append(NOT_AUDITED.format(judge=judge))
+            continue
+        words = [str(word) for word in told["words"]]
+        if told["tells_personas_apart"] == "not":
+            words[0] = f"WARNING: {words[0]}"
+        lines += words
+    return lines
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False,
+        padding=PADDING,
+    )  # fmt: skip
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+    return table
+
+
+def _score(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.2f}"
+
+
+def _ends(low: float, high: float) -> str:
+    return "n/a" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]"
+
+
+def _tasks(result: Fidelity) -> Table:
+    ends = f"{result.confidence:.0%} interval"
+    table = _table(
+        "Fidelity", "evaluation task", "score", ends, "as PersonaGym", "responses", "unscored"
+    )
+    for row in result.task_scores.to_dict("records"):
+        table.add_row(
+            row["eval_task"], _score(row["score"]), _ends(row["low"], row["high"]),
+            _score(row["compatible"]), f"{row['n']:,}", f"{row['unscored']:,}",
+        )  # fmt: skip
+    table.add_row(
+        Text("PersonaScore", style="bold"),
+        Text(_score(result.persona_score), style="bold"),
+        _ends(*result.persona_score_interval),
+        _score(result.persona_score_compatible),
+        f"{result.n_responses - result.unscored_responses:,}",
+        f"{result.unscored:,}",
+    )
+    return table
+
+
+def _personas(result: Fidelity) -> Table:
+    rows = result.personas.to_dict("records")
+    half = MOST_PERSONAS // 2
+    shown: Sequence[Any] = rows
+    title = "By persona"
+    if len(rows) > MOST_PERSONAS:
+        shown = [*rows[:half], None, *rows[-half:]]
+        title += f" (the best and worst {half} of {len(rows)})"
+    table = _table(title, "persona", "kind", "PersonaScore", "interval", "n", "unscored")
+    for row in shown:
+        if row is None:
+            table.add_row("...", "", "", "", "", "")
+            continue
+        table.add_row(
+            Text(printable(str(row["persona"]))), row["kind"], _score(row["persona_score"]),
+            _ends(row["low"], row["high"]), f"{row['n']:,}", f"{row['unscored']:,}",
+        )  # fmt: skip
+    return table
+
+
+def _judges(result: Fidelity) -> Table:
+    table = _table("By judge", "judge", "PersonaScore", "n", "unscored", "scores 1 / 2 / 3 / 4 / 5")
+    for row in result.judges.to_dict("records"):
+        shares = " / ".join(f"{row[f'share_{k}']:.0%}" for k in range(1, 6))
+        name = Text(printable(str(row["judge"])))
+        table.add_row(
+            name, _score(row["persona_score"]), f"{row['n']:,}", f"{row['unscored']:,}", shares
+        )
+    return table
+
+
+def _unscored(result: Fidelity) -> str:
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in result.unscored_reasons.items())
+    low, high = result.bounds
+    return (
+        f"{count(result.unscored, 'verdict')} unscored ({reasons}): PersonaScore would be "
+        f"{_score(low)} if all of them were 1, {_score(high)} if all were 5."
+    )
+
+
+def write_fidelity(
+    result: Fidelity, folder: Path, *, task: str, record: Mapping[str, Any]
+) -> list[Path]:
+    """`<task>_fidelity.csv`, `_fidelity_personas.csv`, `_fidelity_judges.csv` and `.json`.
+
+    Args:
+        result: The scores.
+        folder: Where to; made where it is not there.
+        task: The task's name.
+        record: Goes into the JSON file beside the scores: provenance, audits, agreement.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{file_stem(task)}_fidelity"
+    whole = {**result.to_dict(), **record}
+    text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    tables = {"": result.task_scores, "_personas": result.personas, "_judges": result.judges}
+    paths = []
+    for end, table in tables.items():
+        path = folder / f"{stem}{end}.csv"
+        table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+        paths.append(path)
+    path = folder / f"{stem}.json"
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    return [*paths, path]
+
+
+# ---------------------------------------------------------------------- two models
+
+
+def print_fidelity_comparison(
+    result: FidelityComparison, *, title: str, a: str, b: str, console: Console
+) -> None:
+    """Print what differs in fidelity between two models, and what of it is more than noise."""
+    console.print(Text(printable(f"{title}: b - a"), style="bold"))
+    for letter, model in (("a", a), ("b", b)):
+        console.print(Text(printable(f"{letter}: {model}")))
+    console.print(
+        Text(
+            f"{count(result.n_responses, 'response')} of {count(result.n_personas, 'persona')}, "
+            f"the same for both, judged by {', '.join(map(printable, result.judges))}; "
+            f"intervals: {result.confidence:.0%}"
+        )
+    )
+    ends = f"{result.confidence:.0%} interval"
+    table = _table("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
+    for row in result.task_scores.to_dict("records"):
+        table.add_row(row["eval_task"], *_difference(row), _p(row["p_holm"]))
+    low, high = result.difference_interval
+    whole = {
+        "a": result.score_a, "b": result.score_b, "difference": result.difference, "low": low,
+        "high": high, "p_value": result.p_value,
+    }  # fmt: skip
+    table.add_row(Text("PersonaScore", style="bold"), *_difference(whole), "")
+    console.print(table)
+    rows = result.per_persona.to_dict("records")
+    half = MOST_PERSONAS // 2
+    if len(rows) > MOST_PERSONAS:
+        rows = [*rows[:half], *rows[-half:]]
+    table = _table("By persona", "persona", "a", "b", "b - a", ends, "p", "Holm")
+    for row in rows:
+        name = Text(printable(str(row["persona"])))
+        table.add_row(name, *_difference(row), _p(row["p_holm"]))
+    console.print(table)
+    if result.left_out:
+        console.print(
+            Text(f"{result.left_out:,} of {result.n_verdicts:,} verdicts are unscored in one of "
+                 "the runs and left out of both.")
+        )  # fmt: skip
+    for note in result.notes:
+        console.print(Text(f"Note: {printable(note)}."))
+
+
+def _difference(row: Mapping[Any, Any]) -> list[str]:
+    value = row["difference"]
+    signed = "n/a" if math.isnan(value) else f"{value:+.2f}"
+    return [
+        _score(row["a"]), _score(row["b"]), signed, _ends(row["low"], row["high"]),
+        _p(row["p_value"]),
+    ]  # fmt: skip
+
+
+def _p(value: float) -> str:
+    return format_p(value).removeprefix("p ").removeprefix("= ")
+
+
+def write_fidelity_comparison(
+    result: FidelityComparison, folder: Path, *, task: str, record: Mapping[str, Any]
+) -> list[Path]:
+    """`<task>_fidelity_comparison.csv` and `.json`, and `..._personas.csv`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{file_stem(task)}_fidelity_comparison"
+    paths = [folder / f"{stem}{end}" for end in (".csv", "_personas.csv", ".json")]
+    result.task_scores.to_csv(paths[0], index=False)
+    result.per_persona.to_csv(paths[1], index=False)
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    paths[2].write_text(text + "\n", encoding="utf-8")
+    return paths

@@ -1,0 +1,563 @@
+"""Fidelity: how well a model plays the personas it is asked to play, by the scores of judges.
+
+    from persona_bench.scoring.fidelity import fidelity
+
+    result = fidelity(judged)  # a row per response and judge
+    print(result.persona_score, result.persona_score_interval)
+    print(result.task_scores)
+
+PersonaGym's five tasks and PersonaScore, 1 to 5 (Samuel et al. 2024, arXiv 2407.18416), averaged in
+two ways: corrected, with an interval, and as PersonaGym's code does. Formulas are in
+docs/metrics.md.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from persona_bench.grading.judge import EVAL_TASKS
+from persona_bench.scoring.cells import kinds_of
+from persona_bench.scoring.frames import records
+from persona_bench.scoring.resampling import (
+    NOWHERE,
+    Floats,
+    Interval,
+    influence_se,
+    mean_interval,
+)
+
+LOWEST, HIGHEST = 1.0, 5.0
+BATCH = 5
+"""Responses that PersonaGym puts before a judge at once, and averages first."""
+
+RESPONSE = ["persona", "eval_task", "question", "sample"]
+"""What tells one response from another."""
+
+NO_SPREAD = 1e-9
+"""A standard error below this is rounding."""
+
+POPULATIONS = ("personas and their questions", "personas, on these questions")
+"""Personas with questions of their own, as in PersonaGym, or all asked the same ones: then what is
+hard or easy in these questions is common to all personas, and no interval over personas sees it."""
+
+DEFINITIONS: dict[str, str] = {
+    "persona_score": "mean over tasks of the mean over personas of a persona's mean score, 1 to 5; "
+    "the unscored left out",
+    "persona_score_compatible": "as PersonaGym's code averages: batches of 5 responses, judges, "
+    "batches, tasks, personas; a batch that a judge left wholly unscored counts 0",
+    "bounds": "persona_score with all that is unscored 1, and with all of it 5",
+}
+
+
+class JudgedError(ValueError):
+    """A table of judges' scores that can't be used; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How well one model plays its personas. Scores are 1 (worst) to 5.
+
+    A *response* is scored by one or more judges; a *verdict* is one judge's of one response,
+    and `unscored`, here and in the tables, counts verdicts without a score.
+    """
+
+    persona_score: float
+    """The mean over tasks of the task scores; a task's score is the mean over personas of the
+    persona's mean over its scored responses, a response's the mean over the judges that scored
+    it. NaN where nothing is scored."""
+    persona_score_interval: Interval
+    """Over `population`: t, clustered by persona, within 1 and 5 (see `over_personas`). NaN with
+    fewer than two personas."""
+    persona_score_compatible: float
+    """The same responses under PersonaGym's own averaging (see `compatible`), 0 to 5."""
+    persona_score_compatible_interval: Interval
+    bounds: Interval
+    """`persona_score` with every unscored verdict 1, and with every one 5."""
+    task_scores: pd.DataFrame
+    """eval_task, score, low, high, compatible, n (responses with a score), unscored_responses
+    (responses without), unscored (verdicts), personas (with a score); in order of `EVAL_TASKS`."""
+    personas: pd.DataFrame
+    """persona, kind, persona_score, low, high, compatible, a column for each task with the
+    persona's score on it, n, unscored_responses, unscored; best first. `persona_score` is the mean
+    of the persona's tasks; its interval is over questions like these (see `over_questions`)."""
+    judges: pd.DataFrame
+    """judge, persona_score (by this judge alone), n (verdicts with a score), unscored, and
+    share_1 to share_5: how often it gave each score, broken ones rounded, halves up."""
+    unscored: int
+    unscored_reasons: dict[str, int]
+    """How many verdicts are unscored for which reason, the most frequent first."""
+    unscored_responses: int
+    """Responses that no judge has scored."""
+    n_personas: int
+    n_questions: int
+    """Different ones; PersonaGym's are each persona's own."""
+    n_responses: int
+    n_samples: int
+    """Most responses to a question."""
+    model: str
+    task: str
+    rubric: str
+    """What the scores were given by; several, where tasks have their own, with commas between."""
+    confidence: float
+    population: str
+    """What the intervals of PersonaScore and of the tasks are over: one of `POPULATIONS`."""
+    notes: tuple[str, ...] = ()
+    """What a reader has to know about this table; each was also a warning."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON: NaN becomes None, tables lists of records, and each score
+        {"value", "low", "high", "definition"} (`bounds` without a value)."""
+        out: dict[str, Any] = {}
+        for name in ("persona_score", "persona_score_compatible"):
+            low, high = getattr(self, f"{name}_interval")
+            out[name] = {"value": plain(getattr(self, name)), "low": plain(low)}
+            out[name] |= {"high": plain(high), "definition": DEFINITIONS[name]}
+        out["bounds"] = {name: plain(value) for name, value in self.bounds._asdict().items()}
+        out["bounds"]["definition"] = DEFINITIONS["bounds"]
+        for name in ("task_scores", "personas", "judges"):
+            out[name] = records(getattr(self, name))
+        for name in (
+            "unscored", "unscored_responses", "n_personas", "n_questions", "n_responses",
+            "n_samples", "model", "task", "rubric", "confidence", "population",
+        ):  # fmt: skip
+            out[name] = getattr(self, name)
+        return {**out, "unscored_reasons": dict(self.unscored_reasons), "notes": list(self.notes)}
+
+
+def plain(value: float) -> float | None:
+    """A number that JSON knows: NaN becomes None."""
+    return None if math.isnan(value) else float(value)
+
+
+def fidelity(judged: pd.DataFrame, *, confidence: float = 0.95) -> Fidelity:
+    """Measure how well one model plays its personas, from the scores of one or more judges.
+
+    Args:
+        judged: A row per response and judge, in the order in which questions were asked, with at
+            least the columns persona, eval_task, question, judge and score (1 to 5, NaN for
+            unscored); sample, verdict, reason, kind, model, task and rubric are used where they
+            are there. Only PersonaGym's batches depend on the order of rows.
+        confidence: Level of the intervals.
+
+    Raises:
+        JudgedError: an empty table, missing columns, an unknown task, scores out of range or at
+            odds with their verdict, rows given twice, several models, tasks or rubrics.
+        ValueError: a confidence outside (0, 1), or several kinds for one persona.
+
+    Warns, and writes the same into `notes`, where something is missing or undefined.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, but must lie between 0 and 1")
+    table = check_judged(judged)
+    responses = responses_of(table)
+    scores, theirs, empty_batches = by_persona(responses), *compatible(table)
+    notes = tuple(_notes(table, scores, empty_batches))
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    whole = over_personas(scores.to_numpy())
+    of_theirs = over_personas(theirs.mean(axis=1).to_numpy()[:, None])
+    filled = (by_persona(responses_of(table.fillna({"score": end}))) for end in (LOWEST, HIGHEST))
+    unscored = table[table["score"].isna()]
+    reasons = unscored["reason"].value_counts().sort_index().sort_values(
+        ascending=False, kind="stable"
+    )  # fmt: skip
+    per_question = responses.groupby(["persona", "eval_task", "question"]).size()
+    return Fidelity(
+        persona_score=whole.value,
+        persona_score_interval=score_interval(whole, confidence),
+        persona_score_compatible=of_theirs.value,
+        persona_score_compatible_interval=score_interval(of_theirs, confidence, lowest=0.0),
+        bounds=Interval(*(over_personas(end.to_numpy()).value for end in filled)),
+        task_scores=_task_scores(table, responses, scores, theirs, confidence),
+        personas=_personas(table, responses, scores, theirs, confidence),
+        judges=_judges(table),
+        unscored=len(unscored),
+        unscored_reasons={str(reason): int(n) for reason, n in reasons.items()},
+        unscored_responses=int(responses["score"].isna().sum()),
+        n_personas=len(scores),
+        n_questions=table["question"].nunique(),
+        n_responses=len(responses),
+        n_samples=int(per_question.max()),
+        model=table["model"].iloc[0],
+        task=table["task"].iloc[0],
+        rubric=", ".join(sorted(table["rubric"].unique())),
+        confidence=confidence,
+        population=population_of(table),
+        notes=notes,
+    )
+
+
+# ------------------------------------------------------------------------- is it a sound table?
+def check_judged(judged: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns that are needed, names as text, sorted by response and judge.
+
+    A column `asked` has the place of each persona's question on a task among all rows; columns
+    that are not there come with "" (sample: 0).
+
+    Raises:
+        JudgedError: the table can't be used (see `fidelity`).
+    """
+    needed = ("persona", "eval_task", "question", "judge", "score")
+    if lacking := [name for name in needed if name not in judged.columns]:
+        raise JudgedError(
+            f"the judged table lacks the column(s) {', '.join(lacking)}; it has "
+            f"{', '.join(map(str, judged.columns)) or 'none'}"
+        )
+    if judged.empty:
+        raise JudgedError("the judged table is empty: there is no response to score")
+    table = judged.reset_index(drop=True)
+    if "sample" not in table.columns:
+        table["sample"] = 0
+    for name in [*RESPONSE, "judge"]:
+        if table[name].isna().any():
+            row = int(table[name].isna().to_numpy().argmax())
+            raise JudgedError(f"row {row} names no {name}")
+    for name in ("persona", "eval_task", "question", "judge"):
+        table[name] = table[name].astype(str)
+    table["sample"] = pd.to_numeric(table["sample"])
+    for name in ("model", "task", "rubric", "kind", "verdict", "reason"):
+        told = table[name].fillna("") if name in table.columns else ""
+        table[name] = pd.Series(told, index=table.index).astype(str)
+    _check_one_run(table)
+    if unknown := sorted(set(table["eval_task"]) - set(EVAL_TASKS)):
+        raise JudgedError(
+            f"eval_task {', '.join(map(repr, unknown))} is not one of PersonaGym's: "
+            f"{', '.join(EVAL_TASKS)}"
+        )
+    table["score"] = _check_scores(table)
+    twice = table.duplicated([*RESPONSE, "judge"])
+    if twice.any():
+        raise JudgedError(
+            f"{int(twice.sum())} row(s) are given twice, for instance "
+            f"{_place(table, int(twice.to_numpy().argmax()))}; give each response its own sample"
+        )
+    keys = ["persona", "eval_task", "question"]
+    table["asked"] = np.arange(len(table))
+    table["asked"] = table.groupby(keys)["asked"].transform("min")
+    table["reason"] = table["reason"].replace("", "no reason given")
+    columns = [*RESPONSE, "judge", "score", "reason", "kind", "model", "task", "rubric", "asked"]
+    return table[columns].sort_values([*RESPONSE, "judge"], ignore_index=True)
+
+
+def _check_one_run(table: pd.DataFrame) -> None:
+    pairs = table[["model", "task"]].drop_duplicates()
+    if len(pairs) > 1:
+        found = "; ".join(sorted(f"model={m}, task={t}" for m, t in pairs.to_numpy()))
+        raise JudgedError(
+            f"the judged table holds more than one model and task ({found}): select one first, "
+            'for instance judged.query("model == ... and task == ...")'
+        )
+    for name, of_task in table.groupby("eval_task")["rubric"]:
+        if of_task.nunique() > 1:
+            raise JudgedError(
+                f"{name} was scored by more than one rubric ({', '.join(sorted(of_task.unique()))})"
+                ": select one, or judge all responses by the same"
+            )
+
+
+def _check_scores(table: pd.DataFrame) -> pd.Series:
+    score = pd.to_numeric(table["score"], errors="coerce").astype(float)
+    bad = ~(score.between(LOWEST, HIGHEST) | table["score"].isna())
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        raise JudgedError(
+            f"row {row} ({_place(table, row)}): score is {table['score'].tolist()[row]!r}, but "
+            f"only {LOWEST:g} to {HIGHEST:g} and NaN (unscored) are meant"
+        )
+    said = table["verdict"].where(table["verdict"] != "", score.notna().map(_VERDICT))
+    odd = said != score.notna().map(_VERDICT)
+    if odd.any():
+        row = int(odd.to_numpy().argmax())
+        raise JudgedError(
+            f"row {row} ({_place(table, row)}): verdict is {said[row]!r}, but score is {score[row]}"
+            "; a scored verdict has a score, an unscored one has NaN"
+        )
+    return score
+
+
+_VERDICT = {True: "scored", False: "unscored"}
+
+
+def _place(table: pd.DataFrame, row: int) -> str:
+    return ", ".join(f"{name} {table[name].iloc[row]}" for name in [*RESPONSE, "judge"])
+
+
+# ------------------------------------------------------------------------------- the averages
+def responses_of(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per response: `RESPONSE`, and score: the mean over its judges, NaN if none did."""
+    return table.groupby(RESPONSE)["score"].mean().reset_index()
+
+
+def by_persona(responses: pd.DataFrame) -> pd.DataFrame:
+    """Mean score over responses, of each persona (rows) on each task (columns).
+
+    NaN where nothing is scored; personas by name, tasks in the order of `EVAL_TASKS`.
+    """
+    return _in_order(responses.groupby(["persona", "eval_task"])["score"].mean())
+
+
+def _in_order(cells: pd.Series) -> pd.DataFrame:
+    scores = pd.DataFrame(cells.unstack("eval_task"))
+    return scores[[name for name in EVAL_TASKS if name in scores.columns]]
+
+
+def compatible(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Scores of each persona (rows) on each task (columns) as PersonaGym's code has them.
+
+    The responses of a persona on a task go in batches of `BATCH`, in the order in which they were
+    asked, each sample by itself. For each judge the mean of its readable scores in a batch; a
+    batch without a readable one counts 0, as in `calculate_modified_average` of its code/run.py.
+    Then the mean over judges, and over batches. A judge that has no row at all in a batch takes no
+    part in it.
+
+    Returns:
+        The scores, 0 to 5, and how many batches of one judge counted 0.
+    """
+    asked = table.drop_duplicates(RESPONSE).sort_values("asked")
+    place = asked.groupby(["persona", "eval_task", "sample"]).cumcount()
+    batches = asked[RESPONSE].assign(batch=place // BATCH)
+    batch = ["persona", "eval_task", "sample", "batch"]
+    means = table.merge(batches, on=RESPONSE).groupby([*batch, "judge"])["score"].mean()
+    by_batch = means.fillna(0.0).groupby(level=batch).mean()
+    scores = by_batch.groupby(level=["persona", "eval_task"]).mean()
+    return _in_order(scores), int(means.isna().sum())
+
+
+# ------------------------------------------------------------------------------ the intervals
+def population_of(table: pd.DataFrame) -> str:
+    """Which of `POPULATIONS` an interval clustered by persona is over."""
+    asked = table[["persona", "eval_task", "question"]].drop_duplicates()
+    return POPULATIONS[int(asked.duplicated(["eval_task", "question"]).any())]
+
+
+class Estimate(NamedTuple):
+    """A mean with its standard error, degrees of freedom, and number of independent units."""
+
+    value: float
+    se: float
+    df: float
+    n: float
+
+
+def weights(scores: Floats) -> Floats:
+    """What each score of shape (personas, tasks) weighs in PersonaScore; 0 where it is NaN.
+
+    One over the number of personas with a score on the task, over the number of such tasks.
+    """
+    known = ~np.isnan(scores)
+    personas, tasks = known.sum(axis=0), max(1, int(known.any(axis=0).sum()))
+    return np.asarray(known / np.maximum(personas, 1) / tasks, dtype=np.float64)
+
+
+def over_personas(scores: Floats) -> Estimate:
+    """PersonaScore of scores of shape (personas, tasks), with personas as the sample.
+
+    Personas are the independent units: a persona's questions are its own, and its tasks share
+    what the model knows of it. The standard error is the cluster-robust one, from what each
+    persona adds, sum over tasks of weight * (score - task score). Where all personas have all
+    tasks this is exactly the standard deviation of the personas' own PersonaScores over the root of
+    their number, so that the interval is the plain t-interval of these, df = personas - 1. A
+    persona without a score on a task adds nothing there: it is left out of that task's mean alone.
+    """
+    n = int((~np.isnan(scores)).any(axis=1).sum())
+    if not n:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    weight, known = weights(scores), np.nan_to_num(scores)
+    task = (weight * known).sum(axis=0) / np.where(weight.any(axis=0), weight.sum(axis=0), 1.0)
+    adds = (weight * (known - task)).sum(axis=1)[weight.any(axis=1)]
+    return Estimate(float((weight * known).sum()), influence_se(adds), n - 1, n)
+
+
+def over_questions(responses: pd.DataFrame) -> pd.DataFrame:
+    """Each persona's PersonaScore with its questions as the sample, drawn within each task.
+
+    The mean over tasks of task means; its variance is the sum of the tasks' own, each clustered
+    by question with G/(G-1) for G questions, over the number of tasks squared. Degrees of freedom
+    after Satterthwaite (1946): (sum of v)^2 / sum of v^2 / (G-1). Tasks are not pooled: scores
+    vary far less on some of them (toxicity) than on others.
+
+    Returns:
+        value, se, df, n (questions), indexed by persona; se is NaN where a task has one question.
+    """
+    scored = responses.dropna(subset=["score"])
+    cell = scored.groupby(["persona", "eval_task"])["score"]
+    pull = (scored["score"] - cell.transform("mean")) / cell.transform("size")
+    keys = [scored[name] for name in ("persona", "eval_task", "question")]
+    squares = pull.groupby(keys).sum().pow(2).groupby(level=["persona", "eval_task"])
+    size = squares.size()
+    free = (size - 1).where(size > 1)
+    variance = squares.sum() * size / free
+    parts = pd.DataFrame({"mean": cell.mean(), "v": variance, "v2": variance**2 / free, "n": size})
+    by = parts.groupby(level="persona")
+    tasks = by.size()
+    # a sum with a NaN in it is NaN: then nothing is known of one of the tasks
+    v, v2 = (by[name].sum(min_count=1).where(by[name].count() == tasks) for name in ("v", "v2"))
+    return pd.DataFrame(
+        {
+            "value": by["mean"].mean(),
+            "se": np.sqrt(v) / tasks,
+            "df": v**2 / v2.where(v2 > 0),
+            "n": by["n"].sum(),
+        }
+    )
+
+
+def t_interval(estimate: Estimate, confidence: float, lowest: float, highest: float) -> Interval:
+    """Student's t, within `lowest` and `highest`; NaN with fewer than two independent units."""
+    value, se, df, n = estimate
+    if n < 2 or math.isnan(se):
+        return NOWHERE
+    half = 0.0 if se < NO_SPREAD else float(student_t.ppf((1 + confidence) / 2, df)) * se
+    return Interval(max(lowest, value - half), min(highest, value + half))
+
+
+def score_interval(estimate: Estimate, confidence: float, *, lowest: float = LOWEST) -> Interval:
+    """`t_interval` of a score; where nothing varies, and t would have no width, Wilson's.
+
+    Then the score's place between the ends is taken as a share of n independent units: no
+    bounded score varies more, so this errs to the wide side (5.0 throughout with 10 personas:
+    3.9 to 5).
+    """
+    if estimate.n < 2 or not estimate.se < NO_SPREAD:
+        return t_interval(estimate, confidence, lowest, HIGHEST)
+    width = HIGHEST - lowest
+    share = min(1.0, max(0.0, (estimate.value - lowest) / width))
+    low, high = mean_interval(share, 0.0, int(estimate.n), confidence)
+    return Interval(lowest + width * low, lowest + width * high)
+
+
+# --------------------------------------------------------------------------------- the tables
+def _task_scores(
+    table: pd.DataFrame,
+    responses: pd.DataFrame,
+    scores: pd.DataFrame,
+    theirs: pd.DataFrame,
+    confidence: float,
+) -> pd.DataFrame:
+    """One row a task (see `Fidelity.task_scores`)."""
+    found = [over_personas(scores[[name]].to_numpy()) for name in scores.columns]
+    ends = [score_interval(estimate, confidence) for estimate in found]
+    frame = pd.DataFrame(
+        {
+            "eval_task": list(scores.columns),
+            "score": [estimate.value for estimate in found],
+            "low": [end.low for end in ends],
+            "high": [end.high for end in ends],
+            "compatible": theirs.mean().to_numpy(),
+        }
+    )
+    counts = _counts(table, responses, "eval_task").loc[list(scores.columns)]
+    personas = [int(estimate.n) for estimate in found]
+    return pd.concat([frame, counts.reset_index(drop=True)], axis=1).assign(personas=personas)
+
+
+def _personas(
+    table: pd.DataFrame,
+    responses: pd.DataFrame,
+    scores: pd.DataFrame,
+    theirs: pd.DataFrame,
+    confidence: float,
+) -> pd.DataFrame:
+    """One row a persona, best first (see `Fidelity.personas`)."""
+    found = over_questions(responses).reindex(scores.index).fillna({"n": 0})
+    ends = [
+        score_interval(Estimate(*map(float, row)), confidence)
+        for row in found[["value", "se", "df", "n"]].to_numpy()
+    ]
+    frame = pd.DataFrame(
+        {
+            "persona": list(scores.index),
+            "kind": kinds_of(table, list(scores.index)),
+            "persona_score": found["value"].to_numpy(),
+            "low": [end.low for end in ends],
+            "high": [end.high for end in ends],
+            "compatible": theirs.mean(axis=1).to_numpy(),
+        }
+    )
+    counts = _counts(table, responses, "persona")
+    parts = [frame, *(part.reset_index(drop=True) for part in (scores, counts))]
+    return pd.concat(parts, axis=1).sort_values(
+        ["persona_score", "persona"],
+        ascending=[False, True],
+        na_position="last",
+        ignore_index=True,
+    )
+
+
+def _counts(table: pd.DataFrame, responses: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """n, unscored_responses and unscored (verdicts) of each persona, or of each task."""
+    scored = responses["score"].notna().groupby(responses[unit])
+    return pd.DataFrame(
+        {
+            "n": scored.sum(),
+            "unscored_responses": scored.size() - scored.sum(),
+            "unscored": table["score"].isna().groupby(table[unit]).sum(),
+        }
+    )
+
+
+def _judges(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a judge, by name (see `Fidelity.judges`)."""
+    rows = []
+    for name, of_judge in table.groupby("judge"):
+        given = of_judge["score"].dropna()
+        rounded = np.floor(given + 0.5)
+        row = {
+            "judge": name,
+            "persona_score": over_personas(by_persona(responses_of(of_judge)).to_numpy()).value,
+            "n": len(given),
+            "unscored": len(of_judge) - len(given),
+        }
+        shares = {f"share_{k}": float((rounded == k).mean()) for k in range(1, 6)}
+        rows.append(row | (shares if len(given) else dict.fromkeys(shares, math.nan)))
+    return pd.DataFrame(rows)
+
+
+def _notes(table: pd.DataFrame, scores: pd.DataFrame, empty_batches: int) -> list[str]:
+    """What has to be said about this table before its numbers are read."""
+    found = []
+    if absent := [name for name in EVAL_TASKS if name not in scores.columns]:
+        found.append(
+            f"no response on {', '.join(absent)}: PersonaScore is over {scores.shape[1]} of "
+            f"PersonaGym's {len(EVAL_TASKS)} tasks, and not to be set beside published ones"
+        )
+    known = scores.notna()
+    if not known.any(axis=None):
+        found.append("no verdict is scored: scores are undefined (NaN)")
+    else:
+        if empty := list(scores.columns[~known.any()]):
+            found.append(f"nothing is scored on {', '.join(empty)}: left out of PersonaScore")
+        lacking = known.loc[:, known.any()]
+        if partly := list(scores.index[~lacking.all(axis=1)]):
+            found.append(
+                f"nothing is scored on some task for {', '.join(partly)}: left out of the mean of "
+                "that task, and their own PersonaScores are over fewer tasks"
+            )
+        if (n := int(known.any(axis=1).sum())) == 1:
+            found.append(
+                "only one persona is scored: PersonaScore and task scores have no interval"
+            )
+        elif n and np.ptp(scores[known.any(axis=1)].mean(axis=1)) < NO_SPREAD:
+            found.append(
+                "all personas have the same PersonaScore: its interval is Wilson's, with each "
+                "persona counting once, and wide on purpose"
+            )
+    if empty_batches:
+        found.append(
+            f"{empty_batches} batch(es) of a judge hold no score and count 0 in "
+            "persona_score_compatible, as in PersonaGym's code"
+        )
+    judges, responses = table["judge"].nunique(), len(table.drop_duplicates(RESPONSE))
+    if missing := judges * responses - len(table):
+        found.append(
+            f"{missing} of {judges * responses} verdicts are not in the table: some judges were "
+            "not asked about some responses, which are then scored by the others"
+        )
+    return found
