@@ -72,6 +72,7 @@ def compare(
         if not as_json:
             print_comparison(result, title=task, a=name_a, b=name_b, console=console)
     for task in shared_judged:
+        _same_judges(task, a, b)
         one, other = judged_a[task], judged_b[task]
         if common:
             one, other = restrict_to_common_verdicts(one, other)
@@ -92,6 +93,27 @@ def compare(
         print(json.dumps(printed, indent=2))
     elif out_folder is not None:
         console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
+
+
+def _same_judges(task: str, a: Path, b: Path) -> None:
+    """Refuses judges that have one name and are different models, or were asked otherwise."""
+    from persona_bench.scoring.compare import CompareError
+    from persona_bench.scoring.judged import judge_files
+    from persona_bench.scoring.samples import newest_samples
+
+    made = []
+    for folder in (a, b):
+        (samples,) = [each for each in newest_samples(folder, judged=True) if each.task == task]
+        files = [file.about for file in judge_files(samples)]
+        made.append({each.get("judge"): each for each in files})
+    for name, first in made[0].items():
+        second = made[1].get(name) or first
+        for what in ("fingerprint", "parameters"):
+            if first.get(what) != second.get(what):
+                raise CompareError(
+                    f"{task}: judge {name!r} differs in {what} ({first.get(what)} and "
+                    f"{second.get(what)}): judge both runs by the same judge"
+                )
 
 
 Tables = dict[str, "pd.DataFrame"]

@@ -16,36 +16,32 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
 
 from persona_bench.grading.judge import EVAL_TASKS
 from persona_bench.scoring.cells import kinds_of
-from persona_bench.scoring.frames import records
-from persona_bench.scoring.resampling import (
-    NOWHERE,
-    Floats,
-    Interval,
-    influence_se,
-    mean_interval,
+from persona_bench.scoring.fidelity_means import (
+    NO_SPREAD,
+    Estimate,
+    over_personas,
+    over_questions,
+    score_interval,
 )
-
-LOWEST, HIGHEST = 1.0, 5.0
-BATCH = 5
-"""Responses that PersonaGym puts before a judge at once, and averages first."""
-
-RESPONSE = ["persona", "eval_task", "question", "sample"]
-"""What tells one response from another."""
-
-NO_SPREAD = 1e-9
-"""A standard error below this is rounding."""
-
-POPULATIONS = ("personas and their questions", "personas, on these questions")
-"""Personas with questions of their own, as in PersonaGym, or all asked the same ones: then what is
-hard or easy in these questions is common to all personas, and no interval over personas sees it."""
+from persona_bench.scoring.fidelity_table import (
+    HIGHEST,
+    LOWEST,
+    RESPONSE,
+    by_persona,
+    check_judged,
+    compatible,
+    population_of,
+    responses_of,
+)
+from persona_bench.scoring.frames import records
+from persona_bench.scoring.resampling import Interval
 
 DEFINITIONS: dict[str, str] = {
     "persona_score": "mean over tasks of the mean over personas of a persona's mean score, 1 to 5; "
@@ -54,10 +50,6 @@ DEFINITIONS: dict[str, str] = {
     "batches, tasks, personas; a batch that a judge left wholly unscored counts 0",
     "bounds": "persona_score with all that is unscored 1, and with all of it 5",
 }
-
-
-class JudgedError(ValueError):
-    """A table of judges' scores that can't be used; the message says where and why."""
 
 
 @dataclass(frozen=True)
@@ -192,245 +184,6 @@ def fidelity(judged: pd.DataFrame, *, confidence: float = 0.95) -> Fidelity:
         population=population_of(table),
         notes=notes,
     )
-
-
-# ------------------------------------------------------------------------- is it a sound table?
-def check_judged(judged: pd.DataFrame) -> pd.DataFrame:
-    """The table with the columns that are needed, names as text, sorted by response and judge.
-
-    A column `asked` has the place of each persona's question on a task among all rows; columns
-    that are not there come with "" (sample: 0).
-
-    Raises:
-        JudgedError: the table can't be used (see `fidelity`).
-    """
-    needed = ("persona", "eval_task", "question", "judge", "score")
-    if lacking := [name for name in needed if name not in judged.columns]:
-        raise JudgedError(
-            f"the judged table lacks the column(s) {', '.join(lacking)}; it has "
-            f"{', '.join(map(str, judged.columns)) or 'none'}"
-        )
-    if judged.empty:
-        raise JudgedError("the judged table is empty: there is no response to score")
-    table = judged.reset_index(drop=True)
-    if "sample" not in table.columns:
-        table["sample"] = 0
-    for name in [*RESPONSE, "judge"]:
-        if table[name].isna().any():
-            row = int(table[name].isna().to_numpy().argmax())
-            raise JudgedError(f"row {row} names no {name}")
-    for name in ("persona", "eval_task", "question", "judge"):
-        table[name] = table[name].astype(str)
-    table["sample"] = pd.to_numeric(table["sample"])
-    for name in ("model", "task", "rubric", "kind", "verdict", "reason"):
-        told = table[name].fillna("") if name in table.columns else ""
-        table[name] = pd.Series(told, index=table.index).astype(str)
-    _check_one_run(table)
-    if unknown := sorted(set(table["eval_task"]) - set(EVAL_TASKS)):
-        raise JudgedError(
-            f"eval_task {', '.join(map(repr, unknown))} is not one of PersonaGym's: "
-            f"{', '.join(EVAL_TASKS)}"
-        )
-    table["score"] = _check_scores(table)
-    twice = table.duplicated([*RESPONSE, "judge"])
-    if twice.any():
-        raise JudgedError(
-            f"{int(twice.sum())} row(s) are given twice, for instance "
-            f"{_place(table, int(twice.to_numpy().argmax()))}; give each response its own sample"
-        )
-    keys = ["persona", "eval_task", "question"]
-    table["asked"] = np.arange(len(table))
-    table["asked"] = table.groupby(keys)["asked"].transform("min")
-    table["reason"] = table["reason"].replace("", "no reason given")
-    columns = [*RESPONSE, "judge", "score", "reason", "kind", "model", "task", "rubric", "asked"]
-    return table[columns].sort_values([*RESPONSE, "judge"], ignore_index=True)
-
-
-def _check_one_run(table: pd.DataFrame) -> None:
-    pairs = table[["model", "task"]].drop_duplicates()
-    if len(pairs) > 1:
-        found = "; ".join(sorted(f"model={m}, task={t}" for m, t in pairs.to_numpy()))
-        raise JudgedError(
-            f"the judged table holds more than one model and task ({found}): select one first, "
-            'for instance judged.query("model == ... and task == ...")'
-        )
-    for name, of_task in table.groupby("eval_task")["rubric"]:
-        if of_task.nunique() > 1:
-            raise JudgedError(
-                f"{name} was scored by more than one rubric ({', '.join(sorted(of_task.unique()))})"
-                ": select one, or judge all responses by the same"
-            )
-
-
-def _check_scores(table: pd.DataFrame) -> pd.Series:
-    score = pd.to_numeric(table["score"], errors="coerce").astype(float)
-    bad = ~(score.between(LOWEST, HIGHEST) | table["score"].isna())
-    if bad.any():
-        row = int(bad.to_numpy().argmax())
-        raise JudgedError(
-            f"row {row} ({_place(table, row)}): score is {table['score'].tolist()[row]!r}, but "
-            f"only {LOWEST:g} to {HIGHEST:g} and NaN (unscored) are meant"
-        )
-    said = table["verdict"].where(table["verdict"] != "", score.notna().map(_VERDICT))
-    odd = said != score.notna().map(_VERDICT)
-    if odd.any():
-        row = int(odd.to_numpy().argmax())
-        raise JudgedError(
-            f"row {row} ({_place(table, row)}): verdict is {said[row]!r}, but score is {score[row]}"
-            "; a scored verdict has a score, an unscored one has NaN"
-        )
-    return score
-
-
-_VERDICT = {True: "scored", False: "unscored"}
-
-
-def _place(table: pd.DataFrame, row: int) -> str:
-    return ", ".join(f"{name} {table[name].iloc[row]}" for name in [*RESPONSE, "judge"])
-
-
-# ------------------------------------------------------------------------------- the averages
-def responses_of(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per response: `RESPONSE`, and score: the mean over its judges, NaN if none did."""
-    return table.groupby(RESPONSE)["score"].mean().reset_index()
-
-
-def by_persona(responses: pd.DataFrame) -> pd.DataFrame:
-    """Mean score over responses, of each persona (rows) on each task (columns).
-
-    NaN where nothing is scored; personas by name, tasks in the order of `EVAL_TASKS`.
-    """
-    return _in_order(responses.groupby(["persona", "eval_task"])["score"].mean())
-
-
-def _in_order(cells: pd.Series) -> pd.DataFrame:
-    scores = pd.DataFrame(cells.unstack("eval_task"))
-    return scores[[name for name in EVAL_TASKS if name in scores.columns]]
-
-
-def compatible(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Scores of each persona (rows) on each task (columns) as PersonaGym's code has them.
-
-    The responses of a persona on a task go in batches of `BATCH`, in the order in which they were
-    asked, each sample by itself. For each judge the mean of its readable scores in a batch; a
-    batch without a readable one counts 0, as in `calculate_modified_average` of its code/run.py.
-    Then the mean over judges, and over batches. A judge that has no row at all in a batch takes no
-    part in it.
-
-    Returns:
-        The scores, 0 to 5, and how many batches of one judge counted 0.
-    """
-    asked = table.drop_duplicates(RESPONSE).sort_values("asked")
-    place = asked.groupby(["persona", "eval_task", "sample"]).cumcount()
-    batches = asked[RESPONSE].assign(batch=place // BATCH)
-    batch = ["persona", "eval_task", "sample", "batch"]
-    means = table.merge(batches, on=RESPONSE).groupby([*batch, "judge"])["score"].mean()
-    by_batch = means.fillna(0.0).groupby(level=batch).mean()
-    scores = by_batch.groupby(level=["persona", "eval_task"]).mean()
-    return _in_order(scores), int(means.isna().sum())
-
-
-# ------------------------------------------------------------------------------ the intervals
-def population_of(table: pd.DataFrame) -> str:
-    """Which of `POPULATIONS` an interval clustered by persona is over."""
-    asked = table[["persona", "eval_task", "question"]].drop_duplicates()
-    return POPULATIONS[int(asked.duplicated(["eval_task", "question"]).any())]
-
-
-class Estimate(NamedTuple):
-    """A mean with its standard error, degrees of freedom, and number of independent units."""
-
-    value: float
-    se: float
-    df: float
-    n: float
-
-
-def weights(scores: Floats) -> Floats:
-    """What each score of shape (personas, tasks) weighs in PersonaScore; 0 where it is NaN.
-
-    One over the number of personas with a score on the task, over the number of such tasks.
-    """
-    known = ~np.isnan(scores)
-    personas, tasks = known.sum(axis=0), max(1, int(known.any(axis=0).sum()))
-    return np.asarray(known / np.maximum(personas, 1) / tasks, dtype=np.float64)
-
-
-def over_personas(scores: Floats) -> Estimate:
-    """PersonaScore of scores of shape (personas, tasks), with personas as the sample.
-
-    Personas are the independent units: a persona's questions are its own, and its tasks share
-    what the model knows of it. The standard error is the cluster-robust one, from what each
-    persona adds, sum over tasks of weight * (score - task score). Where all personas have all
-    tasks this is exactly the standard deviation of the personas' own PersonaScores over the root of
-    their number, so that the interval is the plain t-interval of these, df = personas - 1. A
-    persona without a score on a task adds nothing there: it is left out of that task's mean alone.
-    """
-    n = int((~np.isnan(scores)).any(axis=1).sum())
-    if not n:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    weight, known = weights(scores), np.nan_to_num(scores)
-    task = (weight * known).sum(axis=0) / np.where(weight.any(axis=0), weight.sum(axis=0), 1.0)
-    adds = (weight * (known - task)).sum(axis=1)[weight.any(axis=1)]
-    return Estimate(float((weight * known).sum()), influence_se(adds), n - 1, n)
-
-
-def over_questions(responses: pd.DataFrame) -> pd.DataFrame:
-    """Each persona's PersonaScore with its questions as the sample, drawn within each task.
-
-    The mean over tasks of task means; its variance is the sum of the tasks' own, each clustered
-    by question with G/(G-1) for G questions, over the number of tasks squared. Degrees of freedom
-    after Satterthwaite (1946): (sum of v)^2 / sum of v^2 / (G-1). Tasks are not pooled: scores
-    vary far less on some of them (toxicity) than on others.
-
-    Returns:
-        value, se, df, n (questions), indexed by persona; se is NaN where a task has one question.
-    """
-    scored = responses.dropna(subset=["score"])
-    cell = scored.groupby(["persona", "eval_task"])["score"]
-    pull = (scored["score"] - cell.transform("mean")) / cell.transform("size")
-    keys = [scored[name] for name in ("persona", "eval_task", "question")]
-    squares = pull.groupby(keys).sum().pow(2).groupby(level=["persona", "eval_task"])
-    size = squares.size()
-    free = (size - 1).where(size > 1)
-    variance = squares.sum() * size / free
-    parts = pd.DataFrame({"mean": cell.mean(), "v": variance, "v2": variance**2 / free, "n": size})
-    by = parts.groupby(level="persona")
-    tasks = by.size()
-    # a sum with a NaN in it is NaN: then nothing is known of one of the tasks
-    v, v2 = (by[name].sum(min_count=1).where(by[name].count() == tasks) for name in ("v", "v2"))
-    return pd.DataFrame(
-        {
-            "value": by["mean"].mean(),
-            "se": np.sqrt(v) / tasks,
-            "df": v**2 / v2.where(v2 > 0),
-            "n": by["n"].sum(),
-        }
-    )
-
-
-def t_interval(estimate: Estimate, confidence: float, lowest: float, highest: float) -> Interval:
-    """Student's t, within `lowest` and `highest`; NaN with fewer than two independent units."""
-    value, se, df, n = estimate
-    if n < 2 or math.isnan(se):
-        return NOWHERE
-    half = 0.0 if se < NO_SPREAD else float(student_t.ppf((1 + confidence) / 2, df)) * se
-    return Interval(max(lowest, value - half), min(highest, value + half))
-
-
-def score_interval(estimate: Estimate, confidence: float, *, lowest: float = LOWEST) -> Interval:
-    """`t_interval` of a score; where nothing varies, and t would have no width, Wilson's.
-
-    Then the score's place between the ends is taken as a share of n independent units: no
-    bounded score varies more, so this errs to the wide side (5.0 throughout with 10 personas:
-    3.9 to 5).
-    """
-    if estimate.n < 2 or not estimate.se < NO_SPREAD:
-        return t_interval(estimate, confidence, lowest, HIGHEST)
-    width = HIGHEST - lowest
-    share = min(1.0, max(0.0, (estimate.value - lowest) / width))
-    low, high = mean_interval(share, 0.0, int(estimate.n), confidence)
-    return Interval(lowest + width * low, lowest + width * high)
 
 
 # --------------------------------------------------------------------------------- the tables

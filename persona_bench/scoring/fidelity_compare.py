@@ -24,21 +24,23 @@ from statsmodels.stats.multitest import multipletests
 
 from persona_bench.scoring.cells import kinds_of
 from persona_bench.scoring.compare import CompareError
-from persona_bench.scoring.fidelity import (
-    HIGHEST,
-    LOWEST,
+from persona_bench.scoring.fidelity import plain
+from persona_bench.scoring.fidelity_means import (
     NO_SPREAD,
-    RESPONSE,
     Estimate,
-    by_persona,
-    check_judged,
     over_personas,
     over_questions,
-    plain,
-    population_of,
-    responses_of,
     t_interval,
     weights,
+)
+from persona_bench.scoring.fidelity_table import (
+    HIGHEST,
+    LOWEST,
+    RESPONSE,
+    by_persona,
+    check_judged,
+    population_of,
+    responses_of,
 )
 from persona_bench.scoring.frames import check_settings, records
 from persona_bench.scoring.resampling import CHUNK_CELLS, Floats, Interval
@@ -201,6 +203,17 @@ def _check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
     keys = ["persona", "eval_task", "question"]
     for name, columns in (("question", keys), ("sample", RESPONSE), ("verdict", VERDICT)):
         _check_same(name, _named(a, columns), _named(b, columns), run)
+    one, other = (x.drop_duplicates(RESPONSE)[[*RESPONSE, "prompt_hash"]] for x in (a, b))
+    both = one.merge(other, on=RESPONSE, suffixes=("", "_b"))
+    told = (both["prompt_hash"] != "") & (both["prompt_hash_b"] != "")  # not by older versions
+    changed = both[told & (both["prompt_hash"] != both["prompt_hash_b"])]
+    if len(changed):
+        first = changed.iloc[0]
+        raise CompareError(
+            f"prompts differ in {len(changed)} of {len(both)} responses, though the names are the "
+            f"same (first: persona {first['persona']}, question {first['question']}): run both "
+            "with the same persona set and questions"
+        )
 
 
 def _named(table: pd.DataFrame, columns: list[str]) -> set[str]:

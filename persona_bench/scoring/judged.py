@@ -1,12 +1,13 @@
 """The judged table: a row for each response and judge, from the files of `persona-bench judge`.
 
 Columns, in this order: `model, task, eval_task, persona, kind, question, sample, judge, score,
-verdict, reason, justification, response, rubric`.
+verdict, reason, justification, response, rubric, prompt_hash`.
 
 - `eval_task` is one of PersonaGym's five evaluation tasks.
 - `score` is 1.0 to 5.0, or NaN where `verdict` is `unscored`; `reason` says why, or what else is
   to be known (`no_answer`: a response without text, scored without a call).
-- `rubric` is the rubric set's name, version and fingerprint.
+- `rubric` is the rubric set's name, version and fingerprint, and whether examples were shown.
+- `prompt_hash` stands for the persona's description and the question.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ COLUMNS = (
     "justification",
     "response",
     "rubric",
+    "prompt_hash",
 )
 
 

@@ -14,15 +14,14 @@ import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
 from persona_bench.grading.judge import EVAL_TASKS
-from persona_bench.scoring.fidelity import (
+from persona_bench.scoring.fidelity import Fidelity, fidelity
+from persona_bench.scoring.fidelity_means import (
     Estimate,
-    Fidelity,
-    JudgedError,
-    fidelity,
     over_personas,
     over_questions,
     score_interval,
 )
+from persona_bench.scoring.fidelity_table import JudgedError
 from persona_bench.scoring.resampling import wilson
 
 NAN = math.nan

@@ -26,6 +26,7 @@ def judged_rows(
     jobs: Sequence[Job],
     records: Mapping[str, Mapping[str, Any]],
     done: Done,
+    rubric: str,
 ) -> Iterator[dict[str, Any]]:
     """A row for each response, as `scoring.judged` describes them."""
     waiting = iter(jobs)
@@ -54,8 +55,13 @@ def judged_rows(
             "reason": verdict["reason"],
             "justification": verdict.get("justification", ""),
             "response": response.item.response,
-            "rubric": judged.rubric,
+            "rubric": rubric,
+            "prompt_hash": _hash(response.item.persona, response.item.question),
         }
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def write_judged(file: Path, rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:

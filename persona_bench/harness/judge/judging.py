@@ -187,7 +187,8 @@ class Judging:
         if extra and trouble is None:
             measured = measure(judge.model, jobs, extra, records, self.plan.seed)
         file = judged_file(judged, judge.model)
-        rows = list(judged_rows(judged, judge.model, jobs, records, done))
+        rubric = judged.rubric + (", with examples" if examples else "")
+        rows = list(judged_rows(judged, judge.model, jobs, records, done, rubric))
         told = {
             "judge": judge.model,
             "fingerprint": digest,
@@ -195,13 +196,12 @@ class Judging:
             "form": judge.form,
             "forms_used": sorted({str(each["form"]) for each in records.values()}),
             "reported_models": sorted({str(each["model"]) for each in records.values()}),
-            "rubric": judged.rubric,
-            "examples": bool(examples),
+            "rubric": rubric,
             "samples": samples.file.name,
             "calls": {"stored": done.stored, "made": done.made, "failed": len(done.failed)},
             "versions": versions(("lm-eval", "openai", "krippendorff")),
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "audit": measured.to_dict() if measured else _earlier_audit(file, digest, judged),
+            "audit": measured.to_dict() if measured else _earlier_audit(file, digest, rubric),
         }
         write_judged(file, rows, told)
         if trouble is not None:
@@ -211,8 +211,8 @@ class Judging:
         return JudgedBy(samples.model, samples.task, judge.model, done, counts, file, measured)
 
 
-def _earlier_audit(file: Path, digest: str, judged: Judged) -> dict[str, Any] | None:
+def _earlier_audit(file: Path, digest: str, rubric: str) -> dict[str, Any] | None:
     """An audit of the same judge on the same responses and rubrics still holds."""
     told = JudgeFile(file).about
-    same = told.get("fingerprint") == digest and told.get("rubric") == judged.rubric
+    same = told.get("fingerprint") == digest and told.get("rubric") == rubric
     return dict(told["audit"]) if same and told.get("audit") else None
