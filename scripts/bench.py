@@ -8,7 +8,8 @@ one by one, on a real model's responses to MATH-500 questions under the persona 
 verdicts compared. runs: `persona-bench run` over the personas of `demo` against a separate
 `lm_eval --system_instruction` run for each of them. scoring: 10,000 bootstrap replicates of a
 500 x 100 table. store: what the store of finished work costs, and how fast a run continues (see
-bench_store.py). Programs have a comparison of their own, bench_code.py. Figures of one machine are
+bench_store.py). judge: calls/s of judging beside what the endpoint could give (see
+bench_judge.py). Programs have a comparison of their own, bench_code.py. Figures of one machine are
 in docs/benchmarks.md.
 """
 
@@ -31,6 +32,7 @@ from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK as ARITHMETIC
 from persona_bench.benchmarks.math500 import BENCHMARK as MATH500
 from persona_bench.demo import demo_model
+from scripts.bench_judge import bench_judge
 from scripts.bench_store import bench_store
 
 BIN = Path(sys.executable).parent
@@ -259,7 +261,9 @@ def bench_scoring(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", help="grading, runs, scoring, store; all by default")
+    parser.add_argument(
+        "parts", nargs="*", help="grading, runs, scoring, store, judge; all by default"
+    )
     parser.add_argument("--results", type=Path, default=Path("bench-results/math500-core"))
     parser.add_argument("--questions", type=int, default=12)
     parser.add_argument("--tokens", type=int, default=192)
@@ -271,6 +275,7 @@ def main() -> None:
         "runs": bench_runs,
         "scoring": bench_scoring,
         "store": lambda _: bench_store(header, line),
+        "judge": lambda _: bench_judge(header, line),
     }
     if unknown := [part for part in args.parts if part not in parts]:
         parser.error(f"no part {unknown[0]!r}: use {', '.join(parts)}")

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ class RubricSet:
     rubrics: Mapping[str, Rubric]
     examples: str = ""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A short hash of every text: equal exactly where a judge is shown the same."""
-        content = {**asdict(self), "rubrics": {k: asdict(v) for k, v in self.rubrics.items()}}
+        content = asdict(self)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -187,7 +187,7 @@ class _Run:
         self.bar = tqdm(total=len(todo), desc=show, unit="call", disable=not show)
 
     async def go(self, concurrency: int) -> None:
-        async with Judge(self.settings) as judge:
+        async with Judge(self.settings, concurrency) as judge:
             tasks = [
                 asyncio.create_task(self._worker(judge))
                 for _ in range(min(concurrency, len(self.queue)))
