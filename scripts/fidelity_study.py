@@ -1,0 +1,94 @@
+"""How often do the intervals of fidelity hold the truth? Prints the table in docs/metrics.md.
+
+    python -m scripts.fidelity_study
+
+Five evaluation tasks with 10 questions of each persona's own. A response's score is a latent normal
+value, mean + persona effect (sd 0.5, the same for all tasks) + question effect (sd 0.8), rounded to
+1 to 5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from persona_bench.grading.judge import EVAL_TASKS
+from persona_bench.scoring.fidelity_means import (
+    Estimate,
+    over_personas,
+    over_questions,
+    score_interval,
+)
+
+PERSONA_SD, QUESTION_SD, QUESTIONS = 0.5, 0.8, 10
+MEANS = (3.5, 4.8)
+ENDS = np.array([1.5, 2.5, 3.5, 4.5])
+
+
+def expected(mean: np.ndarray | float, sd: float) -> np.ndarray:
+    """Mean of a normal value rounded to 1 to 5."""
+    above = stats.norm.sf((ENDS - np.asarray(mean)[..., None]) / sd)
+    return np.asarray(1 + above.sum(axis=-1))
+
+
+def rounded(latent: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(latent), 1, 5)
+
+
+def of_personas(mean: float, personas: int, tables: int, rng: np.random.Generator) -> list[float]:
+    """Coverage and mean width of the interval over personas."""
+    truth = float(expected(mean, float(np.hypot(PERSONA_SD, QUESTION_SD))))
+    held, width = 0, 0.0
+    for _ in range(tables):
+        effect = rng.normal(0, PERSONA_SD, (personas, 1, 1))
+        noise = rng.normal(0, QUESTION_SD, (personas, len(EVAL_TASKS), QUESTIONS))
+        low, high = score_interval(
+            over_personas(rounded(mean + effect + noise).mean(axis=2)), confidence=0.95
+        )
+        held += low <= truth <= high
+        width += high - low
+    return [held / tables, width / tables]
+
+
+def of_one(mean: float, questions: int, tables: int, rng: np.random.Generator) -> list[float]:
+    """Coverage and mean width of one persona's interval, given the persona."""
+    effect = rng.normal(0, PERSONA_SD, tables)
+    noise = rng.normal(0, QUESTION_SD, (tables, len(EVAL_TASKS), questions))
+    scores = rounded(mean + effect[:, None, None] + noise)
+    index = pd.MultiIndex.from_product(
+        [range(tables), EVAL_TASKS, range(questions)], names=["persona", "eval_task", "question"]
+    )
+    found = over_questions(pd.DataFrame({"score": scores.ravel()}, index=index).reset_index())
+    ends = [
+        score_interval(Estimate(*map(float, row)), confidence=0.95)
+        for row in found[["value", "se", "df", "n"]].to_numpy()
+    ]
+    low, high = np.array(ends).T
+    truth = expected(mean + effect, QUESTION_SD)
+    return [float(((low <= truth) & (truth <= high)).mean()), float((high - low).mean())]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--tables", type=int, default=2000)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(0)
+    means = " / ".join(f"{float(expected(m, float(np.hypot(0.5, 0.8)))):.1f}" for m in MEANS)
+    print(f"| interval | setting | coverage of 95%, mean {means} | mean width |\n|---|---|---|---|")
+    for name, run, settings, unit in (
+        ("over personas", of_personas, (3, 6, 16, 50), "personas"),
+        ("of one persona", of_one, (2, 5, 10), "questions a task"),
+    ):
+        for setting in settings:
+            cells = [run(mean, setting, args.tables, rng) for mean in MEANS]
+            shown = " | ".join(" / ".join(f"{c[k]:.2f}" for c in cells) for k in (0, 1))
+            print(f"| {name} | {setting} {unit} | {shown} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
