@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from persona_bench.personas import Persona, PersonaSet, load_persona_set
     from persona_bench.scoring.compare import Comparison, compare
     from persona_bench.scoring.contrasts import Contrasts, contrasts
+    from persona_bench.scoring.fidelity import Fidelity, fidelity
+    from persona_bench.scoring.fidelity_compare import FidelityComparison, compare_fidelity
+    from persona_bench.scoring.judged import read_judged
     from persona_bench.scoring.outcomes import read_outcomes
     from persona_bench.scoring.stability import Stability, stability
     from persona_bench.scoring.variance import VarianceParts, variance_parts
@@ -26,13 +29,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "Contrasts",
+    "Fidelity",
+    "FidelityComparison",
     "Persona",
     "PersonaSet",
     "Stability",
     "VarianceParts",
     "compare",
+    "compare_fidelity",
     "contrasts",
+    "fidelity",
     "load_persona_set",
+    "read_judged",
     "read_outcomes",
     "stability",
     "variance_parts",
@@ -47,6 +55,11 @@ _HOME = {
     "read_outcomes": "persona_bench.scoring.outcomes",
     "Stability": "persona_bench.scoring.stability",
     "stability": "persona_bench.scoring.stability",
+    "Fidelity": "persona_bench.scoring.fidelity",
+    "fidelity": "persona_bench.scoring.fidelity",
+    "FidelityComparison": "persona_bench.scoring.fidelity_compare",
+    "compare_fidelity": "persona_bench.scoring.fidelity_compare",
+    "read_judged": "persona_bench.scoring.judged",
     "Contrasts": "persona_bench.scoring.contrasts",
     "contrasts": "persona_bench.scoring.contrasts",
     "VarianceParts": "persona_bench.scoring.variance",
