@@ -21,6 +21,7 @@ from persona_bench.benchmarks.base import choose_questions
 from persona_bench.harness.dry_run import plan_run
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint
 from persona_bench.harness.merge import MergeError, merge
+from persona_bench.harness.regrade import regrade
 from persona_bench.harness.run import Asked, RunError, run
 from persona_bench.harness.study import check_study, read_study
 from persona_bench.scoring.samples import OutcomesError
@@ -113,6 +114,7 @@ ENDPOINT = {"name": "m", "model": "local-chat-completions"}
         ({"judge": {"models": ["x"]}}, "judge: none of persona_arithmetic is judged"),
         ({"judge": {"model": "x"}}, "no key 'judge.model': did you mean 'models'"),
         ({"judge": {"models": ["x"], "base_url": "host"}}, "judge.base_url"),
+        ({"judge": {"models": ["x"], "max_cost": 2}}, "judge: max_cost needs price"),
         ({"tasks": ["persona_livecodebench"]}, "add --confirm_run_unsafe_code"),
     ],
 )  # fmt: skip
@@ -307,6 +309,10 @@ def test_two_checkpoints_in_one_path_have_two_fingerprints(tmp_path: Path) -> No
     assert fingerprint("hf", arguments).digest != first
     with pytest.raises(FingerprintError, match="holds no model"):
         fingerprint("hf", {"pretrained": str(tmp_path)})
+    adapter = {"pretrained": str(copied), "lora_local_path": str(folder)}
+    trained = fingerprint("vllm", adapter).digest
+    (folder / "adapter_model.safetensors").write_bytes(b"more")
+    assert fingerprint("vllm", adapter).digest != trained
 
 
 def test_a_hub_id_counts_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,6 +417,19 @@ def test_what_does_not_belong_together_is_not_joined(halves: Path, tmp_path: Pat
     with pytest.raises(MergeError, match="neither a store nor results"):
         merge([tmp_path / "empty"], tmp_path / "joined")
     assert not (tmp_path / "joined").exists()
+
+
+def test_line_separators_inside_a_response_are_text(halves: Path, tmp_path: Path) -> None:
+    shutil.copytree(halves, tmp_path / "halves")
+    parts = [tmp_path / "halves" / n for n in ("1", "2")]
+    for part in parts:
+        edit(part, "*/samples_*.jsonl", "The answer is ", "The\u2028answer\x85is ")
+    merge(parts, tmp_path / "joined")
+    joined = read_outcomes(tmp_path / "joined")
+    assert joined["response"].str.contains("\u2028").any()
+    assert len(joined) == sum(len(read_outcomes(part)) for part in parts)
+    (again,) = regrade(tmp_path / "joined")
+    assert again.responses == len(joined)
 
 
 @pytest.mark.parametrize(

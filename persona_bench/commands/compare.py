@@ -53,19 +53,18 @@ def compare(
             f"no task in common: {a} has {', '.join([*tasks_a, *judged_a])}, {b} has "
             f"{', '.join([*tasks_b, *judged_b])}"
         )
+    made = {
+        "a": {"model": name_a, "results": str(a)},
+        "b": {"model": name_b, "results": str(b)},
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
     console, printed = Console(), []
     for task in shared:
         one, other = tasks_a[task], tasks_b[task]
         if common:
             one, other = restrict_to_common(one, other)
         result = compare_outcomes(one, other, confidence=confidence, resamples=resamples, seed=seed)
-        record = {
-            "task": task,
-            "a": {"model": name_a, "results": str(a)},
-            "b": {"model": name_b, "results": str(b)},
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            **result.to_dict(),
-        }
+        record = {"task": task, **made, **result.to_dict()}
         printed.append(record)
         if out_folder is not None:
             write_comparison(result, out_folder, task=task, record=record)
@@ -77,13 +76,7 @@ def compare(
         if common:
             one, other = restrict_to_common_verdicts(one, other)
         found = compare_fidelity(one, other, confidence=confidence, resamples=resamples, seed=seed)
-        record = {
-            "task": task,
-            "a": {"model": name_a, "results": str(a)},
-            "b": {"model": name_b, "results": str(b)},
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            **found.to_dict(),
-        }
+        record = {"task": task, **made, **found.to_dict()}
         printed.append(record)
         if out_folder is not None:
             write_fidelity_comparison(found, out_folder, task=task, record=record)

@@ -16,7 +16,8 @@ from typing import Any
 # content is in the fingerprint by itself. All others are part of it.
 OPERATIONAL = frozenset(
     {
-        "pretrained", "model", "path", "peft", "delta", "tokenizer", "revision", "subfolder",
+        "pretrained", "model", "path", "peft", "lora_local_path", "delta", "tokenizer", "revision",
+        "subfolder",
         "base_url", "batch_size", "max_batch_size", "device", "device_map", "device_map_option",
         "parallelize", "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "gpus",
         "num_concurrent", "max_retries", "timeout", "verify_certificate", "ca_cert_path",
@@ -27,7 +28,7 @@ OPERATIONAL = frozenset(
         "disable_custom_all_reduce",
     }
 )  # fmt: skip
-PARTS = ("pretrained", "model", "path", "peft", "delta", "tokenizer")
+PARTS = ("pretrained", "model", "path", "peft", "lora_local_path", "delta", "tokenizer")
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".model", ".json", ".txt", ".py")
 TRAINERS_OWN = ("optimizer", "scheduler", "rng_state", "trainer_state", "training_args")
 WAIT_SECONDS = 10
