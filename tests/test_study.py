@@ -1,4 +1,4 @@
-"""Studies: a file that is checked before anything runs, models that don't mix, shards that join."""
+"""Studies: a file that is checked before anything runs, and models that don't mix."""
 
 from __future__ import annotations
 
@@ -13,54 +13,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
-from persona_bench import load_persona_set, read_outcomes
-from persona_bench.benchmarks.arithmetic import BENCHMARK
-from persona_bench.benchmarks.base import choose_questions
+from persona_bench import read_outcomes
 from persona_bench.harness.dry_run import plan_run
-from persona_bench.harness.fingerprint import FingerprintError, fingerprint
-from persona_bench.harness.merge import MergeError, merge
-from persona_bench.harness.regrade import regrade
 from persona_bench.harness.run import Asked, RunError, run
 from persona_bench.harness.study import check_study, read_study
-from persona_bench.scoring.samples import OutcomesError
 from tests.conftest import ROOT
-from tests.support.chat_server import ChatServer
+from tests.support.studies import hub_model, server, study_of, written
 from tests.test_cli import persona_bench
 
 EXAMPLE = ROOT / "examples" / "study.yaml"
-N_QUESTIONS = 12
-
-
-def server() -> ChatServer:
-    rates = {p.prompt: 0.7 for p in load_persona_set("demo")}
-    questions = choose_questions(BENCHMARK.load(None, 0), N_QUESTIONS, 0)
-    return ChatServer(rates, {BENCHMARK.prompt(q.problem): q.answer for q in questions})
-
-
-def study_of(chat: ChatServer, **more: Any) -> dict[str, Any]:
-    endpoint = {"base_url": chat.url, "num_concurrent": 8}
-    return {
-        "output_path": "out",
-        "models": [
-            {
-                "name": name,
-                "model": "local-chat-completions",
-                "model_args": {**endpoint, "model": name},
-            }
-            for name in ("a", "b")
-        ],
-        "tasks": ["persona_arithmetic"],
-        "metadata": {"persona_set": "demo", "n_questions": N_QUESTIONS},
-        **more,
-    }
-
-
-def written(folder: Path, study: Any) -> Path:
-    file = folder / "study.yaml"
-    file.write_text(study if isinstance(study, str) else yaml.safe_dump(study))
-    return file
 
 
 # ---------------------------------------------------------------------- the file
@@ -262,15 +224,6 @@ def test_the_example_of_the_readme_runs(
     assert sorted(header["commit"] for header in headers) == ["1" * 40, "3" * 40]
 
 
-def hub_model(cache: Path, name: str, commit: str) -> Path:
-    """The folder of a model in the hub's cache, still to be filled."""
-    folder = cache / f"models--{name.replace('/', '--')}"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text(commit)
-    (folder / "snapshots").mkdir()
-    return folder / "snapshots" / commit
-
-
 def disturb(checkpoint: Path) -> None:
     """Another model of the same shape."""
     from safetensors.torch import load_file, save_file
@@ -281,223 +234,6 @@ def disturb(checkpoint: Path) -> None:
     weights[name] = weights[name] * 0.5
     file.unlink()
     save_file(weights, file, metadata={"format": "pt"})
-
-
-# ---------------------------------------------------------------------- which model is it
-
-
-def test_two_checkpoints_in_one_path_have_two_fingerprints(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "tokenizer_config.json").write_text('{"chat_template": "x", "bos": 1}')
-    (folder / "model.safetensors").write_bytes(b"1234")
-    arguments = {"pretrained": str(folder), "dtype": "float32"}
-    first = fingerprint("hf", arguments).digest
-    assert fingerprint("hf", {**arguments, "batch_size": 4, "device": "cpu"}).digest == first
-    assert fingerprint("hf", {**arguments, "dtype": "bfloat16"}).digest != first
-    assert fingerprint("vllm", arguments).digest != first
-    (folder / "trainer_state.json").write_text("{}")
-    (folder / "tokenizer_config.json").write_text('{"bos": 1, "chat_template": "y"}')
-    assert fingerprint("hf", arguments).digest == first, "the template is in the prompt"
-    copied = tmp_path / "elsewhere"
-    shutil.copytree(folder, copied)
-    assert fingerprint("hf", {**arguments, "pretrained": str(copied)}).digest == first
-    times = (folder / "model.safetensors").stat()
-    (folder / "model.safetensors").write_bytes(b"1235")  # the same size, the same time
-    os.utime(folder / "model.safetensors", ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert fingerprint("hf", arguments).digest != first
-    with pytest.raises(FingerprintError, match="holds no model"):
-        fingerprint("hf", {"pretrained": str(tmp_path)})
-    adapter = {"pretrained": str(copied), "lora_local_path": str(folder)}
-    trained = fingerprint("vllm", adapter).digest
-    (folder / "adapter_model.safetensors").write_bytes(b"more")
-    assert fingerprint("vllm", adapter).digest != trained
-
-
-def test_a_hub_id_counts_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(FingerprintError, match=r"'org/name' \(revision 'main'\) is no folder here"):
-        fingerprint("hf", {"pretrained": "org/name"})
-    hub_model(tmp_path, "org/name", "a" * 40)
-    first = fingerprint("hf", {"pretrained": "org/name"})
-    assert first.told["pretrained"] == {"hub": "org/name", "commit": "a" * 40}
-    (tmp_path / "models--org--name" / "refs" / "main").write_text("b" * 40)
-    assert fingerprint("hf", {"pretrained": "org/name"}).digest != first.digest
-
-
-# ---------------------------------------------------------------------- shards
-
-
-def ask(chat: ChatServer, folder: Path, **knobs: Any) -> None:
-    run(
-        model="local-chat-completions",
-        model_args={"model": "small", "base_url": chat.url, "num_concurrent": 8},
-        tasks=["persona_arithmetic"],
-        output_path=folder,
-        metadata={"persona_set": "demo", "n_questions": N_QUESTIONS, **knobs},
-    )
-
-
-def same(a: Path, b: Path) -> None:
-    pd.testing.assert_frame_equal(read_outcomes(a), read_outcomes(b))
-
-
-@pytest.mark.parametrize("count", [3, 5])
-def test_shards_joined_equal_the_run_in_one_piece(tmp_path: Path, count: int) -> None:
-    with server() as chat:
-        ask(chat, tmp_path / "whole")
-        asked = len(chat.requests)
-        parts = [tmp_path / f"part-{n}" for n in range(1, count + 1)]
-        for n, part in enumerate(parts, start=1):
-            ask(chat, part, shard=f"{n}/{count}")
-        assert len(chat.requests) == 2 * asked
-        done = merge(parts, tmp_path / "joined")
-        assert done.tasks == [("small", "persona_arithmetic", asked)]
-        same(tmp_path / "joined", tmp_path / "whole")
-        assert results(tmp_path / "joined") == pytest.approx(
-            {k: v for k, v in results(tmp_path / "whole").items() if "stderr" not in k}
-        )
-        ask(chat, tmp_path / "joined")  # the stores are joined too: nothing is asked
-        assert len(chat.requests) == 2 * asked
-
-
-def results(folder: Path) -> dict[str, float]:
-    (file,) = folder.glob("small/results_*.json")
-    found = json.loads(file.read_text())["results"]["persona_arithmetic"]
-    return {k: v for k, v in found.items() if isinstance(v, float | int) and "sample" not in k}
-
-
-def test_shards_of_one_output_folder_by_the_command(tmp_path: Path) -> None:
-    with server() as chat:
-        file = written(tmp_path, study_of(chat))
-        for n in (1, 2):
-            persona_bench("run", str(file), "--shard", f"{n}/2", "--no-score", cwd=tmp_path)
-        assert {path.name for path in (tmp_path / "out").iterdir()} == {
-            "shard-1-of-2", "shard-2-of-2", "store",
-        }  # fmt: skip
-        with pytest.raises(OutcomesError, match="shards 1/2, 2/2 are separate results: join them"):
-            read_outcomes(tmp_path / "out")
-        with pytest.warns(UserWarning, match="this is shard 1/2"):
-            assert len(read_outcomes(tmp_path / "out" / "shard-1-of-2")) == 72
-        asked = len(chat.requests)
-        persona_bench("merge", "out", "--out", "joined", cwd=tmp_path)
-        assert len(read_outcomes(tmp_path / "joined")) == 144
-        # the store of all shards is one: the whole study finds everything done
-        persona_bench("run", str(file), "--only", "a", "--no-score", cwd=tmp_path)
-        assert len(chat.requests) == asked
-    assert (tmp_path / "joined" / "scores" / "a").is_dir()
-
-
-@pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("halves")
-    with server() as chat:
-        for n in (1, 2):
-            ask(chat, folder / f"{n}", shard=f"{n}/2")
-    return folder
-
-
-def edit(folder: Path, pattern: str, old: str, new: str) -> None:
-    for file in folder.glob(pattern):
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new))
-
-
-def test_what_does_not_belong_together_is_not_joined(halves: Path, tmp_path: Path) -> None:
-    with pytest.raises(MergeError, match="shard 2/2 is missing"):
-        merge([halves / "1"], tmp_path / "joined")
-    with pytest.raises(MergeError, match="is in a folder to be joined"):
-        merge([halves / "1", halves / "2"], halves / "2")
-    with pytest.raises(MergeError, match="no such folder"):
-        merge([halves / "3"], tmp_path / "joined")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(MergeError, match="neither a store nor results"):
-        merge([tmp_path / "empty"], tmp_path / "joined")
-    assert not (tmp_path / "joined").exists()
-
-
-def test_line_separators_inside_a_response_are_text(halves: Path, tmp_path: Path) -> None:
-    shutil.copytree(halves, tmp_path / "halves")
-    parts = [tmp_path / "halves" / n for n in ("1", "2")]
-    for part in parts:
-        edit(part, "*/samples_*.jsonl", "The answer is ", "The\u2028answer\x85is ")
-    merge(parts, tmp_path / "joined")
-    joined = read_outcomes(tmp_path / "joined")
-    assert joined["response"].str.contains("\u2028").any()
-    assert len(joined) == sum(len(read_outcomes(part)) for part in parts)
-    (again,) = regrade(tmp_path / "joined")
-    assert again.responses == len(joined)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ('"persona_set_version": "1"', '"persona_set_version": "9"', "in persona_set_version"),
-        ('"grader": "maths 1"', '"grader": "maths 0"', "the shards differ in grader"),
-        ('"lm-eval": "0.4.', '"lm-eval": "0.3.', "differ in version of lm-eval"),
-        ('"max_gen_toks": 128', '"max_gen_toks": 64', "differ in generation_kwargs"),
-        ('"shard": "2/2"', '"shard": "2/3"', "shards of 2 and 3 parts"),
-    ],
-)
-def test_shards_of_other_settings_are_refused(
-    halves: Path, tmp_path: Path, old: str, new: str, words: str
-) -> None:
-    shutil.copytree(halves / "2", tmp_path / "2")
-    edit(tmp_path / "2", "small/results_*.json", old, new)
-    with pytest.raises(MergeError, match=words):
-        merge([halves / "1", tmp_path / "2"], tmp_path / "joined")
-
-
-def test_stores_of_other_versions_are_refused(halves: Path, tmp_path: Path) -> None:
-    import zlib
-
-    shutil.copytree(halves / "2", tmp_path / "2")
-    (segment,) = tmp_path.glob("2/store/generations/*/*.jsonl")
-    lines = segment.read_bytes().splitlines(keepends=True)
-    header = json.loads(lines[0])
-    del header["crc"]
-    header["versions"]["transformers"] = "4.0"
-    body = json.dumps(header, separators=(",", ":")).encode()
-    lines[0] = body[:-1] + b',"crc":"%08x"}\n' % zlib.crc32(body)
-    segment.write_bytes(b"".join(lines))
-    with pytest.raises(MergeError, match=r"mixed versions: .* transformers .* and 4\.0"):
-        merge([halves / "1", tmp_path / "2"], tmp_path / "joined")
-
-
-@pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/100"])
-def test_an_impossible_shard_is_refused(tmp_path: Path, shard: str) -> None:
-    with server() as chat, pytest.raises(ValueError, match="shard="):
-        ask(chat, tmp_path, shard=shard)
-
-
-# ---------------------------------------------------------------------- grading again
-
-
-def test_regrading_needs_no_model_and_keeps_the_old(tmp_path: Path) -> None:
-    with server() as chat:
-        ask(chat, tmp_path / "out")
-    first = read_outcomes(tmp_path / "out")
-    (file,) = tmp_path.glob("out/small/samples_*.jsonl")
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    spoiled = [row for row in rows if row["acc"]["verdict"] == "correct"][:7]
-    for row in spoiled:  # as an older grader might have had it
-        for metric in row["metrics"]:
-            row[metric].update(verdict="wrong", reason="wrong_answer")
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    kept = file.read_bytes()
-    assert read_outcomes(tmp_path / "out")["correct"].sum() == first["correct"].sum() - 7
-
-    done = persona_bench("score", "out", "--regrade", cwd=tmp_path)
-    assert f"7 of {len(rows)} verdicts changed" in done.stderr
-    assert file.read_bytes() == kept
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # that there are two files is no news
-        pd.testing.assert_frame_equal(read_outcomes(tmp_path / "out"), first)
-    again = persona_bench("score", "out", "--regrade", cwd=tmp_path)
-    assert f"0 of {len(rows)} verdicts changed" in again.stderr
 
 
 # ---------------------------------------------------------------------- dry runs
