@@ -184,6 +184,8 @@ def print_estimates(rows: list[Estimate]) -> None:
         )  # fmt: skip
     out = Console()
     out.print(table)
+    if any(row.stored is None for row in rows):
+        out.print("What is in the store is not known: the endpoint does not answer.")
     known = [row.cost for row in rows if row.cost is not None]
     total = f"about ${sum(known):,.2f}" if known else "the cost is not known without --price"
     out.print(

@@ -27,8 +27,8 @@ from persona_bench.harness.rendering import check_persona
 from persona_bench.harness.run import RunError, Session
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
-from persona_bench.scoring.identifiability import read_responses
 from persona_bench.scoring.information import COLUMNS
+from persona_bench.scoring.responses import read_responses
 from persona_bench.scoring.samples import Samples
 
 TOGETHER = 2048
@@ -185,7 +185,7 @@ class _Asked:
         self.others_than_asked = 0
         self._contexts: dict[tuple[str, str], str] = {}
 
-    def request(self, row: Mapping[str, Any], candidate: str) -> _Request:
+    def request(self, row: Mapping[Any, Any], candidate: str) -> _Request:
         """One response under one candidate."""
         context = self._context(row, candidate)
         if candidate == row["persona"] and row["context"] not in ("", context):
@@ -206,24 +206,24 @@ class _Asked:
                 f"{self.others_than_asked:,} prompts are not word for word those of the run: "
                 "another chat template, or one that holds the date; an endpoint renders its own"
             )
-        names = ("pretrained", "peft", "delta", "revision")
         settings = samples.results.get("config", {}).get("model_args")
-        if isinstance(settings, dict):
-            differs = [n for n in names if settings.get(n) != session.model_args.get(n)]
-            if differs:
+        for name in ("pretrained", "peft", "delta", "revision"):
+            if not isinstance(settings, dict):
+                return
+            ran, here = settings.get(name), session.model_args.get(name)
+            if Path(str(ran)).name != Path(str(here)).name:  # a folder may have been moved
                 yield (
-                    f"the responses are by a model with {differs[0]}="
-                    f"{settings.get(differs[0])}, the likelihoods by one with "
-                    f"{differs[0]}={session.model_args.get(differs[0])}"
+                    f"the responses are by a model with {name}={ran}, the likelihoods by one with "
+                    f"{name}={here}"
                 )
 
-    def _context(self, row: Mapping[str, Any], candidate: str) -> str:
+    def _context(self, row: Mapping[Any, Any], candidate: str) -> str:
         user = self._user(row)
         if (found := self._contexts.get((candidate, user))) is None:
             found = self._contexts[candidate, user] = self._rendered(candidate, user)
         return found
 
-    def _user(self, row: Mapping[str, Any]) -> str:
+    def _user(self, row: Mapping[Any, Any]) -> str:
         """The user message without a persona, as `crossing.cross` made it."""
         own, prompt = row["persona_prompt"], str(row["prompt"])
         if not self.merged or not own:
@@ -256,7 +256,7 @@ class _Asked:
 
 
 def _candidates(
-    row: Mapping[str, Any], personas: Sequence[str], others: int | None, seed: int
+    row: Mapping[Any, Any], personas: Sequence[str], others: int | None, seed: int
 ) -> list[str]:
     """The own persona and others, all or drawn; in the order of the run.
 

@@ -123,8 +123,16 @@ class Audit:
         return in_words(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for a file."""
-        return {**asdict(self), "words": self.words}
+        """As plain values, for a file; what is not defined is None."""
+        return {**_plain(asdict(self)), "words": self.words}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def audit(

@@ -1,0 +1,55 @@
+"""The responses of any persona task, graded or judged, and how each was asked."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from persona_bench.scoring.samples import OutcomesError, Samples
+
+
+def read_responses(samples: Samples) -> pd.DataFrame:
+    """The responses of one samples file: a row each, in its order.
+
+    Columns: persona, kind, question, sample, response (None where an API error left none), and
+    how it was asked: persona_prompt, system and prompt (the messages), and context (the rendered
+    prompt, or what an API was sent; empty where it was not written down).
+
+    Raises:
+        OutcomesError: a line that is no sample of a persona task.
+    """
+    rows = []
+    with samples.file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                doc, response = row["doc"], row["resps"][0]
+                while isinstance(response, list):  # lm-eval nests repeats
+                    response = response[0] if response else None
+                graded = row.get(next(iter(row.get("metrics") or ()), "acc"))
+                failed = isinstance(graded, dict) and graded.get("reason") == "api_error"
+                asked = row.get("arguments") or {}
+                rows.append(
+                    {
+                        "persona": doc["persona"],
+                        "kind": doc.get("kind", ""),
+                        "question": doc["question"],
+                        "sample": int(doc["sample"]),
+                        "response": None if failed else response,
+                        "persona_prompt": doc["persona_prompt"] or "",
+                        "system": doc["system"] or "",
+                        "prompt": doc["prompt"],
+                        "context": asked.get("gen_args_0", {}).get("arg_0", ""),
+                    }
+                )
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+                raise OutcomesError(
+                    f"{samples.file}:{number}: not a sample of a persona task ({error!r}); was the "
+                    "file cut off? Run the task again"
+                ) from None
+    if not rows:
+        raise OutcomesError(f"{samples.file}: the file is empty; run the task again")
+    table = pd.DataFrame(rows)
+    table["response"] = pd.Series([row["response"] for row in rows], dtype=object)  # None stays
+    return table
