@@ -18,11 +18,12 @@ import persona_bench
 from persona_bench.commands import personas
 from persona_bench.commands.compare import compare
 from persona_bench.commands.judge import judge
+from persona_bench.commands.places import Places
 from persona_bench.commands.plan import plan
 from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
-from persona_bench.commands.trace import trace
+from persona_bench.commands.trace import trace, trace_samples
 from persona_bench.resources import resource_folder
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ err = Console(stderr=True)
 
 DEMO_QUESTIONS = 35
 DEMO_TOKENS = 80
+ROLE_TOKENS = 40
 
 
 def main() -> None:
@@ -99,34 +101,47 @@ def demo(
     device: Annotated[str | None, typer.Option(help="cuda or cpu; found out by default.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show lm-eval's log.")] = False,
 ) -> None:
-    """Show on a real language model how much six personas move its accuracy."""
+    """Show on a real model what six personas do to its accuracy, and roles to its words."""
     started = time.monotonic()
 
     def say(text: str) -> None:
         err.print(f"[bold]{time.monotonic() - started:4.0f} s[/]  {escape(text)}", soft_wrap=True)
 
-    say(f"Persona Bench demo: 6 personas × {questions} arithmetic questions on one small model.")
-    say("On two CPU cores this takes two to five minutes; a GPU is used where there is one.")
+    say(f"Persona Bench demo: 6 personas × {questions} arithmetic questions on one small model,")
+    say("then roles: 4 of the personas × 10 questions about what they would say and do.")
+    say("On two CPU cores this takes three to six minutes; a GPU is used where there is one.")
     from persona_bench.demo import demo_model
-    from persona_bench.harness.run import run as run_tasks
+    from persona_bench.harness.run import Asked, Session
+    from persona_bench.scoring.samples import newest_samples
 
     pretrained = model or str(demo_model(say))
     say(f"Loading {pretrained} and asking it")
-    say(f"Responses end at {DEMO_TOKENS} tokens to keep this short: verbose personas lose by it")
-    run_tasks(
-        model="hf",
-        model_args={"pretrained": pretrained, **({} if device else _cpu_precision())},
-        tasks=["persona_arithmetic"],
-        output_path=output_path,
-        metadata={"persona_set": "demo", "n_questions": questions},
-        gen_kwargs={"max_gen_toks": DEMO_TOKENS},
+    say(f"Sums end at {DEMO_TOKENS} tokens to keep this short: verbose personas lose by it")
+    with Session(
+        "hf",
+        {"pretrained": pretrained, **({} if device else _cpu_precision())},
+        output_path,
         batch_size=batch_size,
         device=device,
         verbose=verbose,
         say=say,
-    )
-    say("Scoring")
-    written = score_folder(output_path, output_path / "scores")
+    ) as session:
+        sums = {"persona_set": "demo", "n_questions": questions}
+        roles = {"persona_set": "demo", "questions_per_task": 2}
+        session.run(
+            [
+                Asked("persona_arithmetic", sums, {"max_gen_toks": DEMO_TOKENS}),
+                Asked("persona_roleplay", roles, {"max_gen_toks": ROLE_TOKENS}),
+            ]
+        )
+        say("Scoring")
+        written = score_folder(output_path, output_path / "scores")
+        say("Do the roles leave a trace? Each response, under its own persona and the others")
+        chosen = [
+            samples for samples in newest_samples(output_path) if samples.task == "persona_roleplay"
+        ]
+        places = Places(output_path / "scores", [samples.model for samples in chosen])
+        trace_samples(chosen, output_path, places, session)
     say("Done. Figures: " + ", ".join(str(p) for p in written if p.suffix == ".png"))
 
 

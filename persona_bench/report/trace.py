@@ -104,20 +104,23 @@ def _measures(found: Identifiability, information: Information | None) -> Table:
 
 def _personas(found: Identifiability, information: Information | None) -> Table:
     table = _table("By persona, the most recognisable first")
-    table.add_column("persona", overflow="fold")
+    table.add_column("persona", overflow="fold", min_width=12)
     columns = ["recall", f"{found.confidence:.0%} interval"]
     if information is not None:
         columns += ["information", f"{information.confidence:.0%} interval"]
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("taken for", overflow="fold")
+    if information is None:  # an 80-column terminal has no room for both; the files have all
+        table.add_column("taken for", overflow="fold")
     table.add_column("n", justify="right", no_wrap=True)
     for row in personas_table(found, information).to_dict("records"):
         cells = [number(row["recall"]), interval((row["recall_low"], row["recall_high"]))]
-        if information is not None:
+        if information is None:
+            cells += [str(row["taken_for"])]
+        else:
             ends = row["information_low"], row["information_high"]
             cells += [number(row["information"]), interval(ends)]
-        _add(table, str(row["persona"]), *cells, str(row["taken_for"]), f"{row['n']:,}")
+        _add(table, str(row["persona"]), *cells, f"{row['n']:,}")
     return table
 
 
@@ -144,14 +147,14 @@ def write_trace(
 ) -> list[Path]:
     """Write one model's measures on one task; returns the files, in this order.
 
-    `trace-<task>.json` (all of it, with `provenance`: how the numbers were made),
-    `trace-<task>-personas.csv` (a row a persona), `trace-<task>-confusion.csv` (counts: a row a
+    `<task>_trace.json` (all of it, with `provenance`: how the numbers were made),
+    `<task>_trace_personas.csv` (a row a persona), `<task>_trace_confusion.csv` (counts: a row a
     persona, a column for what it was taken for), and, where there are any,
-    `trace-<task>-likelihoods.csv` (a row for each response and candidate persona). Files already
+    `<task>_trace_likelihoods.csv` (a row for each response and candidate persona). Files already
     there are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"trace-{file_stem(task)}"
+    stem = f"{file_stem(task)}_trace"
     record = {
         "model": model,
         "task": task,
@@ -169,7 +172,7 @@ def write_trace(
     }
     paths = [json_path]
     for name, table in tables.items():
-        path = folder / f"{stem}-{name}.csv"
+        path = folder / f"{stem}_{name}.csv"
         if table is None:
             path.unlink(missing_ok=True)  # of an earlier call, and of another model perhaps
             continue

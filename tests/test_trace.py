@@ -1,0 +1,106 @@
+"""Traces in a real model's roleplay, by the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_bench.scoring.identifiability import identifiability
+from persona_bench.scoring.information import persona_information
+from persona_bench.scoring.responses import read_responses
+from persona_bench.scoring.samples import newest_samples
+from tests.test_cli import persona_bench
+
+KNOBS = {"persona_set": "demo", "questions_per_task": 2, "eval_tasks": "Linguistic Habits"}
+
+
+@pytest.fixture(scope="module")
+def run(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 sampled responses, and what `trace` says of them."""
+    folder = tmp_path_factory.mktemp("trace")
+    arguments = f"pretrained={smollm2},dtype=float32"
+    persona_bench(
+        "run", "--model-args", arguments, "--tasks", "persona_roleplay",
+        "--metadata", json.dumps({**KNOBS, "questions_per_task": 4}),
+        "--gen-kwargs", "max_gen_toks=24", "--batch-size", "16", "--output-path", "out",
+        cwd=folder,
+    )  # fmt: skip
+    done = persona_bench(
+        "trace", "out", "--model-args", arguments, "--batch-size", "16", cwd=folder
+    )
+    (folder / "printed.txt").write_text(done.stdout)
+    again = persona_bench("trace", "out", "--model-args", arguments, "--json", cwd=folder)
+    (folder / "again.json").write_text(again.stdout)
+    return folder
+
+
+def likelihoods(run: Path) -> pd.DataFrame:
+    return pd.read_csv(run / "out" / "scores" / "persona_roleplay_trace_likelihoods.csv")
+
+
+def test_the_model_s_own_responses_lie_above_the_band(run: Path) -> None:
+    found = persona_information(likelihoods(run))
+    assert found.conclusion == "trace"
+    assert found.value > found.no_trace.high + 0.05
+    assert found.interval.low > found.no_trace.high
+    assert "Persona information: trace" in (run / "printed.txt").read_text()
+
+
+def test_shuffled_responses_lie_inside_the_band(run: Path) -> None:
+    """Whoever gave a response, another persona is said to have."""
+    table = likelihoods(run)
+    rng = np.random.default_rng(0)
+    inside, traces = 0, 0
+    for _ in range(40):
+        shuffled = table.copy()
+        for _, rows in table.groupby("question"):
+            names = rows["persona"].unique()
+            renamed = dict(zip(names, rng.permutation(names), strict=True))
+            shuffled.loc[rows.index, "persona"] = rows["persona"].map(renamed)
+        found = persona_information(shuffled, resamples=500)
+        inside += found.no_trace.low <= found.value <= found.no_trace.high
+        traces += found.conclusion == "trace"
+    assert inside >= 35
+    assert traces <= 4
+
+
+def test_a_second_call_computes_nothing_and_says_the_same(run: Path) -> None:
+    segments = (run / "out" / "store" / "likelihoods").rglob("*.jsonl")
+    assert sum(len(file.read_text().splitlines()) - 1 for file in segments) == 16 * 4
+    (told,) = json.loads((run / "again.json").read_text())
+    written = json.loads((run / "out" / "scores" / "persona_roleplay_trace.json").read_text())
+    assert told["persona_information"] == written["persona_information"]
+    assert written["provenance"]["likelihoods"]["empty"] == 0
+
+
+def test_identifiability_of_shuffled_labels_is_at_chance(run: Path) -> None:
+    (samples,) = newest_samples(run / "out")
+    table = read_responses(samples)
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(20):
+        shuffled = table.assign(
+            persona=table.groupby("question")["persona"].transform(rng.permutation)
+        )
+        found.append(identifiability(shuffled, permutations=20))
+    assert np.mean([each.accuracy for each in found]) == pytest.approx(0.25, abs=0.08)
+    assert sum(each.conclusion == "trace" for each in found) <= 3
+
+
+def test_what_cannot_be_traced_is_one_sentence(run: Path) -> None:
+    for arguments, words in (
+        (["--task", "persona_math500"], "has no results of 'persona_math500', but of"),
+        (
+            ["--model", "local-chat-completions", "--model-args", "model=x,base_url=http://x/v1"],
+            "is a chat endpoint",
+        ),
+        (["--embeddings", "none/such"], "sentence-transformers"),
+    ):
+        done = persona_bench("trace", "out", *arguments, cwd=run, ok=False)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
