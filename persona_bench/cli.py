@@ -137,9 +137,9 @@ def demo(
         say("Scoring")
         written = score_folder(output_path, output_path / "scores")
         say("Do the roles leave a trace? Each response, under its own persona and the others")
-        chosen = [
-            samples for samples in newest_samples(output_path) if samples.task == "persona_roleplay"
-        ]
+        with warnings.catch_warnings():  # said by the scoring already
+            warnings.simplefilter("ignore")
+            chosen = newest_samples(output_path, judged=True)
         places = Places(output_path / "scores", [samples.model for samples in chosen])
         trace_samples(chosen, output_path, places, session)
     say("Done. Figures: " + ", ".join(str(p) for p in written if p.suffix == ".png"))
