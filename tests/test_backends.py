@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,7 @@ MAY_DIFFER = 2
 class Study:
     """One backend's samples, as stored, and what the project's own reader makes of them."""
 
+    folder: Path
     rows: list[dict[str, Any]]
     results: dict[str, Any]
     outcomes: pd.DataFrame
@@ -78,6 +80,7 @@ def persona_bench_run(
     (results,) = folder.glob("*/results_*.json")
     outcomes = read_outcomes(folder)
     return Study(
+        folder=folder,
         rows=[json.loads(line) for line in samples.read_text().splitlines()],
         results=json.loads(results.read_text()),
         outcomes=outcomes,
@@ -250,3 +253,31 @@ def test_a_template_that_refuses_system_messages_stops_the_dry_run_for_vllm_too(
     )
     assert done.returncode == 1
     assert "drops the system message" in done.stderr
+
+
+def test_log_likelihoods_agree(study: Callable[[str], Study], tmp_path: Path) -> None:
+    """Persona information of the same responses, from transformers and from vLLM."""
+    study("hf")
+    tables = {}
+    for backend, python, arguments in (
+        ("hf", sys.executable, {"dtype": "float32"}),
+        ("vllm", str(VENV / "bin" / "python"), ENGINE),
+    ):
+        folder = tmp_path / backend
+        source = study("hf").folder
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("store", "scores"))
+        (results,) = folder.glob("*/results_*.json")
+        pretrained = json.loads(results.read_text())["config"]["model_args"]["pretrained"]
+        given = ",".join(f"{k}={v}" for k, v in {"pretrained": pretrained, **arguments}.items())
+        subprocess.run(
+            [str(Path(python).parent / "persona-bench"), "trace", str(folder), "--model", backend,
+             "--model-args", given, "--others", "1", "--resamples", "50", "--batch-size", "16"],
+            env={**os.environ, **ENVIRONMENT}, check=True, capture_output=True, timeout=540,
+        )  # fmt: skip
+        (file,) = (folder / "scores").glob("*_likelihoods.csv")
+        tables[backend] = pd.read_csv(file)
+    one, other = tables["hf"], tables["vllm"]
+    keys = ["persona", "question", "sample", "candidate", "tokens"]
+    assert len(one) == 2 * 6 * QUESTIONS
+    pd.testing.assert_frame_equal(one[keys], other[keys])
+    assert (one["loglikelihood"] - other["loglikelihood"]).abs().max() < 0.01
