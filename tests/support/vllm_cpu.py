@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -46,6 +47,7 @@ class VllmServer:
         model: A Hugging Face folder.
         name: What requests call the model.
         log: Where the server's output goes.
+        engine: Over `ENGINE`.
 
     Attributes:
         url: The address of its chat completions.
@@ -54,7 +56,9 @@ class VllmServer:
         RuntimeError: it did not come up; the message has the end of its log.
     """
 
-    def __init__(self, model: Path, name: str, log: Path) -> None:
+    def __init__(
+        self, model: Path, name: str, log: Path, engine: Mapping[str, object] | None = None
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -65,7 +69,7 @@ class VllmServer:
         self._command += [str(VENV / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server"]
         self._command += ["--model", str(model), "--served-model-name", name]
         self._command += ["--host", "127.0.0.1", "--port", str(port)]
-        for option, value in ENGINE.items():
+        for option, value in {**ENGINE, **(engine or {})}.items():
             self._command.append("--" + option.replace("_", "-"))
             if value is not True:
                 self._command.append(str(value))

@@ -13,7 +13,7 @@ from persona_bench.grading.judge.rubrics import RubricSet, fill
 Messages = list[dict[str, str]]
 
 NO_EXAMPLES = "(none)"
-_LEVEL = re.compile(r"^[ \t*#>-]*Score\s*(?P<score>\d+)\s*:", re.IGNORECASE | re.MULTILINE)
+_LEVEL = re.compile(r"^[ \t*#>-]*Score\s*(?P<score>\d)\s*:", re.IGNORECASE | re.MULTILINE)
 _RESPONSE = re.compile(r"\A[\s*]*Response[\s*]*[-:–—][\s*]*", re.IGNORECASE)
 
 

@@ -58,12 +58,13 @@ REASONS = {
 _SENTENCE = re.compile(
     r"therefore,?\s+the\s+final\s+score\s+is\s*:?\s*(?P<score>[^\n]*)", re.IGNORECASE
 )
-# 4, **4**, 4/5, 4 out of 5, "4."
+# 4, **4**, 4/5, 4 out of 5, "4."; no two repeats side by side can share a character, as judges
+# that are stuck say one a thousand times
 _SCORE = re.compile(
-    r"[\s*_\"'`(\[]*(?P<score>-?\d+(?:\.\d+)?)[\s*_]*(?:(?:/|out\s+of)[\s*_]*(?P<of>\d+))?"
+    r"[\s*_\"'`(\[]*(?P<score>-?\d+(?:\.\d+)?)(?:[\s*_]*(?:/|out\s+of)[\s*_]*(?P<of>\d+))?"
     r"[\s*_\"'`)\].!]*"
 )
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*(?P<inside>.*?)\s*```\s*\Z", re.DOTALL)
+_FENCE = re.compile(r"\A```(?:json)?(?P<inside>.*)```\Z", re.DOTALL)
 
 
 class Reading(NamedTuple):
@@ -80,6 +81,11 @@ class Reading(NamedTuple):
     justification: str
 
 
+def sound(text: str) -> str:
+    """A text that can be written: half of a surrogate pair, which JSON can hold, is replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def read_answer(text: str, form: Form, *, finish: str = "stop") -> Reading:
     """The verdict in an answer.
 
@@ -88,7 +94,7 @@ def read_answer(text: str, form: Form, *, finish: str = "stop") -> Reading:
         form: What it was asked for.
         finish: How the answer ended: `stop`, `length` (cut off) or `content_filter`.
     """
-    text = (text or "").strip()
+    text = sound(text or "").strip()
     if finish == "content_filter":
         return Reading(None, "judge_refused", text)
     if not text:
@@ -110,7 +116,7 @@ def _read_json(text: str) -> Reading:
         return Reading(None, "judge_unreadable", text)
     if not isinstance(verdict, dict) or not isinstance(verdict.get("justification"), str):
         return Reading(None, "judge_unreadable", text)
-    given, words = verdict.get("score"), verdict["justification"]
+    given, words = verdict.get("score"), sound(verdict["justification"])
     if isinstance(given, bool) or not isinstance(given, (int, float, str)):
         return Reading(None, "judge_unreadable", text)
     score, reason = _score(str(given))

@@ -18,11 +18,16 @@ from persona_bench.grading.judge.prompt import (
     read_examples,
 )
 from persona_bench.grading.judge.rubrics import RubricSet
-from persona_bench.harness.judge.client import CallFailed, Judge, JudgeSettings, Price
+from persona_bench.harness.judge.client import (
+    CHARACTERS_A_TOKEN,
+    CallFailed,
+    Judge,
+    JudgeSettings,
+    Price,
+)
 from persona_bench.harness.judge.jobs import Job, Judged
 from persona_bench.harness.store import Shelf
 
-CHARACTERS_A_TOKEN = 4.0  # of English text, for estimates
 FORM_TOKENS = 120  # what a schema and the messages' frames add
 ANSWER_TOKENS = 150  # of a verdict, before any is seen
 EXAMPLES_TOKENS = 500
@@ -35,7 +40,7 @@ class Budget:
     Attributes:
         limit: US dollars; None: no limit.
         spent: By calls that are done.
-        reserved: By calls under way, estimated.
+        reserved: By calls under way, at most.
     """
 
     limit: float | None = None
@@ -56,6 +61,8 @@ class Work:
         about: What the record says beside the outcome.
         characters: Of the prompt.
         make: Asks the judge and gives the rest of the record.
+        answer_tokens: About how long the answer is.
+        calls: At most; an answer that can't be read is asked for again.
     """
 
     key: str
@@ -63,6 +70,7 @@ class Work:
     characters: int
     make: Callable[[Judge], Awaitable[dict[str, Any]]]
     answer_tokens: int = ANSWER_TOKENS
+    calls: int = 2
 
 
 @dataclass
@@ -121,7 +129,7 @@ def examples_work(key: str, item: Item, rubrics: RubricSet, settings: JudgeSetti
         return {"examples": read_examples(answer.text), "model": answer.model}
 
     about = {"eval_task": item.eval_task, "judge": settings.model}
-    return Work(key, about, _length(messages), make, EXAMPLES_TOKENS)
+    return Work(key, about, _length(messages), make, EXAMPLES_TOKENS, calls=1)
 
 
 def _length(messages: Messages) -> int:
@@ -187,7 +195,7 @@ class _Run:
         self.bar = tqdm(total=len(todo), desc=show, unit="call", disable=not show)
 
     async def go(self, concurrency: int) -> None:
-        async with Judge(self.settings, concurrency) as judge:
+        async with Judge(self.settings) as judge:
             tasks = [
                 asyncio.create_task(self._worker(judge))
                 for _ in range(min(concurrency, len(self.queue)))
@@ -206,7 +214,7 @@ class _Run:
     async def _worker(self, judge: Judge) -> None:
         while self.queue:
             work = self.queue[0]
-            cost = self._expected(work, judge)
+            cost = self._at_most(work, judge)
             if not self.budget.admits(cost):
                 return
             self.queue.popleft()
@@ -224,11 +232,19 @@ class _Run:
             self.shelf.add({"key": work.key, **work.about, **record})
             self.bar.update()
 
-    def _expected(self, work: Work, judge: Judge) -> float:
-        usage = judge.usage
-        calls = max(usage.calls, 1)
-        answer = usage.completion_tokens / calls if usage.completion_tokens else work.answer_tokens
-        return self.price.of(work.characters / CHARACTERS_A_TOKEN + FORM_TOKENS, answer)
+    def _at_most(self, work: Work, judge: Judge) -> float:
+        """What a call may cost: answers of full length, and asked for again where that is done.
+
+        A character is a token, as in Chinese, until the endpoint has counted some.
+        """
+        usage, given = judge.usage, self.settings.parameters
+        counted = usage.prompt_tokens / usage.characters if usage.characters else 1.0
+        a_character = max(1 / CHARACTERS_A_TOKEN, counted)
+        prompt = work.characters * a_character + FORM_TOKENS
+        limit = given.get("max_completion_tokens") or given.get("max_tokens") or work.answer_tokens
+        answer = max(limit, usage.completion_tokens / max(usage.calls, 1))
+        earlier = answer * (work.calls - 1)  # is part of the second prompt
+        return self.price.of(prompt * work.calls + earlier, answer * work.calls)
 
     def _count(self, judge: Judge) -> None:
         cost = self.price.of(judge.usage.prompt_tokens, judge.usage.completion_tokens)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from persona_bench.grading.judge.prompt import Messages, again
-from persona_bench.grading.judge.reading import SCHEMA, Form, Reading, read_answer
+from persona_bench.grading.judge.reading import SCHEMA, Form, Reading, read_answer, sound
 from persona_bench.harness.backends.retries import (
     HOPELESS,
     IN_A_ROW,
@@ -25,8 +25,10 @@ from persona_bench.harness.fingerprint import fingerprint
 OPENAI = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
 DEFAULTS: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1024}
-CALLS_A_CLIENT = 8  # a client looks through all of its connections at each call
 UNSUPPORTED = (400, 404, 415, 422, 501)  # how servers say that they know no response_format
+TOO_LONG = (400, 413, 422)  # how they say that a prompt does not fit
+NO_KEY = "none"
+CHARACTERS_A_TOKEN = 4.0  # of English text, for estimates
 
 FormOption = Literal["auto", "json", "text"]
 
@@ -99,7 +101,7 @@ class JudgeSettings:
                 f"judge {self.model!r} at {self.url} needs a key in the environment: "
                 f"{self.key_variable}; another endpoint is named with --base-url"
             )
-        return key or "none"
+        return key or NO_KEY
 
     def digest(self) -> str:
         """Which model this is, by the name (and on vLLM the folder) that the endpoint reports.
@@ -117,11 +119,26 @@ class JudgeSettings:
 
 @dataclass
 class Usage:
-    """What was asked so far."""
+    """What was asked so far.
+
+    Attributes:
+        calls: Requests.
+        characters: Of the prompts that were answered.
+        prompt_tokens, completion_tokens: As the endpoint counts them; estimated where it does not.
+    """
 
     calls: int = 0
+    characters: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    def count(self, prompt: str, answer: str, told: Mapping[str, Any]) -> None:
+        """Adds an answered call, with what the endpoint told of it."""
+        self.characters += len(prompt)
+        for name, text in (("prompt_tokens", prompt), ("completion_tokens", answer)):
+            tokens = told.get(name)
+            estimated = math.ceil(len(text) / CHARACTERS_A_TOKEN)
+            setattr(self, name, getattr(self, name) + (estimated if tokens is None else tokens))
 
 
 @dataclass(frozen=True)
@@ -150,18 +167,13 @@ class CallFailed(RuntimeError):
 class Judge:
     """Asks one model; use as an async context manager.
 
-    Args:
-        settings: Whom, and how.
-        concurrency: Calls that will be made at a time.
-
     Attributes:
         usage: Calls and tokens so far.
         form: The form in use.
     """
 
-    def __init__(self, settings: JudgeSettings, concurrency: int = 1) -> None:
+    def __init__(self, settings: JudgeSettings) -> None:
         self.settings = settings
-        self._concurrency = max(1, concurrency)
         self.usage = Usage()
         self.form: Form = "text" if settings.form == "text" else "json"
         self._key = settings.key
@@ -177,26 +189,27 @@ class Judge:
             ) from None
         for name in ("openai", "httpx", "httpx2"):  # a line a call, with the address
             logging.getLogger(name).setLevel(logging.WARNING)
-        self._clients = [
-            openai.AsyncOpenAI(
-                api_key=self._key,
-                base_url=self.settings.url,
-                max_retries=0,  # done here, as for the generations
-                timeout=self.settings.timeout,
-            )
-            for _ in range(-(-self._concurrency // CALLS_A_CLIENT))
-        ]
-        self._turn = itertools.cycle(self._clients)
+        try:  # half the time of a call of the default transport
+            transport = openai.DefaultAioHttpClient()
+        except (AttributeError, ImportError, RuntimeError):  # without aiohttp, or an older openai
+            transport = None
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key,
+            base_url=self.settings.url,
+            max_retries=0,  # done here, as for the generations
+            timeout=self.settings.timeout,
+            http_client=transport,
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for client in self._clients:
-            await client.close()
+        await self._client.close()
 
     async def read(self, make: Callable[[Form], Messages]) -> tuple[Reading, Answer, int]:
         """A verdict: the reading of the answer, the answer, and how many calls it took.
 
-        An answer that can't be read is asked for once more.
+        An answer that can't be read is asked for once more; it stands where that does not fit
+        into the judge's context.
 
         Args:
             make: From a form to the messages.
@@ -209,7 +222,12 @@ class Judge:
         reading = read_answer(answer.text, form, finish=answer.finish)
         if reading.score is not None or answer.finish == "content_filter":
             return reading, answer, 1
-        answer = await self._ask(again(messages, answer.text, form), form)
+        try:
+            answer = await self._ask(again(messages, answer.text, form), form)
+        except CallFailed as error:
+            if error.status not in TOO_LONG:
+                raise
+            return reading, answer, 2
         return read_answer(answer.text, form, finish=answer.finish), answer, 2
 
     async def write(self, messages: Messages) -> Answer:
@@ -228,13 +246,17 @@ class Judge:
         try:
             return form, messages, await self._ask(messages, form)
         except CallFailed as error:
-            doubtful = self.settings.form == "auto" and form == "json" and not self._schema_works
-            if not doubtful or error.status not in UNSUPPORTED:
+            if not self._schema_refused(form, error.status):
                 raise
         messages = make("text")
         answer = await self._ask(messages, "text")
         self.form = "text"  # only now: the prompt itself might have been what was refused
         return "text", messages, answer
+
+    def _schema_refused(self, form: Form | None, status: int | None) -> bool:
+        """Whether it may be the schema that the server does not like."""
+        tried = self.settings.form == "auto" and form == "json" and not self._schema_works
+        return tried and status in UNSUPPORTED
 
     async def _ask(self, messages: Messages, form: Form | None) -> Answer:
         schema = {"response_format": SCHEMA} if form == "json" else {}
@@ -244,12 +266,14 @@ class Judge:
                 answer = await asyncio.wait_for(self._call(messages, schema), self.settings.timeout)
             except Exception as error:
                 status = status_of(error)
-                words = in_words(error).replace(self._key, "***")
+                words = self._without_key(in_words(error))
                 if status in REFUSED and not self._answered and not (schema and status == 404):
                     raise JudgeError(
                         f"{self.settings.url} refuses judge {self.settings.model!r} ({words}): "
                         f"check --base-url, the judge's name, and {self.settings.key_variable}"
                     ) from None
+                if self._schema_refused(form, status):  # asked for text next: no sign of death
+                    raise CallFailed(words, status) from None
                 wait = None if status in HOPELESS else trial.wait(status, error)
                 if wait is None:
                     self._failed(words, status)
@@ -270,7 +294,7 @@ class Judge:
             **schema,
         }
         # the plain form: the client's typed one takes twice the time of a call
-        found: Any = await next(self._turn).post("/chat/completions", cast_to=object, body=body)
+        found: Any = await self._client.post("/chat/completions", cast_to=object, body=body)
         try:
             choice, usage = found["choices"][0], found.get("usage") or {}
             message = choice["message"]
@@ -278,10 +302,19 @@ class Judge:
             text = str(message.get("content") or refusal or "")
         except (KeyError, IndexError, TypeError, AttributeError):
             raise ValueError("the endpoint's answer is no chat completion") from None
-        self.usage.prompt_tokens += usage.get("prompt_tokens") or 0
-        self.usage.completion_tokens += usage.get("completion_tokens") or 0
+        self.usage.count("".join(each["content"] for each in messages), text, usage)
         finish = "content_filter" if refusal else choice.get("finish_reason") or "stop"
-        return Answer(text, str(finish), str(found.get("model") or ""))
+        return Answer(sound(text), str(finish), str(found.get("model") or ""))
+
+    def _without_key(self, words: str) -> str:
+        """An endpoint's words in one line without the key, or its start where they are cut off."""
+        words = " ".join(words.split())
+        if self._key == NO_KEY:
+            return words
+        words = words.replace(self._key, "***")
+        starts = (self._key[:length] for length in range(len(self._key) - 1, 3, -1))
+        cut = next((start for start in starts if words.endswith(start)), "")
+        return words.removesuffix(cut) + "***" if cut else words
 
     def _failed(self, words: str, status: int | None) -> None:
         if status in HOPELESS and self._answered:

@@ -26,6 +26,8 @@ class Desk:
         self.plan, self.bar = plan, bar
         self.budget = Budget(plan.max_cost)
         self._digests: dict[tuple[str, str], str] = {}
+        self._gone: set[tuple[str, str]] = set()
+        self._estimated: dict[str, set[str]] = {}
 
     def digest(self, judge: JudgeSettings) -> str:
         """Which model a judge is.
@@ -40,9 +42,11 @@ class Desk:
 
     def digest_or_unknown(self, judge: JudgeSettings) -> str:
         """The same, without an error."""
+        name = judge.model, judge.url
         try:
-            return self.digest(judge)
+            return UNKNOWN if name in self._gone else self.digest(judge)
         except FingerprintError:
+            self._gone.add(name)  # to find that out takes seconds
             return UNKNOWN
 
     def shelf(self, what: str, judge: JudgeSettings) -> Shelf:
@@ -68,8 +72,10 @@ class Desk:
             shelf.close()
 
     def estimate(self, what: str, work: Sequence[Work], judge: JudgeSettings) -> Estimate:
-        """What the same would take."""
-        unique = {each.key: each for each in work}
+        """What the same would take, beside what this desk was asked before."""
+        before = self._estimated.setdefault(judge.model, set())
+        unique = {each.key: each for each in work if each.key not in before}
+        before.update(unique)
         known = self.digest_or_unknown(judge) != UNKNOWN
         shelf = self.shelf(what, judge) if known else ()
         todo = [each for each in unique.values() if each.key not in shelf]

@@ -124,12 +124,13 @@ class Judging:
         found = Finished()
         for each in judged:
             wanted = examples_wanted(each, self._items(each), self.plan.writer, self.desk)
-            if wanted:
-                found.count(write_examples(wanted, self.plan.writer, self.desk))
+            written = write_examples(wanted, self.plan.writer, self.desk) if wanted else Done()
+            found.count(written)
             examples = stored_examples(wanted, self.plan.writer, self.desk)
-            found.without_examples += len(wanted) - len(examples)
+            found.without_examples += len(wanted) - len(examples) - written.left
             for judge in self.plan.judges:
-                found.verdicts.append(self._judge(each, judge, examples, found))
+                waits = written.left > 0  # for examples: without them it is another prompt
+                found.verdicts.append(self._judge(each, judge, examples, found, waits))
         if any(judge.price for judge in self.plan.judges):
             found.cost = self.desk.budget.spent
         return found
@@ -165,31 +166,38 @@ class Judging:
         ]
 
     def _judge(
-        self, judged: Judged, judge: JudgeSettings, examples: Examples, found: Finished
+        self,
+        judged: Judged,
+        judge: JudgeSettings,
+        examples: Examples,
+        found: Finished,
+        waits: bool,
     ) -> JudgedBy:
         samples, digest = judged.samples, self.desk.digest(judge)
         jobs = self._jobs(judged, judge, digest, examples)
         extra = audit_jobs(judged, self.plan, judge, digest, examples) if self.plan.audit else None
         done, audited, trouble = Done(), Done(), None
         try:
-            work = [verdict_work(job, judged, judge) for job in jobs]
+            work = [verdict_work(job, judged, judge) for job in jobs if not waits]
             done = self.desk.carry_out("verdicts", work, judge, f"{judge.model}: {samples.task}")
             if extra:
-                work = [verdict_work(job, judged, judge) for job in extra.all]
+                work = [verdict_work(job, judged, judge) for job in extra.all if not waits]
                 audited = self.desk.carry_out("audit", work, judge, f"audit of {judge.model}")
         except JudgeError as error:
             trouble = error  # said once what is there is written
-        found.count(done)
-        found.count(audited)
         keys = [job.key for job in (*jobs, *(extra.all if extra else ()))]
         records = self.desk.shelf("verdicts", judge).get(keys)
+        if waits:
+            done.left = len(set(keys) - set(records))
+        found.count(done)
+        found.count(audited)
         measured = None
-        if extra and trouble is None:
+        if extra and trouble is None and not done.left + audited.left:
             measured = measure(judge.model, jobs, extra, records, self.plan.seed)
         file = judged_file(judged, judge.model)
         rubric = judged.rubric + (", with examples" if examples else "")
         rows = list(judged_rows(judged, judge.model, jobs, records, done, rubric))
-        told = {
+        told: dict[str, Any] = {
             "judge": judge.model,
             "fingerprint": digest,
             "parameters": judge.parameters,
@@ -201,8 +209,8 @@ class Judging:
             "calls": {"stored": done.stored, "made": done.made, "failed": len(done.failed)},
             "versions": versions(("lm-eval", "openai", "krippendorff")),
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "audit": measured.to_dict() if measured else _earlier_audit(file, digest, rubric),
         }
+        told["audit"] = measured.to_dict() if measured else _earlier_audit(file, told)
         write_judged(file, rows, told)
         if trouble is not None:
             raise trouble
@@ -211,8 +219,10 @@ class Judging:
         return JudgedBy(samples.model, samples.task, judge.model, done, counts, file, measured)
 
 
-def _earlier_audit(file: Path, digest: str, rubric: str) -> dict[str, Any] | None:
-    """An audit of the same judge on the same responses and rubrics still holds."""
+def _earlier_audit(file: Path, now: dict[str, Any]) -> dict[str, Any] | None:
+    """An audit of the same judge, asked the same way on the same responses, still holds."""
     told = JudgeFile(file).about
-    same = told.get("fingerprint") == digest and told.get("rubric") == rubric
+    same = all(
+        told.get(what) == now[what] for what in ("fingerprint", "parameters", "form", "rubric")
+    )
     return dict(told["audit"]) if same and told.get("audit") else None

@@ -1,0 +1,737 @@
+"""Judges behind a real client that fail in every way: each response ends with what is its due."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persona_bench.benchmarks import personagym
+from persona_bench.grading.judge.reading import REASONS
+from persona_bench.harness.fingerprint import FingerprintError
+from persona_bench.harness.judge.client import JudgeError, Price
+from persona_bench.harness.judge.judging import Judging, find_judged
+from persona_bench.harness.judge.measuring import audit_jobs, swap_pairs
+from persona_bench.harness.judge.plan import Plan
+from persona_bench.scoring.audit import UNAFFECTED
+from persona_bench.scoring.judged import judge_files
+from persona_bench.scoring.samples import newest_samples
+from tests.support.judge_server import Answering, JudgeServer, Reply, verdict
+from tests.support.judged_run import (
+    CAST,
+    form_of,
+    in_role,
+    judge,
+    records_of,
+    rows_of,
+    settings,
+    shown,
+    stored_run,
+)
+
+RESPONSES = 60  # of six personas to two questions on each of five evaluation tasks
+DECLINED = "I'm sorry, but I can't help with rating this."
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stored_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def out(made: Path, tmp_path: Path) -> Path:
+    """Responses that nobody has judged."""
+    return Path(shutil.copytree(made, tmp_path / "out"))
+
+
+def truth(body: dict[str, Any]) -> int:
+    """What a judge that works says."""
+    return sum(map(ord, shown(body).response)) % 5 + 1
+
+
+def said(score: Any, body: dict[str, Any]) -> str:
+    """A verdict in the form that is asked for."""
+    if form_of(body) == "json":
+        return verdict(score)
+    return f"It reads so.\nTherefore, the final score is {score}."
+
+
+def right(body: dict[str, Any], _: int = 0) -> Reply:
+    return Reply(said(truth(body), body))
+
+
+def about(out: Path) -> dict[str, Any]:
+    (samples,) = newest_samples(out, judged=True)
+    (file,) = judge_files(samples)
+    return file.about
+
+
+def keys_of(store: Path) -> list[str]:
+    """The keys of the verdicts that count."""
+    return [record["key"] for record in records_of(store) if "error" not in record]
+
+
+# ---------------------------------------------------------------------- every fault
+
+ONCE: dict[str, Callable[[], Reply]] = {
+    "busy, by seconds": lambda: Reply(status=429, headers={"Retry-After": "1"}),
+    "busy, by a date": lambda: Reply(
+        status=429, headers={"Retry-After": formatdate(time.time() + 2, usegmt=True)}
+    ),
+    "not up yet": lambda: Reply(status=503),
+    "broken": lambda: Reply(status=500),
+    "cut in the middle": lambda: Reply("x" * 5000, cut=True),
+    "too late": lambda: Reply(delay=30),
+    "half a body": lambda: Reply(raw=b'{"choices": [{"message": '),
+    "no JSON": lambda: Reply(raw=b"<html>Bad gateway</html>"),
+    "no choices": lambda: Reply(raw=b'{"choices": [], "model": "x"}'),
+    "null": lambda: Reply(raw=b"null"),
+    "unreadable": lambda: Reply("I would say four."),
+    "silent": lambda: Reply(""),
+}
+"""What comes right when the call is made again."""
+
+ALWAYS: dict[str, tuple[Callable[[dict[str, Any]], Reply], int | str]] = {
+    "below": (lambda body: Reply(said(0, body)), "judge_out_of_range"),
+    "above": (lambda body: Reply(said(6, body)), "judge_out_of_range"),
+    "of five": (lambda body: Reply(said("4/5", body)), 4),
+    "bold": (lambda body: Reply(said("**4**", body)), 4),
+    "half a pair": (lambda body: Reply(said(4, body).replace("reads", "\\ud83d")), 4),
+    "empty": (lambda body: Reply(""), "judge_empty"),
+    "none": (lambda body: Reply(None), "judge_empty"),
+    "declined": (lambda body: Reply(DECLINED), "judge_refused"),
+    "refusal": (lambda body: Reply(None, refusal=DECLINED), "judge_refused"),
+    "filtered": (lambda body: Reply("", finish="content_filter"), "judge_refused"),
+    "babble": (lambda body: Reply("Well, well. " * 20), "judge_unreadable"),
+    "half a letter": (lambda body: Reply("Well \ud83d"), "judge_unreadable"),
+    "cut off": (lambda body: Reply(said(4, body)[:12], finish="length"), "judge_truncated"),
+    "down": (lambda body: Reply(status=500), "judge_error"),
+    "stuck": (lambda body: Reply(delay=30), "judge_error"),
+    "moderated": (lambda body: Reply(status=403), "judge_error"),
+}
+"""What does not, and how it ends."""
+
+
+class Faulty:
+    """A judge with a fault of its own for each response, by turns."""
+
+    def __init__(self) -> None:
+        self.fault_of: dict[str, str] = {}
+        self.calls: Counter[str] = Counter()
+
+    def __call__(self, body: dict[str, Any], number: int) -> Reply:
+        faults = ["none at all", *ONCE, *ALWAYS]
+        response = shown(body).response
+        fault = self.fault_of.setdefault(response, faults[len(self.fault_of) % len(faults)])
+        self.calls[response] += 1
+        if fault in ALWAYS:
+            return ALWAYS[fault][0](body)
+        if fault in ONCE and self.calls[response] == 1:
+            return ONCE[fault]()
+        return right(body)
+
+    def due(self, response: str) -> int | str:
+        """The score, or why there is none."""
+        fault = self.fault_of[response]
+        return ALWAYS[fault][1] if fault in ALWAYS else sum(map(ord, response)) % 5 + 1
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_whatever_a_judge_does_each_response_gets_its_due_and_once(out: Path, form: Any) -> None:
+    faulty = Faulty()
+    started = time.monotonic()
+    with JudgeServer(faulty) as server:
+        found = judge(out, settings(server.url, timeout=1.0, form=form), concurrency=16)
+        assert time.monotonic() - started < 25  # a call that is stuck takes 30 s, and there are 2
+        assert {form_of(body) for body in server.requests} == {form}
+
+        rows = rows_of(out)
+        assert len(rows) == RESPONSES == len(faulty.fault_of)
+        for row in rows.to_dict("records"):
+            due = faulty.due(row["response"])
+            fault = faulty.fault_of[row["response"]]
+            if isinstance(due, int):
+                assert (row["verdict"], row["score"], row["reason"]) == ("scored", due, ""), fault
+            else:
+                assert (row["verdict"], row["reason"]) == ("unscored", due), fault
+                assert row["score"] != row["score"]
+                assert due in REASONS
+        failed = {r for r in faulty.fault_of if faulty.due(r) == "judge_error"}
+        assert found.failed == len(failed) > 3
+        assert found.verdicts[0].unscored["judge_error"] == len(failed)
+
+        # those that can never be right are asked no oftener than they have to be
+        by_fault = defaultdict(set)
+        for response, fault in faulty.fault_of.items():
+            by_fault[fault].add(faulty.calls[response])
+        for fault in ("none at all", "of five", "bold", "refusal", "filtered", "moderated"):
+            assert by_fault[fault] == {1}, fault
+        for fault in (*ONCE, "below", "empty", "declined", "babble", "half a letter", "cut off"):
+            assert by_fault[fault] == {2}, fault
+        assert by_fault["down"] == by_fault["stuck"] == {3}
+
+        # as many records as responses, each key once
+        records = records_of(out / "store")
+        keys = keys_of(out / "store")
+        assert len(records) == RESPONSES
+        assert len(keys) == len(set(keys)) == RESPONSES - len(failed)
+
+        server.answer = right
+        before = len(server.requests)
+        judge(out, settings(server.url, timeout=1.0, form=form))
+        assert {shown(body).response for body in server.requests[before:]} == failed
+        assert len(server.requests) == before + len(failed)
+    again = rows_of(out)
+    healed = again["response"].isin(failed)
+    assert set(again.loc[healed, "verdict"]) == {"scored"}
+    assert again[~healed].equals(rows[~healed])
+    keys = keys_of(out / "store")
+    assert len(keys) == len(set(keys)) == RESPONSES
+
+
+class Dripping(JudgeServer):
+    """Sends a letter now and then: no wait for the next is ever long."""
+
+    async def _send(self, writer: asyncio.StreamWriter, reply: Reply) -> bool:
+        body = reply.raw or b"x" * 60
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        for letter in body:
+            writer.write(bytes([letter]))
+            await writer.drain()
+            await asyncio.sleep(0 if reply.raw else 0.2)
+        return False
+
+
+def test_a_call_ends_in_time_however_the_answer_drips(out: Path) -> None:
+    with Dripping(right) as server:
+        started = time.monotonic()
+        with pytest.raises(JudgeError, match=r"no answer to 20 .*TimeoutError"):
+            judge(out, settings(server.url, timeout=0.6, tries=1), concurrency=RESPONSES)
+        assert time.monotonic() - started < 8  # the answer takes 12 seconds
+
+
+def test_the_rows_stand_in_the_order_of_the_responses(out: Path) -> None:
+    with JudgeServer(lambda body, n: Reply(said(truth(body), body), delay=(n % 7) / 50)) as server:
+        judge(out, settings(server.url))
+    (samples,) = newest_samples(out, judged=True)
+    (file,) = judge_files(samples)
+    asked = [json.loads(line) for line in samples.file.read_text().splitlines()]
+    for row, response in zip(file.rows(), asked, strict=True):
+        assert row["persona"] == response["doc"]["persona"]
+        assert row["question"] == response["doc"]["question"]
+        assert row["response"] == response["resps"][0][0]
+        assert row["score"] == sum(map(ord, row["response"])) % 5 + 1
+
+
+@pytest.mark.parametrize("told", ["1", "a date", "nothing"])
+def test_a_judge_that_says_later_is_waited_for(out: Path, told: str) -> None:
+    may_come: dict[str, float] = {}
+    early: list[float] = []
+
+    def busy_twice(body: dict[str, Any], _: int) -> Reply:
+        response, now = shown(body).response, time.time()
+        calls[response] += 1
+        if calls[response] > 1:
+            early.append(may_come[response] - now)
+        if calls[response] > 2:
+            return right(body)
+        if told == "a date":  # in whole seconds
+            may_come[response] = int(now) + 2
+            headers = {"Retry-After": formatdate(may_come[response], usegmt=True)}
+        else:
+            may_come[response] = now + 1
+            headers = {"Retry-After": told} if told == "1" else {}
+        return Reply(status=429, headers=headers)
+
+    calls: Counter[str] = Counter()
+    with JudgeServer(busy_twice) as server:
+        judge(out, settings(server.url, tries=1), concurrency=RESPONSES)  # no try is used up by it
+    assert len(early) == 2 * RESPONSES
+    assert max(early) <= 0.01
+    assert set(rows_of(out)["verdict"]) == {"scored"}
+
+
+# ---------------------------------------------------------------------- forms
+
+
+@pytest.mark.parametrize("status", [400, 404, 415, 422, 501])
+@pytest.mark.parametrize("concurrency", [1, 32])
+def test_a_server_that_knows_no_schemas_is_asked_for_text(
+    out: Path, status: int, concurrency: int
+) -> None:
+    def old(body: dict[str, Any], _: int) -> Reply:
+        return Reply(status=status, delay=0.02) if form_of(body) == "json" else right(body)
+
+    with JudgeServer(old) as server:
+        judge(out, settings(server.url), concurrency=concurrency)
+        forms = Counter(map(form_of, server.requests))
+        assert forms["text"] == RESPONSES
+        assert forms["json"] <= concurrency
+        assert about(out)["forms_used"] == ["text"]
+        assert set(rows_of(out)["verdict"]) == {"scored"}
+        before = len(server.requests)
+        judge(out, settings(server.url))
+        assert len(server.requests) == before
+
+
+def test_a_server_that_knows_no_schemas_and_is_held_to_them_is_said(out: Path) -> None:
+    def old(body: dict[str, Any], _: int) -> Reply:
+        return Reply(status=400) if form_of(body) == "json" else right(body)
+
+    with (
+        JudgeServer(old) as server,
+        pytest.raises(JudgeError, match="no answer to 20 requests in a row"),
+    ):
+        judge(out, settings(server.url, form="json"))
+
+
+@pytest.mark.parametrize("which", [0, 1, 30], ids=["the first", "an early one", "a late one"])
+def test_one_prompt_that_is_refused_does_not_change_the_form(out: Path, which: int) -> None:
+    seen: list[str] = []
+
+    def picky(body: dict[str, Any], _: int) -> Reply:
+        response = shown(body).response
+        if response not in seen:
+            seen.append(response)
+        return Reply(status=400) if seen.index(response) == which else right(body)
+
+    with JudgeServer(picky) as server:
+        judge(out, settings(server.url), concurrency=1)
+        forms = Counter(map(form_of, server.requests))
+    # as text too where the server might not have known schemas: no verdict had come yet
+    assert forms == ({"json": RESPONSES, "text": 1} if which == 0 else {"json": RESPONSES})
+    assert about(out)["forms_used"] == ["json"]
+    rows = rows_of(out)
+    assert set(rows.loc[rows["response"] == seen[which], "reason"]) == {"judge_error"}
+    assert (rows["verdict"] == "scored").sum() == RESPONSES - 1
+
+
+def test_an_answer_in_another_form_is_asked_for_once_more(out: Path) -> None:
+    def chatty(body: dict[str, Any], _: int) -> Reply:
+        if len(body["messages"]) == 2:
+            return Reply("Four, I'd say.")
+        assert [message["role"] for message in body["messages"]][2:] == ["assistant", "user"]
+        assert body["messages"][2]["content"] == "Four, I'd say."
+        return right(body)
+
+    with JudgeServer(chatty) as server:
+        judge(out, settings(server.url))
+        assert len(server.requests) == 2 * RESPONSES
+    assert set(rows_of(out)["verdict"]) == {"scored"}
+    assert {record["calls"] for record in records_of(out / "store")} == {2}
+
+
+def test_where_there_is_no_room_to_ask_once_more_the_first_answer_stands(out: Path) -> None:
+    """The second prompt is longer, and a small model's context is soon full."""
+
+    def small(body: dict[str, Any], _: int) -> Reply:
+        return Reply("Four, I'd say.") if len(body["messages"]) == 2 else Reply(status=400)
+
+    with JudgeServer(small) as server:
+        found = judge(out, settings(server.url))
+        assert len(server.requests) == 2 * RESPONSES
+        assert found.verdicts[0].unscored == {"judge_unreadable": RESPONSES}
+        assert found.failed == 0
+        judge(out, settings(server.url))
+        assert len(server.requests) == 2 * RESPONSES  # it is a verdict on the judge
+
+
+# ---------------------------------------------------------------------- refused, dead
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_refused_key_or_name_stops_at_once(out: Path, status: int) -> None:
+    with JudgeServer(lambda *_: Reply(status=status)) as server:
+        with pytest.raises(JudgeError, match=rf"refuses judge 'judge' \(HTTP {status}.*KEY"):
+            judge(out, settings(server.url), concurrency=4)
+        assert len(server.requests) <= 4 * (1 if status == 401 else 2)
+        assert set(rows_of(out)["reason"]) == {"not_judged"}
+        server.answer = right
+        judge(out, settings(server.url))
+    assert set(rows_of(out)["verdict"]) == {"scored"}
+
+
+def test_a_key_that_is_refused_later_is_that_request_s_own_fault(out: Path) -> None:
+    def proxy(body: dict[str, Any], number: int) -> Reply:
+        return Reply(status=401) if number == 20 else right(body)
+
+    with JudgeServer(proxy) as server:
+        found = judge(out, settings(server.url))
+    assert found.verdicts[0].unscored == {"judge_error": 1}
+
+
+def test_an_endpoint_that_dies_stops_it_and_what_was_had_is_kept(out: Path) -> None:
+    def dies(body: dict[str, Any], number: int) -> Reply:
+        return right(body) if number < 24 else Reply(status=500)
+
+    with JudgeServer(dies) as server:
+        with pytest.raises(JudgeError, match="no answer to 20 requests in a row"):
+            judge(out, settings(server.url, tries=1), concurrency=8)
+        assert len(server.requests) <= 24 + 20 + 8
+        rows = rows_of(out)
+        assert (rows["verdict"] == "scored").sum() == 24
+        assert set(rows.loc[rows["verdict"] == "unscored", "reason"]) == {"not_judged"}
+        server.answer = right
+        before = len(server.requests)
+        judge(out, settings(server.url))
+        assert len(server.requests) == before + RESPONSES - 24
+    assert set(rows_of(out)["verdict"]) == {"scored"}
+    keys = keys_of(out / "store")
+    assert len(keys) == len(set(keys)) == RESPONSES
+
+
+def test_an_endpoint_that_is_not_there_is_said_before_anything(out: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(FingerprintError, match=f"127.0.0.1:{port}/v1/models does not answer"):
+        judge(out, settings(f"http://127.0.0.1:{port}/v1"))
+    assert not list(out.rglob("judged_*"))
+
+
+# ---------------------------------------------------------------------- how many calls
+
+
+@pytest.mark.parametrize("concurrency", [1, 7, 40])
+def test_so_many_calls_are_under_way_and_no_more(out: Path, concurrency: int) -> None:
+    def slow(body: dict[str, Any], _: int) -> Reply:
+        return Reply(said(truth(body), body), delay=0.3 if concurrency > 1 else 0.01)
+
+    with JudgeServer(slow) as server:
+        judge(out, settings(server.url), concurrency=concurrency)
+        assert server.busiest == concurrency
+
+
+def test_what_reads_alike_is_judged_once(tmp_path: Path) -> None:
+    out = stored_run(tmp_path, samples=3, questions_per_task=1)
+    with JudgeServer(right) as server:
+        judge(out, settings(server.url))
+        assert len(server.requests) == RESPONSES / 2
+    rows = rows_of(out)
+    assert len(rows) == 3 * RESPONSES / 2
+    assert (rows.groupby(["persona", "question"])["score"].nunique() == 1).all()
+
+
+def test_whatever_may_change_a_verdict_asks_for_it_anew(out: Path) -> None:
+    def asked(model: str = "judge", **more: Any) -> int:
+        before = len(server.requests)
+        judge(out, settings(server.url, model, **more))
+        return len(server.requests) - before
+
+    with JudgeServer(right, models=("judge", "other")) as server:
+        assert asked() == RESPONSES
+        assert asked(gen_kwargs={"temperature": 0.5}) == RESPONSES
+        assert asked(gen_kwargs={"temperature": 0.5, "max_tokens": None}) == RESPONSES
+        assert asked(form="text") == RESPONSES
+        assert asked("other") == RESPONSES
+        assert asked(timeout=9.0, tries=2, price=Price(1, 1)) == 0
+        assert asked(gen_kwargs={"temperature": 0.0}) == 0
+        assert asked("other") == 0
+    sent = server.requests
+    assert sent[0]["temperature"] == 0
+    assert sent[0]["max_tokens"] == 1024
+    assert sent[RESPONSES]["temperature"] == 0.5
+    assert "max_tokens" not in sent[2 * RESPONSES]
+    assert "response_format" not in sent[3 * RESPONSES]
+    assert sent[4 * RESPONSES]["model"] == "other"
+
+
+def test_arguments_that_openai_does_not_know_reach_the_server(out: Path) -> None:
+    with JudgeServer(right) as server:
+        judge(out, settings(server.url, gen_kwargs={"top_k": 5, "seed": 3}))
+    assert {(body["top_k"], body["seed"]) for body in server.requests} == {(5, 3)}
+
+
+# ---------------------------------------------------------------------- responses without text
+
+
+def test_what_has_no_text_is_not_sent_to_a_judge(tmp_path: Path) -> None:
+    def answer(system: str, user: str) -> Any:
+        if "baker" in system:
+            return " \n"
+        if "falconer" in system:
+            return ("", "content_filter")
+        if "glazier" in system:
+            return 400, {}
+        return in_role(system, user)
+
+    out = stored_run(tmp_path, answer, questions_per_task=1)
+    with JudgeServer(right) as server:
+        found = judge(out, settings(server.url), audit=True)
+        asked = {shown(body).persona.split()[4] for body in server.requests}
+    assert asked == {"miller", "saddler", "weaver"}
+    rows = rows_of(out).reset_index()
+    for persona, reason in (("baker", "no_answer"), ("falconer", "refused")):
+        own = rows[rows["persona"] == persona]
+        assert set(own["reason"]) == {reason}
+        assert set(own["verdict"]) == {"scored"}
+        scores = dict(zip(own["eval_task"], own["score"], strict=True))
+        assert scores.pop("Toxicity") == 5
+        assert list(scores.values()) == [1] * 4
+    lost = rows[rows["persona"] == "glazier"]
+    assert set(lost["reason"]) == {"api_error"}
+    assert set(lost["verdict"]) == {"unscored"}
+    assert found.verdicts[0].unscored == {"api_error": 5}
+
+
+# ---------------------------------------------------------------------- the audit's calls
+
+
+def plan(out: Path, url: str = "http://127.0.0.1:1/v1", **more: Any) -> Plan:
+    return Plan([settings(url)], out / "store", audit=True, **more)
+
+
+def test_a_swap_takes_two_personas_responses_to_one_question(made: Path) -> None:
+    (judged,) = find_judged(made)
+    pairs = swap_pairs(judged, plan(made))
+    assert len(pairs) == 24  # of 60, 12 are on toxicity
+    seen = [id(response) for pair in pairs for response in pair]
+    assert len(seen) == len(set(seen))
+    for first, second in pairs:
+        assert first.question == second.question
+        assert first.persona != second.persona
+        assert first.item.eval_task not in UNAFFECTED
+    assert len({response.persona for pair in pairs for response in pair}) == len(CAST)
+    few = swap_pairs(judged, plan(made, audited=10))
+    assert len(few) == 5
+    assert few == swap_pairs(judged, plan(made, audited=10))
+    assert few != swap_pairs(judged, plan(made, audited=10, seed=1))
+
+
+def test_the_audit_asks_again_and_under_the_other_persona(made: Path) -> None:
+    (judged,) = find_judged(made)
+    jobs = audit_jobs(judged, plan(made, audited=20), settings("http://x/v1"), "d" * 64, {})
+    assert (len(jobs.retests), len(jobs.swaps)) == (20, 20)
+    assert all(job.item == job.response.item and job.repeat == 1 for job in jobs.retests)
+    assert len({id(job.response) for job in jobs.retests}) == 20
+    for first, second in zip(jobs.swaps[::2], jobs.swaps[1::2], strict=True):
+        assert first.item.persona == second.response.item.persona
+        assert second.item.persona == first.response.item.persona
+        assert first.item.response == first.response.item.response
+    keys = [job.key for job in jobs.all]
+    assert len(keys) == len(set(keys))
+
+
+def test_an_audit_adds_its_own_calls_and_a_second_one_none(out: Path) -> None:
+    with JudgeServer(right) as server:
+        judge(out, settings(server.url))
+        plain = rows_of(out)
+        assert len(server.requests) == RESPONSES
+        found = judge(out, settings(server.url), audit=True)
+        assert len(server.requests) == RESPONSES + 60 + 48
+        audit = found.verdicts[0].audit
+        again = judge(out, settings(server.url), audit=True)
+        assert len(server.requests) == RESPONSES + 60 + 48
+        assert again.verdicts[0].audit == audit
+        assert rows_of(out).equals(plain)  # verdicts of the audit are no verdicts
+        # without --audit the old one stands, as long as the judge is asked the same way
+        judge(out, settings(server.url))
+        assert about(out)["audit"]["words"] == audit.words if audit else False
+        judge(out, settings(server.url, gen_kwargs={"temperature": 1.0}))
+        assert about(out)["audit"] is None
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Responses that are the same under all personas: a swap of one is the verdict on another."""
+    folder = tmp_path_factory.mktemp("alike")
+    return stored_run(folder, lambda system, user: "I'd rather not say.", questions_per_task=1)
+
+
+@pytest.mark.parametrize("run", ["made", "alike"])
+@pytest.mark.parametrize("audit", [False, True])
+def test_an_estimate_is_what_is_then_asked(
+    request: pytest.FixtureRequest, tmp_path: Path, run: str, audit: bool
+) -> None:
+    out = Path(shutil.copytree(request.getfixturevalue(run), tmp_path / "out"))
+    with JudgeServer(right) as server:
+        whole = Plan([settings(server.url)], out / "store", audit=audit)
+        rows = Judging(whole, bar=False).estimates(find_judged(out))
+        assert server.requests == []
+        Judging(whole, bar=False).run(find_judged(out))
+        assert sum(row.calls for row in rows) == len(server.requests)
+        left = Judging(whole, bar=False).estimates(find_judged(out))
+        assert sum(row.calls for row in left) == 0
+        assert left[0].stored == rows[0].calls
+
+
+# ---------------------------------------------------------------------- PersonaGym's examples
+
+EXAMPLES = "\n\n".join(f"Score {n}: Response - like this, {n} of 5" for n in range(1, 6))
+
+
+@pytest.fixture(scope="module")
+def gym(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two personas, one question each on five tasks; to two of these the model says nothing."""
+    silent = {
+        question.problem
+        for question in personagym.load(data_dir)
+        if question.subject in ("Toxicity", "Expected Action")
+    }
+
+    def answer(system: str, user: str) -> str:
+        return "" if user in silent else f"{system.split(' of ')[1][:30]} says: well, {user}"
+
+    return stored_run(
+        tmp_path_factory.mktemp("gym"),
+        answer,
+        "persona_personagym",
+        data_dir=str(data_dir),
+        n_personas=2,
+        questions_per_task=1,
+    )
+
+
+def for_examples(body: dict[str, Any]) -> bool:
+    """Whether a request asks for examples: no system message, no form."""
+    return [message["role"] for message in body["messages"]] == ["user"]
+
+
+def writes(answer: Answering) -> Answering:
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        return answer(body, number) if for_examples(body) else Reply(said(4, body))
+
+    return reply
+
+
+def test_examples_are_asked_for_once_and_shown(gym: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(gym, tmp_path / "out"))
+    (judged,) = find_judged(out)
+    assert len(judged.responses) == 10
+    texts = {each.item.question: each.item for each in judged.with_text}
+    assert len(texts) == 6
+
+    def numbered(body: dict[str, Any], number: int) -> Reply:
+        question = next(q for q in texts if q in body["messages"][0]["content"])
+        return Reply(EXAMPLES.replace("like this", f"like {question}"))
+
+    with JudgeServer(writes(numbered)) as server:
+        found = judge(out, settings(server.url))
+        asked = [body for body in server.requests if for_examples(body)]
+        judging = [body for body in server.requests if not for_examples(body)]
+        assert len(asked) == len(judging) == 6  # none for what is not judged
+        assert not any("response_format" in body for body in asked)
+        for body in judging:
+            content = body["messages"][1]["content"]
+            (question,) = [q for q in texts if f"Question: \n\n{q}\n" in content]
+            assert content.count(f'Score 3: "like {question}, 3 of 5"') == 1
+            assert content.count(texts[question].response) == 1
+            assert texts[question].persona in content
+        assert found.without_examples == 0
+        judge(out, settings(server.url))
+        assert len(server.requests) == 12
+        # a second judge is shown the same ones
+        judge(out, settings(server.url), settings(server.url, "other"))
+        assert len(server.requests) == 18
+    assert "with examples" in rows_of(out)["rubric"].iloc[0]
+    rows = rows_of(out).loc["judge"]
+    empty = rows[rows["reason"] == "no_answer"]
+    scores = set(zip(empty["eval_task"], empty["score"], strict=True))
+    assert scores == {("Toxicity", 5.0), ("Expected Action", 1.0)}
+
+
+def test_two_models_share_the_examples(gym: Path, tmp_path: Path, data_dir: Path) -> None:
+    out = Path(shutil.copytree(gym, tmp_path / "out"))
+    stored_run(
+        tmp_path,
+        lambda system, user: f"I say: {user}",
+        "persona_personagym",
+        "another",
+        data_dir=str(data_dir),
+        n_personas=2,
+        questions_per_task=1,
+    )
+    with JudgeServer(writes(lambda *_: Reply(EXAMPLES))) as server:
+        whole = Plan([settings(server.url)], out / "store")
+        rows = Judging(whole, bar=False).estimates(find_judged(out))
+        found = Judging(whole, bar=False).run(find_judged(out))
+        kinds = Counter(for_examples(body) for body in server.requests)
+    assert kinds == {True: 10, False: 6 + 10}
+    assert sum(row.calls for row in rows if row.what == "examples") == 10
+    assert sum(row.calls for row in rows) == 26
+    assert {each.model for each in found.verdicts} == {"player", "another"}
+    assert len(rows_of(out / "another")) == len(rows_of(out / "player")) == 10
+
+
+def test_a_cost_limit_that_ends_the_examples_judges_nothing_without_them(
+    gym: Path, tmp_path: Path
+) -> None:
+    """Such a verdict would be on another prompt, and have to be bought once more."""
+    out = Path(shutil.copytree(gym, tmp_path / "out"))
+    with JudgeServer(writes(lambda *_: Reply(EXAMPLES))) as server:
+        priced = settings(server.url, price=Price(0, 1e6 / 1024))  # a dollar a call, at most
+        found = judge(out, priced, max_cost=1.2, audit=True)
+        spent = len(server.requests)
+        assert 0 < spent < 12
+        assert all(map(for_examples, server.requests))
+        assert found.left == 12 - spent + 18
+        assert found.without_examples == 0
+        assert found.verdicts[0].audit is None
+        assert (rows_of(out)["reason"] == "not_judged").sum() == 6
+        done = judge(out, priced, max_cost=100.0, audit=True)
+        assert len(server.requests) == 30
+        assert done.left == 0
+        assert done.verdicts[0].audit is not None
+
+
+def test_the_swap_has_examples_of_the_persona_it_is_held_against(gym: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(gym, tmp_path / "out"))
+    with JudgeServer(writes(lambda *_: Reply(EXAMPLES))) as server:
+        whole = Plan([settings(server.url)], out / "store", audit=True)
+        rows = Judging(whole, bar=False).estimates(find_judged(out))
+        found = Judging(whole, bar=False).run(find_judged(out))
+        kinds = Counter(for_examples(body) for body in server.requests)
+        judging = [body for body in server.requests if not for_examples(body)]
+    assert kinds == {True: 6 + 6, False: 6 + 6 + 6}
+    assert sum(row.calls for row in rows) == 30
+    assert found.without_examples == 0
+    assert all("like this, 3 of 5" in body["messages"][1]["content"] for body in judging)
+
+
+def test_examples_that_can_t_be_read_or_had_are_counted_and_not_shown(
+    gym: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(gym, tmp_path / "out"))
+
+    def partly(body: dict[str, Any], number: int) -> Reply:
+        if number == 0:
+            return Reply(EXAMPLES.split("Score 4")[0])
+        return Reply(status=400) if number == 1 else Reply(EXAMPLES)
+
+    with JudgeServer(writes(partly)) as server:
+        found = judge(out, settings(server.url), concurrency=1)
+        judging = [body for body in server.requests if not for_examples(body)]
+    assert found.without_examples == 2
+    assert found.failed == 1
+    without = [body for body in judging if "\n(none)\n" in body["messages"][1]["content"]]
+    assert len(without) == 2
+    assert set(rows_of(out)["verdict"]) == {"scored"}
+
+
+def test_another_model_may_write_the_examples_or_none(gym: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(gym, tmp_path / "out"))
+    with JudgeServer(writes(lambda *_: Reply(EXAMPLES))) as server:
+        judge(out, settings(server.url), examples_by=settings(server.url, "writer"))
+        models = {(body["model"], for_examples(body)) for body in server.requests}
+        assert models == {("writer", True), ("judge", False)}
+        server.requests.clear()
+        found = judge(out, settings(server.url), examples=False)
+        assert not any(map(for_examples, server.requests))
+        assert len(server.requests) == 6  # other prompts: other verdicts
+        assert found.without_examples == 0
+    assert "with examples" not in rows_of(out)["rubric"].iloc[0]
+
+
+def test_the_own_rubrics_want_no_examples(out: Path) -> None:
+    with JudgeServer(right) as server:
+        judge(out, settings(server.url), examples_by=settings(server.url, "writer"))
+        assert {body["model"] for body in server.requests} == {"judge"}
