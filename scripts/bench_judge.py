@@ -1,8 +1,8 @@
 """How close does judging come to what the endpoint gives? (`make bench BENCH=judge`)
 
 A server in a process of its own answers each call with a verdict after 200 ms; with 64 calls at a
-time the ideal is 320 calls/s. What is timed is all of the work: reading the responses, making
-the prompts and keys, asking, reading the verdicts, storing each, and writing the files.
+time the ideal is 320 calls/s. Timed are the calls, each with its verdict read and stored, and the
+whole command: reading the responses, making prompts and keys, and writing the files too.
 """
 
 from __future__ import annotations
@@ -41,13 +41,18 @@ def bench_judge(header: Callable[[str], None], line: Callable[..., None]) -> Non
         write_run(results / "model", RESPONSES)
         judge = JudgeSettings("judge", f"http://127.0.0.1:{port}/v1")
         plan = Plan([judge], results / "store", concurrency=CONCURRENCY)
-        for name, of in (("first", ideal), ("again, from the store", 0.0)):
+        for again in (False, True):
             started = time.perf_counter()
             done = Judging(plan, bar=False).run(find_judged(results)).verdicts[0].done
-            seconds = time.perf_counter() - started
-            made = done.made or done.stored
-            share = f"{made / seconds / of:.1%} of the ideal {of:.0f}/s" if of else "0 calls"
-            line(f"{name}: {made:,} verdicts", seconds, made, "verdicts", share)
+            whole = time.perf_counter() - started
+            if again:
+                line(
+                    "repeated: from the store", whole, done.stored, "verdicts", f"{done.made} calls"
+                )
+                continue
+            for what, seconds in (("calls", done.seconds), ("the whole command", whole)):
+                share = f"{done.made / seconds / ideal:.1%} of the ideal {ideal:.0f}/s"
+                line(f"{what}: {done.made:,}", seconds, done.made, "verdicts", share)
     server.terminate()
 
 

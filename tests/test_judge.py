@@ -295,7 +295,7 @@ def judge_apart(out: str, url: str) -> None:
 
 def test_a_judging_survives_kills(processes: Any, made: Path, tmp_path: Path) -> None:
     whole, killed = (Path(shutil.copytree(made, tmp_path / name)) for name in ("whole", "killed"))
-    with JudgeServer(served(length, delay=0.04)) as server:
+    with JudgeServer(served(length, delay=0.03)) as server:
         child = processes.Process(target=judge_apart, args=(str(whole), server.url))
         child.start()
         child.join()
@@ -304,7 +304,7 @@ def test_a_judging_survives_kills(processes: Any, made: Path, tmp_path: Path) ->
         assert total == RESPONSES + AUDIT
         assert server.busiest == 8
 
-        for done in (3, 20, 50, 57, 75, 130):
+        for done in (3, 30, 57, 75, 130):
             sent, kept = len(server.requests), len(records_of(killed / "store"))
             child = processes.Process(target=judge_apart, args=(str(killed), server.url))
             child.start()
@@ -513,7 +513,7 @@ def test_the_key_is_sent_and_nowhere_else(made: Path, tmp_path: Path, when: str)
     def echo(body: dict[str, Any], number: int) -> Reply:
         if when == "now and then" and number % 2 == 0:
             return Reply(verdict(3))
-        text = f"{'x' * (100 + 2 * number)} Incorrect API key provided: {KEY}. Find yours\nat home."
+        text = f"{'x' * (20 + 2 * number)} Incorrect API key provided: {KEY}. Find yours\nat home."
         told = json.dumps({"error": {"message": text, "code": "invalid_api_key"}}).encode()
         return Reply(raw=told, status=401 if when == "at once" else 400)
 

@@ -237,12 +237,11 @@ def test_a_judge_that_says_later_is_waited_for(out: Path, told: str) -> None:
     may_come: dict[str, float] = {}
     early: list[float] = []
 
-    def busy_twice(body: dict[str, Any], _: int) -> Reply:
+    def busy_once(body: dict[str, Any], _: int) -> Reply:
         response, now = shown(body).response, time.time()
         calls[response] += 1
         if calls[response] > 1:
             early.append(may_come[response] - now)
-        if calls[response] > 2:
             return right(body)
         if told == "a date":  # in whole seconds
             may_come[response] = int(now) + 2
@@ -253,9 +252,9 @@ def test_a_judge_that_says_later_is_waited_for(out: Path, told: str) -> None:
         return Reply(status=429, headers=headers)
 
     calls: Counter[str] = Counter()
-    with JudgeServer(busy_twice) as server:
+    with JudgeServer(busy_once) as server:
         judge(out, settings(server.url, tries=1), concurrency=RESPONSES)  # no try is used up by it
-    assert len(early) == 2 * RESPONSES
+    assert len(early) == RESPONSES
     assert max(early) <= 0.01
     assert set(rows_of(out)["verdict"]) == {"scored"}
 
@@ -404,7 +403,7 @@ def test_an_endpoint_that_is_not_there_is_said_before_anything(out: Path) -> Non
 @pytest.mark.parametrize("concurrency", [1, 7, 40])
 def test_so_many_calls_are_under_way_and_no_more(out: Path, concurrency: int) -> None:
     def slow(body: dict[str, Any], _: int) -> Reply:
-        return Reply(said(truth(body), body), delay=0.3 if concurrency > 1 else 0.01)
+        return Reply(said(truth(body), body), delay=0.1 if concurrency > 1 else 0.01)
 
     with JudgeServer(slow) as server:
         judge(out, settings(server.url), concurrency=concurrency)
@@ -668,8 +667,9 @@ def test_a_cost_limit_that_ends_the_examples_judges_nothing_without_them(
     """Such a verdict would be on another prompt, and have to be bought once more."""
     out = Path(shutil.copytree(gym, tmp_path / "out"))
     with JudgeServer(writes(lambda *_: Reply(EXAMPLES))) as server:
-        priced = settings(server.url, price=Price(0, 1e6 / 1024))  # a dollar a call, at most
-        found = judge(out, priced, max_cost=1.2, audit=True)
+        dear = settings(server.url, "dear", price=Price(0, 1e6 / 1024))  # a dollar a call, at most
+        plain = settings(server.url, price=Price(0, 1))
+        found = judge(out, plain, examples_by=dear, max_cost=1.2, audit=True)
         spent = len(server.requests)
         assert 0 < spent < 12
         assert all(map(for_examples, server.requests))
@@ -677,7 +677,7 @@ def test_a_cost_limit_that_ends_the_examples_judges_nothing_without_them(
         assert found.without_examples == 0
         assert found.verdicts[0].audit is None
         assert (rows_of(out)["reason"] == "not_judged").sum() == 6
-        done = judge(out, priced, max_cost=100.0, audit=True)
+        done = judge(out, plain, examples_by=dear, max_cost=100.0, audit=True)
         assert len(server.requests) == 30
         assert done.left == 0
         assert done.verdicts[0].audit is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -82,12 +83,14 @@ class Done:
         made: New ones.
         failed: Requests that failed for good, by key.
         left: Not asked, as the cost limit was reached.
+        seconds: That the calls took, from the first to the last.
     """
 
     stored: int = 0
     made: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     left: int = 0
+    seconds: float = 0.0
 
 
 def verdict_work(job: Job, judged: Judged, settings: JudgeSettings) -> Work:
@@ -170,10 +173,12 @@ def carry_out(
     done = Done(stored=len(unique) - len(todo))
     if todo:
         run = _Run(todo, settings, shelf, budget or Budget(), done, show)
+        started = time.monotonic()
         try:
             asyncio.run(run.go(max(1, concurrency)))
         finally:
             shelf.sync()
+        done.seconds = time.monotonic() - started
     return done
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -21,6 +22,11 @@ from persona_bench.harness.backends.retries import (
     status_of,
 )
 from persona_bench.harness.fingerprint import fingerprint
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as within
+else:
+    from async_timeout import timeout as within  # aiohttp needs it there, too
 
 OPENAI = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -263,7 +269,8 @@ class Judge:
         trial = Trial(self.settings.tries)
         while True:
             try:
-                answer = await asyncio.wait_for(self._call(messages, schema), self.settings.timeout)
+                async with within(self.settings.timeout):  # whole: httpx's is of each read
+                    answer = await self._call(messages, schema)
             except Exception as error:
                 status = status_of(error)
                 words = self._without_key(in_words(error))
