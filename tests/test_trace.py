@@ -1,8 +1,11 @@
-"""Traces in a real model's roleplay, by the command."""
+"""A real model's roleplay under lm-eval's own command, and the traces in it."""
 
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +18,26 @@ from persona_bench.scoring.responses import read_responses
 from persona_bench.scoring.samples import newest_samples
 from tests.test_cli import persona_bench
 
-KNOBS = {"persona_set": "demo", "questions_per_task": 2, "eval_tasks": "Linguistic Habits"}
+KNOBS = {"persona_set": "demo", "questions_per_task": 4, "eval_tasks": "Linguistic Habits"}
 
 
 @pytest.fixture(scope="module")
-def run(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """16 sampled responses, and what `trace` says of them."""
+def run(
+    smollm2: Path,
+    lm_eval: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """16 sampled responses from lm-eval's own command, and what `trace` says of them."""
     folder = tmp_path_factory.mktemp("trace")
     arguments = f"pretrained={smollm2},dtype=float32"
-    persona_bench(
-        "run", "--model-args", arguments, "--tasks", "persona_roleplay",
-        "--metadata", json.dumps({**KNOBS, "questions_per_task": 4}),
-        "--gen-kwargs", "max_gen_toks=24", "--batch-size", "16", "--output-path", "out",
+    asked = lm_eval(
+        "--model", "hf", "--model_args", arguments, "--tasks", "persona_roleplay",
+        "--apply_chat_template", "--metadata", json.dumps(KNOBS),
+        "--gen_kwargs", "max_gen_toks=24", "--batch_size", "16",
+        "--log_samples", "--output_path", "out",
         cwd=folder,
     )  # fmt: skip
+    (folder / "table.txt").write_text(asked.stdout)
     done = persona_bench(
         "trace", "out", "--model-args", arguments, "--batch-size", "16", cwd=folder
     )
@@ -36,6 +45,12 @@ def run(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     again = persona_bench("trace", "out", "--model-args", arguments, "--json", cwd=folder)
     (folder / "again.json").write_text(again.stdout)
     return folder
+
+
+def test_lm_eval_s_table_counts_what_is_to_be_judged(run: Path) -> None:
+    table = (run / "table.txt").read_text()
+    assert re.search(r"persona_roleplay.*responses.*\| +16\|", table)
+    assert re.search(r"unanswered.*\| +0\|", table)
 
 
 def likelihoods(run: Path) -> pd.DataFrame:

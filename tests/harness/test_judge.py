@@ -359,6 +359,19 @@ def test_a_refused_key_or_name_stops_at_once(out: Path, status: int) -> None:
     assert set(rows_of(out)["verdict"]) == {"scored"}
 
 
+def test_an_account_without_credit_stops_it_and_is_not_waited_for(out: Path) -> None:
+    body = b'{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}'
+
+    def spent(asked: dict[str, Any], number: int) -> Reply:
+        return Reply(raw=body, status=429) if number >= 5 else right(asked)
+
+    with JudgeServer(spent) as server:
+        with pytest.raises(JudgeError, match="the account has no credit left"):
+            judge(out, settings(server.url), concurrency=1)
+        assert len(server.requests) == 6
+    assert (rows_of(out)["verdict"] == "scored").sum() == 5
+
+
 def test_a_key_that_is_refused_later_is_that_request_s_own_fault(out: Path) -> None:
     def proxy(body: dict[str, Any], number: int) -> Reply:
         return Reply(status=401) if number == 20 else right(body)

@@ -24,7 +24,14 @@ from tests.install.environment import (
     observe,
 )
 
-TASKS = {"persona_math500", "persona_aime24", "persona_arithmetic", "persona_livecodebench"}
+TASKS = {
+    "persona_math500",
+    "persona_aime24",
+    "persona_arithmetic",
+    "persona_livecodebench",
+    "persona_personagym",
+    "persona_roleplay",
+}
 GROUP = "persona_bench"
 OFF = {"PERSONA_BENCH_NO_AUTOLOAD": "1"}
 

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1024}
 UNSUPPORTED = (400, 404, 415, 422, 501)  # how servers say that they know no response_format
 TOO_LONG = (400, 413, 422)  # how they say that a prompt does not fit
 NO_KEY = "none"
+NO_CREDIT = "insufficient_quota"  # OpenAI's code: waiting is in vain
 CHARACTERS_A_TOKEN = 4.0  # of English text, for estimates
 
 FormOption = Literal["auto", "json", "text"]
@@ -278,6 +279,12 @@ class Judge:
                     raise JudgeError(
                         f"{self.settings.url} refuses judge {self.settings.model!r} ({words}): "
                         f"check --base-url, the judge's name, and {self.settings.key_variable}"
+                    ) from None
+                if status == 429 and getattr(error, "code", "") == NO_CREDIT:
+                    raise JudgeError(
+                        f"{self.settings.url} says that the account has no credit left ({words}); "
+                        "the verdicts that are there are in the store: start the same command "
+                        "again once it has"
                     ) from None
                 if self._schema_refused(form, status):  # asked for text next: no sign of death
                     raise CallFailed(words, status) from None
