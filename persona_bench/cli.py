@@ -43,6 +43,7 @@ err = Console(stderr=True)
 
 DEMO_QUESTIONS = 35
 DEMO_TOKENS = 80
+DEMO_ROLE_QUESTIONS = 2
 ROLE_TOKENS = 40
 
 
@@ -97,6 +98,12 @@ def demo(
     questions: Annotated[int, typer.Option(help="Arithmetic questions per persona.")] = (
         DEMO_QUESTIONS
     ),
+    role_questions: Annotated[
+        int,
+        typer.Option(
+            "--role-questions", min=1, max=12, help="Of roles, per evaluation task and persona."
+        ),
+    ] = DEMO_ROLE_QUESTIONS,
     batch_size: Annotated[str, typer.Option("--batch-size")] = "35",
     device: Annotated[str | None, typer.Option(help="cuda or cpu; found out by default.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show lm-eval's log.")] = False,
@@ -108,7 +115,8 @@ def demo(
         err.print(f"[bold]{time.monotonic() - started:4.0f} s[/]  {escape(text)}", soft_wrap=True)
 
     say(f"Persona Bench demo: 6 personas × {questions} arithmetic questions on one small model,")
-    say("then roles: 4 of the personas × 10 questions about what they would say and do.")
+    asked = 5 * role_questions  # evaluation tasks
+    say(f"then roles: 4 of the personas × {asked} questions about what they would say and do.")
     say("On two CPU cores this takes three to six minutes; a GPU is used where there is one.")
     from persona_bench.demo import demo_model
     from persona_bench.harness.run import Asked, Session
@@ -127,7 +135,7 @@ def demo(
         say=say,
     ) as session:
         sums = {"persona_set": "demo", "n_questions": questions}
-        roles = {"persona_set": "demo", "questions_per_task": 2}
+        roles = {"persona_set": "demo", "questions_per_task": role_questions}
         session.run(
             [
                 Asked("persona_arithmetic", sums, {"max_gen_toks": DEMO_TOKENS}),

@@ -178,8 +178,10 @@ def test_sets_are_listed_shown_and_checked(tmp_path: Path) -> None:
 
 
 def test_the_demo_on_the_real_model(smollm2: Path, tmp_path: Path) -> None:
-    done = persona_bench("demo", "--questions", "2", cwd=tmp_path)
-    assert "12/12" in done.stderr.replace("\r", "\n")  # a progress bar
+    done = persona_bench("demo", "--questions", "2", "--role-questions", "1", cwd=tmp_path)
+    assert "32/32" in done.stderr.replace("\r", "\n")  # a progress bar
     assert "PSS" in done.stdout
+    assert "nats a token" in done.stdout
+    assert (tmp_path / "demo-results/scores/persona_roleplay_trace.json").is_file()
     for name in ("accuracy.png", "accuracy.pdf", "lottery.png"):
         assert (tmp_path / f"demo-results/scores/persona_arithmetic_{name}").stat().st_size > 5000
