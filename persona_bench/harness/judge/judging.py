@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from persona_bench.grading.judge.prompt import Item
 from persona_bench.harness.judge.asking import Done, verdict_work
 from persona_bench.harness.judge.client import JudgeError, JudgeSettings
 from persona_bench.harness.judge.desk import Desk
@@ -154,7 +155,7 @@ class Judging:
                     rows.append(self.desk.estimate(what, work, judge))
         return rows
 
-    def _items(self, judged: Judged) -> list[Any]:
+    def _items(self, judged: Judged) -> list[Item]:
         items = [response.item for response in judged.with_text]
         return items + (swapped_items(judged, self.plan) if self.plan.audit else [])
 
