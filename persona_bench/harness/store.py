@@ -20,6 +20,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,6 +67,8 @@ class Shelf:
         self._path: Path | None = None
         self._written = 0
         self._synced = 0.0
+        self._syncer: ThreadPoolExecutor | None = None
+        self._syncing: Future[None] | None = None
         self._read()
 
     def __contains__(self, key: str) -> bool:
@@ -99,7 +102,7 @@ class Shelf:
     def add(self, record: Mapping[str, Any]) -> None:
         """Appends a record; after this a killed process has not lost it.
 
-        A power cut may take the last second's: the file is synced once a second.
+        A power cut may take the last second's: the file is synced once a second, in a thread.
 
         Raises:
             StoreError: the disk is full, or the folder can't be written.
@@ -113,6 +116,7 @@ class Shelf:
 
     def sync(self) -> None:
         """Waits until what was added is on the disk."""
+        self._await_sync()
         if self._segment is not None:
             try:
                 os.fsync(self._segment)
@@ -126,6 +130,9 @@ class Shelf:
             self.sync()
             os.close(self._segment)
             self._segment = None
+        if self._syncer is not None:
+            self._syncer.shutdown()
+            self._syncer = None
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records that count, one a key."""
@@ -148,8 +155,26 @@ class Shelf:
         place = _Place(path, self._written, len(line))
         self._written += len(line)
         if time.monotonic() - self._synced > SYNC_SECONDS:
-            self.sync()
+            self._sync_beside(segment)
         return place
+
+    def _sync_beside(self, segment: int) -> None:
+        """Syncs in a thread: nobody waits for the disk. What fails is said at the next one."""
+        if self._syncing is not None and not self._syncing.done():
+            return
+        self._await_sync()
+        if self._syncer is None:
+            self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._syncing = self._syncer.submit(os.fsync, segment)
+        self._synced = time.monotonic()
+
+    def _await_sync(self) -> None:
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            try:
+                syncing.result()
+            except OSError as error:
+                raise self._cannot_write(error) from None
 
     def _open(self) -> tuple[int, Path]:
         if self._segment is not None and self._path is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -173,12 +174,10 @@ def carry_out(
     done = Done(stored=len(unique) - len(todo))
     if todo:
         run = _Run(todo, settings, shelf, budget or Budget(), done, show)
-        started = time.monotonic()
         try:
             asyncio.run(run.go(max(1, concurrency)))
         finally:
             shelf.sync()
-        done.seconds = time.monotonic() - started
     return done
 
 
@@ -201,10 +200,12 @@ class _Run:
 
     async def go(self, concurrency: int) -> None:
         async with Judge(self.settings) as judge:
+            started = time.monotonic()
             tasks = [
                 asyncio.create_task(self._worker(judge))
                 for _ in range(min(concurrency, len(self.queue)))
             ]
+            gc.freeze()  # else the collector goes through all that is there, again and again
             try:
                 await asyncio.gather(*tasks)
             except BaseException:
@@ -213,13 +214,15 @@ class _Run:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 raise
             finally:
+                gc.unfreeze()
+                self.done.seconds = time.monotonic() - started
                 self.bar.close()
         self.done.left = len(self.queue)
 
     async def _worker(self, judge: Judge) -> None:
         while self.queue:
             work = self.queue[0]
-            cost = self._at_most(work, judge)
+            cost = 0.0 if self.budget.limit is None else self._at_most(work, judge)
             if not self.budget.admits(cost):
                 return
             self.queue.popleft()

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from persona_bench.grading.judge.prompt import Messages, again
@@ -81,13 +82,13 @@ class JudgeSettings:
     tries: int = 5
     price: Price | None = None
 
-    @property
+    @cached_property
     def url(self) -> str:
         """The endpoint's address."""
         url = (self.base_url or OPENAI).rstrip("/")
         return url.removesuffix("/chat/completions")
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, Any]:
         """What is sent beside the messages."""
         given = {**DEFAULTS, **self.gen_kwargs}
