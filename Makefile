@@ -54,7 +54,7 @@ $(VLLM_INSTALLED): $(SOURCES)
 	@touch $@
 
 demo: $(INSTALLED)
-	@echo "== Demo: a real 135M model under six personas (two to five minutes on two cores)"
+	@echo "== Demo: a real 135M model under six personas (three to six minutes on two cores)"
 	@$(BIN)/persona-bench demo
 
 lint: $(INSTALLED)
