@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -196,6 +195,7 @@ class _Run:
         self.queue = deque(todo)
         self.settings, self.shelf, self.budget, self.done = settings, shelf, budget, done
         self.price = settings.price or Price(0.0, 0.0)
+        self.counted = 0.0
         self.bar = tqdm(total=len(todo), desc=show, unit="call", disable=not show)
 
     async def go(self, concurrency: int) -> None:
@@ -205,7 +205,6 @@ class _Run:
                 asyncio.create_task(self._worker(judge))
                 for _ in range(min(concurrency, len(self.queue)))
             ]
-            gc.freeze()  # else the collector goes through all that is there, again and again
             try:
                 await asyncio.gather(*tasks)
             except BaseException:
@@ -214,7 +213,6 @@ class _Run:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 raise
             finally:
-                gc.unfreeze()
                 self.done.seconds = time.monotonic() - started
                 self.bar.close()
         self.done.left = len(self.queue)
@@ -256,7 +254,7 @@ class _Run:
 
     def _count(self, judge: Judge) -> None:
         cost = self.price.of(judge.usage.prompt_tokens, judge.usage.completion_tokens)
-        self.budget.spent += cost - getattr(self, "_counted", 0.0)
-        self._counted = cost
+        self.budget.spent += cost - self.counted
+        self.counted = cost
         if self.settings.price:
             self.bar.set_postfix_str(f"${self.budget.spent:.2f}", refresh=False)
