@@ -10,8 +10,7 @@ others, so that it can't go by a question. No judge and no model is needed.
 
 **The test.** Permuting a finished classifier's answers against the labels is not valid: where two
 responses in different folds are alike, either is named after the other, so that hits come in
-pairs, and their spread without a trace is wider than such a permutation shows (on responses that
-come in pairs it gave p <= 0.025 in 8% of simulated tables without a trace; this test, 2%). The
+pairs, and their spread without a trace is wider than such a permutation shows. The
 labels have to be permuted before the classifier learns. Refitting logistic regression a thousand
 times takes hours on a large run; the test therefore counts the hits of least squares on the
 persona's indicator (kernel ridge regression; Rifkin & Lippert 2007) on the same features and folds,
