@@ -9,14 +9,17 @@ every seed makes new questions. Every answer is a whole number of at least 0.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from persona_bench.benchmarks.base import Benchmark, Question
 from persona_bench.grading.maths import GRADER, grade_all
 
 PER_LEVEL = 40
+MOST = {"1": PER_LEVEL}  # one-digit sums run out
+MOST_OF_OTHERS = 500
 
 LEVELS: dict[str, str] = {
     "1": "a sum or difference of one-digit numbers",
@@ -32,8 +35,13 @@ _THINGS = ("apples", "marbles", "stamps", "pencils", "shells", "tickets", "butto
 Maker = Callable[[random.Random], tuple[str, int]]
 
 
-def load(data_dir: Path | None, seed: int = 0, per_level: int = PER_LEVEL) -> list[Question]:
-    """`per_level` questions of each level, in an order that mixes the levels.
+def load(
+    data_dir: Path | None,
+    seed: int = 0,
+    per_level: int = PER_LEVEL,
+    levels: Sequence[str] = tuple(LEVELS),
+) -> list[Question]:
+    """`per_level` questions of each of `levels`, in an order that mixes the levels.
 
     No two questions have the same text. The same seed gives the same questions, and a
     larger `per_level` only adds to them.
@@ -41,13 +49,19 @@ def load(data_dir: Path | None, seed: int = 0, per_level: int = PER_LEVEL) -> li
     Args:
         data_dir: Not used: there is nothing to download.
         seed: Of the numbers and the stories.
-        per_level: Questions a level; at most 40, as one-digit sums run out.
+        per_level: Questions a level; at most 40 where level 1 is among them, as one-digit sums
+            run out, and 500 otherwise.
+        levels: Which of `LEVELS`.
+
+    Raises:
+        ValueError: more questions than there are.
     """
-    if not 1 <= per_level <= PER_LEVEL:
-        raise ValueError(f"per_level={per_level} must be between 1 and {PER_LEVEL}")
+    most = min(MOST.get(level, MOST_OF_OTHERS) for level in levels)
+    if not 1 <= per_level <= most:
+        raise ValueError(f"per_level={per_level} must be between 1 and {most}")
     rows = []
-    for level, makers in _MAKERS.items():
-        rng = random.Random(f"arithmetic/{seed}/{level}")
+    for level in levels:
+        makers, rng = _MAKERS[level], random.Random(f"arithmetic/{seed}/{level}")
         seen: set[str] = set()
         while len(seen) < per_level:
             problem, answer = makers[len(seen) % len(makers)](rng)
@@ -57,7 +71,7 @@ def load(data_dir: Path | None, seed: int = 0, per_level: int = PER_LEVEL) -> li
             rows.append(
                 Question(f"{seed}/{level}/{len(seen):02d}", problem, str(answer), level, "")
             )
-    return sorted(rows, key=lambda q: (q.id.split("/")[2], q.level))
+    return sorted(rows, key=lambda q: (int(q.id.split("/")[2]), q.level))
 
 
 def prompt(problem: str) -> str:
@@ -153,6 +167,41 @@ _MAKERS: dict[str, tuple[Maker, ...]] = {
     "5": (_shop, _bus, _shared),
 }
 
-BENCHMARK = Benchmark(
-    "arithmetic", load, prompt, partial(grade_all, integer=True), GRADER, domain="mathematics"
-)
+
+# ---------------------------------------------------------------------- knobs
+
+
+def _levels(value: Any) -> tuple[str, ...]:
+    """Levels from a list, a number, or a text with commas or plus signs."""
+    parts = value if isinstance(value, (list, tuple)) else str(value).replace("+", ",").split(",")
+    names = {str(part).strip() for part in parts}
+    if not names or names - set(LEVELS):
+        raise ValueError(f"{value!r} are not levels: use some of {', '.join(LEVELS)}")
+    return tuple(sorted(names))
+
+
+def _per_level(value: Any) -> int:
+    if isinstance(value, bool) or not str(value).isdigit() or not int(value):
+        raise ValueError(f"{value!r} is not a whole number of at least 1")
+    return int(value)
+
+
+KNOBS = {"levels": _levels, "per_level": _per_level}
+"""`levels`: only these; `per_level`: so many questions of each."""
+
+
+def configured(data_dir: Path | None, knobs: Mapping[str, Any]) -> Benchmark:
+    """The benchmark under its own knobs."""
+    return Benchmark(
+        "arithmetic",
+        partial(load, **knobs),
+        prompt,
+        partial(grade_all, integer=True),
+        GRADER,
+        domain="mathematics",
+        knobs=KNOBS,
+        configured=configured,
+    )
+
+
+BENCHMARK = configured(None, {})

@@ -63,3 +63,24 @@ def test_the_grader_reads_integers() -> None:
         ["Arr, 'tis \\boxed{017}!", "\\boxed{18}"], ["17", "17"], truncated=[False, False]
     )
     assert [v.verdict for v in verdicts] == ["correct", "wrong"]
+
+
+def test_levels_and_their_size_are_knobs() -> None:
+    assert BENCHMARK.configured
+    chosen = BENCHMARK.configured(
+        None, {"levels": BENCHMARK.knobs["levels"]("2+4"), "per_level": 120}
+    )
+    questions = chosen.load(None, 0)
+    assert Counter(q.level for q in questions) == {"2": 120, "4": 120}
+    assert len({q.id for q in questions}) == len({q.problem for q in questions}) == 240
+    assert [q for q in questions if int(q.id.split("/")[2]) <= PER_LEVEL] == questions[:80]
+    assert {q.problem for q in load(None, 0) if q.level in "24"} == {
+        q.problem for q in questions[:80]
+    }
+    for given in ("6", [], "1,x"):
+        with pytest.raises(ValueError, match="levels"):
+            BENCHMARK.knobs["levels"](given)
+    with pytest.raises(ValueError, match="at least 1"):
+        BENCHMARK.knobs["per_level"](0)
+    with pytest.raises(ValueError, match="between 1 and 40"):
+        load(None, 0, per_level=41, levels=("1", "2"))
