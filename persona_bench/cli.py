@@ -24,6 +24,7 @@ from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
 from persona_bench.commands.trace import trace, trace_samples
+from persona_bench.commands.train import train
 from persona_bench.resources import resource_folder
 
 app = typer.Typer(
@@ -35,7 +36,7 @@ app = typer.Typer(
     help="How much does a persona in the system prompt change what a language model can do?",
 )
 app.add_typer(personas.app, name="personas")
-for command in (run, merge, score, judge, trace, compare, plan, screen):
+for command in (run, merge, score, judge, trace, compare, plan, screen, train):
     app.command()(command)
 
 out = Console()

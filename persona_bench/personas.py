@@ -164,6 +164,21 @@ def bundled_sets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(resource_folder("persona_sets").glob("*.yaml"))}
 
 
+def near_copy(one: str, other: str) -> bool:
+    """Whether two prompts are nearly the same: most of their words, or of their runs of three.
+
+    Measured by Jaccard's index, above 0.6 of the words or 0.35 of the runs; empty prompts are no
+    copies.
+    """
+    words = [re.findall(r"[a-z']+", text.lower()) for text in (one, other)]
+    runs = [set(zip(each, each[1:], each[2:], strict=False)) for each in words]
+    return _jaccard(set(words[0]), set(words[1])) > 0.6 or _jaccard(*runs) > 0.35
+
+
+def _jaccard(one: set[Any], other: set[Any]) -> float:
+    return len(one & other) / len(one | other) if one | other else 0.0
+
+
 def load_persona_set(name_or_path: str | Path) -> PersonaSet:
     """Read and check a set: one of `bundled_sets()` by name, or a YAML file by path.
 

@@ -23,10 +23,10 @@ from lm_eval.api.model import LM, TemplateLM
 from tqdm import tqdm
 
 from persona_bench.harness.fingerprint import is_api
-from persona_bench.harness.rendering import check_persona
 from persona_bench.harness.run import RunError, Session
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
+from persona_bench.rendering import check_persona
 from persona_bench.scoring.information import COLUMNS
 from persona_bench.scoring.responses import read_responses
 from persona_bench.scoring.samples import Samples

@@ -25,21 +25,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from persona_bench.harness.fingerprint import is_api
 from persona_bench.harness.run import Asked, RunError, load_tasks, task_names, task_settings
 from persona_bench.harness.tasks import benchmark_named
+from persona_bench.yaml_files import Part, read_mapping, validated
 
 THINK_END = "</think>"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class StudyModel(_Part):
+class StudyModel(Part):
     """One model of a study.
 
     Attributes:
@@ -58,10 +54,10 @@ class StudyModel(_Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     model: str = "hf"
     pretrained: str | None = None
-    model_args: dict[str, Any] = {}
+    model_args: dict[str, Any] = Field(default_factory=dict)
     batch_size: int | str | None = None
     device: str | None = None
-    gen_kwargs: dict[str, Any] = {}
+    gen_kwargs: dict[str, Any] = Field(default_factory=dict)
     enable_thinking: bool | None = None
     think_end_token: str | int | None = None
     apply_chat_template: bool = True
@@ -87,15 +83,15 @@ class StudyModel(_Part):
         return dict(self.gen_kwargs)
 
 
-class StudyTask(_Part):
+class StudyTask(Part):
     """One task of a study, with knobs and generation arguments of its own."""
 
     task: str
-    metadata: dict[str, Any] = {}
-    gen_kwargs: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    gen_kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
-class StudyJudge(_Part):
+class StudyJudge(Part):
     """Who judges the responses of judged tasks.
 
     Attributes:
@@ -121,7 +117,7 @@ class StudyJudge(_Part):
     audited: int = Field(default=100, ge=2)
     examples: bool = True
     form: Literal["auto", "json", "text"] = "auto"
-    gen_kwargs: dict[str, Any] = {}
+    gen_kwargs: dict[str, Any] = Field(default_factory=dict)
     api_key_variable: str = "OPENAI_API_KEY"
 
     @model_validator(mode="after")
@@ -131,7 +127,7 @@ class StudyJudge(_Part):
         return self
 
 
-class Study(_Part):
+class Study(Part):
     """A study file.
 
     Attributes:
@@ -149,8 +145,8 @@ class Study(_Part):
     output_path: Path
     models: list[StudyModel] = Field(min_length=1)
     tasks: list[StudyTask] = Field(min_length=1)
-    metadata: dict[str, Any] = {}
-    gen_kwargs: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    gen_kwargs: dict[str, Any] = Field(default_factory=dict)
     seed: int = 1234
     system_instruction: str | None = None
     confirm_run_unsafe_code: bool = False
@@ -207,7 +203,7 @@ def thinking(
     A model that thinks has its reasoning taken off before grading; where none is named it ends
     with `</think>`.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = Field(default_factory=dict)
     if enable is not None and not is_api(backend, model_args):
         found["enable_thinking"] = enable
     if end is None and enable:
@@ -227,44 +223,9 @@ def read_study(path: Path) -> Study:
         RunError: one sentence for the first thing that is wrong: no such file, no YAML, an
             unknown key, an impossible value.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"{path} can't be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise RunError(f"{where}: not YAML ({getattr(error, 'problem', error)})") from None
-    if not isinstance(data, dict):
-        raise RunError(f"{path}: a study is a mapping with output_path, models and tasks")
-    try:
-        return Study.model_validate(data)
-    except ValidationError as error:
-        raise RunError(f"{path}: {_in_words(error)}") from None
-
-
-def _in_words(error: ValidationError) -> str:
-    """The first fault as a sentence that names the place."""
-    # a misspelt key before what it leaves missing
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {
-            "models": StudyModel,
-            "tasks": StudyTask,
-            "judge": StudyJudge,
-        }
-        owner = parts.get(str(first["loc"][0]), Study) if len(first["loc"]) > 1 else Study
-        known = list(owner.model_fields)
-        close = get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}"
-        return f"there is no key {place!r}: {hint}"
-    if first["type"] == "missing":
-        return f"{place} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    given = first.get("input")
-    shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool, type(None))) else ""
-    return f"{place + ': ' if place else ''}{message}{shown}"
+    data = read_mapping(path, "a study is a mapping with output_path, models and tasks", RunError)
+    parts = {"models": StudyModel, "tasks": StudyTask, "judge": StudyJudge}
+    return validated(Study, data, path, parts, RunError)
 
 
 def check_study(study: Study, models: list[StudyModel], shard: str | None = None) -> None:

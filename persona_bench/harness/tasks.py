@@ -26,13 +26,13 @@ from persona_bench.harness.crossing import KnobError, Knobs, cross
 from persona_bench.harness.design import design_record
 from persona_bench.harness.finishes import grade
 from persona_bench.harness.metrics import graded_with_the_others
-from persona_bench.harness.rendering import (
+from persona_bench.provenance import versions
+from persona_bench.rendering import (
     MissingPersonaError,
     check_persona,
     prompt_text,
     template_facts,
 )
-from persona_bench.provenance import versions
 
 log = logging.getLogger("persona_bench")
 

@@ -8,7 +8,7 @@ import pytest
 from jinja2.exceptions import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from persona_bench.harness.rendering import (
+from persona_bench.rendering import (
     MissingPersonaError,
     check_persona,
     prompt_text,

@@ -1,0 +1,127 @@
+"""`persona-bench train`: makes the checkpoints that the benchmark compares."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from persona_bench.train.config import TrainConfig
+    from persona_bench.train.data import Prepared
+
+err = Console(stderr=True)
+
+SHOWN = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "max_steps",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_generations",
+    "max_completion_length",
+    "max_length",
+    "temperature",
+    "beta",
+    "loss_type",
+    "scale_rewards",
+    "epsilon",
+    "num_iterations",
+    "bf16",
+    "gradient_checkpointing",
+)
+"""TRL's arguments that decide most, shown before a run; all of them go to trainer.json."""
+
+
+def train(
+    method: Annotated[str, typer.Argument(help="sft, distill, rlvr or permix.")],
+    config: Annotated[Path, typer.Argument(help="The run's settings (YAML); docs/training.md.")],
+    model: Annotated[
+        str | None, typer.Option(help="Over the settings': a hub id or a folder.")
+    ] = None,
+    output_path: Annotated[
+        Path | None, typer.Option("--output-path", help="Over the settings'.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Over the settings'.", min=0)] = None,
+    use_vllm: Annotated[
+        str | None,
+        typer.Option("--use-vllm", help="colocate or server: who writes the completions."),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Over the settings' teacher.model (distill).")
+    ] = None,
+    teacher_only: Annotated[
+        bool, typer.Option("--teacher-only", help="Sample the teacher and stop (distill).")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show settings and data; train nothing.")
+    ] = False,
+) -> None:
+    """Train a checkpoint; started again after a stop, it goes on from where it was."""
+    from persona_bench.train.config import METHODS, TrainError, read_config
+
+    if method not in METHODS:
+        raise TrainError(f"there is no method {method!r}: use {', '.join(METHODS)}")
+    settings = read_config(
+        config,
+        method,
+        {
+            "model": model,
+            "output_path": output_path,
+            "seed": seed,
+            "use_vllm": use_vllm,
+            "teacher.model": teacher,
+        },
+    )
+    try:
+        import trl  # noqa: F401
+    except ImportError:
+        raise TrainError("trl is not installed: pip install 'persona-bench[train]'") from None
+    from persona_bench.train.data import prepare
+    from persona_bench.train.folder import finished
+
+    if finished(settings):
+        say(f"{settings.output_path} holds this very run, finished: nothing to do")
+        return
+    module = importlib.import_module(f"persona_bench.train.{method}")
+    show(settings, module.arguments(settings))
+    if dry_run:
+        show_data(prepare(settings))
+    elif teacher_only:
+        from persona_bench.train.teacher import sample
+
+        sample(settings, prepare(settings), say)
+    else:
+        module.train(settings, say)
+
+
+def say(text: str) -> None:
+    """To people, by the first process alone."""
+    if os.environ.get("RANK", "0") == "0":
+        err.print(escape(text), soft_wrap=True)
+
+
+def show(settings: TrainConfig, args: Any) -> None:
+    """The settings that a run has, defaults too."""
+    told = settings.model_dump(mode="json", exclude_none=True, exclude={"trainer"})
+    say(yaml.safe_dump(told, sort_keys=False, allow_unicode=True).strip())
+    given = {name: getattr(args, name) for name in SHOWN if hasattr(args, name)}
+    words = (f"{name} {getattr(value, 'value', value)}" for name, value in given.items())
+    say("TRL: " + ", ".join(words))
+
+
+def show_data(data: Prepared) -> None:
+    """What a run would learn from."""
+    for note in data.notes:
+        say(f"Note: {note}")
+    personas = f"{len(data.mix.personas)} personas" if data.mix else "no personas"
+    say(f"{len(data.questions)} questions, {personas}. The first question:")
+    say(data.benchmark.prompt(data.questions[0].problem))

@@ -1,0 +1,66 @@
+"""The model card of a trained checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+METHODS = {
+    "sft": "supervised fine-tuning: cross-entropy on reference solutions",
+    "distill": "sequence distillation: cross-entropy on a teacher's sampled responses",
+    "rlvr": "RLVR: GRPO on verifiable rewards, without personas",
+    "permix": "PerMix-RLVR (arXiv 2604.08986): GRPO on verifiable rewards under mixed personas",
+}
+
+
+def model_card(made: Mapping[str, Any]) -> str:
+    """The card as Markdown.
+
+    Args:
+        made: `settings`, `versions`, `steps`, and where there are any `personas` and other facts.
+    """
+    settings = made["settings"]
+    data = settings["data"]
+    front = {
+        "base_model": settings["model"],
+        "library_name": "transformers",
+        "tags": ["persona-bench", "trl", settings["method"]],
+    }
+    lines = [
+        "---",
+        yaml.safe_dump(front, sort_keys=False).strip(),
+        "---",
+        "",
+        f"# {settings['model'].rstrip('/').rpartition('/')[2]}, {settings['method']}",
+        "",
+        f"{METHODS[settings['method']]}. {made['steps']} steps from `{settings['model']}`, "
+        f"seed {settings['seed']}, by Persona Bench.",
+        "",
+        f"- **Data:** `{data['source']}`"
+        + (f", levels {', '.join(data['levels'])}" if data.get("levels") else "")
+        + f"; {made.get('questions', '?')} questions",
+    ]
+    if "personas" in made:
+        personas = settings["personas"]
+        lines.append(
+            f"- **Personas:** set `{personas['persona_set']}` ({len(made['personas'])} personas), "
+            f"mix_ratio {personas['mix_ratio']}, a {personas['group']} a group"
+        )
+    else:
+        lines.append("- **Personas:** none")
+    if "teacher" in made:
+        lines.append(f"- **Teacher:** {made['teacher']}")
+    lines += [
+        "- **Versions:** " + ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
+        "- **Logs:** `log.csv`, `personas.csv`; all of TRL's arguments: `trainer.json`",
+        "",
+        "The settings, `train.yaml`:",
+        "",
+        "```yaml",
+        yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True).strip(),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,235 @@
+"""The one YAML file of a training run, checked before anything is loaded.
+
+model: ORG/MODEL
+output_path: checkpoints/permix
+seed: 1
+data: {source: arithmetic, levels: ["2"], n_questions: 400}
+personas: {persona_set: train, mix_ratio: 0.5}
+trainer:                        # TRL's own arguments, with TRL's own defaults
+  learning_rate: 2.0e-5
+  max_steps: 40
+  num_generations: 8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from persona_bench.personas import KINDS
+from persona_bench.yaml_files import Part, read_mapping, validated
+
+Method = Literal["sft", "distill", "rlvr", "permix"]
+METHODS: tuple[str, ...] = get_args(Method)
+SystemRole = Literal["native", "merge"]
+
+
+class TrainError(RuntimeError):
+    """Training that can't start or go on; the message says what is wrong and what to do."""
+
+
+class Data(Part):
+    """What is learnt from.
+
+    Attributes:
+        source: `arithmetic` (generated), `gsm8k`, `math` (the MATH training split), or a .jsonl
+            file with `question` and `answer` (and `solution`, `level`, where there are any).
+        n_questions: Only so many, drawn evenly over the levels; all by default, and of
+            `arithmetic` 1,000.
+        levels: Only questions of these levels; all by default.
+        data_dir: Mirror folder of the sources' files (as the benchmarks').
+        evaluation: Benchmarks whose questions must not be trained on; by default `arithmetic`,
+            and for questions from files `math500` and `aime24` too. One whose files can't be had
+            is not checked, and the run says so.
+        exclude_overlaps: Leave questions out that are in an evaluation benchmark, rather than stop.
+    """
+
+    source: str
+    n_questions: int | None = Field(default=None, ge=1)
+    levels: tuple[str, ...] | None = None
+    data_dir: Path | None = None
+    evaluation: tuple[str, ...] | None = None
+    exclude_overlaps: bool = False
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _as_text(cls, given: Any) -> Any:
+        return tuple(map(str, given)) if isinstance(given, (list, tuple)) else given
+
+
+class Personas(Part):
+    """Under which personas it is learnt.
+
+    Attributes:
+        persona_set: A bundled set's name, or a YAML file.
+        evaluation: Sets whose personas must not be trained under.
+        mix_ratio: How many of the prompts are under a persona; the others have no system message.
+        weights: How likely a persona of a kind is beside one of another; 1 where a kind is not
+            named, 0 leaves it out.
+        curriculum: Over this share of the training, kinds come in one after the other, from mild
+            (experts) to far-out ones (harmful); 0: all from the start.
+        group: What the completions of a group share. `persona`: question and persona, as in
+            GRPO (arXiv 2402.03300); `question`: the question alone, each completion under a
+            persona of its own.
+        system_role: `native`: the persona is the system message; `merge`: it goes before the
+            question, for templates without system messages.
+    """
+
+    persona_set: str = "train"
+    evaluation: tuple[str, ...] = ("demo", "core", "wide")
+    mix_ratio: float = Field(default=0.5, ge=0, le=1)
+    weights: dict[str, float] = Field(default_factory=dict)
+    curriculum: float = Field(default=0.0, ge=0, le=1)
+    group: Literal["persona", "question"] = "persona"
+    system_role: SystemRole = "native"
+
+    @field_validator("weights")
+    @classmethod
+    def _of_kinds(cls, given: dict[str, float]) -> dict[str, float]:
+        for kind, weight in given.items():
+            if kind not in KINDS:
+                raise ValueError(f"there is no kind {kind!r}: use {', '.join(KINDS)}")
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"the weight of {kind!r} is {weight}: it must be 0 or more")
+        return given
+
+
+class Reward(Part):
+    """What is rewarded, beside a right answer (1; a wrong one 0; an unscored one gives no signal).
+
+    Attributes:
+        format_weight: For an answer in a box, right or wrong.
+        information_weight: For each nat a token of persona information (see `rewards.py`); 0:
+            the method of the paper, which rewards answers alone.
+        information_personas: Other personas that a response is held against.
+        timeout: Seconds that grading a step's completions may take; after that they are unscored.
+    """
+
+    format_weight: float = Field(default=0.0, ge=0)
+    information_weight: float = Field(default=0.0, ge=0)
+    information_personas: int = Field(default=3, ge=1)
+    timeout: float = Field(default=120.0, gt=0)
+
+
+class Teacher(Part):
+    """Whose responses are learnt from (`distill`).
+
+    Attributes:
+        model: A folder, a hub id, or a name at `base_url`.
+        base_url: An OpenAI-compatible endpoint; without one, the model is loaded here.
+        samples: Responses a question.
+        keep: Only `correct` ones, or `all`.
+        temperature, max_new_tokens: Of the sampling.
+        batch_size: Prompts at a time, or calls at a time to an endpoint.
+        api_key_variable: The environment variable with the endpoint's key.
+    """
+
+    model: str
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    samples: int = Field(default=4, ge=1)
+    keep: Literal["correct", "all"] = "correct"
+    temperature: float = Field(default=1.0, gt=0)
+    max_new_tokens: int = Field(default=512, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    api_key_variable: str = "OPENAI_API_KEY"
+
+
+class Lora(Part):
+    """Low-rank adapters (peft) rather than all weights; they are merged at the end.
+
+    Attributes:
+        r, alpha, dropout, target_modules: As peft's `LoraConfig`.
+    """
+
+    r: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+
+class TrainConfig(Part):
+    """A training run.
+
+    Attributes:
+        method: `sft`, `distill`, `rlvr` or `permix`.
+        model: The checkpoint that training starts from: a hub id or a folder.
+        output_path: Where the trained checkpoint, its logs and its resumable states go.
+        seed: Of the data's order, the personas' draw, and TRL's.
+        dtype: Of the weights; by default `bfloat16` on a GPU and `float32` without one.
+        data, personas, reward, teacher, lora: See there. `rlvr` has no personas, `teacher` is
+            distill's alone, `reward` is of rlvr and permix.
+        use_vllm: Who writes the completions of rlvr and permix: vLLM in the same processes
+            (`colocate`) or in a server of its own (`server`, by `trl vllm-serve`); without it
+            the model itself.
+        trainer: TRL's own arguments (`GRPOConfig`; `SFTConfig` of sft and distill).
+    """
+
+    method: Method
+    model: str
+    output_path: Path
+    seed: int = Field(default=0, ge=0)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    data: Data
+    personas: Personas | None = None
+    reward: Reward = Reward()
+    teacher: Teacher | None = None
+    lora: Lora | None = None
+    use_vllm: Literal["colocate", "server"] | None = None
+    trainer: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _of_the_method(self) -> TrainConfig:
+        if self.method == "rlvr" and self.personas:
+            raise ValueError("personas: rlvr has none; permix is rlvr under personas")
+        if self.method == "permix" and not self.personas:
+            raise ValueError("personas: permix needs them, e.g. personas: {mix_ratio: 0.5}")
+        if (self.method == "distill") != (self.teacher is not None):
+            raise ValueError("teacher: distill needs one, and the other methods have none")
+        grpo = self.method in ("rlvr", "permix")
+        if not grpo and self.reward != Reward():
+            raise ValueError(f"reward: {self.method} is not rewarded, it learns from solutions")
+        if not grpo and self.use_vllm:
+            raise ValueError(f"use_vllm: {self.method} writes no completions while it trains")
+        if not grpo and self.personas and self.personas.group == "question":
+            raise ValueError(f"personas.group: {self.method} has no groups")
+        if self.reward.information_weight and not self.personas:
+            raise ValueError("reward.information_weight: there are no personas to tell apart")
+        for name in ("output_dir", "seed", "use_vllm", "vllm_mode", "shuffle_dataset"):
+            if name in self.trainer:
+                own = {"output_dir": "output_path", "vllm_mode": "use_vllm"}.get(name, name)
+                raise ValueError(
+                    f"trainer.{name}: the order of the data is a part of the method here"
+                    if name == "shuffle_dataset"
+                    else f"trainer.{name}: set {own} beside trainer, not in it"
+                )
+        return self
+
+
+def read_config(path: Path, method: str, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Reads and checks a run's file; nothing is loaded.
+
+    Args:
+        path: The YAML file.
+        method: One of `METHODS`; the file may leave it out, or must say the same.
+        overrides: Keys that go over the file's (`seed`, `teacher.model`); None values don't.
+
+    Raises:
+        TrainError: one sentence for the first thing that is wrong.
+    """
+    data = read_mapping(
+        path, "a training run is a mapping with model, output_path and data", TrainError
+    )
+    if data.setdefault("method", method) != method:
+        raise TrainError(
+            f"{path} is for {data['method']}, not for {method}: name the method it says"
+        )
+    for name, value in (overrides or {}).items():
+        part, _, key = name.rpartition(".")
+        if value is not None:
+            target = data if not part else data.setdefault(part, {})
+            target[key] = value
+    parts = {"data": Data, "personas": Personas, "reward": Reward, "teacher": Teacher, "lora": Lora}
+    return validated(TrainConfig, data, path, parts, TrainError)

@@ -1,0 +1,271 @@
+"""Which question is asked under which persona, and when; and that none of them is an evaluation's.
+
+Everything is decided by (seed, epoch, question): TRL fetches the row of a group once for each
+completion, so that a persona drawn at random on the way would differ within a group, and a run that
+goes on after a stop would differ from one that was not stopped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from persona_bench.benchmarks.base import Benchmark, Question
+from persona_bench.benchmarks.sources import SourceError
+from persona_bench.personas import Persona, PersonaSet, load_persona_set, near_copy
+from persona_bench.train.config import Data, Personas, SystemRole, TrainConfig, TrainError
+from persona_bench.train.sources import normalised, training_source
+
+MILD_TO_FAR = (
+    "control",
+    "expert",
+    "adjacent_expert",
+    "education",
+    "layperson",
+    "irrelevant",
+    "temperament",
+    "character",
+    "speech",
+    "harmful",
+)
+"""The order in which a curriculum brings the kinds in."""
+
+NONE = "none"
+
+MATHEMATICS = ("math500", "aime24")
+"""Evaluations that questions from a file are held against; generated ones are in neither."""
+
+
+class Row(NamedTuple):
+    """A prompt of the training.
+
+    Attributes:
+        epoch: From 0 on.
+        question: What is asked.
+        persona: Under whom; None: no system message.
+    """
+
+    epoch: int
+    question: Question
+    persona: Persona | None
+
+
+class Mix:
+    """Draws personas.
+
+    Args:
+        personas: From these.
+        settings: How likely each is, and when.
+        seed: Of the draws.
+    """
+
+    def __init__(self, personas: PersonaSet, settings: Personas, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+        self.personas = [
+            persona
+            for persona in personas
+            if persona.prompt and settings.weights.get(persona.kind, 1.0) > 0
+        ]
+        if settings.mix_ratio and not self.personas:
+            raise TrainError(
+                f"personas: no persona of {personas.name!r} is left to train under: all are "
+                "controls, or of weight 0"
+            )
+
+    def draw(self, epoch: int, question: str, progress: float, n: int) -> list[Persona | None]:
+        """The personas of `n` completions' prompts, without repetition while there are others.
+
+        Args:
+            epoch: Of the training.
+            question: Its id.
+            progress: Share of the training that is done, for the curriculum.
+            n: How many.
+        """
+        rng = random.Random(f"personas/{self.seed}/{epoch}/{question}")
+        under = [rng.random() < self.settings.mix_ratio for _ in range(n)]
+        pool = self._admitted(progress)
+        drawn: list[Persona | None] = []
+        left: list[Persona] = []
+        for persona in under:
+            left = left or list(pool)
+            weights = [self.settings.weights.get(each.kind, 1.0) for each in left]
+            drawn.append(left.pop(rng.choices(range(len(left)), weights)[0]) if persona else None)
+        return drawn
+
+    def _admitted(self, progress: float) -> list[Persona]:
+        over = self.settings.curriculum
+        if progress >= over:
+            return self.personas
+        present = [kind for kind in MILD_TO_FAR if any(p.kind == kind for p in self.personas)]
+        kinds = present[: 1 + int(progress / over * len(present))]
+        return [persona for persona in self.personas if persona.kind in kinds]
+
+
+def schedule(
+    questions: Sequence[Question],
+    epochs: int,
+    seed: int,
+    mix: Mix | None = None,
+    prompts: int = 1,
+) -> list[Row]:
+    """All prompts of a training in their order.
+
+    Args:
+        questions: Each comes once an epoch, in an order of the epoch's own.
+        epochs: How many.
+        seed: Of the order.
+        mix: Who draws personas; without one there are none.
+        prompts: Rows a question: the completions of its group, where each has a persona of its own.
+
+    Returns:
+        `epochs` x questions x `prompts` rows, those of a question's group next to each other.
+    """
+    rows: list[Row] = []
+    total = epochs * len(questions)
+    for epoch in range(epochs):
+        order = list(questions)
+        random.Random(f"order/{seed}/{epoch}").shuffle(order)
+        for question in order:
+            progress = len(rows) / prompts / total
+            personas = mix.draw(epoch, question.id, progress, prompts) if mix else [None] * prompts
+            rows += [Row(epoch, question, persona) for persona in personas]
+    return rows
+
+
+def messages(
+    benchmark: Benchmark, problem: str, persona: str, system_role: SystemRole
+) -> list[dict[str, str]]:
+    """A prompt as chat messages, as an evaluation puts it; `persona` is empty for none."""
+    user = benchmark.prompt(problem)
+    if persona and system_role == "merge":
+        return [{"role": "user", "content": f"{persona}\n\n{user}"}]
+    system = [{"role": "system", "content": persona}] if persona else []
+    return [*system, {"role": "user", "content": user}]
+
+
+def columns(benchmark: Benchmark, rows: Sequence[Row], system_role: SystemRole) -> dict[str, Any]:
+    """The rows as TRL's dataset has them: `prompt` (messages) and what the reward needs."""
+    return {
+        "prompt": [
+            messages(
+                benchmark,
+                row.question.problem,
+                row.persona.prompt if row.persona else "",
+                system_role,
+            )
+            for row in rows
+        ],
+        "answer": [row.question.answer for row in rows],
+        "question": [row.question.id for row in rows],
+        "problem": [row.question.problem for row in rows],
+        "persona": [row.persona.id if row.persona else NONE for row in rows],
+        "epoch": [row.epoch for row in rows],
+    }
+
+
+# ---------------------------------------------------------------------- what must not meet
+
+
+class Prepared(NamedTuple):
+    """What a run learns from.
+
+    Attributes:
+        benchmark: How questions are put and graded.
+        questions: To train on.
+        mix: Who draws personas; None where there are none.
+        notes: What was left out, or could not be checked.
+    """
+
+    benchmark: Benchmark
+    questions: list[Question]
+    mix: Mix | None
+    notes: list[str]
+
+
+def prepare(config: TrainConfig) -> Prepared:
+    """The questions and personas of a run, checked against the evaluations.
+
+    Raises:
+        TrainError: a question or a persona is an evaluation's; the overlaps are listed.
+        PersonaSetError, SourceError: as there.
+    """
+    benchmark, questions = training_source(config.data, config.seed)
+    questions, notes = _apart(questions, config.data)
+    mix = None
+    if config.personas:
+        personas = load_persona_set(config.personas.persona_set)
+        check_personas(personas, config.personas.evaluation)
+        mix = Mix(personas, config.personas, config.seed)
+    return Prepared(benchmark, questions, mix, notes)
+
+
+def _apart(questions: list[Question], data: Data) -> tuple[list[Question], list[str]]:
+    found, notes = overlaps(questions, data)
+    if not found:
+        return questions, notes
+    if not data.exclude_overlaps:
+        listed = "; ".join(f"{question} = {place}" for question, place in list(found.items())[:5])
+        raise TrainError(
+            f"{len(found)} training question(s) are in an evaluation benchmark: {listed}"
+            + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
+            + ". Leave them out with data: {exclude_overlaps: true}"
+        )
+    notes.append(f"{len(found)} question(s) left out that are in an evaluation benchmark")
+    kept = [question for question in questions if question.id not in found]
+    if not kept:
+        raise TrainError("data: every training question is in an evaluation benchmark")
+    return kept, notes
+
+
+def overlaps(questions: Sequence[Question], data: Data) -> tuple[dict[str, str], list[str]]:
+    """Training questions with the text of an evaluation's, and what could not be checked.
+
+    Texts are compared without case and white space; rewordings are not found.
+
+    Raises:
+        TrainError: no such benchmark.
+    """
+    own = {normalised(question.problem): question.id for question in questions}
+    found: dict[str, str] = {}
+    notes = []
+    generated = data.source == "arithmetic"
+    names = data.evaluation or (("arithmetic",) if generated else ("arithmetic", *MATHEMATICS))
+    for name in names:
+        try:
+            module = importlib.import_module(f"persona_bench.benchmarks.{name}")
+            benchmark: Benchmark = module.BENCHMARK
+        except (ImportError, AttributeError):
+            raise TrainError(f"data.evaluation: there is no benchmark {name!r}") from None
+        try:
+            asked = benchmark.load(data.data_dir, 0)
+        except SourceError as error:
+            notes.append(f"not checked against {name}: {error}")
+            continue
+        for question in asked:
+            if (text := normalised(question.problem)) in own:
+                found.setdefault(own[text], f"{name} {question.id}")
+    return found, notes
+
+
+def check_personas(personas: PersonaSet, evaluation: Sequence[str]) -> None:
+    """That no persona is in an evaluation set, nor a near copy of one that is.
+
+    Raises:
+        TrainError: the overlaps are listed.
+    """
+    shared = []
+    for name in evaluation:
+        for other in load_persona_set(name):
+            for persona in personas:
+                if near_copy(persona.prompt, other.prompt):
+                    shared.append(f"{persona.id} = {other.id} of {name}")
+    if shared:
+        raise TrainError(
+            f"persona set {personas.name!r} shares {len(shared)} persona(s) with the evaluation: "
+            + "; ".join(shared[:5])
+            + (f"; and {len(shared) - 5} more" if len(shared) > 5 else "")
+            + ". Train under others (the bundled set `train` shares none), or take the set out of "
+            "personas.evaluation where it is no evaluation's"
+        )

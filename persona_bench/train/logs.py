@@ -1,0 +1,122 @@
+"""The logs of a training run: `log.csv` and `personas.csv`, whatever else TRL reports to.
+
+`log.csv` has what TRL logs (reward, its standard deviation, `frac_reward_zero_std`, length,
+entropy, `kl` where there is a reference, loss, learning rate), a row for each time it logs.
+`personas.csv` has a row for each of these and persona: completions, accuracy, unscored, reward,
+length.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from persona_bench.train.rewards import Reward, Rewarded
+
+LOG = "log.csv"
+PERSONAS = "personas.csv"
+
+
+class Logs(TrainerCallback):
+    """Writes the logs.
+
+    A run that goes on after a stop writes on from the step that it goes on from.
+
+    Args:
+        folder: Where.
+        reward: Whose completions are counted by persona; None where nothing is rewarded.
+    """
+
+    def __init__(self, folder: Path, reward: Reward | None = None) -> None:
+        self.folder, self.reward = folder, reward
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if not state.is_world_process_zero:
+            return
+        for name in (LOG, PERSONAS):
+            path = self.folder / name
+            if path.is_file():
+                table = pd.read_csv(path)
+                table = table[table["step"] <= state.global_step]
+                table.to_csv(path, index=False)
+                if table.empty:
+                    path.unlink()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        told = logs or {}
+        if "train_runtime" in told or any(name.startswith("eval_") for name in told):
+            return
+        seen: list[Rewarded] = []
+        if self.reward:
+            seen = _of_all_processes(self.reward.seen)
+            self.reward.seen = []
+        if state.is_world_process_zero:
+            append(self.folder / LOG, [{"step": state.global_step, **told}])
+            append(self.folder / PERSONAS, by_persona(seen, state.global_step))
+
+
+def _of_all_processes(seen: list[Rewarded]) -> list[Rewarded]:
+    from accelerate.utils import gather_object
+
+    return list(gather_object(seen))
+
+
+def by_persona(seen: Sequence[Rewarded], step: int) -> list[dict[str, Any]]:
+    """A row a persona: `step, persona, completions, accuracy, unscored, reward, tokens`.
+
+    Accuracy and reward are means over the scored ones; empty where there are none.
+    """
+    rows = []
+    for persona in sorted({each.persona for each in seen}):
+        own = [each for each in seen if each.persona == persona]
+        rewards = [each.reward for each in own if each.reward is not None]
+        right = [each.verdict.correct for each in own if each.verdict.correct is not None]
+        rows.append(
+            {
+                "step": step,
+                "persona": persona,
+                "completions": len(own),
+                "accuracy": sum(right) / len(right) if right else "",
+                "unscored": len(own) - len(right),
+                "reward": sum(rewards) / len(rewards) if rewards else "",
+                "tokens": sum(each.tokens for each in own) / len(own),
+            }
+        )
+    return rows
+
+
+def append(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Adds rows to a CSV; a column that is new is added to all."""
+    if not rows:
+        return
+    names: list[str] = []
+    if path.is_file():
+        with path.open(newline="") as file:
+            names = next(csv.reader(file), [])
+    wanted = [*names, *(name for row in rows for name in row if name not in names)]
+    wanted = list(dict.fromkeys(wanted))
+    old: list[dict[str, Any]] = []
+    if names and wanted != names:
+        with path.open(newline="") as file:
+            old = list(csv.DictReader(file))
+    fresh = not names or wanted != names
+    with path.open("w" if fresh else "a", newline="") as file:
+        writer = csv.DictWriter(file, wanted, restval="")
+        if fresh:
+            writer.writeheader()
+            writer.writerows(old)
+        writer.writerows(rows)

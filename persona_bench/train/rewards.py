@@ -1,0 +1,251 @@
+"""The reward of rlvr and permix: the verifier that grades the benchmark, and what may go beside.
+
+One function gives the whole reward of a completion,
+
+    correct + format_weight * boxed + information_weight * information
+
+rather than one function a part: TRL adds up the parts that there are, so that a completion which
+could not be graded would be rewarded like a wrong one for its form alone. Here it gives no signal.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from persona_bench.benchmarks.base import Grader
+from persona_bench.grading import Verdict
+from persona_bench.train.config import Reward as Settings
+
+log = logging.getLogger("persona_bench")
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """What one completion got.
+
+    Attributes:
+        persona: Its prompt's; `none` where there was none.
+        verdict: The grader's.
+        reward: None where the completion is unscored.
+        information: Nats a token; None where it was not asked for.
+        tokens: Its length.
+    """
+
+    persona: str
+    verdict: Verdict
+    reward: float | None
+    information: float | None
+    tokens: int
+
+
+class Reward:
+    """A reward function as TRL calls it.
+
+    Args:
+        grade: The verifier.
+        settings: Weights, and how long grading may take.
+        information: From completions, problems and personas to nats a token, where it is rewarded.
+
+    Attributes:
+        ends: Token ids that end a completion; one that ends otherwise was cut off.
+        seen: What was rewarded since somebody last emptied it.
+    """
+
+    __name__ = "reward"
+
+    def __init__(
+        self,
+        grade: Grader,
+        settings: Settings,
+        information: Callable[[list[str], list[str], list[str]], list[float]] | None = None,
+    ) -> None:
+        self.grade, self.settings, self.information = grade, settings, information
+        self.ends: frozenset[int] = frozenset()
+        self.seen: list[Rewarded] = []
+
+    def __call__(
+        self,
+        prompts: list[Any],
+        completions: list[list[dict[str, str]]],
+        completion_ids: list[list[int]],
+        answer: list[str],
+        problem: list[str],
+        persona: list[str],
+        **_: Any,
+    ) -> list[float | None]:
+        """The reward of each completion; None where it gives no signal."""
+        texts = [completion[-1]["content"] for completion in completions]
+        cut = [not ids or ids[-1] not in self.ends for ids in completion_ids]
+        verdicts = graded(self.grade, texts, answer, cut, self.settings.timeout)
+        told: list[float] | list[None] = [None] * len(texts)
+        if self.information:
+            told = self.information(texts, problem, persona)
+        rewards: list[float | None] = []
+        for i, verdict in enumerate(verdicts):
+            reward = verdict.correct
+            if reward is not None:
+                reward += self.settings.format_weight * ("\\boxed{" in texts[i])
+                reward += self.settings.information_weight * (told[i] or 0.0)
+            rewards.append(reward)
+            tokens = len(completion_ids[i])
+            self.seen.append(Rewarded(persona[i], verdict, reward, told[i], tokens))
+        return rewards
+
+
+def graded(
+    grade: Grader,
+    responses: Sequence[str],
+    answers: Sequence[str],
+    truncated: Sequence[bool],
+    timeout: float,
+) -> list[Verdict]:
+    """The verdicts, `unscored` where the grader raised or took too long.
+
+    A step goes on whatever the grader does: one that raises is asked again for each response by
+    itself, so that only those it can't take are lost; one that hangs is left behind.
+
+    Args:
+        grade: The grader.
+        responses, answers, truncated: As it takes them.
+        timeout: Seconds for all of them.
+    """
+    together = _within(timeout, grade, responses, answers, truncated)
+    if isinstance(together, list):
+        return together
+    if together == "timeout":
+        log.warning("grading %d completions took over %g s: unscored", len(responses), timeout)
+        return [Verdict("unscored", "timeout")] * len(responses)
+    verdicts = []
+    for response, answer, cut in zip(responses, answers, truncated, strict=True):
+        alone = _within(timeout, grade, [response], [answer], [cut])
+        found = alone[0] if isinstance(alone, list) else Verdict("unscored", alone)
+        verdicts.append(found)
+    return verdicts
+
+
+def _within(
+    timeout: float,
+    grade: Grader,
+    responses: Sequence[str],
+    answers: Sequence[str],
+    truncated: Sequence[bool],
+) -> list[Verdict] | str:
+    """The verdicts, or why there are none: `timeout` or `grader_error`."""
+    found: list[list[Verdict] | str] = []
+
+    def work() -> None:
+        try:
+            found.append(grade(responses, answers, truncated=truncated))
+        except Exception as error:
+            log.warning("the grader raised %s: %s", type(error).__name__, error)
+            found.append("grader_error")
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return found[0] if found else "timeout"
+
+
+class Information:
+    """Persona information of completions, by the checkpoint that training started from.
+
+    For a completion r to (persona p, question q), with n other personas p' drawn for the question:
+
+        (LL(r | p, q) - logmeanexp over p' of LL(r | p', q)) / tokens of r
+
+    in nats a token, as `persona-bench trace` has it (docs/metrics.md), 0 without a persona. The
+    likelihoods are a frozen model's: by its own, the policy could raise them with a code that no
+    reader knows.
+
+    Args:
+        model: The frozen checkpoint (a transformers causal language model).
+        tokenizer: Its tokenizer, with a chat template.
+        prompts: From a persona's id to its prompt.
+        messages: From a persona's prompt and a problem to chat messages.
+        others: How many personas a completion is held against.
+        seed: Of their draw.
+        batch_size: Sequences at a time.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        prompts: dict[str, str],
+        messages: Callable[[str, str], list[dict[str, str]]],
+        *,
+        others: int,
+        seed: int,
+        batch_size: int = 16,
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer, self.prompts, self.messages = tokenizer, prompts, messages
+        self.others, self.seed, self.batch_size = others, seed, batch_size
+
+    def __call__(self, texts: list[str], problems: list[str], personas: list[str]) -> list[float]:
+        """Nats a token, one a completion."""
+        pairs: list[tuple[list[int], list[int]]] = []
+        for text, problem, persona in zip(texts, problems, personas, strict=True):
+            if persona in self.prompts:
+                pool = [each for each in self.prompts if each != persona]
+                draw = random.Random(f"information/{self.seed}/{problem}/{persona}")
+                against = draw.sample(pool, min(self.others, len(pool)))
+                for each in (persona, *against):
+                    pairs.append(self._tokens(self.prompts[each], problem, text))
+        found = iter(self._likelihoods(pairs))
+        told = []
+        for persona in personas:
+            if persona not in self.prompts:
+                told.append(0.0)
+                continue
+            own, tokens = next(found)
+            rest = [next(found)[0] for _ in range(min(self.others, len(self.prompts) - 1))]
+            told.append((own - _logmeanexp(rest)) / tokens if rest and tokens else 0.0)
+        return told
+
+    def _tokens(self, persona: str, problem: str, text: str) -> tuple[list[int], list[int]]:
+        prompt = self.tokenizer.apply_chat_template(
+            self.messages(persona, problem), add_generation_prompt=True, tokenize=False
+        )
+        encode = self.tokenizer.encode
+        return encode(prompt, add_special_tokens=False), encode(text, add_special_tokens=False)
+
+    def _likelihoods(self, pairs: list[tuple[list[int], list[int]]]) -> list[tuple[float, int]]:
+        """The log-likelihood in nats of each second part after its first, and its tokens."""
+        import torch
+
+        order = sorted(range(len(pairs)), key=lambda i: sum(map(len, pairs[i])))
+        found = [(0.0, 0)] * len(pairs)
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            rows = [pairs[i][0] + pairs[i][1] for i in chosen]
+            width, keep = max(map(len, rows)), max(len(pairs[i][1]) for i in chosen) + 1
+            pad = self.tokenizer.pad_token_id or 0
+            ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+            ids, mask = ids.to(self.model.device), mask.to(self.model.device)
+            with torch.inference_mode():
+                logits = self.model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+                    logits_to_keep=keep,
+                ).logits[:, :-1]
+                logs = torch.log_softmax(logits.float(), -1)
+                of_tokens = logs.gather(-1, ids[:, width - keep + 1 :, None])[..., 0]
+            for place, i in enumerate(chosen):
+                count = len(pairs[i][1])
+                total = float(of_tokens[place, -count:].sum()) if count else 0.0
+                found[i] = (total, count)
+        return found
+
+
+def _logmeanexp(values: Sequence[float]) -> float:
+    return float(np.logaddexp.reduce(values) - np.log(len(values)))

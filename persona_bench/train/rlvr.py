@@ -1,0 +1,80 @@
+"""RLVR: GRPO on verifiable rewards, no personas. The baseline that permix is held against.
+
+    persona-bench train rlvr rlvr.yaml
+
+Each question is answered `num_generations` times; an answer's advantage is its reward beside the
+mean of its group (GRPO, arXiv 2402.03300; the loss is TRL's `loss_type`). The reward is the
+verifier of the benchmark: 1 for a right answer, 0 for a wrong one, no signal for one that could not
+be graded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from persona_bench.train import running
+from persona_bench.train.config import TrainConfig, TrainError
+from persona_bench.train.data import columns, prepare, schedule
+from persona_bench.train.logs import Logs
+from persona_bench.train.rewards import Reward
+
+
+def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
+    """Trains; returns the checkpoint's folder.
+
+    Raises:
+        TrainError: the settings, the data or the model are not such as can be trained.
+    """
+    data = prepare(config)
+    args = arguments(config)
+    tokenizer = running.load_tokenizer(config.model)
+    rows = schedule(data.questions, epochs(args, len(data.questions)), config.seed)
+    reward = Reward(data.benchmark.grade, config.reward)
+    trainer = GRPOTrainer(
+        model=running.load_model(config),
+        args=in_one_pass(args, len(rows)),
+        reward_funcs=[reward],
+        train_dataset=Dataset.from_dict(columns(data.benchmark, rows, "native")),
+        processing_class=tokenizer,
+        peft_config=running.adapters(config),
+        callbacks=[Logs(config.output_path, reward)],
+    )
+    reward.ends = frozenset(trainer.eos_token_ids)
+    facts = {"questions": len(data.questions)}
+    return running.train(trainer, config, say, notes=data.notes, facts=facts)
+
+
+def arguments(config: TrainConfig) -> Any:
+    """TRL's arguments of rlvr and permix; the order of the rows is the schedule's."""
+    vllm = {"use_vllm": True, "vllm_mode": config.use_vllm} if config.use_vllm else {}
+    return running.arguments(config, GRPOConfig, shuffle_dataset=False, **vllm)
+
+
+def epochs(args: Any, questions: int) -> int:
+    """Epochs that the schedule needs: those asked for, or as many as `max_steps` steps take."""
+    if args.max_steps <= 0:
+        return running.epochs(args)
+    groups = args.generation_batch_size // args.num_generations
+    steps = args.steps_per_generation * args.num_iterations / args.gradient_accumulation_steps
+    return max(1, -int(-args.max_steps * groups // (questions * steps)))
+
+
+def in_one_pass(args: Any, groups: int) -> Any:
+    """The arguments for a schedule that has all epochs in it.
+
+    Raises:
+        TrainError: not enough groups for one step.
+    """
+    needed = args.generation_batch_size // args.num_generations
+    if groups < needed:
+        raise TrainError(
+            f"data: there are {groups} prompts, and TRL writes completions for {needed} at a time: "
+            "have more questions or epochs, or a smaller trainer.per_device_train_batch_size"
+        )
+    args.num_train_epochs = 1
+    return args

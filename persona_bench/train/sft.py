@@ -1,0 +1,71 @@
+"""SFT: cross-entropy on reference solutions.
+
+    persona-bench train sft sft.yaml
+
+The loss is of the solution's tokens alone, given the prompt. With `personas` in the settings a
+share `mix_ratio` of the prompts carry one, with the same solution; without, there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from persona_bench.train import running
+from persona_bench.train.config import TrainConfig
+from persona_bench.train.data import Prepared, columns, prepare, schedule
+from persona_bench.train.logs import Logs
+
+
+def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
+    """Trains; returns the checkpoint's folder.
+
+    Raises:
+        TrainError: the settings, the data or the model are not such as can be trained.
+    """
+    data = prepare(config)
+    return learn(config, data, say, {"questions": len(data.questions)})
+
+
+def learn(
+    config: TrainConfig, data: Prepared, say: Callable[[str], None], facts: Mapping[str, Any]
+) -> Path:
+    """Cross-entropy on the `solution` of each question, in the schedule's order."""
+    args = arguments(config)
+    tokenizer = running.load_tokenizer(config.model)
+    rows = schedule(data.questions, epochs(args, len(data.questions)), config.seed, data.mix)
+    table = columns(
+        data.benchmark, rows, config.personas.system_role if config.personas else "native"
+    )
+    running.check_prompts(rows, table["prompt"], tokenizer, config.model)
+    solutions = [row.question.extra["solution"] for row in rows]
+    said = [[{"role": "assistant", "content": solution}] for solution in solutions]
+    args.num_train_epochs = 1  # the schedule has them all
+    trainer = SFTTrainer(
+        model=running.load_model(config),
+        args=args,
+        train_dataset=Dataset.from_dict({"prompt": table["prompt"], "completion": said}),
+        processing_class=tokenizer,
+        peft_config=running.adapters(config),
+        callbacks=[Logs(config.output_path)],
+    )
+    return running.train(trainer, config, say, mix=data.mix, notes=data.notes, facts=facts)
+
+
+def arguments(config: TrainConfig) -> Any:
+    """TRL's arguments of sft and distill; the order of the rows is the schedule's."""
+    return running.arguments(
+        config, SFTConfig, shuffle_dataset=False, train_sampling_strategy="sequential"
+    )
+
+
+def epochs(args: Any, questions: int) -> int:
+    """Epochs that the schedule needs: those asked for, or as many as `max_steps` steps take."""
+    if args.max_steps <= 0:
+        return running.epochs(args)
+    step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return max(1, -(-args.max_steps * step // questions))

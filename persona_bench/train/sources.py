@@ -1,0 +1,202 @@
+"""Training questions: generated arithmetic, GSM8K, the MATH training split, or a file of one's own.
+
+Each source is put and graded as a benchmark is: the verifier that scores the benchmark gives the
+reward.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from persona_bench.benchmarks import arithmetic, math500
+from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
+from persona_bench.benchmarks.sources import HubFile, read_rows
+from persona_bench.grading.maths import GRADER, grade_all
+from persona_bench.train.config import Data, TrainError
+
+GENERATED = 1000
+"""Arithmetic questions where no number is given."""
+
+FIRST_SEED = 1_000_000
+"""Of the arithmetic trained on: far from the seeds that evaluations use."""
+
+GSM8K = HubFile(
+    mirror="gsm8k/train.jsonl",
+    repo_id="openai/gsm8k",
+    filename="main/train-00000-of-00001.parquet",
+    revision="740312add88f781978c0658806c59bc2815b9866",
+)
+MATH_MIRROR = "math_train/math_train_7500.jsonl"
+MATH_SUBJECTS = (
+    "algebra",
+    "counting_and_probability",
+    "geometry",
+    "intermediate_algebra",
+    "number_theory",
+    "prealgebra",
+    "precalculus",
+)
+MATH = [
+    HubFile(
+        mirror=MATH_MIRROR,
+        repo_id="EleutherAI/hendrycks_math",
+        filename=f"{subject}/train-00000-of-00001.parquet",
+        revision="21a5633873b6a120296cce3e2df9d5550074f4a3",
+    )
+    for subject in MATH_SUBJECTS
+]
+
+
+def training_source(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
+    """Where questions come from (how they are put and graded), and those to train on.
+
+    Each question's `extra` has its `solution`, what SFT learns.
+
+    Args:
+        data: Which.
+        seed: Of the draw of `n_questions`, and of generated questions.
+
+    Raises:
+        TrainError: no such source, level, or number of questions.
+        SourceError: a file can't be had.
+    """
+    makers: dict[str, Callable[[Data, int], tuple[Benchmark, list[Question]]]] = {
+        "arithmetic": _arithmetic,
+        "gsm8k": _gsm8k,
+        "math": _math,
+    }
+    if data.source in makers:
+        benchmark, questions = makers[data.source](data, seed)
+    elif data.source.endswith((".jsonl", ".parquet")):
+        benchmark, questions = _own_file(Path(data.source))
+    else:
+        raise TrainError(
+            f"data.source: there is no {data.source!r}: use {', '.join(makers)}, or a .jsonl file "
+            "with question and answer"
+        )
+    if data.levels is not None:
+        known = sorted({question.level for question in questions} - {""})
+        if unknown := sorted(set(data.levels) - set(known)):
+            raise TrainError(
+                f"data.levels: {data.source} has no level {unknown[0]!r}: "
+                + (f"it has {', '.join(known)}" if known else "its questions have none")
+            )
+        questions = [question for question in questions if question.level in data.levels]
+    try:
+        return benchmark, choose_questions(questions, data.n_questions, seed)
+    except ValueError as error:
+        raise TrainError(f"data: {error}") from None
+
+
+def _arithmetic(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
+    """Questions that no one meets at the evaluation's own seed."""
+    wanted = data.n_questions or GENERATED
+    levels = data.levels or tuple(arithmetic.LEVELS)
+    if unknown := sorted(set(levels) - set(arithmetic.LEVELS)):
+        raise TrainError(
+            f"data.levels: arithmetic has no level {unknown[0]!r}: "
+            f"it has {', '.join(arithmetic.LEVELS)}"
+        )
+    most = min(arithmetic.MOST.get(level, arithmetic.MOST_OF_OTHERS) for level in levels)
+    seen = {normalised(question.problem) for question in arithmetic.load(None, 0, most, levels)}
+    found: list[Question] = []
+    for number in count(FIRST_SEED * (seed + 1)):
+        before = len(found)
+        for question in arithmetic.load(None, number, levels=levels):
+            if (text := normalised(question.problem)) not in seen:
+                seen.add(text)
+                found.append(_with_solution(question, _boxed(question.answer)))
+        if len(found) >= wanted:
+            return arithmetic.BENCHMARK, found
+        if len(found) == before:
+            raise TrainError(
+                f"data.n_questions={wanted}, but arithmetic has only {len(found)} questions of "
+                f"level {', '.join(levels)} that no evaluation asks: ask for fewer"
+            )
+    raise AssertionError
+
+
+def _gsm8k(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
+    path = GSM8K.locate(data.data_dir)
+    questions = []
+    for number, row in enumerate(read_rows(path, ("question", "answer"))):
+        worked, _, answer = row["answer"].rpartition("####")
+        answer = answer.strip().replace(",", "")
+        text = re.sub(r"<<.*?>>", "", worked).strip()
+        question = Question(f"gsm8k/{number}", row["question"], answer)
+        questions.append(_with_solution(question, f"{text}\n{_boxed(answer)}"))
+    return _mathematics("gsm8k", questions, integer=False), questions
+
+
+def _math(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
+    paths = {file.locate(data.data_dir) for file in MATH}  # the mirror has them in one
+    questions = []
+    for path in sorted(paths):
+        for number, row in enumerate(read_rows(path, ("problem", "solution", "level"))):
+            answer = row["answer"] if "answer" in row else _last_box(row["solution"])
+            if not answer:  # two rows have none
+                continue
+            question = Question(
+                f"math/{row.get('index', f'{path.parent.name}/{number}')}",
+                row["problem"],
+                answer,
+                str(row["level"]).removeprefix("Level "),
+                str(row.get("subject") or row.get("type") or ""),
+            )
+            questions.append(_with_solution(question, row["solution"]))
+    return _mathematics("math", questions, integer=False), questions
+
+
+def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
+    if not path.is_file():
+        raise TrainError(f"data.source: there is no file {path}")
+    questions = []
+    for number, row in enumerate(read_rows(path, ("question", "answer"))):
+        answer = str(row["answer"])
+        question = Question(
+            str(row.get("id", number)), str(row["question"]), answer, str(row.get("level", ""))
+        )
+        questions.append(_with_solution(question, str(row.get("solution") or _boxed(answer))))
+    if len({question.id for question in questions}) < len(questions):
+        raise TrainError(f"{path}: an id stands twice; give each question its own, or none")
+    return _mathematics(path.stem, questions, integer=False), questions
+
+
+def _mathematics(name: str, questions: list[Question], *, integer: bool) -> Benchmark:
+    def load(data_dir: Path | None, seed: int) -> list[Question]:
+        return questions
+
+    grade = partial(grade_all, integer=integer)
+    return Benchmark(name, load, math500.prompt, grade, GRADER, domain="mathematics")
+
+
+def _with_solution(question: Question, solution: str) -> Question:
+    fields: dict[str, Any] = {**vars(question), "extra": {"solution": solution}}
+    return Question(**fields)
+
+
+def _boxed(answer: str) -> str:
+    return f"The answer is $\\boxed{{{answer}}}$."
+
+
+def _last_box(solution: str) -> str:
+    """What stands in the last `\\boxed{...}`, with its braces in balance; empty where none does."""
+    start = solution.rfind("\\boxed{")
+    if start < 0:
+        return ""
+    depth, begin = 0, start + len("\\boxed")
+    for place in range(begin, len(solution)):
+        depth += {"{": 1, "}": -1}.get(solution[place], 0)
+        if depth == 0:
+            return solution[begin + 1 : place].strip()
+    return ""
+
+
+def normalised(text: str) -> str:
+    """A text for comparison: letters and digits and signs, without case and white space."""
+    return re.sub(r"\s+", "", text).lower()

@@ -1,0 +1,208 @@
+"""A teacher's responses: from a checkpoint loaded here, or from an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from persona_bench.benchmarks.base import Question
+from persona_bench.train.config import Teacher, TrainConfig, TrainError
+from persona_bench.train.data import Prepared, messages
+from persona_bench.train.folder import begin
+from persona_bench.train.rewards import graded
+
+FILE = "teacher.jsonl"
+Asked = tuple[Question, int]
+Said = tuple[str, bool]
+"""A response, and whether it was cut off."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """One of a teacher's responses.
+
+    Attributes:
+        question: Its id.
+        sample: From 0 on.
+        text: What the teacher said.
+        truncated: Whether it was cut off.
+        verdict, reason: The verifier's.
+    """
+
+    question: str
+    sample: int
+    text: str
+    truncated: bool
+    verdict: str
+    reason: str
+
+
+def sample(config: TrainConfig, data: Prepared, say: Callable[[str], None]) -> list[Response]:
+    """The teacher's responses to all questions, those of an earlier start among them.
+
+    Raises:
+        TrainError: the teacher can't be loaded or reached, or the file is of another one.
+    """
+    teacher = config.teacher
+    assert teacher
+    path = config.output_path / FILE
+    begin(config)
+    asked = [(question, k) for question in data.questions for k in range(teacher.samples)]
+    found = _stored(path, teacher)
+    todo = [(question, k) for question, k in asked if (question.id, k) not in found]
+    if todo and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainError(
+            f"{len(todo)} of {len(asked)} responses of the teacher are not there yet: sample them "
+            "with one process first (persona-bench train distill ... --teacher-only), then train"
+        )
+    if todo:
+        say(f"Sampling {teacher.model}: {len(todo)} responses, {len(found)} are there")
+        source = _endpoint if teacher.base_url else _checkpoint
+        with path.open("a", encoding="utf-8") as file:
+            if not found and not path.stat().st_size:
+                file.write(json.dumps({"teacher": _identity(teacher)}) + "\n")
+            for batch, said in source(config, data, todo):
+                for response in _graded(config, data, batch, said):
+                    found[response.question, response.sample] = response
+                    file.write(json.dumps(asdict(response), ensure_ascii=False) + "\n")
+                file.flush()
+    return [found[question.id, k] for question, k in asked]
+
+
+def _identity(teacher: Teacher) -> dict[str, Any]:
+    return teacher.model_dump(mode="json", include={"model", "temperature", "max_new_tokens"})
+
+
+def _stored(path: Path, teacher: Teacher) -> dict[tuple[str, int], Response]:
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n")):
+        try:
+            row = json.loads(line)
+        except ValueError:  # the line that a kill cut off
+            continue
+        if number == 0:
+            if row.get("teacher") != _identity(teacher):
+                raise TrainError(
+                    f"{path} holds responses of another teacher ({row.get('teacher')}): delete it, "
+                    "or choose another output_path"
+                )
+            continue
+        found[row["question"], row["sample"]] = Response(**row)
+    return found
+
+
+def _graded(
+    config: TrainConfig, data: Prepared, batch: Sequence[Asked], said: Sequence[Said]
+) -> list[Response]:
+    texts, cut = [text for text, _ in said], [truncated for _, truncated in said]
+    answers = [question.answer for question, _ in batch]
+    verdicts = graded(data.benchmark.grade, texts, answers, cut, config.reward.timeout)
+    return [
+        Response(question.id, k, text, truncated, verdict.verdict, verdict.reason)
+        for (question, k), (text, truncated), verdict in zip(batch, said, verdicts, strict=True)
+    ]
+
+
+def _batches(asked: Sequence[Asked], size: int) -> Iterator[list[Asked]]:
+    for start in tqdm(range(0, len(asked), size), desc="Teacher", unit="batch"):
+        yield list(asked[start : start + size])
+
+
+def _checkpoint(
+    config: TrainConfig, data: Prepared, asked: Sequence[Asked]
+) -> Iterator[tuple[list[Asked], list[Said]]]:
+    import torch
+    from transformers import set_seed
+
+    from persona_bench.train import running
+
+    teacher = config.teacher
+    assert teacher
+    tokenizer = running.load_tokenizer(teacher.model)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    model = running.load_model(config, teacher.model).eval()
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    ends = model.generation_config.eos_token_id
+    stops = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    for batch in _batches(asked, teacher.batch_size):
+        texts = [
+            tokenizer.apply_chat_template(
+                messages(data.benchmark, question.problem, "", "native"),
+                add_generation_prompt=True,
+                tokenize=False,
+            )
+            for question, _ in batch
+        ]
+        inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        set_seed(_seed(config, batch[0]))
+        with torch.inference_mode():
+            ids = model.generate(
+                **inputs.to(model.device),
+                do_sample=True,
+                temperature=teacher.temperature,
+                top_k=0,
+                top_p=1.0,
+                max_new_tokens=teacher.max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+            )[:, inputs["input_ids"].shape[1] :]
+        said = []
+        for row in ids.tolist():
+            end = next((i for i, token in enumerate(row) if token in stops), None)
+            text = tokenizer.decode(row[:end], skip_special_tokens=True)
+            said.append((text, end is None))
+        yield batch, said
+
+
+def _seed(config: TrainConfig, first: Asked) -> int:
+    """Of a batch, by what is in it: the same after a stop."""
+    import random
+
+    return random.Random(f"teacher/{config.seed}/{first[0].id}/{first[1]}").randrange(2**31)
+
+
+def _endpoint(
+    config: TrainConfig, data: Prepared, asked: Sequence[Asked]
+) -> Iterator[tuple[list[Asked], list[Said]]]:
+    try:
+        import openai
+    except ImportError:
+        raise TrainError("openai is not installed: pip install 'persona-bench[judge]'") from None
+    teacher = config.teacher
+    assert teacher
+
+    async def ask(client: Any, question: Question, k: int) -> Said:
+        found = await client.chat.completions.create(
+            model=teacher.model,
+            messages=messages(data.benchmark, question.problem, "", "native"),
+            temperature=teacher.temperature,
+            max_tokens=teacher.max_new_tokens,
+            seed=_seed(config, (question, k)),
+        )
+        choice = found.choices[0]
+        return choice.message.content or "", choice.finish_reason == "length"
+
+    async def together(batch: Sequence[Asked]) -> list[Said]:
+        key = os.environ.get(teacher.api_key_variable) or "none"
+        async with openai.AsyncOpenAI(
+            api_key=key, base_url=teacher.base_url, max_retries=5
+        ) as client:
+            return list(await asyncio.gather(*(ask(client, *each) for each in batch)))
+
+    for batch in _batches(asked, teacher.batch_size):
+        try:
+            yield batch, asyncio.run(together(batch))
+        except openai.OpenAIError as error:
+            raise TrainError(
+                f"teacher {teacher.model!r} at {teacher.base_url}: {type(error).__name__} {error}; "
+                "the responses that are there are kept: start the same command again"
+            ) from None
