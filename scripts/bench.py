@@ -9,7 +9,7 @@ verdicts compared. runs: `persona-bench run` over the personas of `demo` against
 `lm_eval --system_instruction` run for each of them. scoring: 10,000 bootstrap replicates of a
 500 x 100 table. store: what the store of finished work costs, and how fast a run continues (see
 bench_store.py). judge: calls/s of judging beside what the endpoint could give (see
-bench_judge.py). Programs have a comparison of their own, bench_code.py. Figures of one machine are
+bench_judge.py). train: a step of permix beside one of TRL's own trainer (see bench_train.py). Programs have a comparison of their own, bench_code.py. Figures of one machine are
 in docs/benchmarks.md.
 """
 
@@ -34,6 +34,7 @@ from persona_bench.benchmarks.math500 import BENCHMARK as MATH500
 from persona_bench.demo import demo_model
 from scripts.bench_judge import bench_judge
 from scripts.bench_store import bench_store
+from scripts.bench_train import bench_train
 
 BIN = Path(sys.executable).parent
 SHOWN = 20
@@ -262,7 +263,7 @@ def bench_scoring(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "parts", nargs="*", help="grading, runs, scoring, store, judge; all by default"
+        "parts", nargs="*", help="grading, runs, scoring, store, judge, train; all by default"
     )
     parser.add_argument("--results", type=Path, default=Path("bench-results/math500-core"))
     parser.add_argument("--questions", type=int, default=12)
@@ -276,6 +277,7 @@ def main() -> None:
         "scoring": bench_scoring,
         "store": lambda _: bench_store(header, line),
         "judge": lambda _: bench_judge(header, line),
+        "train": lambda _: bench_train(header, line),
     }
     if unknown := [part for part in args.parts if part not in parts]:
         parser.error(f"no part {unknown[0]!r}: use {', '.join(parts)}")

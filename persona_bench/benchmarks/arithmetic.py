@@ -19,7 +19,7 @@ from persona_bench.grading.maths import GRADER, grade_all
 
 PER_LEVEL = 40
 MOST = {"1": PER_LEVEL}  # one-digit sums run out
-MOST_OF_OTHERS = 500
+MOST_OF_OTHERS = 300  # products, too, from some number on
 
 LEVELS: dict[str, str] = {
     "1": "a sum or difference of one-digit numbers",
@@ -50,7 +50,7 @@ def load(
         data_dir: Not used: there is nothing to download.
         seed: Of the numbers and the stories.
         per_level: Questions a level; at most 40 where level 1 is among them, as one-digit sums
-            run out, and 500 otherwise.
+            run out, and 300 otherwise.
         levels: Which of `LEVELS`.
 
     Raises:

@@ -102,8 +102,7 @@ def _arithmetic(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
             f"data.levels: arithmetic has no level {unknown[0]!r}: "
             f"it has {', '.join(arithmetic.LEVELS)}"
         )
-    most = min(arithmetic.MOST.get(level, arithmetic.MOST_OF_OTHERS) for level in levels)
-    seen = {normalised(question.problem) for question in arithmetic.load(None, 0, most, levels)}
+    seen = {normalised(question.problem) for question in evaluation_sums()}
     found: list[Question] = []
     for number in count(FIRST_SEED * (seed + 1)):
         before = len(found)
@@ -119,6 +118,17 @@ def _arithmetic(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
                 f"level {', '.join(levels)} that no evaluation asks: ask for fewer"
             )
     raise AssertionError
+
+
+def evaluation_sums() -> list[Question]:
+    """All questions that `persona_arithmetic` can ask at its own seed, whatever its knobs."""
+    return [
+        question
+        for level in arithmetic.LEVELS
+        for question in arithmetic.load(
+            None, 0, arithmetic.MOST.get(level, arithmetic.MOST_OF_OTHERS), (level,)
+        )
+    ]
 
 
 def _gsm8k(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:

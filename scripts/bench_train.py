@@ -1,0 +1,101 @@
+"""What a step of permix costs beside a step of TRL's own GRPO (`make bench BENCH=train`).
+
+Both take the same prompts, model, settings and seeds, so that they write the same completions;
+TRL's has a reward function that compares strings, permix its verifier, its count by persona and its
+logs. They take turns, each in a process of its own, as a machine's speed drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+STEPS, ROUNDS, SKIPPED = 5, 3, 1  # the first step also warms up
+
+
+def bench_train(header: Callable[[str], None], line: Callable[..., None]) -> None:
+    """Prints the table."""
+    header(f"Training: a step of 16 completions, {ROUNDS} runs of {STEPS - SKIPPED} steps each")
+    seconds: dict[str, list[float]] = {"trl": [], "permix": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(ROUNDS):
+            for which in ("trl", "permix") if number % 2 else ("permix", "trl"):
+                seconds[which] += timed(which, Path(folder) / f"{which}-{number}")
+    trl, permix = (statistics.median(seconds[which]) for which in ("trl", "permix"))
+    line("TRL's GRPOTrainer", trl, 1, "steps")
+    line("permix", permix, 1, "steps", f"{permix / trl - 1:+.1%} time a step")
+
+
+def timed(which: str, folder: Path) -> list[float]:
+    """Seconds of each step of a run in a process of its own."""
+    made = [sys.executable, "-m", "scripts.bench_train", which, str(folder)]
+    done = subprocess.run(made, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    found: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return found[SKIPPED:]
+
+
+def run(which: str, folder: Path) -> None:
+    """One run; prints the seconds of its steps."""
+    import transformers
+    import trl
+
+    from persona_bench.demo import demo_model
+    from persona_bench.train import permix
+    from persona_bench.train.config import TrainConfig
+
+    seconds: list[float] = []
+
+    class Times(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "step_time" in logs:
+                seconds.append(float(logs["step_time"]))
+
+    def plain(completions: list[Any], answer: list[str], **_: Any) -> list[float]:
+        said = (completion[-1]["content"] for completion in completions)
+        return [float(a in text) for text, a in zip(said, answer, strict=True)]
+
+    class Timed(trl.GRPOTrainer):  # type: ignore[misc]
+        def __init__(self, *given: Any, **named: Any) -> None:
+            if which == "trl":
+                named |= {"reward_funcs": [plain], "callbacks": []}
+            named["callbacks"] = [*named["callbacks"], Times()]
+            super().__init__(*given, **named)
+
+    permix.GRPOTrainer = Timed
+    config = TrainConfig.model_validate(
+        {
+            "method": "permix",
+            "model": str(demo_model()),
+            "output_path": str(folder),
+            "data": {"source": "arithmetic", "levels": ["1"], "n_questions": 40},
+            "personas": {"mix_ratio": 0.5},
+            "trainer": {
+                "max_steps": STEPS,
+                "learning_rate": 0.0,  # the model stays the same, and so do its completions
+                "per_device_train_batch_size": 16,
+                "num_generations": 8,
+                "max_completion_length": 16,
+                "gradient_checkpointing": False,
+                "logging_steps": 1,
+                "save_strategy": "no",
+                "report_to": "none",
+            },
+        }
+    )
+    permix.train(config, lambda _: None)
+    print(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("which", choices=("trl", "permix"))
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    run(given.which, given.folder)

@@ -1,0 +1,199 @@
+"""What SFT, distillation, RLVR and PerMix-RLVR do to a small real model: trains, asks, compares.
+
+    python -m scripts.training_study WORK            # hours on two cores; started again, it goes on
+    python -m scripts.training_study WORK --stage report
+
+SmolLM2-135M-Instruct learns generated sums under the settings in
+`results/smollm2-arithmetic/configs`; each checkpoint answers held-out sums under the personas of
+`core`, none of which it has met, and plays roles in `persona_roleplay`. What comes out goes to
+`results/smollm2-arithmetic`: `summary.csv` (a row a method and seed), the paired comparisons, and
+the training's logs. Checkpoints and responses stay in WORK.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from persona_bench.demo import NAME, demo_model
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "smollm2-arithmetic"
+CONFIGS = RESULTS / "configs"
+TEACHER = "rlvr-1"
+SUMS, ROLES = "persona_arithmetic", "persona_roleplay"
+SEEDS = {"sft": 1, "distill": 1, "rlvr": 2, "permix": 2}
+"""How many seeds of each method, from 1 on."""
+
+# two cores, float32: the heap keeps what is freed, or every step would fault its gigabytes in anew
+MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 36),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+}
+
+
+class Checkpoint(NamedTuple):
+    """One of the compared models."""
+
+    method: str
+    seed: int | None
+
+    @property
+    def name(self) -> str:
+        return self.method if self.seed is None else f"{self.method}-{self.seed}"
+
+    @property
+    def pretrained(self) -> str:
+        return NAME if self.seed is None else f"checkpoints/{self.name}"
+
+
+def checkpoints() -> list[Checkpoint]:
+    """The base model first; a teacher before its pupil."""
+    trained = [
+        Checkpoint(method, seed)
+        for method in ("rlvr", "permix", "sft", "distill")
+        for seed in range(1, SEEDS[method] + 1)
+    ]
+    return [Checkpoint("base", None), *sorted(trained, key=lambda each: each.seed or 0)]
+
+
+def command(work: Path, *parts: str) -> None:
+    """Runs a `persona-bench` command in the work folder."""
+    program = Path(sys.executable).parent / "persona-bench"
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive", **MEMORY}
+    subprocess.run([str(program), *parts], cwd=work, env=environment, check=True)
+
+
+def train(work: Path) -> None:
+    """All checkpoints; what is finished is not done again."""
+    for each in checkpoints():
+        if each.seed is not None:
+            config = CONFIGS / f"{each.method}.yaml"
+            paths = ["--model", NAME, "--output-path", each.pretrained, "--seed", str(each.seed)]
+            command(work, "train", each.method, str(config), *paths)
+
+
+def ask(work: Path) -> None:
+    """Every checkpoint answers the sums and plays the roles; then the roles' traces."""
+    study = yaml.safe_load((CONFIGS / "evaluation.yaml").read_text())
+    trained = [each for each in checkpoints() if (work / each.pretrained).is_dir()]
+    study["models"] = [
+        {
+            "name": each.name,
+            "pretrained": each.pretrained,
+            "model_args": {"dtype": "float32"},
+            "batch_size": 64,
+        }
+        for each in trained
+    ]
+    (work / "evaluation.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    command(work, "run", "evaluation.yaml")
+    for each in trained:
+        place = work / "results" / each.name
+        if not list(scores(work, each).glob(f"{ROLES}_trace.json")):
+            model = ["--model-args", f"pretrained={each.pretrained},dtype=float32"]
+            where = ["--out", str(scores(work, each).relative_to(work))]
+            more = ["--task", ROLES, "--others", "4", "--batch-size", "16"]
+            command(work, "trace", str(place.relative_to(work)), *model, *where, *more)
+
+
+def scores(work: Path, checkpoint: Checkpoint) -> Path:
+    return work / "results" / "scores" / checkpoint.name
+
+
+# ---------------------------------------------------------------------- what comes out
+
+
+def summary(work: Path) -> pd.DataFrame:
+    """A row a method and seed, as far as the study has come."""
+    rows = []
+    for each in checkpoints():
+        sums, trace = (
+            scores(work, each) / f"{SUMS}_stability.json",
+            scores(work, each) / f"{ROLES}_trace.json",
+        )
+        if not sums.is_file() or not trace.is_file():
+            continue
+        stable, told = json.loads(sums.read_text()), json.loads(trace.read_text())
+        information, identified = told["persona_information"], told["identifiability"]
+        rows.append(
+            {
+                "method": each.method,
+                "seed": "" if each.seed is None else each.seed,
+                **interval("accuracy", stable["mean"]),
+                "worst": stable["worst"]["value"],
+                "best": stable["best"]["value"],
+                **interval("pss", stable["pss"]),
+                **interval("pss_corrected", stable["pss_corrected"]),
+                "persona_information": information["information"],
+                "persona_information_low": information["low"],
+                "persona_information_high": information["high"],
+                "identifiability": identified["accuracy"],
+                "identifiability_low": identified["low"],
+                "identifiability_high": identified["high"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def interval(name: str, told: dict[str, Any]) -> dict[str, Any]:
+    return {name: told["value"], f"{name}_low": told["low"], f"{name}_high": told["high"]}
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Which are compared: rlvr with base first, as without a gain the rest says nothing."""
+    trained = [each for each in checkpoints() if each.seed is not None]
+    against_base = [("base", each.name) for each in trained]
+    return against_base + [(f"rlvr-{seed}", f"permix-{seed}") for seed in (1, 2)]
+
+
+def report(work: Path) -> None:
+    """Copies tables and logs, compares in pairs, and writes the summary."""
+    table = summary(work)
+    table.to_csv(RESULTS / "summary.csv", index=False, float_format="%.4f")
+    print(table.to_string(index=False))
+    for one, other in pairs():
+        folders = [work / "results" / name for name in (one, other)]
+        if all(folder.is_dir() for folder in folders):
+            out = Path("results") / "comparisons" / f"{one}_{other}"
+            where = [str(folder.relative_to(work)) for folder in folders]
+            command(work, "compare", *where, "--out", str(out))
+            copy(work / out, RESULTS / "comparisons" / out.name)
+    for each in checkpoints():
+        if each.seed is not None and (work / each.pretrained / "finished.json").is_file():
+            names = ("train.yaml", "log.csv", "personas.csv", "finished.json")
+            copy(work / each.pretrained, RESULTS / "logs" / each.name, names)
+
+
+def copy(source: Path, target: Path, names: tuple[str, ...] | None = None) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        if file.suffix in (".csv", ".json", ".yaml") and (names is None or file.name in names):
+            shutil.copy(file, target / file.name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("work", type=Path, help="where checkpoints and responses go")
+    parser.add_argument("--stage", choices=("train", "ask", "report"), help="only this one")
+    given = parser.parse_args()
+    work = given.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / NAME).exists():
+        (work / NAME).symlink_to(demo_model())
+    for name, stage in (("train", train), ("ask", ask), ("report", report)):
+        if given.stage in (None, name):
+            stage(work)
+
+
+if __name__ == "__main__":
+    main()
