@@ -170,7 +170,9 @@ def near_copy(one: str, other: str) -> bool:
     Measured by Jaccard's index, above 0.6 of the words or 0.35 of the runs; empty prompts are no
     copies.
     """
-    words = [re.findall(r"[a-z']+", text.lower()) for text in (one, other)]
+    words = [re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text.lower()) for text in (one, other)]
+    if words[0] and words[0] == words[1]:
+        return True
     runs = [set(zip(each, each[1:], each[2:], strict=False)) for each in words]
     return _jaccard(set(words[0]), set(words[1])) > 0.6 or _jaccard(*runs) > 0.35
 

@@ -5,12 +5,12 @@
 
 grading: responses/s of `grade_all`, of lm-eval's minerva_math500 grader, and of math-verify called
 one by one, on a real model's responses to MATH-500 questions under the persona set `core`, with the
-verdicts compared. runs: `persona-bench run` over the personas of `demo` against a separate
-`lm_eval --system_instruction` run for each of them. scoring: 10,000 bootstrap replicates of a
-500 x 100 table. store: what the store of finished work costs, and how fast a run continues (see
-bench_store.py). judge: calls/s of judging beside what the endpoint could give (see
-bench_judge.py). train: a step of permix beside one of TRL's own trainer (see bench_train.py). Programs have a comparison of their own, bench_code.py. Figures of one machine are
-in docs/benchmarks.md.
+verdicts compared. runs: `persona-bench run` over the personas of `demo` against a separate `lm_eval
+--system_instruction` run for each of them. scoring: 10,000 bootstrap replicates of a 500 x 100
+table. store: what the store of finished work costs, and how fast a run continues (see
+bench_store.py). judge: calls/s of judging beside what the endpoint could give (see bench_judge.py).
+train: a step of permix beside one of TRL's own trainer (see bench_train.py). Programs have a
+comparison of their own, bench_code.py. Figures of one machine are in docs/benchmarks.md.
 """
 
 from __future__ import annotations

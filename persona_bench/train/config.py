@@ -49,7 +49,7 @@ class Data(Part):
 
     source: str
     n_questions: int | None = Field(default=None, ge=1)
-    levels: tuple[str, ...] | None = None
+    levels: tuple[str, ...] | None = Field(default=None, min_length=1)
     data_dir: Path | None = None
     evaluation: tuple[str, ...] | None = None
     exclude_overlaps: bool = False
@@ -229,7 +229,11 @@ def read_config(path: Path, method: str, overrides: Mapping[str, Any] | None = N
     for name, value in (overrides or {}).items():
         part, _, key = name.rpartition(".")
         if value is not None:
-            target = data if not part else data.setdefault(part, {})
-            target[key] = value
+            inner = data.get(part) or {} if part else data
+            if not isinstance(inner, dict):
+                raise TrainError(f"{path}: {part} must be a mapping (it is {inner!r})")
+            inner[key] = value
+            if part:
+                data[part] = inner
     parts = {"data": Data, "personas": Personas, "reward": Reward, "teacher": Teacher, "lora": Lora}
     return validated(TrainConfig, data, path, parts, TrainError)

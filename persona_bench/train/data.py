@@ -66,7 +66,7 @@ class Mix:
         self.personas = [
             persona
             for persona in personas
-            if persona.prompt and settings.weights.get(persona.kind, 1.0) > 0
+            if persona.kind != "control" and settings.weights.get(persona.kind, 1.0) > 0
         ]
         if settings.mix_ratio and not self.personas:
             raise TrainError(
@@ -227,11 +227,15 @@ def overlaps(questions: Sequence[Question], data: Data) -> tuple[dict[str, str],
     Raises:
         TrainError: no such benchmark.
     """
-    own = {normalised(question.problem): question.id for question in questions}
+    own: dict[str, list[str]] = {}
+    for question in questions:
+        own.setdefault(normalised(question.problem), []).append(question.id)
     found: dict[str, str] = {}
     notes = []
     generated = data.source == "arithmetic"
-    names = data.evaluation or (("arithmetic",) if generated else ("arithmetic", *MATHEMATICS))
+    names = data.evaluation
+    if names is None:
+        names = ("arithmetic",) if generated else ("arithmetic", *MATHEMATICS)
     for name in names:
         try:
             module = importlib.import_module(f"persona_bench.benchmarks.{name}")
@@ -245,8 +249,8 @@ def overlaps(questions: Sequence[Question], data: Data) -> tuple[dict[str, str],
             notes.append(f"not checked against {name}: {error}")
             continue
         for question in asked:
-            if (text := normalised(question.problem)) in own:
-                found.setdefault(own[text], f"{name} {question.id}")
+            for same in own.get(normalised(question.problem), ()):
+                found.setdefault(same, f"{name} {question.id}")
     return found, notes
 
 

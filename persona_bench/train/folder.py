@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,15 +16,19 @@ FINISHED = "finished.json"
 
 
 def begin(config: TrainConfig) -> None:
-    """Notes the run's settings in the output folder.
+    """Notes the run's settings in the output folder; the first process does.
 
     Raises:
         TrainError: another run's output is there, or something else.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return
     folder = config.output_path
     told = as_data(config)
+    if folder.exists() and not folder.is_dir():
+        raise TrainError(f"output_path {folder} is a file: choose another one")
     if (folder / SETTINGS).is_file():
-        before = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+        before = _settings(folder)
         if before != told:
             differing = sorted(
                 name for name in {*before, *told} if before.get(name) != told.get(name)
@@ -31,12 +37,13 @@ def begin(config: TrainConfig) -> None:
                 f"{folder} holds a run with other settings ({', '.join(differing)}): choose "
                 "another output_path, or delete it"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(file.name != f"{SETTINGS}.part" for file in folder.iterdir()):
         raise TrainError(f"{folder} is not empty and holds no training run: choose another one")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS).write_text(
-        yaml.safe_dump(told, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+    part = folder / f"{SETTINGS}.part"
+    part.write_text(text, encoding="utf-8")
+    part.replace(folder / SETTINGS)  # whole or not at all
 
 
 def finished(config: TrainConfig) -> bool:
@@ -44,7 +51,12 @@ def finished(config: TrainConfig) -> bool:
     folder = config.output_path
     if not (folder / FINISHED).is_file() or not (folder / SETTINGS).is_file():
         return False
-    return bool(yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8")) == as_data(config))
+    return _settings(folder) == as_data(config)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    found = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}
 
 
 def as_data(config: TrainConfig) -> dict[str, Any]:

@@ -43,8 +43,8 @@ class Logs(TrainerCallback):
         for name in (LOG, PERSONAS):
             path = self.folder / name
             if path.is_file():
-                table = pd.read_csv(path)
-                table = table[table["step"] <= state.global_step]
+                table = pd.read_csv(path, dtype=str, keep_default_na=False)
+                table = table[table["step"].astype(int) <= state.global_step]
                 table.to_csv(path, index=False)
                 if table.empty:
                     path.unlink()

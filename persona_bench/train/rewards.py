@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +117,7 @@ def graded(
         responses, answers, truncated: As it takes them.
         timeout: Seconds for all of them.
     """
+    end = time.monotonic() + timeout
     together = _within(timeout, grade, responses, answers, truncated)
     if isinstance(together, list):
         return together
@@ -124,7 +126,8 @@ def graded(
         return [Verdict("unscored", "timeout")] * len(responses)
     verdicts = []
     for response, answer, cut in zip(responses, answers, truncated, strict=True):
-        alone = _within(timeout, grade, [response], [answer], [cut])
+        left = max(end - time.monotonic(), 0.0)
+        alone = _within(left, grade, [response], [answer], [cut]) if left else "timeout"
         found = alone[0] if isinstance(alone, list) else Verdict("unscored", alone)
         verdicts.append(found)
     return verdicts
@@ -143,7 +146,7 @@ def _within(
     def work() -> None:
         try:
             found.append(grade(responses, answers, truncated=truncated))
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it is the grader that ends
             log.warning("the grader raised %s: %s", type(error).__name__, error)
             found.append("grader_error")
 

@@ -22,6 +22,9 @@ from persona_bench.train.config import Data, TrainError
 GENERATED = 1000
 """Arithmetic questions where no number is given."""
 
+IN_VAIN = 20
+"""Seeds in a row without a new question, after which there are no more."""
+
 FIRST_SEED = 1_000_000
 """Of the arithmetic trained on: far from the seeds that evaluations use."""
 
@@ -104,6 +107,7 @@ def _arithmetic(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
         )
     seen = {normalised(question.problem) for question in evaluation_sums()}
     found: list[Question] = []
+    in_vain = 0
     for number in count(FIRST_SEED * (seed + 1)):
         before = len(found)
         for question in arithmetic.load(None, number, levels=levels):
@@ -111,11 +115,13 @@ def _arithmetic(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
                 seen.add(text)
                 found.append(_with_solution(question, _boxed(question.answer)))
         if len(found) >= wanted:
-            return arithmetic.BENCHMARK, found
-        if len(found) == before:
+            cut = data.n_questions is None
+            return arithmetic.BENCHMARK, choose_questions(found, wanted, seed) if cut else found
+        in_vain = in_vain + 1 if len(found) == before else 0
+        if in_vain == IN_VAIN:
             raise TrainError(
-                f"data.n_questions={wanted}, but arithmetic has only {len(found)} questions of "
-                f"level {', '.join(levels)} that no evaluation asks: ask for fewer"
+                f"data.n_questions: {wanted} are wanted, but arithmetic has only {len(found)} "
+                f"questions of level {', '.join(levels)} that no evaluation asks: ask for fewer"
             )
     raise AssertionError
 
@@ -168,8 +174,12 @@ def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
     questions = []
     for number, row in enumerate(read_rows(path, ("question", "answer"))):
         answer = str(row["answer"])
+        name, level = (row.get(key) for key in ("id", "level"))
         question = Question(
-            str(row.get("id", number)), str(row["question"]), answer, str(row.get("level", ""))
+            str(number if name is None else name),
+            str(row["question"]),
+            answer,
+            "" if level is None else str(level),
         )
         questions.append(_with_solution(question, str(row.get("solution") or _boxed(answer))))
     if len({question.id for question in questions}) < len(questions):
@@ -195,15 +205,16 @@ def _boxed(answer: str) -> str:
 
 
 def _last_box(solution: str) -> str:
-    """What stands in the last `\\boxed{...}`, with its braces in balance; empty where none does."""
-    start = solution.rfind("\\boxed{")
-    if start < 0:
-        return ""
-    depth, begin = 0, start + len("\\boxed")
-    for place in range(begin, len(solution)):
-        depth += {"{": 1, "}": -1}.get(solution[place], 0)
+    """What the last `\\boxed` holds: its braces in balance, or `\\boxed 2`; empty without one."""
+    start = solution.rfind("\\boxed")
+    rest = solution[start + len("\\boxed") :].lstrip() if start >= 0 else ""
+    if not rest.startswith("{"):
+        return re.split(r"[\s$]", rest, maxsplit=1)[0].rstrip(".,") if rest else ""
+    depth = 0
+    for place, sign in enumerate(rest):
+        depth += {"{": 1, "}": -1}.get(sign, 0)
         if depth == 0:
-            return solution[begin + 1 : place].strip()
+            return rest[1:place].strip()
     return ""
 
 

@@ -225,7 +225,6 @@ def test_an_override_is_checked_like_the_file(tmp_path: Path) -> None:
     assert "the other methods have none" in refused(path, "rlvr", **{"teacher.model": "x"})
 
 
-@pytest.mark.xfail(strict=True, reason="read_config: TypeError where the part is no mapping")
 @pytest.mark.parametrize("teacher", [None, "org/large"])
 def test_an_override_of_a_part_that_is_no_mapping_is_no_crash(
     tmp_path: Path, teacher: str | None

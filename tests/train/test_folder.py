@@ -90,7 +90,6 @@ def test_a_run_is_finished_when_it_has_ended_with_these_settings(tmp_path: Path)
     assert not finished(config(run))
 
 
-@pytest.mark.xfail(strict=True, reason="TypeError, FileExistsError")
 @pytest.mark.parametrize("broken", ["cut off", "a file"])
 def test_a_folder_that_cannot_be_one_is_refused_in_words(tmp_path: Path, broken: str) -> None:
     run = tmp_path / "out"

@@ -193,7 +193,6 @@ def test_a_grader_that_hangs_loses_the_batch_in_time_and_the_next_one_counts(
     assert rewarded(reward, ["17", "18"]) == [1.0, 0.0]
 
 
-@pytest.mark.xfail(strict=True, reason="after a raise, each response alone has the whole timeout")
 def test_the_time_is_for_all_completions_when_they_are_graded_alone(
     release: threading.Event,
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from persona_bench.benchmarks import arithmetic, math500
 from persona_bench.benchmarks.base import Benchmark, Question
@@ -83,7 +84,6 @@ def test_each_level_can_be_trained_on_alone(level: str) -> None:
     assert Counter(question.level for question in chosen) == {level: 30}
 
 
-@pytest.mark.xfail(strict=True, reason="all that were generated on the way are given")
 @pytest.mark.parametrize("levels", [None, ["2"]])
 def test_where_no_number_is_given_there_are_a_thousand_sums(levels: list[str] | None) -> None:
     assert len(learnt("arithmetic", levels=levels)) == 1000
@@ -97,7 +97,9 @@ def test_a_seed_gives_the_same_sums_and_another_seed_others() -> None:
 
 
 def test_more_one_digit_sums_than_there_are_are_refused() -> None:
-    with pytest.raises(TrainError, match=r"^data.n_questions=200, but arithmetic has") as caught:
+    with pytest.raises(
+        TrainError, match=r"^data.n_questions: 200 are wanted, but arithmetic has"
+    ) as caught:
         learnt("arithmetic", levels=["1"], n_questions=200)
     told = str(caught.value)
     assert "\n" not in told
@@ -292,7 +294,6 @@ def test_a_file_that_is_none_or_lacks_a_field_is_refused(tmp_path: Path) -> None
         source(path)
 
 
-@pytest.mark.xfail(strict=True, reason="a null is read as the text None")
 def test_a_null_is_as_good_as_nothing(tmp_path: Path) -> None:
     row = {"question": "?", "answer": "1", "id": None, "level": None, "solution": None}
     questions = learnt(jsonl(tmp_path / "own.jsonl", [row, row]))
@@ -316,10 +317,6 @@ def test_a_level_that_does_not_exist_is_refused(data_dir: Path) -> None:
         source("gsm8k", data_dir=data_dir, levels=["1"])
 
 
-@pytest.mark.xfail(strict=True, reason="an empty list of levels leaves no question, unsaid")
 def test_no_level_at_all_is_not_trained_on_in_silence() -> None:
-    try:
-        chosen = learnt("arithmetic", levels=[])
-    except TrainError:
-        return
-    assert chosen
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        Data(source="arithmetic", levels=[])

@@ -1,0 +1,155 @@
+"""`persona-bench train` as people call it, on a tiny model, to a checkpoint that lm_eval runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BIN = Path(sys.executable).parent
+LmEval = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*parts: str, cwd: Path, code: int = 0) -> str:
+    """What `persona-bench train` says on stderr."""
+    done = subprocess.run(
+        [str(BIN / "persona-bench"), "train", *parts],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    return done.stderr
+
+
+@pytest.fixture
+def settings(tiny: Path, tmp_path: Path) -> Callable[..., str]:
+    """Writes a run's file; gives its name."""
+
+    def write(**given: Any) -> str:
+        told = {
+            "model": str(tiny),
+            "output_path": "out",
+            "data": {"source": "arithmetic", "levels": ["1"], "n_questions": 20},
+            "personas": {"mix_ratio": 0.5},
+            "trainer": {
+                "max_steps": 2,
+                "per_device_train_batch_size": 4,
+                "num_generations": 4,
+                "max_completion_length": 6,
+                "logging_steps": 1,
+                "save_strategy": "no",
+            },
+            **given,
+        }
+        told = {name: value for name, value in told.items() if value is not None}
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(told))
+        return "run.yaml"
+
+    return write
+
+
+def test_a_checkpoint_is_made_once_and_lm_eval_runs_it(
+    settings: Callable[..., str], tmp_path: Path, lm_eval: LmEval
+) -> None:
+    said = command("permix", settings(), "--seed", "3", cwd=tmp_path)
+    assert "mix_ratio: 0.5" in said  # what was given
+    assert "curriculum: 0.0" in said  # our defaults
+    assert "loss_type dapo" in said  # and TRL's
+    assert "seed: 3" in (tmp_path / "out" / "train.yaml").read_text()
+    said = command("permix", settings(), "--seed", "3", cwd=tmp_path)
+    assert "finished: nothing to do" in said
+    said = command("permix", settings(), "--seed", "4", cwd=tmp_path, code=1)
+    assert "other settings (seed)" in said
+    arguments = "--model hf --model_args pretrained=out,dtype=float32 --tasks persona_arithmetic"
+    more = "--apply_chat_template --limit 6 --gen_kwargs max_gen_toks=4 --output_path results"
+    knobs = json.dumps({"persona_set": "demo", "levels": [2], "per_level": 3})
+    done = lm_eval(*arguments.split(), *more.split(), "--metadata", knobs, cwd=tmp_path)
+    assert "persona_arithmetic" in done.stdout
+
+
+def test_a_dry_run_shows_settings_and_data_and_makes_nothing(
+    settings: Callable[..., str], tmp_path: Path
+) -> None:
+    said = command("permix", settings(), "--dry-run", "--use-vllm", "colocate", cwd=tmp_path)
+    assert "use_vllm: colocate" in said
+    assert "20 questions, 111 personas" in said
+    assert "What is" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "words"),
+    [
+        ("ppo", {}, "there is no method 'ppo': use sft, distill, rlvr, permix"),
+        ("rlvr", {}, "rlvr has none"),
+        ("permix", {"trainer": {"learning_rat": 1}}, "did you mean 'learning_rate'"),
+        ("permix", {"data": {"source": "nowhere.jsonl"}}, "there is no file nowhere.jsonl"),
+        ("permix", {"model": "./nowhere"}, "model './nowhere' can't be loaded"),
+        ("permix", {"personas": {"persona_set": "core"}}, "persona set 'core' shares"),
+    ],
+)
+def test_a_fault_is_one_sentence(
+    method: str, given: dict[str, Any], words: str, settings: Callable[..., str], tmp_path: Path
+) -> None:
+    said = command(method, settings(**given), cwd=tmp_path, code=1)
+    assert words in said.replace("\n", " ")
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["rlvr", "permix"])
+def test_the_examples_are_read(name: str, tmp_path: Path) -> None:
+    from persona_bench.train.config import read_config
+
+    config = read_config(ROOT / "examples" / f"{name}.yaml", name)
+    assert (config.personas is None) == (name == "rlvr")
+    study = ROOT / "results" / "smollm2-arithmetic" / "configs"
+    one, other = (read_config(study / f"{each}.yaml", each) for each in ("rlvr", "permix"))
+    same = {"method", "output_path", "personas"}  # and nothing else may differ
+    assert one.model_dump(exclude=same) == other.model_dump(exclude=same)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_step(settings: Callable[..., str], tmp_path: Path) -> None:
+    """Groups lie across processes; each persona's completions are counted once."""
+    trainer = {
+        "max_steps": 2,
+        "per_device_train_batch_size": 2,
+        "num_generations": 4,
+        "max_completion_length": 6,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "use_cpu": True,
+    }
+    personas = {"mix_ratio": 0.5, "group": "question"}
+    name = settings(trainer=trainer, personas=personas)
+    launch = "launch --num_processes 2 --cpu --main_process_port 0 -m persona_bench train permix"
+    done = subprocess.run(
+        [str(BIN / "accelerate"), *launch.split(), name],
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = (tmp_path / "out" / "personas.csv").read_text().splitlines()
+    head = lines[0].split(",")
+    rows = [dict(zip(head, line.split(","), strict=True)) for line in lines[1:]]
+    for step in ("1", "2"):
+        own = [row for row in rows if row["step"] == step]
+        assert sum(int(row["completions"]) for row in own) == 4
+        assert len(own) >= 2
+    assert (tmp_path / "out" / "model.safetensors").is_file()
