@@ -25,6 +25,7 @@ import pandas as pd
 import yaml
 
 from persona_bench.demo import NAME, demo_model
+from persona_bench.scoring.information_compare import compare_information
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "smollm2-arithmetic"
 CONFIGS = RESULTS / "configs"
@@ -102,7 +103,7 @@ def ask(work: Path) -> None:
         if not list(scores(work, each).glob(f"{ROLES}_trace.json")):
             model = ["--model-args", f"pretrained={each.pretrained},dtype=float32"]
             where = ["--out", str(scores(work, each).relative_to(work))]
-            more = ["--task", ROLES, "--others", "4", "--batch-size", "16"]
+            more = ["--task", ROLES, "--batch-size", "16"]
             command(work, "trace", str(place.relative_to(work)), *model, *where, *more)
 
 
@@ -156,6 +157,20 @@ def pairs() -> list[tuple[str, str]]:
     return against_base + [(f"rlvr-{seed}", f"permix-{seed}") for seed in (1, 2)]
 
 
+def information(work: Path) -> pd.DataFrame:
+    """Persona information of the pairs, on the same questions and personas."""
+    rows = []
+    for one, other in pairs():
+        files = [
+            work / "results" / "scores" / name / f"{ROLES}_trace_likelihoods.csv"
+            for name in (one, other)
+        ]
+        if all(file.is_file() for file in files):
+            found = compare_information(*(pd.read_csv(file) for file in files))
+            rows.append({"one": one, "other": other, **found.to_dict()})
+    return pd.DataFrame(rows)
+
+
 def report(work: Path) -> None:
     """Copies tables and logs, compares in pairs, and writes the summary."""
     table = summary(work)
@@ -168,6 +183,7 @@ def report(work: Path) -> None:
             where = [str(folder.relative_to(work)) for folder in folders]
             command(work, "compare", *where, "--out", str(out))
             copy(work / out, RESULTS / "comparisons" / out.name)
+    information(work).to_csv(RESULTS / "information.csv", index=False, float_format="%.4f")
     for each in checkpoints():
         if each.seed is not None and (work / each.pretrained / "finished.json").is_file():
             names = ("train.yaml", "log.csv", "personas.csv", "finished.json")

@@ -113,6 +113,12 @@ def test_another_judge_of_the_same_name_is_not_compared(
     assert "judge 'judge' differs in parameters" in done.stderr
     about.unlink()
     about.with_suffix(".jsonl").unlink()
+    done = persona_bench("compare", "out/a", "out/b", cwd=tmp_path)  # what can be compared is
+    assert "persona_roleplay is not judged yet: run persona-bench judge out/b" in done.stderr
+    assert "persona_arithmetic: b - a" in done.stdout
+    assert "persona_roleplay: b - a" not in done.stdout
+    for sums in (tmp_path / "out").rglob("samples_persona_arithmetic_*.jsonl"):
+        sums.unlink()
     done = persona_bench("compare", "out/a", "out/b", cwd=tmp_path, ok=False)
     assert "persona_roleplay is not judged yet: run persona-bench judge out/b" in done.stderr
     done = persona_bench("score", "out/b", cwd=tmp_path)

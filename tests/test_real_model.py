@@ -12,9 +12,9 @@ import pytest
 
 from persona_bench import load_persona_set, read_outcomes, stability
 from persona_bench.benchmarks import arithmetic, math500
-from persona_bench.rendering import MissingPersonaError
 from persona_bench.harness.run import run
 from persona_bench.personas import PersonaSet
+from persona_bench.rendering import MissingPersonaError
 from persona_bench.scoring.outcomes import COLUMNS
 
 LmEval = Callable[..., subprocess.CompletedProcess[str]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,10 +45,16 @@ def compare(
         restrict_to_common_verdicts,
     )
 
-    name_a, tasks_a, judged_a = _one_model(a)
-    name_b, tasks_b, judged_b = _one_model(b)
+    name_a, tasks_a, judged_a, unjudged = _one_model(a)
+    name_b, tasks_b, judged_b, unjudged_b = _one_model(b)
+    unjudged |= unjudged_b
     shared = [task for task in tasks_a if task in tasks_b]
     shared_judged = [task for task in judged_a if task in judged_b]
+    for task, folder in unjudged.items():
+        words = f"{folder}: {task} is not judged yet: run persona-bench judge {folder}"
+        if not shared and not shared_judged:
+            raise CompareError(words)
+        warnings.warn(f"{words}; its fidelity is not compared", stacklevel=1)
     if not shared and not shared_judged:
         raise CompareError(
             f"no task in common: {a} has {', '.join([*tasks_a, *judged_a])}, {b} has "
@@ -112,8 +119,11 @@ def _same_judges(task: str, a: Path, b: Path) -> None:
 Tables = dict[str, "pd.DataFrame"]
 
 
-def _one_model(folder: Path) -> tuple[str, Tables, Tables]:
-    """The model of an output folder, its outcomes by task, and its judged tables by task."""
+def _one_model(folder: Path) -> tuple[str, Tables, Tables, dict[str, Path]]:
+    """The model of an output folder; its outcomes by task, and its judged tables by task.
+
+    Last, the judged tasks that no judge has judged yet, with the folder.
+    """
     from persona_bench.scoring.compare import CompareError
     from persona_bench.scoring.judged import judge_files, read_judged
     from persona_bench.scoring.outcomes import read_outcomes
@@ -130,13 +140,13 @@ def _one_model(folder: Path) -> tuple[str, Tables, Tables]:
     if not everything or not all(samples.judged for samples in everything):
         outcomes = read_outcomes(folder)
         graded = {str(task): rows for task, rows in outcomes.groupby("task", sort=False)}
-    judged = {}
+    judged: Tables = {}
+    unjudged: dict[str, Path] = {}
     if any(samples.judged for samples in everything):
         for samples in newest_samples(folder, judged=True):
-            if not judge_files(samples):
-                raise CompareError(
-                    f"{folder}: {samples.task} is not judged yet: run persona-bench judge {folder}"
-                )
-            judged[samples.task] = read_judged(samples.file)
+            if judge_files(samples):
+                judged[samples.task] = read_judged(samples.file)
+            else:
+                unjudged[samples.task] = folder
     name = models[0]
-    return Path(name).name if Path(name).is_absolute() else name, graded, judged
+    return Path(name).name if Path(name).is_absolute() else name, graded, judged, unjudged

@@ -203,7 +203,7 @@ def thinking(
     A model that thinks has its reasoning taken off before grading; where none is named it ends
     with `</think>`.
     """
-    found: dict[str, Any] = Field(default_factory=dict)
+    found: dict[str, Any] = {}
     if enable is not None and not is_api(backend, model_args):
         found["enable_thinking"] = enable
     if end is None and enable:

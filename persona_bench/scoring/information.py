@@ -166,6 +166,16 @@ def persona_information(
     )
 
 
+def response_information(likelihoods: pd.DataFrame) -> pd.DataFrame:
+    """Each response's own information: persona, question, sample, information (nats a token).
+
+    Args, Raises: as `persona_information`.
+    """
+    table = _Table.of(likelihoods)
+    found = likelihoods.drop_duplicates(RESPONSE)[RESPONSE].reset_index(drop=True)
+    return found.assign(information=table.scores[np.arange(len(table.own)), table.own])
+
+
 # ---------------------------------------------------------------------- the scores
 @dataclass(frozen=True)
 class _Table:

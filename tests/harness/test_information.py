@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from persona_bench.harness.information import LikelihoodError, likelihoods
-from persona_bench.rendering import MissingPersonaError
 from persona_bench.harness.run import Asked, Session
+from persona_bench.rendering import MissingPersonaError
 from persona_bench.scoring.information import COLUMNS, persona_information
 from persona_bench.scoring.responses import read_responses
 from persona_bench.scoring.samples import Samples, find_samples

@@ -10,8 +10,8 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from persona_bench.harness.crossing import KnobError
-from persona_bench.rendering import MissingPersonaError
 from persona_bench.harness.tasks import PersonaTask
+from persona_bench.rendering import MissingPersonaError
 from persona_bench.resources import resource_folder
 from tests.harness.test_rendering import CHATML, GEMMA3, REFUSES, as_lm_eval
 

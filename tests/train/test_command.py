@@ -13,9 +13,31 @@ from typing import Any
 import pytest
 import yaml
 
+from persona_bench import cli
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 LmEval = Callable[..., subprocess.CompletedProcess[str]]
+
+
+Here = Callable[..., str]
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Here:
+    """Runs the command in this process, which has imported torch already; gives what it says."""
+
+    def run(*parts: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["persona-bench", "train", *parts])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit):
+            cli.main()
+        return capfd.readouterr().err
+
+    return run
 
 
 def command(*parts: str, cwd: Path, code: int = 0) -> str:
@@ -61,17 +83,15 @@ def settings(tiny: Path, tmp_path: Path) -> Callable[..., str]:
 
 
 def test_a_checkpoint_is_made_once_and_lm_eval_runs_it(
-    settings: Callable[..., str], tmp_path: Path, lm_eval: LmEval
+    settings: Callable[..., str], tmp_path: Path, lm_eval: LmEval, here: Here
 ) -> None:
     said = command("permix", settings(), "--seed", "3", cwd=tmp_path)
     assert "mix_ratio: 0.5" in said  # what was given
     assert "curriculum: 0.0" in said  # our defaults
     assert "loss_type dapo" in said  # and TRL's
     assert "seed: 3" in (tmp_path / "out" / "train.yaml").read_text()
-    said = command("permix", settings(), "--seed", "3", cwd=tmp_path)
-    assert "finished: nothing to do" in said
-    said = command("permix", settings(), "--seed", "4", cwd=tmp_path, code=1)
-    assert "other settings (seed)" in said
+    for seed, words in ((3, "finished: nothing to do"), (4, "other settings (seed)")):
+        assert words in here("permix", settings(), "--seed", str(seed))
     arguments = "--model hf --model_args pretrained=out,dtype=float32 --tasks persona_arithmetic"
     more = "--apply_chat_template --limit 6 --gen_kwargs max_gen_toks=4 --output_path results"
     knobs = json.dumps({"persona_set": "demo", "levels": [2], "per_level": 3})
@@ -80,9 +100,9 @@ def test_a_checkpoint_is_made_once_and_lm_eval_runs_it(
 
 
 def test_a_dry_run_shows_settings_and_data_and_makes_nothing(
-    settings: Callable[..., str], tmp_path: Path
+    settings: Callable[..., str], tmp_path: Path, here: Here
 ) -> None:
-    said = command("permix", settings(), "--dry-run", "--use-vllm", "colocate", cwd=tmp_path)
+    said = here("permix", settings(), "--dry-run", "--use-vllm", "colocate")
     assert "use_vllm: colocate" in said
     assert "20 questions, 111 personas" in said
     assert "What is" in said
@@ -101,11 +121,9 @@ def test_a_dry_run_shows_settings_and_data_and_makes_nothing(
     ],
 )
 def test_a_fault_is_one_sentence(
-    method: str, given: dict[str, Any], words: str, settings: Callable[..., str], tmp_path: Path
+    method: str, given: dict[str, Any], words: str, settings: Callable[..., str], here: Here
 ) -> None:
-    said = command(method, settings(**given), cwd=tmp_path, code=1)
-    assert words in said.replace("\n", " ")
-    assert "Traceback" not in said
+    assert words in here(method, settings(**given))
 
 
 @pytest.mark.parametrize("name", ["rlvr", "permix"])
@@ -134,9 +152,9 @@ def test_two_processes_share_a_step(settings: Callable[..., str], tmp_path: Path
     }
     personas = {"mix_ratio": 0.5, "group": "question"}
     name = settings(trainer=trainer, personas=personas)
-    launch = "launch --num_processes 2 --cpu --main_process_port 0 -m persona_bench train permix"
+    launch = "--standalone --nproc_per_node 2 -m persona_bench train permix"
     done = subprocess.run(
-        [str(BIN / "accelerate"), *launch.split(), name],
+        [str(BIN / "torchrun"), *launch.split(), name],
         cwd=tmp_path,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         capture_output=True,
