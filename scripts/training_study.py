@@ -6,8 +6,8 @@
 SmolLM2-135M-Instruct learns generated sums under the settings in
 `results/smollm2-arithmetic/configs`; each checkpoint answers held-out sums under the personas of
 `core`, none of which it has met, and plays roles in `persona_roleplay`. What comes out goes to
-`results/smollm2-arithmetic`: `summary.csv` (a row a method and seed), the paired comparisons, and
-the training's logs. Checkpoints and responses stay in WORK.
+`results/smollm2-arithmetic`: `summary.csv` (a row a method and seed), the paired comparisons, the
+training's logs, and the figure of robustness and fidelity. Checkpoints and responses stay in WORK.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ import pandas as pd
 import yaml
 
 from persona_bench.demo import NAME, demo_model
+from persona_bench.report.frontier import frontier_figure
+from persona_bench.report.page_style import save_figure
 from persona_bench.scoring.information_compare import compare_information
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "smollm2-arithmetic"
 CONFIGS = RESULTS / "configs"
-TEACHER = "rlvr-1"
+TITLE = f"{NAME}: robustness and fidelity after training on sums"
 SUMS, ROLES = "persona_arithmetic", "persona_roleplay"
 SEEDS = {"sft": 1, "distill": 1, "rlvr": 2, "permix": 2}
 """How many seeds of each method, from 1 on."""
@@ -176,6 +178,8 @@ def report(work: Path) -> None:
     table = summary(work)
     table.to_csv(RESULTS / "summary.csv", index=False, float_format="%.4f")
     print(table.to_string(index=False))
+    if len(table):
+        save_figure(frontier_figure(table, title=TITLE), RESULTS / "frontier")
     for one, other in pairs():
         folders = [work / "results" / name for name in (one, other)]
         if all(folder.is_dir() for folder in folders):

@@ -13,8 +13,8 @@ from persona_bench.report.figures import (
     accuracy_figure,
     lottery_data,
     lottery_figure,
-    save_figure,
 )
+from persona_bench.report.page_style import save_figure
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,14 +13,12 @@ from matplotlib.text import Text
 
 from persona_bench.personas import KINDS
 from persona_bench.report.figures import (
-    KIND_COLOURS,
-    KIND_MARKERS,
     accuracy_data,
     accuracy_figure,
     lottery_data,
     lottery_figure,
-    save_figure,
 )
+from persona_bench.report.page_style import KIND_COLOURS, KIND_MARKERS, save_figure
 
 LONG = "a-persona-whose-name-somebody-made-much-longer-than-any-table-would-like-it-to-be"
 
