@@ -86,11 +86,12 @@ def train(
     except ImportError:
         raise TrainError("trl is not installed: pip install 'persona-bench[train]'") from None
     from persona_bench.train.data import prepare
-    from persona_bench.train.folder import finished
+    from persona_bench.train.folder import check_folder, finished
 
     if finished(settings):
         say(f"{settings.output_path} holds this very run, finished: nothing to do")
         return
+    check_folder(settings)  # before anything is loaded
     module = importlib.import_module(f"persona_bench.train.{method}")
     show(settings, module.arguments(settings))
     if dry_run:

@@ -15,14 +15,12 @@ ARGUMENTS = "trainer.json"
 FINISHED = "finished.json"
 
 
-def begin(config: TrainConfig) -> None:
-    """Notes the run's settings in the output folder; the first process does.
+def check_folder(config: TrainConfig) -> None:
+    """That the output folder is this run's, or free.
 
     Raises:
         TrainError: another run's output is there, or something else.
     """
-    if os.environ.get("RANK", "0") != "0":
-        return
     folder = config.output_path
     told = as_data(config)
     if folder.exists() and not folder.is_dir():
@@ -39,8 +37,20 @@ def begin(config: TrainConfig) -> None:
             )
     elif folder.is_dir() and any(file.name != f"{SETTINGS}.part" for file in folder.iterdir()):
         raise TrainError(f"{folder} is not empty and holds no training run: choose another one")
+
+
+def begin(config: TrainConfig) -> None:
+    """Notes the run's settings in the output folder; the first process does.
+
+    Raises:
+        TrainError: as `check_folder`.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    check_folder(config)
+    folder = config.output_path
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)
     part = folder / f"{SETTINGS}.part"
     part.write_text(text, encoding="utf-8")
     part.replace(folder / SETTINGS)  # whole or not at all

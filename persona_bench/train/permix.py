@@ -61,7 +61,7 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
         peft_config=running.adapters(config),
         callbacks=[Logs(config.output_path, reward)],
     )
-    reward.ends = frozenset(trainer.eos_token_ids)
+    reward.ready(trainer)
     facts = {"questions": len(data.questions)}
     return running.train(trainer, config, say, mix=data.mix, notes=data.notes, facts=facts)
 

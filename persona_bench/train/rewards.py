@@ -52,7 +52,7 @@ class Reward:
     Args:
         grade: The verifier.
         settings: Weights, and how long grading may take.
-        information: From completions, problems and personas to nats a token, where it is rewarded.
+        information: What measures persona information, where it is rewarded.
 
     Attributes:
         ends: Token ids that end a completion; one that ends otherwise was cut off.
@@ -65,11 +65,17 @@ class Reward:
         self,
         grade: Grader,
         settings: Settings,
-        information: Callable[[list[str], list[str], list[str]], list[float]] | None = None,
+        information: Information | None = None,
     ) -> None:
         self.grade, self.settings, self.information = grade, settings, information
         self.ends: frozenset[int] = frozenset()
         self.seen: list[Rewarded] = []
+
+    def ready(self, trainer: Any) -> None:
+        """Learns from the trainer which tokens end a completion, and where models are to lie."""
+        self.ends = frozenset(trainer.eos_token_ids)
+        if self.information:
+            self.information.model.to(trainer.accelerator.device)
 
     def __call__(
         self,

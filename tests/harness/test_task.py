@@ -13,7 +13,7 @@ from persona_bench.harness.crossing import KnobError
 from persona_bench.harness.tasks import PersonaTask
 from persona_bench.rendering import MissingPersonaError
 from persona_bench.resources import resource_folder
-from tests.harness.test_rendering import CHATML, GEMMA3, REFUSES, as_lm_eval
+from tests.test_rendering import CHATML, GEMMA3, REFUSES, as_lm_eval
 
 
 class Backend:
