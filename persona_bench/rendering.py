@@ -34,6 +34,11 @@ class TemplateFacts(NamedTuple):
     default_system: str
 
 
+def merged(persona: str, user: str) -> str:
+    """The user message with the persona before it, where there is no system message to hold it."""
+    return f"{persona}\n\n{user}"
+
+
 def prompt_text(rendered: Any) -> str:
     """A rendered prompt as text: a string, or the JSON messages that API backends send."""
     if isinstance(rendered, str):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.harness.design import Pairs, is_sparse, read_design
 from persona_bench.personas import PersonaSet, load_persona_set
+from persona_bench.rendering import merged
 
 SystemRole = Literal["native", "merge", "error"]
 
@@ -247,7 +248,7 @@ def cross(
                 continue
             if question.persona not in ("", persona.id):
                 continue
-            merged = system_role == "merge" and persona.prompt
+            merge = system_role == "merge" and persona.prompt
             for sample in range(samples):
                 documents.append(
                     {
@@ -261,8 +262,8 @@ def cross(
                         "persona_level": persona.level,
                         "sample": sample,
                         "persona_prompt": persona.prompt,
-                        "system": "" if merged else persona.prompt,
-                        "prompt": f"{persona.prompt}\n\n{user}" if merged else user,
+                        "system": "" if merge else persona.prompt,
+                        "prompt": merged(persona.prompt, user) if merge else user,
                         "answer": question.answer,
                         **question.extra,
                         "sparse": sparse,

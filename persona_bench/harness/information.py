@@ -26,7 +26,7 @@ from persona_bench.harness.fingerprint import is_api
 from persona_bench.harness.run import RunError, Session
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
-from persona_bench.rendering import check_persona
+from persona_bench.rendering import check_persona, merged
 from persona_bench.scoring.information import COLUMNS
 from persona_bench.scoring.responses import read_responses
 from persona_bench.scoring.samples import Samples
@@ -228,21 +228,21 @@ class _Asked:
         own, prompt = row["persona_prompt"], str(row["prompt"])
         if not self.merged or not own:
             return prompt
-        if not prompt.startswith(f"{own}\n\n"):
+        if not prompt.startswith(merged(own, "")):
             raise LikelihoodError(
                 f"{self.task}: the prompt of {row['question']!r} under {row['persona']!r} does not "
                 "begin with its persona, though it was run with system_role=merge: run it again "
                 "with this version"
             )
-        return prompt.removeprefix(f"{own}\n\n")
+        return prompt.removeprefix(merged(own, ""))
 
     def _rendered(self, candidate: str, user: str) -> str:
         """As `tasks.PersonaTask.fewshot_context` and lm-eval render it."""
         persona = self.personas[candidate]
-        merged = self.merged and persona
-        system = "\n\n".join(text for text in (self.instruction, "" if merged else persona) if text)
-        if merged:
-            user = f"{persona}\n\n{user}"
+        merge = self.merged and persona
+        system = "\n\n".join(text for text in (self.instruction, "" if merge else persona) if text)
+        if merge:
+            user = merged(persona, user)
         if not self.chat:
             return f"{system}\n\n{user}" if system else user
         messages = [{"role": "system", "content": system}] if system else []

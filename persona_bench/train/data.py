@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from persona_bench.benchmarks.base import Benchmark, Question
 from persona_bench.benchmarks.sources import SourceError
 from persona_bench.personas import Persona, PersonaSet, load_persona_set, near_copy
+from persona_bench.rendering import merged
 from persona_bench.train.config import Data, Personas, SystemRole, TrainConfig, TrainError
 from persona_bench.train.sources import evaluation_sums, normalised, training_source
 
@@ -140,7 +141,7 @@ def messages(
     """A prompt as chat messages, as an evaluation puts it; `persona` is empty for none."""
     user = benchmark.prompt(problem)
     if persona and system_role == "merge":
-        return [{"role": "user", "content": f"{persona}\n\n{user}"}]
+        return [{"role": "user", "content": merged(persona, user)}]
     system = [{"role": "system", "content": persona}] if persona else []
     return [*system, {"role": "user", "content": user}]
 

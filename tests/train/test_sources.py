@@ -17,6 +17,7 @@ from persona_bench.benchmarks import arithmetic, math500
 from persona_bench.benchmarks.base import Benchmark, Question
 from persona_bench.benchmarks.sources import HubFile, SourceError
 from persona_bench.train.config import Data, TrainError
+from persona_bench.train.data import overlaps
 from persona_bench.train.sources import MATH_SUBJECTS, training_source
 
 pytestmark = pytest.mark.timeout(120)
@@ -320,3 +321,13 @@ def test_a_level_that_does_not_exist_is_refused(data_dir: Path) -> None:
 def test_no_level_at_all_is_not_trained_on_in_silence() -> None:
     with pytest.raises(ValidationError, match="at least 1 item"):
         Data(source="arithmetic", levels=[])
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "math"])
+def test_no_training_split_shares_a_text_with_an_evaluation(name: str, data_dir: Path) -> None:
+    settings = Data(source=name, data_dir=data_dir)
+    found, notes = overlaps(training_source(settings, 0)[1], settings)
+    assert found == {}
+    assert notes == []  # all three evaluations were there to be checked
+    evaluated = math500.load(data_dir)[:2]
+    assert len(overlaps(evaluated, settings)[0]) == 2  # the check would find one

@@ -14,6 +14,7 @@ from persona_bench.grading.judge.reading import Form
 from persona_bench.grading.judge.rubrics import RubricSet
 from persona_bench.harness.judge.client import JudgeError, JudgeSettings
 from persona_bench.harness.results_files import benchmark_of, read_rows, response_of
+from persona_bench.rendering import merged
 from persona_bench.scoring.samples import Samples
 
 WITHOUT_TEXT = {"error": "api_error", "content_filter": "refused"}
@@ -79,7 +80,7 @@ def _response(row: Mapping[str, Any], benchmark: Benchmark) -> Response:
     missing = WITHOUT_TEXT.get(finish, "" if text.strip() else "no_answer")
     question = doc["prompt"]
     if not doc["system"] and doc["persona_prompt"]:  # merged into the user message
-        question = question.removeprefix(doc["persona_prompt"]).lstrip("\n")
+        question = question.removeprefix(merged(doc["persona_prompt"], ""))
     return Response(
         persona=doc["persona"],
         kind=doc["kind"],
