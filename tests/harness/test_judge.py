@@ -748,3 +748,17 @@ def test_the_own_rubrics_want_no_examples(out: Path) -> None:
     with JudgeServer(right) as server:
         judge(out, settings(server.url), examples_by=settings(server.url, "writer"))
         assert {body["model"] for body in server.requests} == {"judge"}
+
+
+def test_a_persona_in_the_user_message_is_not_part_of_the_judged_question(tmp_path: Path) -> None:
+    asked = []
+    for role in ("native", "merge"):
+        (tmp_path / role).mkdir()
+        made = stored_run(tmp_path / role, lambda system, user: "So it is.", system_role=role)
+        (judged,) = find_judged(made)
+        asked.append(
+            {(r.question, r.persona): (r.item.question, r.item.persona) for r in judged.responses}
+        )
+    assert asked[0] == asked[1]
+    assert not any("You work as" in question for question, _ in asked[1].values())
+    assert all("You work as" in persona for _, persona in asked[1].values())
