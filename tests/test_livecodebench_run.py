@@ -32,7 +32,6 @@ class Programmer(ChatServer):
     """Answers with a right program except under personas whose prompt it is told to hate."""
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.requests.append(body)
         system = "".join(m["content"] for m in body["messages"] if m["role"] == "system")
         program = RIGHT if self.rates[system] else RIGHT.replace("> 60", "> 20")
         message = {"role": "assistant", "content": f"Arr!\n```python\n{program}\n```"}

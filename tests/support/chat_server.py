@@ -56,21 +56,18 @@ class ChatServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with outer._lock:
+                    number = len(outer.requests)
+                    outer.requests.append(body)
                     outer._now += 1
                     outer.busiest = max(outer.busiest, outer._now)
                 time.sleep(outer.delay)
                 with outer._lock:
                     outer._now -= 1
-                answer = outer.fault(body, len(outer.requests)) if outer.fault else None
+                answer = outer.fault(body, number) if outer.fault else None
                 status, headers = (200, {})
                 if isinstance(answer, tuple):
                     status, headers = answer
                     answer = {"error": {"message": f"status {status}"}}
-                    with outer._lock:
-                        outer.requests.append(body)
-                elif answer:
-                    with outer._lock:
-                        outer.requests.append(body)
                 payload = json.dumps(answer or outer.reply(body)).encode()
                 self.send_response(status)
                 for name, value in headers.items():
@@ -93,7 +90,6 @@ class ChatServer:
         right = draw[0] / 256 < self.rates[system]
         answer = int(self.answers[user]) + (0 if right else 1 + draw[1] % 3)
         with self._lock:
-            self.requests.append(body)
             self.tally[system][0] += right
             self.tally[system][1] += 1
         content = WORDINGS[draw[2] % len(WORDINGS)].format(answer=answer)
