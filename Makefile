@@ -68,7 +68,7 @@ lint: $(INSTALLED)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: lint
-	@echo "== Tests, on a real model and a real server (about twenty minutes on two cores)"
+	@echo "== Tests, on a real model, a real server and a real browser (about twenty minutes on two cores)"
 	@$(BIN)/python -m pytest -m "not slow" $(or $(TESTS),$(PARALLEL))
 
 test-slow: $(INSTALLED)

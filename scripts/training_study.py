@@ -25,8 +25,8 @@ import pandas as pd
 import yaml
 
 from persona_bench.demo import NAME, demo_model
-from persona_bench.report.frontier import frontier_figure
-from persona_bench.report.page_style import save_figure
+from persona_bench.report.figures.frontier import frontier_figure
+from persona_bench.report.figures.style import save_figure
 from persona_bench.scoring.information_compare import compare_information
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "smollm2-arithmetic"

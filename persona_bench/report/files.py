@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from persona_bench.report.figures import (
-    accuracy_data,
-    accuracy_figure,
-    lottery_data,
-    lottery_figure,
-)
-from persona_bench.report.page_style import save_figure
+from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
+from persona_bench.report.figures.lottery import lottery_data, lottery_figure
+from persona_bench.report.figures.style import save_figure
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from persona_bench.report.figures import accuracy_data, lottery_data
+from persona_bench.report.figures.accuracy import accuracy_data
+from persona_bench.report.figures.lottery import lottery_data
 from persona_bench.report.files import file_stem, write_stability
 
 NAMES = [

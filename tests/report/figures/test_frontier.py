@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from persona_bench.report.frontier import LOOKS, frontier_figure
-from persona_bench.report.page_style import save_figure
+from persona_bench.report.figures.frontier import LOOKS, frontier_figure
+from persona_bench.report.figures.style import save_figure
 
 METHODS = ("base", "sft", "rlvr", "rlvr", "permix")
 

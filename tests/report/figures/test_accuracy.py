@@ -12,13 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from persona_bench.personas import KINDS
-from persona_bench.report.figures import (
-    accuracy_data,
-    accuracy_figure,
-    lottery_data,
-    lottery_figure,
-)
-from persona_bench.report.page_style import KIND_COLOURS, KIND_MARKERS, save_figure
+from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
+from persona_bench.report.figures.lottery import lottery_data, lottery_figure
+from persona_bench.report.figures.style import KIND_COLOURS, KIND_MARKERS, save_figure
 
 LONG = "a-persona-whose-name-somebody-made-much-longer-than-any-table-would-like-it-to-be"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from persona_bench.report.page_style import Page, marker_look, styled
+from persona_bench.report.figures.style import Page, marker_look, styled
 from persona_bench.report.tables import printable
 
 if TYPE_CHECKING:
