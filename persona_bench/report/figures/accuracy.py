@@ -1,34 +1,34 @@
 """Accuracy per persona, with intervals.
 
 figure = accuracy_figure(stability(outcomes), title="my model on math500")
-save_figure(figure, Path("figures/accuracy"))  # accuracy.png, accuracy.pdf
+save_figure(figure, Path("figures/accuracy"))  # accuracy.png, accuracy.pdf, accuracy.svg
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
+from persona_bench.report.figures.layout import Page
+from persona_bench.report.figures.rows import Rows, draw_interval
 from persona_bench.report.figures.style import (
     BASELINE,
     KIND_COLOURS,
     OTHER_COLOUR,
     OTHER_MARKER,
-    Page,
     limits,
     look_of,
     marker_look,
-    say_in,
     share_ticks,
     styled,
     with_interval,
 )
-from persona_bench.report.tables import by_accuracy, format_p, number, printable, size
+from persona_bench.report.tables import by_accuracy, format_p, number, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     import pandas as pd
     from matplotlib.artist import Artist
@@ -38,27 +38,29 @@ if TYPE_CHECKING:
     from persona_bench.scoring.stability import Stability
 
 
-def accuracy_figure(result: Stability, *, title: str = "") -> Figure:
-    """Accuracy of each persona with its interval, best first; height grows with the personas."""
+MEAN_LINE: dict[str, Any] = {"color": "#444444", "linewidth": 0.9, "zorder": 1.5}
+BASELINE_LINE: dict[str, Any] = {
+    "color": "#000000", "linewidth": 0.9, "dashes": (4, 3), "zorder": 1.6,
+}  # fmt: skip
+
+
+def accuracy_figure(result: Stability, *, title: str = "", columns: int = 2) -> Figure:
+    """Accuracy of each persona with its interval, best first; height grows with the personas.
+
+    Args:
+        result: One model's stability on one benchmark.
+        title: Above the figure.
+        columns: Width: 1 or 2 columns of a paper.
+    """
     data = accuracy_data(result)
     with styled():
-        legends = [_kind_handles(data), _line_handles(result, data)]
-        page = Page(title, _accuracy_notes(result), legends)
-        crowded = len(data) > 40
-        points = 6.5 if crowded else 8.0
-        labels = [page.fit(printable(name), 2.6, points) for name in data["persona"]]
-        # rows as tall as their labels; y runs downwards in inches
-        line = points / 72 * 1.25
-        heights = [max(0.135 if crowded else 0.2, n.count("\n") * line + line) for n in labels]
-        y = [sum(heights[:i]) + h / 2 for i, h in enumerate(heights)]
-        left = max(page.width_of(label, points) for label in labels) + 0.15
-        axes = page.axes(sum(heights), left=left, bottom=0.5, top=0.25 if crowded else 0.0)
-        _draw_accuracies(axes, data, y)
-        axes.set_ylim(sum(heights), 0)
-        axes.set_yticks(y, labels, fontsize=points)
-        axes.tick_params(axis="y", length=0)
-        axes.tick_params(axis="x", top=crowded, labeltop=crowded)
-        axes.set_xlabel("Accuracy (correct / scored responses)")
+        legends = [kind_handles(data["kind"]), _line_handles(result, data)]
+        page = Page(title, _accuracy_notes(result), legends, columns=columns)
+        rows = Rows(page, list(data["persona"]))
+        xlabel = "Accuracy (correct / scored responses)"
+        axes = page.axes(rows.total, left=rows.left, xlabel=xlabel, top=rows.top)
+        rows.put_on(axes)
+        _draw_accuracies(axes, data, rows)
     return page.figure
 
 
@@ -69,33 +71,29 @@ def accuracy_data(result: Stability) -> pd.DataFrame:
 
 
 # ------------------------------------------------------------------------ accuracy per persona
-def _draw_accuracies(axes: Axes, data: pd.DataFrame, y: Sequence[float]) -> None:
+def _draw_accuracies(axes: Axes, data: pd.DataFrame, rows: Rows) -> None:
     axes.grid(axis="both")
     axes.set_xlim(*limits([*data["low"], *data["high"], *data["accuracy"]]))
     share_ticks(axes.xaxis)
     if not math.isnan(mean := data["mean"].iloc[0]):
-        axes.axvline(mean, color="#444444", linewidth=0.9, zorder=1.5)
+        axes.axvline(mean, **MEAN_LINE)
     baseline = data.loc[data["persona"] == BASELINE, "accuracy"]
     if baseline.notna().any():
-        axes.axvline(baseline.iloc[0], color="#000000", linewidth=0.9, dashes=(4, 3), zorder=1.6)
-    size = 4.2 if len(data) > 40 else 5.5
-    for row, at in zip(data.to_dict("records"), y, strict=True):
-        if math.isnan(row["accuracy"]):
-            say_in(axes, axes.get_xlim()[0], at, "  nothing scored", align="left")
-            continue
-        colour, marker = look_of(row["kind"])
-        axes.plot([row["low"], row["high"]], [at, at], color=colour, linewidth=1.3, zorder=3)
-        axes.plot([row["accuracy"]], [at], color=colour, zorder=4, **marker_look(marker, size))
+        axes.axvline(baseline.iloc[0], **BASELINE_LINE)
+    for row, at in zip(data.to_dict("records"), rows.y, strict=True):
+        ends = row["low"], row["high"]
+        draw_interval(axes, ends, row["accuracy"], at, look_of(row["kind"]), rows.marker)
 
 
-def _kind_handles(data: pd.DataFrame) -> list[Artist]:
+def kind_handles(kinds: Iterable[str]) -> list[Artist]:
+    """The legend of the kinds that occur."""
+    found = set(kinds)
     handles: list[Artist] = []
-    kinds = set(data["kind"])
-    for kind in [kind for kind in KIND_COLOURS if kind in kinds]:
+    for kind in [kind for kind in KIND_COLOURS if kind in found]:
         colour, marker = look_of(kind)
         name = kind.replace("_", " ")
         handles.append(Line2D([], [], color=colour, label=name, **marker_look(marker, 5.5)))
-    if kinds - set(KIND_COLOURS):
+    if found - set(KIND_COLOURS):
         look = marker_look(OTHER_MARKER, 5.5)
         handles.append(Line2D([], [], color=OTHER_COLOUR, label="other kind", **look))
     return handles
@@ -105,12 +103,11 @@ def _line_handles(result: Stability, data: pd.DataFrame) -> list[Artist]:
     handles: list[Artist] = []
     if not math.isnan(result.mean):
         label = f"mean over personas, {number(result.mean)} (SE {number(result.mean_se)})"
-        handles.append(Line2D([], [], color="#444444", linewidth=0.9, label=label))
+        handles.append(Line2D([], [], label=label, **MEAN_LINE))
     baseline = data.loc[data["persona"] == BASELINE, "accuracy"]
     if baseline.notna().any():
         label = f"no persona ({BASELINE}), {number(baseline.iloc[0])}"
-        dashed = Line2D([], [], color="#000000", linewidth=0.9, dashes=(4, 3), label=label)
-        handles.append(dashed)
+        handles.append(Line2D([], [], label=label, **BASELINE_LINE))
     return handles
 
 

@@ -3,8 +3,8 @@
     figure = frontier_figure(table, x="pss_corrected", y="persona_information")
     save_figure(figure, Path("figures/frontier"))
 
-Up and to the right is better. A checkpoint is a point with an interval each way; seeds of a method
-share its colour and marker.
+Up and to the right is better. A checkpoint is a point with an interval each way, in the region
+where both numbers are; seeds of a method share its colour and marker.
 """
 
 from __future__ import annotations
@@ -12,9 +12,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.lines import Line2D
+from scipy.stats import chi2, norm
 
-from persona_bench.report.figures.style import Page, marker_look, styled
+from persona_bench.report.figures.layout import Page
+from persona_bench.report.figures.style import (
+    limits,
+    marker_look,
+    model_looks,
+    say_in,
+    set_ticks,
+    styled,
+)
 from persona_bench.report.tables import printable
 
 if TYPE_CHECKING:
@@ -25,17 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito's palette; the markers alone tell the methods apart in grey
-LOOKS: tuple[tuple[str, str], ...] = (
-    ("#000000", "D"),
-    ("#e69f00", "^"),
-    ("#009e73", "v"),
-    ("#0072b2", "s"),
-    ("#d55e00", "o"),
-    ("#cc79a7", "P"),
-    ("#56b4e9", "X"),
-    ("#661f52", "*"),
-)
+    from persona_bench.scoring.resampling import Floats
+
 NAMES = {
     "pss": "PSS: worst / best accuracy over personas",
     "pss_corrected": "Corrected PSS: robustness to personas",
@@ -52,9 +53,15 @@ def frontier_figure(
     x: str = "pss_corrected",
     y: str = "persona_information",
     title: str = "",
-    notes: Sequence[str] = ("Bars: 95% intervals, of either number by itself",),
+    notes: Sequence[str] | None = None,
+    columns: int = 2,
+    confidence: float = 0.95,
 ) -> Figure:
-    """Checkpoints by two numbers.
+    """Checkpoints by two numbers, each with the region that holds both with that confidence.
+
+    The two are measured on different questions and hence independent: the joint region's half
+    axes are the halves of the two intervals, times sqrt(chi2(2) quantile) / normal quantile
+    (1.249 at 95%); a half for each side, as intervals need not be symmetrical.
 
     Args:
         table: A row a checkpoint: `method`, `seed`, `x`, `y`, and the ends of their intervals
@@ -62,51 +69,92 @@ def frontier_figure(
         x: The column across.
         y: The column upwards.
         title: Above the figure.
-        notes: Below the title, a line each.
+        notes: Below the title, a line each; None for a line on the intervals.
+        columns: Width: 1 or 2 columns of a paper.
+        confidence: Level of the intervals in `table`, and of the regions.
 
     Raises:
         ValueError: a column is missing.
     """
-    wanted = [
-        "method",
-        "seed",
-        *(f"{name}{end}" for name in (x, y) for end in ("", "_low", "_high")),
-    ]
-    if missing := [name for name in wanted if name not in table.columns]:
-        raise ValueError(f"the table lacks the column {missing[0]!r}: give {', '.join(wanted)}")
-    methods = list(dict.fromkeys(table["method"]))
-    looks = {method: LOOKS[i % len(LOOKS)] for i, method in enumerate(methods)}
+    data = frontier_data(table, x, y, confidence=confidence)
+    looks = model_looks(table["method"].astype(str))
+    if notes is None:
+        notes = (
+            f"Bars: {confidence:.0%} intervals of either number; shaded: joint {confidence:.0%} "
+            "regions (different questions, hence independent)",
+        )
     with styled():
         handles: list[Artist] = [
             Line2D([], [], color=colour, label=printable(method), **marker_look(marker, 6))
             for method, (colour, marker) in looks.items()
         ]
-        page = Page(title, notes, [handles])
-        axes = page.axes(3.6, left=0.7, bottom=0.5)
+        page = Page(title, notes, [handles], columns=columns)
+        height = 3.6 if columns == 2 else 2.6
+        axes = page.axes(height, left=0.7, xlabel=NAMES.get(x, x))
+        axes.set_ylabel(page.fit(NAMES.get(y, y), height, 8))
         axes.grid(axis="both")
-        _draw(axes, table, x, y, looks)
-        axes.set_xlabel(NAMES.get(x, x))
-        axes.set_ylabel(NAMES.get(y, y))
+        axes.set_xlim(*_span(data, x))
+        axes.set_ylim(*_span(data, y))
+        for axis in (axes.xaxis, axes.yaxis):
+            set_ticks(axis)
+        if data.empty:
+            say_in(axes, sum(axes.get_xlim()) / 2, sum(axes.get_ylim()) / 2, "nothing scored")
+        _draw(axes, data, x, y, looks)
     return page.figure
 
 
+def frontier_data(table: pd.DataFrame, x: str, y: str, *, confidence: float = 0.95) -> pd.DataFrame:
+    """What `frontier_figure` shows: the checkpoints for which both numbers are known.
+
+    Columns: method, seed, then for either number its value, `_low` and `_high` (its own
+    interval), `_joint_low` and `_joint_high` (where the joint region ends).
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    wanted = ["method", "seed", *(f"{n}{end}" for n in (x, y) for end in ("", "_low", "_high"))]
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise ValueError(f"the table lacks the column {missing[0]!r}: give {', '.join(wanted)}")
+    data = table.loc[table[x].notna() & table[y].notna(), wanted].reset_index(drop=True)
+    data["method"] = data["method"].astype(str)
+    wider = math.sqrt(chi2.ppf(confidence, 2)) / norm.ppf((1 + confidence) / 2)
+    for name in (x, y):
+        for end in ("low", "high"):
+            half = (data[f"{name}_{end}"] - data[name]) * wider
+            data[f"{name}_joint_{end}"] = data[name] + half
+    order = [f"{n}{e}" for n in (x, y) for e in ("", "_low", "_high", "_joint_low", "_joint_high")]
+    return data[["method", "seed", *order]]
+
+
+def _span(data: pd.DataFrame, name: str) -> tuple[float, float]:
+    """Limits that hold the regions; a PSS ends at 1."""
+    ends = data[[name, f"{name}_low", f"{name}_high", f"{name}_joint_low", f"{name}_joint_high"]]
+    values = ends.to_numpy().ravel().tolist()
+    return limits(values) if name.startswith("pss") else limits(values, -math.inf, math.inf)
+
+
 def _draw(
-    axes: Axes, table: pd.DataFrame, x: str, y: str, looks: dict[str, tuple[str, str]]
+    axes: Axes, data: pd.DataFrame, x: str, y: str, looks: dict[str, tuple[str, str]]
 ) -> None:
-    for row in table.to_dict("records"):
-        if math.isnan(row[x]) or math.isnan(row[y]):
-            continue
+    for row in data.to_dict("records"):
         colour, marker = looks[row["method"]]
+        region = _region(*((row[n], row[f"{n}_joint_low"], row[f"{n}_joint_high"]) for n in (x, y)))
+        if not np.isnan(region).any():
+            axes.fill(*region, facecolor=colour, alpha=0.1, edgecolor="none", zorder=2)
+            axes.fill(*region, fill=False, edgecolor=colour, linewidth=0.7, alpha=0.7, zorder=2.5)
         for across in (True, False):
             name = x if across else y
             ends, at = [row[f"{name}_low"], row[f"{name}_high"]], [row[y if across else x]] * 2
             axes.plot(
-                *((ends, at) if across else (at, ends)), color=colour, linewidth=1.0, zorder=3
+                *((ends, at) if across else (at, ends)), color=colour, linewidth=0.8, zorder=3
             )
         axes.plot([row[x]], [row[y]], color=colour, zorder=4, **marker_look(marker, 6.5))
-    if x.startswith("pss"):
-        low, _ = axes.get_xlim()
-        axes.set_xlim(max(low, -0.02), 1.02)
 
 
-__all__ = ["frontier_figure"]
+def _region(x: tuple[float, float, float], y: tuple[float, float, float]) -> Floats:
+    """The outline of an ellipse with a half axis of its own on each side, shape (2, points)."""
+    angle = np.linspace(0, 2 * np.pi, 129)
+    outline = []
+    for (at, low, high), along in ((x, np.cos(angle)), (y, np.sin(angle))):
+        outline.append(at + along * np.where(along > 0, high - at, at - low))
+    return np.array(outline)

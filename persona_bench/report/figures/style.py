@@ -1,33 +1,29 @@
-"""How figures look: colours and markers, fonts, and a page laid out in inches.
+"""How figures look, and how they are saved: colours, markers, fonts, formats.
 
-Seven inches wide, as tall as what is shown needs. Everything is laid out in inches from
-measured text, so that no name is cut off and no two labels meet, and nothing touches
-`pyplot` or the reader's own matplotlib settings.
+Nothing here touches `pyplot` or the reader's own matplotlib settings. Fonts travel with the
+figure: as TrueType in the PDF, as outlines in the SVG (its text would else be set in whatever
+font the reader has, and no longer fit where it was measured to fit).
 """
 
 from __future__ import annotations
 
 import math
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.ticker import MaxNLocator
 
-from persona_bench.report.tables import number, printable
+from persona_bench.report.tables import number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from matplotlib.artist import Artist
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import XAxis, YAxis
-    from matplotlib.legend import Legend
-    from matplotlib.text import Text
+    from matplotlib.figure import Figure
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -41,13 +37,17 @@ STYLE: dict[str, Any] = {
     "axes.edgecolor": "#444444",
     "grid.color": "#dddddd",
     "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
     "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "legend.fontsize": 7.5,
     "legend.frameon": False,
     "text.hinting": "none",  # widths are the same at every resolution, as measured
     "pdf.fonttype": 42,  # fonts embedded as TrueType: text stays text
+    "svg.fonttype": "path",
+    "svg.hashsalt": "persona-bench",  # the names inside the file are the same each time
     "savefig.dpi": 200,
 }
 
@@ -80,22 +80,70 @@ KIND_MARKERS: dict[str, str] = {
 OTHER_COLOUR, OTHER_MARKER = "#5f6b6b", "8"
 """For a kind that is none of the ten."""
 
-WIDTH = 7.0
-"""Inches: the text width of a page."""
-MARGIN = 0.12
+MODEL_LOOKS: tuple[tuple[str, str], ...] = (
+    ("#000000", "D"),
+    ("#e69f00", "^"),
+    ("#009e73", "v"),
+    ("#0072b2", "s"),
+    ("#d55e00", "o"),
+    ("#cc79a7", "P"),
+    ("#56b4e9", "X"),
+    ("#661f52", "*"),
+)
+"""Colour and marker of models and methods, in the order in which they are given: Okabe & Ito's
+palette; the markers alone tell them apart in grey."""
+
 BASELINE = "none"
 """The control without a system message: the reference that the others are read against."""
 
 
-def save_figure(figure: Figure, path_without_suffix: Path) -> list[Path]:
-    """Write `.png` (200 dpi) and `.pdf`; the same figure gives the same bytes."""
+def save_figure(
+    figure: Figure,
+    path_without_suffix: Path,
+    *,
+    data: pd.DataFrame | None = None,
+    provenance: str = "",
+) -> list[Path]:
+    """Write a figure in every format that papers and pages take.
+
+    The same figure gives the same bytes: no file holds a date.
+
+    Args:
+        figure: What to save.
+        path_without_suffix: Where; each file adds its suffix to the name.
+        data: What the figure shows, for the `.csv`.
+        provenance: A line on how the figure was made (runs, versions, seeds, command): for the
+            `.txt`, and for the description that the image files carry.
+
+    Returns:
+        The files: `.png` (200 dpi), `.pdf`, `.svg`, then `.csv` and `.txt` where there is
+        something to put in them.
+    """
     path = Path(path_without_suffix)
-    # not with_suffix(): a task called `math.v2` keeps its name
-    png, pdf = (path.with_name(path.name + suffix) for suffix in (".png", ".pdf"))
+    line = " ".join(provenance.split())
+    told = {"Description": line} if line else {}
+    formats: dict[str, dict[str, Any]] = {
+        ".png": told,  # its date is never in the file
+        ".pdf": {"CreationDate": None} | ({"Subject": line} if line else {}),
+        ".svg": {"Date": None} | told,
+    }
+    written = []
     with styled():
-        figure.savefig(png)  # its date is never in the file
-        figure.savefig(pdf, metadata={"CreationDate": None})
-    return [png, pdf]
+        for suffix, metadata in formats.items():
+            written.append(_beside(path, suffix))
+            figure.savefig(written[-1], metadata=metadata)
+    if data is not None:
+        written.append(_beside(path, ".csv"))
+        data.to_csv(written[-1], index=False, encoding="utf-8", lineterminator="\n")
+    if line:
+        written.append(_beside(path, ".txt"))
+        written[-1].write_text(line + "\n", encoding="utf-8", newline="\n")
+    return written
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Not with_suffix(): a task called `math.v2` keeps its name."""
+    return path.with_name(path.name + suffix)
 
 
 def styled() -> AbstractContextManager[None]:
@@ -104,6 +152,11 @@ def styled() -> AbstractContextManager[None]:
 
 def look_of(kind: str) -> tuple[str, str]:
     return KIND_COLOURS.get(kind, OTHER_COLOUR), KIND_MARKERS.get(kind, OTHER_MARKER)
+
+
+def model_looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each name, in order; after eight they begin again."""
+    return {name: MODEL_LOOKS[i % len(MODEL_LOOKS)] for i, name in enumerate(dict.fromkeys(names))}
 
 
 def marker_look(marker: str, size: float) -> dict[str, Any]:
@@ -117,22 +170,55 @@ def marker_look(marker: str, size: float) -> dict[str, Any]:
     }
 
 
-def limits(values: Sequence[float]) -> tuple[float, float]:
+def limits(
+    values: Iterable[float], lowest: float = -0.02, highest: float = 1.02
+) -> tuple[float, float]:
     """Axis limits about the values, with room for a marker; 0 to 1 where none is known."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return 0.0, 1.0
     low, high = min(known), max(known)
     room = max(0.06 * (high - low), 0.02)
-    return max(low - room, -0.02), min(high + room, 1.02)
+    return max(low - room, lowest), min(high + room, highest)
 
 
-def share_ticks(axis: XAxis | YAxis) -> None:
-    """Ticks only within the limits, and where a share can be."""
+def set_ticks(
+    axis: XAxis | YAxis, lowest: float = -math.inf, highest: float = math.inf, inset: float = 0.0
+) -> None:
+    """As many ticks as the axis has room for, within its limits and from `lowest` to `highest`.
+
+    `inset` (inches) keeps labels off the ends, where another panel's would meet them.
+    """
     low, high = axis.get_view_interval()
-    places = [round(at, 9) for at in axis.get_ticklocs()]  # 1.0000000000000002 is 1
-    axis.set_ticks([at for at in places if max(low, 0) <= at <= min(high, 1)])
+    inches = inches_of(axis.axes)[axis.axis_name == "y"]
+    off = inset / inches * (high - low)
+    first, last = max(low + off, lowest), min(high - off, highest)
+    at: list[float] = []
+    # steps of 4 only where nothing else leaves two ticks
+    for steps in ([1, 2, 2.5, 5, 10], [1, 2, 4, 5, 10]):
+        for bins in range(8, 0, -1):
+            places = MaxNLocator(bins, steps=steps, min_n_ticks=1).tick_values(low, high)
+            rounded = [round(float(place), 9) for place in places]  # not 0.30000000000000004
+            at = [place for place in rounded if first <= place <= last]
+            apart = (places[1] - places[0]) / (high - low) * inches
+            widest = 0.075 * max((len(f"{place:g}") for place in at), default=0)
+            if apart > (widest + 0.1 if axis.axis_name == "x" else 0.28):
+                break
+        if len(at) > 1:
+            break
+    axis.set_ticks(at)
     axis.get_ticklabels()  # made now, in this style, not when they are first drawn
+
+
+def inches_of(axes: Axes) -> tuple[float, float]:
+    """Width and height."""
+    box, dpi = axes.get_window_extent(), axes.figure.dpi
+    return box.width / dpi, box.height / dpi
+
+
+def share_ticks(axis: XAxis | YAxis, inset: float = 0.0) -> None:
+    """Ticks only within the limits, and where a share can be."""
+    set_ticks(axis, 0.0, 1.0, inset)
 
 
 def with_interval(value: float, ends: tuple[float, float], what: str) -> str:
@@ -143,91 +229,3 @@ def with_interval(value: float, ends: tuple[float, float], what: str) -> str:
 
 def say_in(axes: Axes, x: float, y: float, text: str, align: str = "center") -> None:
     axes.text(x, y, text, ha=align, va="center", color="#666666", style="italic", fontsize=7)
-
-
-class Page:
-    """A figure with a title, notes and legends above one pair of axes, measured in inches."""
-
-    def __init__(
-        self, title: str, notes: Sequence[str], legends: Sequence[Sequence[Artist]]
-    ) -> None:
-        self.figure = Figure(figsize=(WIDTH, 4), dpi=STYLE["savefig.dpi"])
-        self._renderer = FigureCanvasAgg(self.figure).get_renderer()
-        self._used = MARGIN
-        if title:
-            self._add_text(printable(title), 10, "bold")
-        for note in notes:
-            self._add_text(note, 8)
-        self._used += 0.04
-        for handles in legends:
-            if handles:
-                self._add_legend(handles)
-
-    def axes(self, height: float, *, left: float, bottom: float, top: float = 0.0) -> Axes:
-        """Axes of that height below the legend; `left`, `bottom`, `top` are for their labels."""
-        top += self._used + 0.08
-        total = top + height + bottom
-        self.figure.set_size_inches(WIDTH, total)
-        left += MARGIN
-        width = WIDTH - left - 2 * MARGIN
-        return self.figure.add_axes((left / WIDTH, bottom / total, width / WIDTH, height / total))
-
-    def fit(self, text: str, width: float, points: float, weight: str = "normal") -> str:
-        """The text, broken into lines that are no wider than `width` inches."""
-        measured = self.width_of(text, points, weight)
-        if measured <= width:
-            return text
-        characters = max(1, int(len(text) * width / measured))
-        while True:
-            broken = "\n".join(textwrap.wrap(text, characters)) or " "
-            if characters == 1 or self.width_of(broken, points, weight) <= width:
-                return broken
-            characters -= 1
-
-    def width_of(self, text: str, points: float, weight: str = "normal") -> float:
-        probe = self.figure.text(0, 0, text, fontsize=points, fontweight=weight)
-        width = probe.get_window_extent(self._renderer).width / self.figure.dpi
-        probe.remove()
-        return float(width)
-
-    def _add_text(self, text: str, points: float, weight: str = "normal") -> None:
-        written = self.figure.text(
-            0,
-            1,
-            self.fit(text, WIDTH - 2 * MARGIN, points, weight),
-            fontsize=points,
-            fontweight=weight,
-            va="top",
-            transform=self._from_top_left(),
-        )
-        self._use(written)
-
-    def _add_legend(self, handles: Sequence[Artist]) -> None:
-        """As many columns as fit the width."""
-        for columns in range(min(5, len(handles)), 0, -1):
-            legend = self.figure.legend(
-                handles=list(handles),
-                loc="upper left",
-                bbox_to_anchor=(0, 1),
-                bbox_transform=self._from_top_left(),
-                borderaxespad=0,
-                borderpad=0,
-                ncols=columns,
-                columnspacing=1.2,
-                handletextpad=0.5,
-                handlelength=1.8,
-            )
-            width = legend.get_window_extent(self._renderer).width / self.figure.dpi
-            if columns == 1 or width <= WIDTH - 2 * MARGIN:
-                self._use(legend)
-                return
-            legend.remove()
-
-    def _from_top_left(self) -> Any:
-        """From the top left corner of the page, wherever its height will put that."""
-        down = ScaledTranslation(MARGIN, -self._used, self.figure.dpi_scale_trans)
-        return self.figure.transFigure + down
-
-    def _use(self, artist: Text | Legend) -> None:
-        height = artist.get_window_extent(self._renderer).height / self.figure.dpi
-        self._used += height + 0.05

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from scipy.stats import norm
 
-from persona_bench.report.figures.frontier import LOOKS, frontier_figure
-from persona_bench.report.figures.style import save_figure
+from persona_bench.report.figures.frontier import frontier_data, frontier_figure
+from persona_bench.report.figures.style import MODEL_LOOKS
+from tests.report.figures.readable import TITLE, assert_readable, words
 
 METHODS = ("base", "sft", "rlvr", "rlvr", "permix")
 
@@ -38,7 +40,7 @@ def test_points_and_intervals_are_the_table_s() -> None:
     drawn = lines(frontier_figure(data, title="five checkpoints"))
     points = [(x[0], y[0], colour) for x, y, colour in drawn if len(x) == 1]
     bars = {(tuple(x), tuple(y)) for x, y, _ in drawn if len(x) == 2}
-    colours = dict(zip(("base", "sft", "rlvr", "permix"), (c for c, _ in LOOKS), strict=False))
+    colours = dict(zip(("base", "sft", "rlvr", "permix"), dict(MODEL_LOOKS), strict=False))
     for row, point in zip(data.to_dict("records"), points, strict=True):
         x, y = row["pss_corrected"], row["persona_information"]
         assert point[:2] == (x, y)
@@ -52,7 +54,6 @@ def test_each_method_stands_once_in_the_legend_with_a_marker_of_its_own() -> Non
     (legend,) = frontier_figure(table()).legends
     assert [text.get_text() for text in legend.get_texts()] == ["base", "sft", "rlvr", "permix"]
     assert len({handle.get_marker() for handle in legend.legend_handles}) == 4
-    assert len({marker for _, marker in LOOKS}) == len({colour for colour, _ in LOOKS}) == 8
 
 
 def test_what_is_not_known_is_not_drawn_and_what_lacks_is_named() -> None:
@@ -63,9 +64,44 @@ def test_what_is_not_known_is_not_drawn_and_what_lacks_is_named() -> None:
         frontier_figure(data, y="identifiability")
 
 
-def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        save_figure(frontier_figure(table()), tmp_path / name)
-    for suffix in (".png", ".pdf"):
-        one, other = (tmp_path / f"{name}{suffix}" for name in ("one", "other"))
-        assert one.read_bytes() == other.read_bytes()
+def test_joint_regions_are_wider_than_the_intervals_by_the_ratio_of_quantiles() -> None:
+    data = frontier_data(table(), "pss_corrected", "persona_information")
+    for name in ("pss_corrected", "persona_information"):
+        for end in ("low", "high"):
+            halves = data[f"{name}_{end}"] - data[name]
+            joint = data[f"{name}_joint_{end}"] - data[name]
+            assert (joint / halves).tolist() == pytest.approx([2.447746831 / 1.959963985] * 5)
+    drawn = [patch for patch in frontier_figure(table()).axes[0].patches if patch.get_fill()]
+    for region, row in zip(drawn, data.to_dict("records"), strict=True):
+        for i, name in enumerate(("pss_corrected", "persona_information")):
+            ends = row[f"{name}_joint_low"], row[f"{name}_joint_high"]
+            outline = region.get_xy()[:, i]
+            assert (outline.min(), outline.max()) == pytest.approx(ends)
+
+
+def test_a_joint_region_holds_two_independent_numbers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    z = norm.ppf(0.975)
+    row = {"method": "m", "seed": 0, "a": 0.0, "a_low": -z, "a_high": z}
+    row |= {"b": 0.0, "b_low": -2 * z, "b_high": 2 * z}
+    (found,) = frontier_data(pd.DataFrame([row]), "a", "b").to_dict("records")
+    a, b = rng.normal(size=(2, 200_000)) * [[1], [2]]
+    inside = (a / found["a_joint_high"]) ** 2 + (b / found["b_joint_high"]) ** 2 <= 1
+    assert inside.mean() == pytest.approx(0.95, abs=0.003)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("n", [0, 1, 9])
+def test_labels_are_apart_and_inside(n: int, columns: int) -> None:
+    rows = pd.concat([table()] * 2, ignore_index=True).head(n)
+    rows["method"] = [f"$method_{i}$-with-a-name-as-long-as-some-are" for i in range(n)]
+    figure = frontier_figure(rows, title=TITLE, columns=columns)
+    assert_readable(figure, columns)
+    assert ("nothing scored" in words(figure)) == (n == 0)
+
+
+def test_a_number_without_an_interval_is_a_point_alone() -> None:
+    data = table().head(1).assign(pss_corrected_low=math.nan, pss_corrected_high=math.nan)
+    figure = frontier_figure(data)
+    assert_readable(figure)
+    assert not figure.axes[0].patches

@@ -1,0 +1,156 @@
+"""Why responses fail, per persona: truncated, no answer, wrong, refused, or not scored.
+
+    figure = failures_figure(stability(outcomes))
+    save_figure(figure, Path("figures/failures"), data=failures_data(stability(outcomes)))
+
+A bar a persona: all responses, split by verdict and reason. Hatches tell the reasons apart in grey.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.patches import Patch
+
+from persona_bench.report.figures.layout import Page
+from persona_bench.report.figures.rows import Rows
+from persona_bench.report.figures.several import (
+    label_share,
+    panels,
+    persona_order,
+    size_notes,
+)
+from persona_bench.report.figures.style import styled
+from persona_bench.report.tables import printable
+from persona_bench.scoring.stability import Stability
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
+COLUMNS = ["model", "persona", "kind", "outcome", "count", "responses", "share"]
+LOOKS: dict[str, tuple[str, str]] = {
+    "correct": ("#0072b2", ""),
+    "wrong:wrong_answer": ("#f0e6c0", ""),
+    "wrong:truncated": ("#e69f00", "/////"),
+    "wrong:no_answer": ("#ffffff", "....."),
+    "wrong:refused": ("#d55e00", "xxxxx"),
+    "wrong:timeout": ("#cc79a7", "\\\\\\\\\\"),
+    "wrong:crash": ("#56b4e9", "-----"),
+}
+"""Colour and hatch of each verdict and reason, in the order in which they are stacked."""
+OTHERS = (("#d9d9d9", "|||||"), ("#b9d9cf", "++++"), ("#c6b5dd", "OO"), ("#ffffff", "**"))
+"""For reasons that are none of these, and for those of what is unscored."""
+
+
+def failures_figure(
+    result: Stability | Mapping[str, Stability], *, title: str = "", columns: int = 2
+) -> Figure:
+    """Responses of each persona by verdict and reason, the most accurate persona on top.
+
+    Args:
+        result: One model's stability, or that of several by their names.
+        title: Above the figure.
+        columns: Width: 1 or 2 columns of a paper.
+    """
+    results = _by_model(result)
+    data = failures_data(result)
+    outcomes = list(dict.fromkeys(data["outcome"]))
+    looks = outcome_looks(outcomes)
+    with styled():
+        handles: list[Artist] = [
+            Patch(label=name_of(outcome), **look) for outcome, look in looks.items()
+        ]
+        notes = [note.split("; bars")[0] for note in size_notes(results) if "unscored" not in note]
+        notes = [note for note in notes if not note.startswith("Bars")]
+        page = Page(title, notes, [handles], columns=columns)
+        if data.empty:
+            return page.say("no responses")
+        rows = Rows(page, persona_order(results), label=label_share(page.width, len(results)))
+        titles = list(results) if len(results) > 1 else [""]
+        made = panels(page, rows, titles, xlabel="Share of responses")
+        for axes, model in zip(made, results, strict=True):
+            axes.set_xlim(0, 1)
+            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+            own = data[data["model"] == model]
+            height = 0.72 * min(rows.total / len(rows.y), 0.2)
+            start = pd.Series(0.0, index=own["persona"].unique())
+            for outcome in outcomes:
+                share = own[own["outcome"] == outcome].set_index("persona")["share"]
+                y = [rows.at[name] for name in share.index]
+                axes.barh(y, share, height, left=start[share.index], **looks[outcome])
+                start = start.add(share, fill_value=0.0)
+    return page.figure
+
+
+def failures_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:
+    """What `failures_figure` shows: a row a model, persona and outcome that occurs.
+
+    `outcome` is `correct`, or a verdict and reason such as `wrong:truncated`; where none was
+    given the reason is empty. `count` of all `responses`, scored and unscored, is `share`.
+    """
+    tables = []
+    order = persona_order(_by_model(result))
+    for model, each in _by_model(result).items():
+        own = each.per_persona.set_index("persona")
+        own = own.loc[[name for name in order if name in own.index]]
+        counts = pd.DataFrame({"correct": own["correct"]})
+        for verdict in ("wrong", "unscored"):
+            given = [name for name in own.columns if str(name).startswith(f"{verdict}:")]
+            counts[given] = own[given]
+            counts[f"{verdict}:"] = own[verdict] - own[given].sum(axis=1)
+        long = counts.reset_index().melt("persona", var_name="outcome", value_name="count")
+        long["kind"] = long["persona"].map(own["kind"])
+        long["responses"] = long["persona"].map(own["n"] + own["unscored"])
+        tables.append(long.assign(model=model))
+    if not tables:
+        return pd.DataFrame(columns=COLUMNS)
+    data = pd.concat(tables, ignore_index=True)
+    data["count"] = data["count"].astype(int)
+    data["share"] = data["count"] / data["responses"]
+    seen = data.groupby("outcome")["count"].sum()
+    data = data[data["outcome"].map(seen) > 0]
+    ranks = (list(_by_model(result)), order, _stacked(list(seen.index)))
+    places = [
+        data[column].map({name: i for i, name in enumerate(names)})
+        for column, names in zip(("model", "persona", "outcome"), ranks, strict=True)
+    ]
+    return data.iloc[np.lexsort(places[::-1])][COLUMNS].reset_index(drop=True)
+
+
+def _by_model(result: Stability | Mapping[str, Stability]) -> Mapping[str, Stability]:
+    return {"": result} if isinstance(result, Stability) else result
+
+
+def _stacked(outcomes: Sequence[str]) -> list[str]:
+    """Known ones first, then other failures by name, then what is unscored."""
+    rest = sorted(set(outcomes) - set(LOOKS))
+    wrong = [name for name in rest if name.startswith("wrong:")]
+    return [*LOOKS, *wrong, *(name for name in rest if name not in wrong)]
+
+
+def outcome_looks(outcomes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Arguments of the bars and patches of each outcome, in the order in which they are stacked."""
+    others = cycle(OTHERS)
+    looks = {}
+    for outcome in _stacked(outcomes):
+        if outcome in outcomes:
+            colour, hatch = LOOKS.get(outcome) or next(others)
+            looks[outcome] = {
+                "facecolor": colour, "hatch": hatch, "edgecolor": "#333333", "linewidth": 0.4,
+            }  # fmt: skip
+    return looks
+
+
+def name_of(outcome: str) -> str:
+    """`wrong:no_answer` in words."""
+    verdict, _, reason = outcome.partition(":")
+    if verdict == "correct":
+        return "correct"
+    words = printable(reason).replace("_", " ") or "no reason given"
+    return words if verdict == "wrong" and reason else f"{verdict}, {words}"

@@ -1,0 +1,192 @@
+"""A page laid out in inches: a title, notes, legends, then bands of panels below one another.
+
+One or two columns of a paper wide, as tall as what is shown needs. Everything is placed by text
+that was measured, so that no name is cut off and no two labels meet.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
+
+from persona_bench.report.figures.style import STYLE, say_in
+from persona_bench.report.tables import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
+    from matplotlib.text import Text
+
+WIDTHS = {1: 3.35, 2: 7.0}
+"""Inches: one column of a two-column paper, and its text width."""
+MARGIN = 0.12
+
+
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks names after slashes and underscores too."""
+
+    wordsep_re = re.compile(r"(\s+|[^\s/_-]*[/_-]+)")
+
+
+def page_width(columns: int) -> float:
+    """Inches.
+
+    Raises:
+        ValueError: other than 1 or 2 columns.
+    """
+    if columns not in WIDTHS:
+        raise ValueError(f"columns is {columns!r}, but a figure is 1 or 2 columns wide")
+    return WIDTHS[columns]
+
+
+class Page:
+    """A figure with a title, notes and legends above bands of axes, measured in inches."""
+
+    def __init__(
+        self,
+        title: str,
+        notes: Sequence[str],
+        legends: Sequence[Sequence[Artist]],
+        *,
+        columns: int = 2,
+    ) -> None:
+        self.width = page_width(columns)
+        self.inner = self.width - 2 * MARGIN
+        self.figure = Figure(figsize=(self.width, 4), dpi=STYLE["savefig.dpi"])
+        self._renderer = FigureCanvasAgg(self.figure).get_renderer()
+        self.used = MARGIN
+        self._placed: list[tuple[Axes, float, float, float, float]] = []
+        if title:
+            self._add_text(printable(title), 10 if columns == 2 else 9, "bold")
+        for note in notes:
+            self._add_text(note, 8 if columns == 2 else 7)
+        self.used += 0.04
+        for handles in legends:
+            if handles:
+                self._add_legend(handles)
+
+    def axes(
+        self, height: float, *, left: float, xlabel: str = "", top: float = 0.0, ticks: float = 0.25
+    ) -> Axes:
+        """Axes of that height over the width; see `band`. `left` is for labels on the left."""
+        return self.band(height, [self.room(left)], xlabels=[xlabel], top=top, ticks=ticks)[0]
+
+    def room(self, left: float) -> tuple[float, float]:
+        """Where axes with labels of the width `left` begin, and how wide they can be."""
+        return MARGIN + left, self.width - left - 3 * MARGIN
+
+    def band(
+        self,
+        height: float,
+        cells: Sequence[tuple[float, float]],
+        *,
+        xlabels: Sequence[str] = (),
+        top: float = 0.0,
+        ticks: float = 0.25,
+    ) -> list[Axes]:
+        """Axes side by side, below all that is there.
+
+        Args:
+            height: Of each, in inches.
+            cells: Where each begins, from the left edge of the page, and how wide it is.
+            xlabels: One for each, or one for all.
+            top: Room for what stands above the axes, in inches.
+            ticks: Room for the labels of the ticks, in inches.
+        """
+        start = self.used + 0.08 + top
+        for left, width in cells:
+            axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
+            self._placed.append((axes, left, start, width, height))
+        if len(xlabels) == 1:
+            left, (last, width) = cells[0][0], cells[-1]
+            spans: Sequence[tuple[float, float]] = [(left, last + width - left)]
+        else:
+            spans = cells
+        lines = 0
+        for text, (left, width) in zip(xlabels, spans, strict=False):
+            broken = self.fit(text, width, 8)
+            lines = max(lines, broken.count("\n") + 1 if text else 0)
+            self.write(broken, left + width / 2, start + height + ticks, ha="center")
+        self.used = start + height + ticks + 0.135 * lines + (0.08 if lines else 0.02)
+        self._resize()
+        return [axes for axes, *_ in self._placed[-len(cells) :]]
+
+    def say(self, text: str) -> Figure:
+        """A page that says that there is nothing to show."""
+        axes = self.axes(0.6, left=0.0)
+        axes.set_axis_off()
+        say_in(axes, 0.5, 0.5, text)
+        return self.figure
+
+    def write(self, text: str, x: float, down: float, **how: Any) -> Text:
+        """Text whose top is `down` inches below the page's top, `x` from its left edge."""
+        where = self._from_top_left(x, down)
+        return self.figure.text(0, 1, text, va="top", transform=where, **how)
+
+    def fit(self, text: str, width: float, points: float, weight: str = "normal") -> str:
+        """The text, broken into lines that are no wider than `width` inches."""
+        measured = self.width_of(text, points, weight)
+        if measured <= width:
+            return text
+        characters = max(1, int(len(text) * width / measured))
+        while True:
+            broken = "\n".join(_Wrapper(characters).wrap(text)) or " "
+            if characters == 1 or self.width_of(broken, points, weight) <= width:
+                return broken
+            characters -= 1
+
+    def width_of(self, text: str, points: float, weight: str = "normal") -> float:
+        probe = self.figure.text(0, 0, text, fontsize=points, fontweight=weight)
+        width = probe.get_window_extent(self._renderer).width / self.figure.dpi
+        probe.remove()
+        return float(width)
+
+    def _resize(self) -> None:
+        tall = self.used
+        self.figure.set_size_inches(self.width, tall)
+        for axes, left, start, width, height in self._placed:
+            bottom = (tall - start - height) / tall
+            axes.set_position((left / self.width, bottom, width / self.width, height / tall))
+
+    def _add_text(self, text: str, points: float, weight: str = "normal") -> None:
+        broken = self.fit(text, self.inner, points, weight)
+        self._use(self.write(broken, MARGIN, self.used, fontsize=points, fontweight=weight))
+
+    def _add_legend(self, handles: Sequence[Artist]) -> None:
+        """As many columns as fit the width."""
+        for handle in handles:
+            handle.set_label(self.fit(str(handle.get_label()), self.inner - 0.4, 7.5))
+        for columns in range(min(5, len(handles)), 0, -1):
+            legend = self.figure.legend(
+                handles=list(handles),
+                loc="upper left",
+                bbox_to_anchor=(0, 1),
+                bbox_transform=self._from_top_left(MARGIN, self.used),
+                borderaxespad=0,
+                borderpad=0,
+                ncols=columns,
+                columnspacing=1.2,
+                handletextpad=0.5,
+                handlelength=2.15,
+            )
+            width = legend.get_window_extent(self._renderer).width / self.figure.dpi
+            if columns == 1 or width <= self.inner:
+                self._use(legend)
+                return
+            legend.remove()
+
+    def _from_top_left(self, x: float, down: float) -> Any:
+        """From the top left corner of the page, wherever its height will put that."""
+        return self.figure.transFigure + ScaledTranslation(x, -down, self.figure.dpi_scale_trans)
+
+    def _use(self, artist: Text | Legend) -> None:
+        height = artist.get_window_extent(self._renderer).height / self.figure.dpi
+        self.used += height + 0.05

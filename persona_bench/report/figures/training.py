@@ -1,0 +1,293 @@
+"""Training curves: what a run of `persona-bench train` was rewarded for, and how it went about it.
+
+    runs = {"rlvr": read_training(Path("checkpoints/rlvr")), "permix": ...}
+    save_figure(training_figure(runs), Path("figures/training"), data=training_data(runs))
+
+A panel a quantity that some run logged (loss only for runs without a reward), then for each run
+that met personas its reward by persona or, where they are many, by kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+from matplotlib.lines import Line2D
+
+from persona_bench.personas import PersonaSetError, load_persona_set
+from persona_bench.report.figures.accuracy import kind_handles
+from persona_bench.report.figures.layout import MARGIN, Page
+from persona_bench.report.figures.style import (
+    BASELINE,
+    MODEL_LOOKS,
+    limits,
+    look_of,
+    marker_look,
+    model_looks,
+    set_ticks,
+    styled,
+)
+from persona_bench.report.tables import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+QUANTITIES = {
+    "reward": "Mean reward",
+    "entropy": "Entropy (nats a token)",
+    "kl": "KL from the reference (nats)",
+    "completions/mean_length": "Completion length (tokens)",
+    "frac_reward_zero_std": "Share of groups of equal reward",
+    "loss": "Loss (cross-entropy, nats)",
+}
+"""Columns of `log.csv` and what they are, in the order of the panels."""
+COLUMNS = ["quantity", "run", "group", "step", "value", "smoothed", "window", "completions"]
+BY_GROUP = "reward_by_group"
+MOST_PERSONAS = 8
+"""Up to so many have a curve each; more are taken together by kind."""
+NOBODY, SOMEBODY = "no persona", "under a persona"
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What a training run wrote of itself."""
+
+    steps: pd.DataFrame
+    """`log.csv`: `step`, and what was logged at it."""
+    personas: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """`personas.csv`: step, persona, completions, accuracy, unscored, reward, tokens; empty where
+    nothing was rewarded."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each persona, where the persona set is at hand."""
+
+
+def read_training(folder: Path) -> TrainingLog:
+    """Read the logs in the folder of a run of `persona-bench train`.
+
+    Args:
+        folder: With `log.csv`, and where they are `personas.csv` and `train.yaml`.
+
+    Raises:
+        ValueError: no log is there, or it has no steps.
+    """
+    log = folder / "log.csv"
+    if not log.is_file():
+        raise ValueError(f"{folder} has no log.csv: give the folder of a persona-bench train run")
+    steps = pd.read_csv(log)
+    if "step" not in steps.columns:
+        raise ValueError(f"{log} has no column step: it is not from persona-bench train")
+    by_persona = folder / "personas.csv"
+    personas = pd.read_csv(by_persona) if by_persona.is_file() else pd.DataFrame()
+    return TrainingLog(steps, personas, _kinds(folder / "train.yaml"))
+
+
+def _kinds(settings: Path) -> dict[str, str]:
+    """Kinds of the personas of the run; empty where its set is no longer found."""
+    if not settings.is_file():
+        return {}
+    try:
+        told = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        chosen = load_persona_set(told["personas"]["persona_set"])
+    except (yaml.YAMLError, KeyError, TypeError, OSError, PersonaSetError):
+        return {}
+    return {persona.id: persona.kind for persona in chosen}
+
+
+def training_figure(
+    runs: Mapping[str, TrainingLog], *, title: str = "", columns: int = 2
+) -> Figure:
+    """Training curves of one or several runs.
+
+    Args:
+        runs: By name.
+        title: Above the figure.
+        columns: Width: 1 or 2 columns of a paper.
+    """
+    data = training_data(runs)
+    plain, grouped = data[data["quantity"] != BY_GROUP], data[data["quantity"] == BY_GROUP]
+    looks = model_looks(runs)
+    with styled():
+        groups = _group_looks(list(grouped["group"].unique()), runs)
+        legends = [_handles(looks) if len(data) else []]
+        legends.append(kind_handles(groups) if _are_kinds(groups, runs) else _handles(groups))
+        page = Page(title, _notes(data), legends, columns=columns)
+        if data.empty:
+            return page.say("nothing logged")
+        of_all = {name: plain[plain["quantity"] == key] for key, name in QUANTITIES.items()}
+        _draw_panels(page, of_all, "run", looks, beside=1 + columns)
+        word = "kind of persona" if _are_kinds(groups, runs) else "persona"
+        of_runs = {
+            f"Reward by {word}: {printable(run)}": grouped[grouped["run"] == run] for run in runs
+        }
+        _draw_panels(page, of_runs, "group", groups, beside=columns)
+    return page.figure
+
+
+def training_data(runs: Mapping[str, TrainingLog]) -> pd.DataFrame:
+    """What `training_figure` shows: a row a quantity, run, group and step.
+
+    `smoothed`, the thick lines, is the mean of `value` over the last `window` logged steps; `value`
+    itself is the thin lines. Of `reward_by_group` only `smoothed` is drawn, the mean over the
+    completions in the window, `completions` of which are of that step.
+    """
+    tables = [_empty()]
+    for run, log in runs.items():
+        window = max(1, round(len(log.steps) / 10))
+        rewarded = "reward" in log.steps.columns
+        for quantity in QUANTITIES:
+            if quantity not in log.steps.columns or (quantity == "loss" and rewarded):
+                continue
+            own = log.steps[["step", quantity]].rename(columns={quantity: "value"}).dropna()
+            smoothed = own["value"].rolling(window, min_periods=1).mean()
+            told: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": window}
+            tables.append(own.assign(smoothed=smoothed, **told))
+        tables += _by_group(log, run, runs)
+    known = [table for table in tables if not table.empty]
+    return pd.concat(known, ignore_index=True).reindex(columns=COLUMNS) if known else _empty()
+
+
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame(columns=COLUMNS)
+
+
+def _by_group(log: TrainingLog, run: str, runs: Mapping[str, TrainingLog]) -> list[pd.DataFrame]:
+    """Reward by persona or kind: of the completions in a window of steps, not of its steps."""
+    if log.personas.empty or log.personas["persona"].nunique() < 2:
+        return []
+    window = max(1, round(len(log.steps) / 4))  # a group is met in few of the steps
+    own = log.personas.assign(scored=log.personas["completions"] - log.personas["unscored"])
+    own = own[own["reward"].notna() & (own["scored"] > 0)]
+    own = own.assign(group=_grouping(own["persona"], runs), total=own["reward"] * own["scored"])
+    tables = []
+    for group, rows in own.groupby("group", sort=False):
+        sums = rows.groupby("step")[["total", "scored"]].sum()
+        # every step up to the last: a window is as long for a group that is seldom drawn
+        every = sums.reindex(range(int(sums.index.min()), int(sums.index.max()) + 1), fill_value=0)
+        seen = every.rolling(window * _stride(log.steps), min_periods=1).sum().loc[sums.index]
+        table = pd.DataFrame(
+            {
+                "step": sums.index,
+                "value": (sums["total"] / sums["scored"]).to_numpy(),
+                "smoothed": (seen["total"] / seen["scored"]).to_numpy(),
+                "completions": sums["scored"].to_numpy(),
+            }
+        )
+        told = {"quantity": BY_GROUP, "run": run, "group": group, "window": window}
+        tables.append(table.assign(**told))
+    return tables
+
+
+def _stride(steps: pd.DataFrame) -> int:
+    """Steps from one row of the log to the next."""
+    apart = steps["step"].diff().median()
+    return 1 if math.isnan(apart) else max(1, round(apart))
+
+
+def _are_kinds(groups: Iterable[str], runs: Mapping[str, TrainingLog]) -> bool:
+    known = {kind for log in runs.values() for kind in log.kinds.values()}
+    return bool(known) and set(groups) <= known | {"control"}
+
+
+def _grouping(personas: pd.Series, runs: Mapping[str, TrainingLog]) -> list[str]:
+    """What each persona is counted under: itself, its kind, or whether it is one at all."""
+    tables = [log.personas["persona"] for log in runs.values() if not log.personas.empty]
+    everyone = set(pd.concat(tables))
+    kinds = {name: kind for log in runs.values() for name, kind in log.kinds.items()}
+    if len(everyone) <= MOST_PERSONAS:
+        return [str(name) for name in personas]
+    if everyone - {BASELINE} <= set(kinds):
+        return [kinds.get(name, "control") for name in personas]
+    return [NOBODY if name == BASELINE else SOMEBODY for name in personas]
+
+
+# ------------------------------------------------------------------------------- drawing
+def _group_looks(
+    groups: Sequence[str], runs: Mapping[str, TrainingLog]
+) -> dict[str, tuple[str, str]]:
+    if _are_kinds(groups, runs):
+        return {group: look_of(group) for group in groups}
+    return {group: MODEL_LOOKS[-1 - i % len(MODEL_LOOKS)] for i, group in enumerate(groups)}
+
+
+def _curve(marker: str) -> dict[str, Any]:
+    return marker_look(marker, 4) | {"linestyle": "-", "linewidth": 1.3}
+
+
+def _handles(looks: Mapping[str, tuple[str, str]]) -> list[Artist]:
+    return [
+        Line2D([], [], color=colour, label=printable(name), **_curve(marker))
+        for name, (colour, marker) in looks.items()
+    ]
+
+
+def _notes(data: pd.DataFrame) -> list[str]:
+    if data.empty:
+        return []
+    by_group = data["quantity"] == BY_GROUP
+    each, of_groups = (
+        " or ".join(f"{n:,}" for n in sorted(set(rows["window"].astype(int))))
+        for rows in (data[~by_group], data[by_group])
+    )
+    notes = [f"Thin: each step; thick: mean over the last {each} logged steps"] if each else []
+    if of_groups:
+        notes.append(f"Reward by persona: mean over completions in the last {of_groups} steps")
+    return notes
+
+
+def _draw_panels(
+    page: Page,
+    panels: Mapping[str, pd.DataFrame],
+    by: str,
+    looks: Mapping[str, tuple[str, str]],
+    *,
+    beside: int,
+) -> None:
+    """A panel for each table that is not empty; a curve for each value of its column `by`."""
+    shown = [(name, table) for name, table in panels.items() if len(table)]
+    beside = max(1, min(beside, len(shown)))
+    each = page.inner / beside
+    left = 0.4
+    width = each - left - 0.14
+    for start in range(0, len(shown), beside):
+        row = shown[start : start + beside]
+        names = [page.fit(name, width, 7.5, "bold") for name, _ in row]
+        top = 0.05 + 0.135 * max(name.count("\n") + 1 for name in names)
+        cells = [(MARGIN + left + i * each, width) for i in range(len(row))]
+        height = 1.15 if by == "run" else 1.6
+        made = page.band(height, cells, xlabels=["Step"] * len(row), top=top)
+        for axes, name, (_, own) in zip(made, names, row, strict=True):
+            axes.set_title(name, loc="left", fontsize=7.5, fontweight="bold", pad=4)
+            _draw_curves(axes, own, by, looks)
+
+
+def _draw_curves(
+    axes: Axes, data: pd.DataFrame, by: str, looks: Mapping[str, tuple[str, str]]
+) -> None:
+    axes.grid(axis="both")
+    axes.tick_params(labelsize=7)
+    thin = data["value"] if by == "run" else data["smoothed"]
+    axes.set_ylim(*limits([*thin, *data["smoothed"]], -math.inf, math.inf))
+    first, last = data["step"].min(), data["step"].max()
+    room = max(0.04 * (last - first), 0.5)
+    axes.set_xlim(first - room, last + room)
+    for i, name in enumerate(name for name in looks if name in set(data[by])):
+        colour, marker = looks[name]
+        own = data[data[by] == name]
+        if by == "run":
+            axes.plot(own["step"], own["value"], color=colour, linewidth=0.5, alpha=0.5, zorder=2)
+        apart = max(1, len(own) // 6)
+        every = (i % apart, apart)  # markers of two curves that meet stand beside one another
+        axes.plot(
+            own["step"], own["smoothed"], color=colour, zorder=3, markevery=every, **_curve(marker)
+        )
+    set_ticks(axes.xaxis)
+    set_ticks(axes.yaxis)

@@ -1,0 +1,72 @@
+"""Stability by level, accuracy by kind: the numbers of the results they come from."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from persona_bench.report.figures.groups import groups_data, groups_figure
+from persona_bench.scoring.variance import variance_parts
+from tests.report.figures.readable import TITLE, assert_readable, bars, points, words
+from tests.report.figures.test_heat_map import outcomes
+
+
+@pytest.fixture(scope="module")
+def by_level(models, made_up):
+    three = zip(("1", "2", "a level of a longer name"), models(3, 6).values(), strict=True)
+    return {**dict(three), "unscored": made_up([0.5, 0.5], unscored=1.0)}
+
+
+@pytest.fixture(scope="module")
+def kinds() -> pd.DataFrame:
+    table = outcomes(6, 20)
+    names = list(table["persona"].unique())
+    kind = ["control", "harmful", "expert", "adjacent_expert", "expert", "somebody's own kind"]
+    table["kind"] = table["persona"].map(dict(zip(names, kind, strict=True)))
+    table["level"] = table["question"].str[-1]
+    return variance_parts(table, resamples=50).groups
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_labels_are_apart_and_inside(by_level, kinds, columns: int) -> None:
+    for levels, groups in ((by_level, kinds), (by_level, kinds.head(0)), ({}, kinds)):
+        figure = groups_figure(levels, groups, title=TITLE, columns=columns)
+        assert_readable(figure, columns)
+        assert len(figure.axes) == bool(levels) + bool(len(groups))
+
+
+def test_the_data_are_those_of_the_results(by_level, kinds) -> None:
+    data = groups_data(by_level, kinds).set_index(["panel", "group", "metric"])
+    for level, result in by_level.items():
+        for metric in ("pss", "pss_corrected", "noise_floor"):
+            row = data.loc[("level", level, metric)]
+            expected = [getattr(result, metric), *getattr(result, f"{metric}_interval")]
+            assert row[["value", "low", "high"]].tolist() == pytest.approx(expected, nan_ok=True)
+    of_kinds = kinds[kinds["by"] == "kind"].set_index("group")
+    found = data.loc["kind"].reset_index("metric")
+    assert list(found.index) == [
+        "control", "expert", "adjacent_expert", "harmful", "somebody's own kind",
+    ]  # fmt: skip
+    for name, column in (("value", "accuracy"), ("low", "low"), ("high", "high")):
+        assert found[name].tolist() == of_kinds.loc[found.index, column].tolist()
+
+
+def test_what_is_drawn_is_the_data(by_level, kinds) -> None:
+    data = groups_data(by_level, kinds)
+    levels, groups = groups_figure(by_level, kinds).axes
+    own = data[data["panel"] == "kind"]
+    assert [x for x, _ in points(groups)] == own["value"].tolist()
+    assert bars(groups) == list(zip(own["low"], own["high"], strict=True))
+    known = data[(data["panel"] == "level") & data["value"].notna()]
+    pss = known[known["metric"] != "noise_floor"]
+    assert [x for x, _ in points(levels)] == pss["value"].tolist()
+    assert bars(levels) == list(zip(pss["low"], pss["high"], strict=True))
+    floor = known[known["metric"] == "noise_floor"]
+    boxes = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in levels.patches]
+    for box, ends in zip(boxes, zip(floor["low"], floor["high"], strict=True), strict=True):
+        assert box == pytest.approx(ends)
+
+
+def test_no_groups_and_nothing_scored_are_said(by_level, kinds) -> None:
+    assert "no groups" in words(groups_figure({}, kinds.head(0)))
+    assert "nothing scored" in words(groups_figure(by_level, kinds.head(0)))
