@@ -28,6 +28,7 @@ from persona_bench.demo import NAME, demo_model
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.style import save_figure
 from persona_bench.scoring.information_compare import compare_information
+from persona_bench.scoring.outcomes import read_outcomes
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "smollm2-arithmetic"
 CONFIGS = RESULTS / "configs"
@@ -88,7 +89,7 @@ def train(work: Path) -> None:
 def ask(work: Path) -> None:
     """Every checkpoint answers the sums and plays the roles; then the roles' traces."""
     study = yaml.safe_load((CONFIGS / "evaluation.yaml").read_text())
-    trained = [each for each in checkpoints() if (work / each.pretrained).is_dir()]
+    trained = [each for each in checkpoints() if is_there(work, each)]
     study["models"] = [
         {
             "name": each.name,
@@ -107,6 +108,11 @@ def ask(work: Path) -> None:
             where = ["--out", str(scores(work, each).relative_to(work))]
             more = ["--task", ROLES, "--batch-size", "16"]
             command(work, "trace", str(place.relative_to(work)), *model, *where, *more)
+
+
+def is_there(work: Path, checkpoint: Checkpoint) -> bool:
+    """Whether it can be asked: the base model, or one whose training is finished."""
+    return checkpoint.seed is None or (work / checkpoint.pretrained / "finished.json").is_file()
 
 
 def scores(work: Path, checkpoint: Checkpoint) -> Path:
@@ -185,13 +191,33 @@ def report(work: Path) -> None:
         if all(folder.is_dir() for folder in folders):
             out = Path("results") / "comparisons" / f"{one}_{other}"
             where = [str(folder.relative_to(work)) for folder in folders]
-            command(work, "compare", *where, "--out", str(out))
+            command(work, "compare", *where, "--out", str(out), "--no-page")
             copy(work / out, RESULTS / "comparisons" / out.name)
+    packed = {"method": "gzip", "mtime": 0}  # the same verdicts, the same bytes
+    outcomes(work).to_csv(RESULTS / "outcomes.csv.gz", index=False, compression=packed)
+    everything = [each.name for each in checkpoints() if (work / "results" / each.name).is_dir()]
+    runs = [f"{name}=results/{name}" for name in everything]
+    command(work, "compare", *runs, "--out", "report", "--resamples", "2000")
     information(work).to_csv(RESULTS / "information.csv", index=False, float_format="%.4f")
     for each in checkpoints():
-        if each.seed is not None and (work / each.pretrained / "finished.json").is_file():
+        if each.seed is not None and is_there(work, each):
             names = ("train.yaml", "log.csv", "personas.csv", "finished.json")
             copy(work / each.pretrained, RESULTS / "logs" / each.name, names)
+
+
+VERDICTS = ("persona", "kind", "question", "level", "sample", "verdict", "reason", "prompt_hash")
+
+
+def outcomes(work: Path) -> pd.DataFrame:
+    """Every verdict on the sums, without the responses."""
+    tables = [
+        read_outcomes(work / "results" / each.name)
+        .query("task == @SUMS")
+        .assign(model=each.name)[["model", *VERDICTS]]
+        for each in checkpoints()
+        if (work / "results" / each.name).is_dir()
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def copy(source: Path, target: Path, names: tuple[str, ...] | None = None) -> None:

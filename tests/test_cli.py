@@ -62,9 +62,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_ends_with_scores_files_and_figures(results: Path) -> None:
     scores = results / "out" / "scores"
     names = {path.name for path in scores.iterdir()}
-    for kind in ("accuracy", "lottery"):
-        for suffix in ("png", "pdf", "csv"):
+    for kind in ("accuracy", "lottery", "heat_map", "failures", "by_group"):
+        for suffix in ("png", "pdf", "svg", "csv", "txt"):
             assert f"persona_arithmetic_{kind}.{suffix}" in names
+    assert "index.html" in names
+    line = (scores / "persona_arithmetic_lottery.txt").read_text()
+    assert line.startswith("persona-bench run --model local-chat-completions")
+    assert "models: small[red]" in line
+    assert "seed 0" in line
     for kind in ("variance", "groups", "contrasts", "persona_contrasts"):
         assert f"persona_arithmetic_{kind}.csv" in names
     table = pd.read_csv(scores / "persona_arithmetic_personas.csv")
@@ -85,7 +90,7 @@ def test_run_ends_with_scores_files_and_figures(results: Path) -> None:
 
 
 def test_score_gives_the_same_again_and_json(results: Path) -> None:
-    done = persona_bench("score", "out", "--out", "again", "--json", cwd=results)
+    done = persona_bench("score", "out", "--out", "again", "--no-page", "--json", cwd=results)
     (first,) = json.loads(done.stdout)
     stored = json.loads((results / "out/scores/persona_arithmetic_stability.json").read_text())
     assert first["pss"] == stored["pss"]
@@ -96,7 +101,8 @@ def test_score_gives_the_same_again_and_json(results: Path) -> None:
 
 @pytest.mark.parametrize("columns", [80, 160])
 def test_the_printed_table_names_every_persona(results: Path, columns: int) -> None:
-    done = persona_bench("score", "out", "--out", "again", cwd=results, columns=columns)
+    again = ("score", "out", "--out", "again", "--no-page")
+    done = persona_bench(*again, cwd=results, columns=columns)
     for persona in load_persona_set("demo"):
         assert persona.id in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= columns
@@ -120,10 +126,11 @@ def run_of_another_model(results: Path, name: str, **changed: str) -> Path:
 def test_compare_names_the_persona_that_got_worse(results: Path) -> None:
     assert "pirate" in [p.id for p in load_persona_set("demo")]
     run_of_another_model(results, "other")
-    done = persona_bench("compare", "out", "other", "--out", "compared", cwd=results, columns=80)
+    compared = ("compare", "out", "other", "--out", "compared", "--no-page")
+    done = persona_bench(*compared, cwd=results, columns=80)
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "pss_corrected" in done.stdout
-    assert "a: small[red]\nb: small[red]\n" in done.stdout
+    assert "a: out\nb: other\n" in done.stdout  # both are of a model called small[red]
     table = pd.read_csv(results / "compared/persona_arithmetic_comparison_personas.csv")
     assert table.loc[0, "persona"] == "pirate"
     assert table.loc[0, "p_holm"] < 0.05
@@ -133,6 +140,54 @@ def test_compare_names_the_persona_that_got_worse(results: Path) -> None:
     stored = json.loads((results / "compared/persona_arithmetic_comparison.json").read_text())
     assert printed["metrics"] == stored["metrics"]
     assert printed["metrics"][1]["b"] == 0  # the worst persona's accuracy
+
+
+def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
+    run_of_another_model(results, "worse")
+    shutil.copytree(results / "out", results / "same", ignore=shutil.ignore_patterns("scores"))
+    done = persona_bench(
+        "compare", "first=out", "worse", "same", "--out", "three", "--resamples", "500", cwd=results
+    )
+    assert done.stdout.count("persona_arithmetic: b - a") == 2
+    out = results / "three"
+    models = pd.read_csv(out / "tables/persona_arithmetic_models.csv").set_index("model")
+    scored = json.loads((results / "out/scores/persona_arithmetic_stability.json").read_text())
+    assert models.loc["first", "pss"] == scored["pss"]["value"] == models.loc["same", "pss"]
+    assert models.loc["worse", "worst"] == 0
+    text = (out / "tables/persona_arithmetic_models.md").read_text()
+    assert "differs from first by this test, corrected for the 2 models" in text
+    assert "0.000<sup>s</sup>" in text
+    forest = pd.read_csv(out / "figures/persona_arithmetic_forest.csv")
+    table = pd.read_csv(results / "out/scores/persona_arithmetic_personas.csv")
+    mine = forest[forest["model"] == "first"].set_index("persona")
+    shared = ["accuracy", "low", "high", "n"]
+    assert mine.loc[table["persona"], shared].to_numpy() == pytest.approx(table[shared].to_numpy())
+    pair = pd.read_csv(out / "worse_vs_first/persona_arithmetic_comparison.csv")
+    drawn = pd.read_csv(out / "figures/persona_arithmetic_differences_worse.csv")
+    drawn = drawn[drawn["panel"] == "metric"]
+    assert drawn["low"].to_numpy() == pytest.approx(pair["low"].to_numpy())
+    assert (out / "tables/methods.tex").read_text().count("\\\\") > 4
+    page = (out / "index.html").read_text()
+    assert page.count("data:image/svg+xml") >= 8
+    done = persona_bench("compare", "out", cwd=results, ok=False)
+    assert "one model; give two or more" in done.stderr
+
+
+def test_a_leaderboard_keeps_what_was_asked_otherwise_apart(results: Path) -> None:
+    run_of_another_model(results, "reworded-too", system="You are somebody else.")
+    run_of_another_model(results, "wrong-pirate")
+    board = ("leaderboard", "first=out", "wrong-pirate", "reworded-too", "--resamples", "200")
+    done = persona_bench(*board, "--out", "board", cwd=results)
+    assert "accuracy and stability over personas (2 of 2: asked or graded" in done.stdout
+    first = pd.read_csv(results / "board/persona_arithmetic_leaderboard_1.csv")
+    assert first["model"].tolist() == ["first", "wrong-pirate"]  # the highest worst accuracy first
+    assert first["rank"].tolist() == [1, 2]
+    second = pd.read_csv(results / "board/persona_arithmetic_leaderboard_2.csv")
+    assert second["model"].tolist() == ["reworded-too"]
+    printed = json.loads(persona_bench(*board, "--json", cwd=results).stdout)
+    assert [len(each["rows"]) for each in printed] == [2, 1]
+    done = persona_bench(*board, "--sort-by", "fame", cwd=results, ok=False)
+    assert "--sort-by fame is unknown: use one of worst" in done.stderr
 
 
 def test_compare_refuses_other_prompts(results: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from persona_bench import compare_fidelity, fidelity, read_judged, read_outcomes
@@ -95,6 +96,14 @@ def test_two_models_are_compared_in_pairs(judged: tuple[Path, str, int, int]) ->
         (folder / "compared" / "persona_roleplay_fidelity_comparison.json").read_text()
     )
     assert record["persona_score"]["difference"] == 3.0
+    methods = pd.read_csv(folder / "compared/tables/methods.csv").set_index("method")
+    assert methods["roleplay PersonaScore"].tolist() == [2.0, 5.0]
+    frontier = "frontier_persona_arithmetic_persona_roleplay_persona_score.csv"
+    drawn = pd.read_csv(folder / "compared/figures" / frontier).set_index("method")
+    assert drawn["persona_score"].tolist() == [2.0, 5.0]
+    scored = pd.read_csv(folder / "compared/tables/persona_arithmetic_models.csv")
+    assert drawn["pss_corrected"].tolist() == scored["pss_corrected"].tolist()
+    assert (folder / "compared/index.html").stat().st_size > 50_000
     table = read_judged(folder / "out")
     a, b = (table[table["model"] == model] for model in ("a", "b"))
     assert compare_fidelity(a, b).difference == fidelity(b).persona_score - 2.0

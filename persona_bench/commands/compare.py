@@ -1,152 +1,239 @@
-"""`persona-bench compare`: two stored runs, paired, on the tasks they share."""
+"""`persona-bench compare`: stored runs, paired, on the tasks that they share."""
 
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from persona_bench.commands.places import command_line
+
 if TYPE_CHECKING:
     import pandas as pd
 
+    from persona_bench.report.runs import Run
+    from persona_bench.scoring.compare import Comparison
+    from persona_bench.scoring.fidelity_compare import FidelityComparison
+
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="lm-eval's --output_path of one model.")],
-    b: Annotated[Path, typer.Argument(help="Of the other; differences are B - A.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN_A RUN_B ...",
+            help="Output folders of one model each, or NAME=FOLDER; differences are from RUN_A.",
+        ),
+    ],
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Write tables and JSON here.")
+        Path | None,
+        typer.Option("--out", help="Write tables, figures and the page (index.html) here."),
     ] = None,
+    page: Annotated[
+        bool, typer.Option(help="Draw figures, and write the page of them and all responses.")
+    ] = True,
     common: Annotated[
         bool,
-        typer.Option("--common", help="Compare only the questions and personas that both have."),
+        typer.Option("--common", help="Compare only the questions and personas that all have."),
     ] = False,
+    training: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--training", metavar="[NAME=]FOLDER", help="A checkpoint whose training is drawn too."
+        ),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap replicates, flips and swaps.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Compare two models on the same questions and personas: accuracy, PSS, fidelity, p-values."""
-    from persona_bench.report.comparison import print_comparison, write_comparison
-    from persona_bench.report.fidelity import (
-        print_fidelity_comparison,
-        write_fidelity_comparison,
-    )
+    """Compare models on the same questions and personas: accuracy, PSS, fidelity, p-values."""
+    from persona_bench.report.runs import Settings, read_runs
     from persona_bench.scoring.compare import CompareError, restrict_to_common
-    from persona_bench.scoring.compare import compare as compare_outcomes
-    from persona_bench.scoring.fidelity_compare import (
-        compare_fidelity,
-        restrict_to_common_verdicts,
-    )
+    from persona_bench.scoring.fidelity_compare import restrict_to_common_verdicts
 
-    name_a, tasks_a, judged_a, unjudged = _one_model(a)
-    name_b, tasks_b, judged_b, unjudged_b = _one_model(b)
-    unjudged |= unjudged_b
-    shared = [task for task in tasks_a if task in tasks_b]
-    shared_judged = [task for task in judged_a if task in judged_b]
-    for task, folder in unjudged.items():
-        words = f"{folder}: {task} is not judged yet: run persona-bench judge {folder}"
-        if not shared and not shared_judged:
-            raise CompareError(words)
-        warnings.warn(f"{words}; its fidelity is not compared", stacklevel=1)
-    if not shared and not shared_judged:
-        raise CompareError(
-            f"no task in common: {a} has {', '.join([*tasks_a, *judged_a])}, {b} has "
-            f"{', '.join([*tasks_b, *judged_b])}"
-        )
-    made = {
-        "a": {"model": name_a, "results": str(a)},
-        "b": {"model": name_b, "results": str(b)},
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-    }
-    console, printed = Console(), []
-    for task in shared:
-        one, other = tasks_a[task], tasks_b[task]
-        if common:
-            one, other = restrict_to_common(one, other)
-        result = compare_outcomes(one, other, confidence=confidence, resamples=resamples, seed=seed)
-        record = {"task": task, **made, **result.to_dict()}
-        printed.append(record)
-        if out_folder is not None:
-            write_comparison(result, out_folder, task=task, record=record)
-        if not as_json:
-            print_comparison(result, title=task, a=name_a, b=name_b, console=console)
-    for task in shared_judged:
-        _same_judges(task, a, b)
-        one, other = judged_a[task], judged_b[task]
-        if common:
-            one, other = restrict_to_common_verdicts(one, other)
-        found = compare_fidelity(one, other, confidence=confidence, resamples=resamples, seed=seed)
-        record = {"task": task, **made, **found.to_dict()}
-        printed.append(record)
-        if out_folder is not None:
-            write_fidelity_comparison(found, out_folder, task=task, record=record)
-        if not as_json:
-            print_fidelity_comparison(found, title=task, a=name_a, b=name_b, console=console)
+    found = read_runs(runs)
+    if len(found) < 2:
+        raise CompareError(f"{', '.join(map(str, runs))}: one model; give two or more to compare")
+    graded, judged = _shared(found)
+    tables = {task: {run.name: run.graded[task].outcomes for run in found} for task in graded}
+    verdicts = {task: _verdicts(task, found) for task in judged}
+    if common:
+        tables = {task: _common(each, restrict_to_common) for task, each in tables.items()}
+        verdicts = {
+            task: _common(each, restrict_to_common_verdicts) for task, each in verdicts.items()
+        }
+    settings = Settings(confidence, resamples, seed)
+    pairs = {task: _compare(each, settings) for task, each in tables.items()}
+    roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
+    records = [
+        *_graded_records(found, pairs, out_folder),
+        *_judged_records(found, roles, out_folder),
+    ]
+    console = Console()
     if as_json:
-        print(json.dumps(printed, indent=2))
-    elif out_folder is not None:
+        print(json.dumps(records, indent=2))
+    else:
+        _print(found, pairs, roles, console)
+    if out_folder is None:
+        return
+    if not as_json:
         console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
+    if page:
+        from persona_bench.commands.pages import compare_page
+
+        written = compare_page(
+            found, tables, pairs, verdicts, roles, training or [], settings, out_folder
+        )
+        if not as_json:
+            console.print(f"Page: {escape(str(written))}", soft_wrap=True)
 
 
-def _same_judges(task: str, a: Path, b: Path) -> None:
-    """Refuses judges that have one name and are different models, or were asked otherwise."""
-    from persona_bench.scoring.compare import CompareError
-    from persona_bench.scoring.judged import judge_files
-    from persona_bench.scoring.samples import newest_samples
+def _shared(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    """Graded tasks that all have, and judged ones that are judged in all.
 
-    made = []
-    for folder in (a, b):
-        (samples,) = [each for each in newest_samples(folder, judged=True) if each.task == task]
-        files = [file.about for file in judge_files(samples)]
-        made.append({each.get("judge"): each for each in files})
-    for name, first in made[0].items():
-        second = made[1].get(name) or first
-        for what in ("fingerprint", "parameters"):
-            if first.get(what) != second.get(what):
-                raise CompareError(
-                    f"{task}: judge {name!r} differs in {what} ({first.get(what)} and "
-                    f"{second.get(what)}): judge both runs by the same judge"
-                )
-
-
-Tables = dict[str, "pd.DataFrame"]
-
-
-def _one_model(folder: Path) -> tuple[str, Tables, Tables, dict[str, Path]]:
-    """The model of an output folder; its outcomes by task, and its judged tables by task.
-
-    Last, the judged tasks that no judge has judged yet, with the folder.
+    A task whose responses no judge has seen is left out with a warning, or, where there is nothing
+    else to compare, is an error.
     """
     from persona_bench.scoring.compare import CompareError
-    from persona_bench.scoring.judged import judge_files, read_judged
-    from persona_bench.scoring.outcomes import read_outcomes
-    from persona_bench.scoring.samples import find_samples, newest_samples
 
-    everything = find_samples(folder)
-    models = list(dict.fromkeys(samples.model for samples in everything))
-    if len(models) > 1:
-        raise CompareError(
-            f"{folder} holds {len(models)} models ({', '.join(models)}): give one model's own "
-            "folder below it"
-        )
-    graded: Tables = {}
-    if not everything or not all(samples.judged for samples in everything):
-        outcomes = read_outcomes(folder)
-        graded = {str(task): rows for task, rows in outcomes.groupby("task", sort=False)}
-    judged: Tables = {}
-    unjudged: dict[str, Path] = {}
-    if any(samples.judged for samples in everything):
-        for samples in newest_samples(folder, judged=True):
-            if judge_files(samples):
-                judged[samples.task] = read_judged(samples.file)
-            else:
-                unjudged[samples.task] = folder
-    name = models[0]
-    return Path(name).name if Path(name).is_absolute() else name, graded, judged, unjudged
+    first, others = runs[0], runs[1:]
+    graded = [task for task in first.graded if all(task in run.graded for run in others)]
+    roles = [task for task in first.judged if all(task in run.judged for run in others)]
+    waiting = [(task, run) for task in roles for run in runs if run.judged[task].verdicts is None]
+    judged = [task for task in roles if task not in {task for task, _ in waiting}]
+    for task, run in waiting:
+        words = f"{run.folder}: {task} is not judged yet: run persona-bench judge {run.folder}"
+        if not graded and not judged:
+            raise CompareError(words)
+        warnings.warn(f"{words}; its fidelity is not compared", stacklevel=1)
+    if not graded and not judged:
+        has = ", ".join(f"{run.folder} has {', '.join(run.of_tasks)}" for run in runs)
+        raise CompareError(f"no task in common: {has}")
+    return graded, judged
+
+
+def _verdicts(task: str, runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
+    """By model; refuses judges of one name that are different models, or were asked otherwise."""
+    from persona_bench.scoring.compare import CompareError
+
+    made = [{file.about.get("judge"): file.about for file in run.judged[task].judges}
+            for run in runs]  # fmt: skip
+    for other in made[1:]:
+        for name, first in made[0].items():
+            second = other.get(name) or first
+            for what in ("fingerprint", "parameters"):
+                if first.get(what) != second.get(what):
+                    raise CompareError(
+                        f"{task}: judge {name!r} differs in {what} ({first.get(what)} and "
+                        f"{second.get(what)}): judge the runs by the same judge"
+                    )
+    found = {run.name: run.judged[task].verdicts for run in runs}
+    return {name: table for name, table in found.items() if table is not None}
+
+
+Restrict = Callable[["pd.DataFrame", "pd.DataFrame"], tuple["pd.DataFrame", "pd.DataFrame"]]
+
+
+def _common(tables: Mapping[str, pd.DataFrame], restrict: Restrict) -> dict[str, pd.DataFrame]:
+    """All tables with only what all of them have."""
+    first, *others = tables
+    found = dict(tables)
+    for _ in range(2):  # the second time round, to what the last of them left
+        for name in others:
+            found[first], found[name] = restrict(found[first], found[name])
+    return found
+
+
+Pairs = dict[str, "Comparison"]
+RolePairs = dict[str, "FidelityComparison"]
+
+
+def _compare(tables: Mapping[str, pd.DataFrame], settings: Any) -> Pairs:
+    from persona_bench.scoring.compare import compare as compare_outcomes
+
+    (_, reference), *others = tables.items()
+    return {
+        name: compare_outcomes(reference, table, **settings.to_dict()) for name, table in others
+    }
+
+
+def _compare_fidelity(tables: Mapping[str, pd.DataFrame], settings: Any) -> RolePairs:
+    from persona_bench.scoring.fidelity_compare import compare_fidelity
+
+    (_, reference), *others = tables.items()
+    return {
+        name: compare_fidelity(reference, table, **settings.to_dict()) for name, table in others
+    }
+
+
+# ---------------------------------------------------------------------- printed and written
+
+
+def _made(runs: Sequence[Run], other: str) -> dict[str, Any]:
+    by_name = {run.name: run for run in runs}
+    pair = {"a": runs[0], "b": by_name[other]}
+    told = {letter: {"model": run.name, "results": str(run.folder)} for letter, run in pair.items()}
+    return {**told, "command": command_line()}
+
+
+def _place(out_folder: Path, runs: Sequence[Run], other: str) -> Path:
+    """A pair's own folder where there are several pairs."""
+    from persona_bench.report.names import file_stem
+
+    pair = f"{file_stem(other)}_vs_{file_stem(runs[0].name)}"
+    return out_folder if len(runs) == 2 else out_folder / pair
+
+
+def _graded_records(
+    runs: Sequence[Run], pairs: Mapping[str, Pairs], out_folder: Path | None
+) -> list[dict[str, Any]]:
+    from persona_bench.report.comparison import write_comparison
+
+    records = []
+    for task, others in pairs.items():
+        for name, result in others.items():
+            record = {"task": task, **_made(runs, name), **result.to_dict()}
+            records.append(record)
+            if out_folder is not None:
+                write_comparison(result, _place(out_folder, runs, name), task=task, record=record)
+    return records
+
+
+def _judged_records(
+    runs: Sequence[Run], roles: Mapping[str, RolePairs], out_folder: Path | None
+) -> list[dict[str, Any]]:
+    from persona_bench.report.fidelity import write_fidelity_comparison
+
+    records = []
+    for task, others in roles.items():
+        for name, result in others.items():
+            record = {"task": task, **_made(runs, name), **result.to_dict()}
+            records.append(record)
+            if out_folder is not None:
+                place = _place(out_folder, runs, name)
+                write_fidelity_comparison(result, place, task=task, record=record)
+    return records
+
+
+def _print(
+    runs: Sequence[Run],
+    pairs: Mapping[str, Pairs],
+    roles: Mapping[str, RolePairs],
+    console: Console,
+) -> None:
+    from persona_bench.report.comparison import print_comparison
+    from persona_bench.report.fidelity import print_fidelity_comparison
+
+    a = runs[0].name
+    for task, others in pairs.items():
+        for b, result in others.items():
+            print_comparison(result, title=task, a=a, b=b, console=console)
+    for task, of_roles in roles.items():
+        for b, found in of_roles.items():
+            print_fidelity_comparison(found, title=task, a=a, b=b, console=console)

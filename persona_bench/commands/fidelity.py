@@ -16,6 +16,7 @@ from persona_bench.commands.places import Places, provenance
 if TYPE_CHECKING:
     import pandas as pd
 
+    from persona_bench.report.page.contents import Section
     from persona_bench.scoring.resampling import Interval
     from persona_bench.scoring.samples import Samples
 
@@ -26,20 +27,24 @@ def score_judged(
     places: Places,
     as_json: bool,
     settings: Mapping[str, Any],
-) -> tuple[list[Path], list[dict[str, Any]]]:
-    """Fidelity of each model on each judged task: printed, or as records; and files.
+) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
+    """Fidelity of each model on each judged task: files; records; and sections of the page.
 
     What is not judged yet is said, with the command that judges it.
     """
-    from persona_bench.report.fidelity import print_fidelity, write_fidelity
+    from persona_bench.report.compose.judged import judged_section
+    from persona_bench.report.fidelity import audit_lines, print_fidelity, write_fidelity
+    from persona_bench.report.runs import trace_of
     from persona_bench.scoring.fidelity import fidelity
     from persona_bench.scoring.judged import judge_files, read_judged
 
     out = Console(stderr=as_json)
     written: list[Path] = []
     records: list[dict[str, Any]] = []
+    sections: list[Section] = []
     for samples in found:
         model, task = samples.model, samples.task
+        trace, _ = trace_of(samples, results)
         files = judge_files(samples)
         if not files:
             out.print(
@@ -47,6 +52,7 @@ def score_judged(
                 f"judge {escape(str(results))} --judge MODEL --base-url URL",
                 soft_wrap=True,
             )
+            sections.append(judged_section(task, places.name(model), None, [], trace))
             continue
         rows = read_judged(samples.file)
         with warnings.catch_warnings():  # they are in its notes, which are printed
@@ -65,6 +71,8 @@ def score_judged(
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
         records.append({"model": model, "task": task, **result.to_dict(), **beside})
+        said = audit_lines(result, audits)
+        sections.append(judged_section(task, places.name(model), result, said, trace))
         if not as_json:
             print_fidelity(
                 result,
@@ -73,7 +81,7 @@ def score_judged(
                 audits=audits,
                 agreement=alpha,
             )
-    return written, records
+    return written, records, sections
 
 
 def agreement_of(rows: pd.DataFrame, settings: Mapping[str, Any]) -> tuple[float, Interval] | None:

@@ -38,10 +38,15 @@ class Places:
         return self.folder / safe
 
 
+def command_line() -> str:
+    """The command that is running, as one would type it."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
 def provenance(results: Path, run: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """How a score was made: command, results, run, versions and settings."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "results": str(results),
         "run": run,
         "scored_with": versions(),

@@ -73,6 +73,13 @@ def run(
         str | None,
         typer.Option("--think-end-token", help="What ends the reasoning; </think>."),
     ] = None,
+    hf_hub_log_args: Annotated[
+        str,
+        typer.Option(
+            "--hf-hub-log-args",
+            help="Push results to the Hugging Face hub, as lm-eval does: hub_results_org=ORG,...",
+        ),
+    ] = "",
     confirm_run_unsafe_code: options.ConfirmUnsafe = False,
     unsafe_no_sandbox: Annotated[
         bool,
@@ -110,7 +117,7 @@ def run(
             "--output-path": output_path, "--gen-kwargs": gen_kwargs, "--metadata": knobs,
             "--batch-size": batch_size, "--device": device, "--seed": seed,
             "--system-instruction": system_instruction, "--think-end-token": think_end_token,
-            "--enable-thinking": enable_thinking,
+            "--enable-thinking": enable_thinking, "--hf-hub-log-args": hf_hub_log_args,
             "--no-chat-template": not apply_chat_template,
         }  # fmt: skip
         extra = [flag for flag, value in given.items() if value not in (None, "", {}, False)]
@@ -142,7 +149,12 @@ def run(
         shard=shard,
         dry_run=dry_run,
         do_score=do_score,
-        of_session={"batch_size": batch_size, "device": device, "verbose": verbose},
+        of_session={
+            "batch_size": batch_size,
+            "device": device,
+            "verbose": verbose,
+            "hub": parse_arguments(hf_hub_log_args),
+        },
         of_run={
             "limit": limit,
             "confirm_run_unsafe_code": confirm_run_unsafe_code,
@@ -271,6 +283,7 @@ def _run_one(study: Study, model: StudyModel, shard: str | None, verbose: bool) 
         seed=study.seed,
         verbose=verbose,
         say=say,
+        hub=study.hf_hub_log_args,
     ) as session:
         return session.run(
             study.asked(model, shard),

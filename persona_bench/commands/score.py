@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.markup import escape
 
 from persona_bench.commands import options
 from persona_bench.commands.places import Places, provenance
+
+if TYPE_CHECKING:
+    from persona_bench.report.page.contents import Section
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
@@ -43,6 +46,9 @@ def score(
         bool, typer.Option("--regrade", help="Grade the stored responses again first, no model.")
     ] = False,
     confirm_run_unsafe_code: options.ConfirmUnsafe = False,
+    page: Annotated[
+        bool, typer.Option(help="Draw figures, and write the page of them and all responses.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Score an lm-eval output folder: accuracy per persona, PSS and its noise floor."""
@@ -58,6 +64,7 @@ def score(
         folder,
         by=by,
         as_json=as_json,
+        page=page,
         of_stability={"stratify": stratify, "population": population, "stable_from": stable_from},
         confidence=confidence,
         resamples=resamples,
@@ -71,6 +78,7 @@ def score_folder(
     *,
     by: str | None = None,
     as_json: bool = False,
+    page: bool = True,
     of_stability: Mapping[str, Any] | None = None,
     only_judged: bool = False,
     confidence: float = 0.95,
@@ -79,8 +87,9 @@ def score_folder(
 ) -> list[Path]:
     """Scores every model and task in a folder, prints them and writes files and figures.
 
-    `of_stability` holds settings of `stability` alone; `only_judged` leaves out tasks that are
-    graded.
+    `page`: with figures, and the page of them and of all responses. `of_stability` holds settings
+    of `stability` alone; `only_judged` leaves out tasks that are graded, and the page where there
+    are any: half a page would replace a whole one.
     """
     from persona_bench.commands.fidelity import score_judged
     from persona_bench.scoring.samples import find_samples, newest_samples
@@ -90,14 +99,24 @@ def score_folder(
     places = Places(folder, [samples.model for samples in everything])
     written: list[Path] = []
     printed: list[dict[str, Any]] = []
+    sections: list[Section] = []
     # also where nothing at all is there: then the reader of outcomes says so
     if not only_judged and not (everything and all(samples.judged for samples in everything)):
-        written, printed = _score_graded(results, places, by, as_json, of_stability or {}, settings)
+        written, printed, sections = _score_graded(
+            results, places, by, as_json, page, of_stability or {}, settings
+        )
     if any(samples.judged for samples in everything):
         judged = newest_samples(results, judged=True)
-        more, fidelities = score_judged(judged, results, places, as_json, settings)
+        more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
         written += more
         printed += fidelities
+        sections += of_roles
+    if page and (not only_judged or all(samples.judged for samples in everything)):
+        from persona_bench.commands.pages import score_page
+
+        with warnings.catch_warnings():  # said once is enough
+            warnings.simplefilter("ignore")
+            written.append(score_page(results, newest_samples(results), places, sections))
     if as_json:
         print(json.dumps(printed, indent=2))
     elif written:
@@ -110,9 +129,11 @@ def _score_graded(
     places: Places,
     by: str | None,
     as_json: bool,
+    page: bool,
     of_stability: Mapping[str, Any],
     settings: Mapping[str, Any],
-) -> tuple[list[Path], list[dict[str, Any]]]:
+) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
+    from persona_bench.commands.pages import stability_page
     from persona_bench.report.files import write_stability
     from persona_bench.report.parts import parts_record, print_parts, write_parts
     from persona_bench.report.tables import print_stability
@@ -128,7 +149,10 @@ def _score_graded(
     if by not in (None, "level", "subject", "date"):
         raise ValueError(f"--by {by} is unknown: use level, subject or date")
     groups = list(outcomes.groupby(["model", "task", *([by] if by else [])], sort=False))
-    out, written, printed = Console(), [], []
+    out = Console()
+    written: list[Path] = []
+    printed: list[dict[str, Any]] = []
+    sections: list[Section] = []
     for (model, task, *parts), rows in groups:
         title = "-".join([str(task), *(str(part) for part in parts if part)])
         result = stability(rows, **settings, **of_stability)
@@ -146,6 +170,10 @@ def _score_graded(
             beside=beside,
         )
         written += write_parts(*found, place, task=title)
+        if page:
+            section, drawn = stability_page(title, name, result, found[0], rows, place, settings)
+            sections.append(section)
+            written += drawn
         if as_json:
             printed.append({"model": model, "task": title, **result.to_dict(), **beside})
         else:
@@ -153,7 +181,7 @@ def _score_graded(
             print_parts(*found, out)
             for line in _of_programs(rows, runs[str(model), str(task)].get("task") or {}):
                 out.print(escape(line), soft_wrap=True)
-    return written, printed
+    return written, printed, sections
 
 
 def _of_programs(rows: Any, told: dict[str, Any]) -> list[str]:

@@ -9,18 +9,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import LM
-from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
 
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint
+from persona_bench.harness.hub import check_hub, finish_push, tracker_for
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
 from persona_bench.resources import resource_folder
+
+if TYPE_CHECKING:
+    from lm_eval.loggers import EvaluationTracker
 
 DEFAULT_DEVICE = "cuda:0"  # what the lm_eval command passes; the hf backend falls back to the CPU
 
@@ -131,6 +134,10 @@ class Session:
         seed: Of Python, NumPy and torch, and of the draws where decoding samples.
         verbose: Shows lm-eval's log.
         say: Is told what is in the store already.
+        hub: As lm-eval's `--hf_hub_log_args`.
+
+    Raises:
+        HubError: hub options that can't work.
     """
 
     def __init__(
@@ -147,8 +154,11 @@ class Session:
         seed: int = 1234,
         verbose: bool = False,
         say: Callable[[str], None] | None = None,
+        hub: Mapping[str, Any] | None = None,
     ) -> None:
         _quiet(verbose)
+        check_hub(hub or {})
+        self.hub = dict(hub or {})
         check_writable(output_path)
         self.model, self.output_path, self.seed = model, output_path, seed
         self.model_args = dict(model_args)
@@ -213,7 +223,7 @@ class Session:
         tasks = load_tasks(
             asked, self.model_args, limit=limit, confirm_run_unsafe_code=confirm_run_unsafe_code
         )
-        tracker = EvaluationTracker(output_path=str(folder))
+        tracker = tracker_for(folder, self.hub)
         seed = self.seed if seed is None else seed
         if isinstance(self.lm, StoredLM):
             self.lm.seed = seed
@@ -248,6 +258,7 @@ class Session:
         for task in results["configs"]:
             tracker.save_results_samples(task_name=task, samples=samples[task])
         _check_written(folder, tracker)
+        finish_push(tracker)
         return str(make_table(results))
 
     def _open(self, found: Fingerprint) -> None:

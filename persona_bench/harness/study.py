@@ -140,6 +140,7 @@ class Study(Part):
         system_instruction: Before each persona.
         confirm_run_unsafe_code: For tasks that run programs which a model wrote.
         judge: For tasks whose responses a model judges.
+        hf_hub_log_args: As lm-eval's: where on the Hugging Face hub results are pushed.
     """
 
     output_path: Path
@@ -151,6 +152,7 @@ class Study(Part):
     system_instruction: str | None = None
     confirm_run_unsafe_code: bool = False
     judge: StudyJudge | None = None
+    hf_hub_log_args: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("tasks", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from persona_bench.report.files import file_stem
+from persona_bench.report.names import file_stem
 from persona_bench.report.tables import PADDING, count, format_p, interval, number, printable
 
 if TYPE_CHECKING:

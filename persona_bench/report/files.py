@@ -1,16 +1,13 @@
-"""Stability as files: tables, figures, and the numbers that each figure shows."""
+"""Stability as files: tables, and all of it as JSON."""
 
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
-from persona_bench.report.figures.lottery import lottery_data, lottery_figure
-from persona_bench.report.figures.style import save_figure
+from persona_bench.report.names import file_stem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +40,12 @@ def write_stability(
     """Write one model's stability on one benchmark; returns the files, in this order.
 
     `<task>_personas.csv` (a row a persona), `<task>_stability.csv` (a row a metric, with its
-    interval and definition), `<task>_stability.json` (all of it, with `provenance`: how the
-    numbers were made, and `beside`), and `<task>_accuracy` and `<task>_lottery`, each as .png,
-    .pdf and the .csv of exactly what it shows. Accuracies are shares, 0 to 1. Characters of
-    `task` that file names can't hold become `_`. Files already there are replaced.
+    interval and definition) and `<task>_stability.json` (all of it, with `provenance`: how the
+    numbers were made, and `beside`). Accuracies are shares, 0 to 1. Characters of `task` that file
+    names can't hold become `_`. Files already there are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = file_stem(task)
-    title = f"{model}, {task}"
     record = {"model": model, "task": task, "provenance": provenance, **result.to_dict()}
     record |= beside or {}
     json_path = folder / f"{stem}_stability.json"
@@ -63,18 +58,7 @@ def write_stability(
     ]
     json_path.write_text(text + "\n", encoding="utf-8", newline="\n")
     paths.append(json_path)
-    for name, figure, data in (
-        ("accuracy", accuracy_figure(result, title=title), accuracy_data(result)),
-        ("lottery", lottery_figure(result, title=title), lottery_data(result)),
-    ):
-        paths += save_figure(figure, folder / f"{stem}_{name}")
-        paths.append(_write_csv(data, folder / f"{stem}_{name}.csv"))
     return paths
-
-
-def file_stem(task: str) -> str:
-    """The task's name as the start of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", task).lstrip(".-")[:100] or "task"
 
 
 def metric_table(result: Stability) -> pd.DataFrame:

@@ -6,13 +6,15 @@ Tables are plain ASCII but for names, as in `tables`.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from persona_bench.report.files import file_stem
+from persona_bench.report.names import file_stem
 from persona_bench.report.tables import PADDING, count, format_p, interval, number, printable
 
 if TYPE_CHECKING:
@@ -65,20 +67,31 @@ def print_trace(
 
 def conclusions(found: Identifiability, information: Information | None) -> list[str]:
     """A sentence for each measure."""
-    chance = number(found.chance)
+    return trace_sentences(trace_record(found, information))
+
+
+def trace_sentences(record: Mapping[str, Any]) -> list[str]:
+    """A sentence for each measure, of what `trace_record` gave."""
+    found, information = record["identifiability"], record["persona_information"]
+    told = {name: _number(found[name]) for name in ("accuracy", "chance", "p_value")}
     lines = [
-        f"Identifiability: {found.conclusion} ({number(found.accuracy)} where chance is {chance}; "
-        f"{format_p(found.p_value)})."
+        f"Identifiability: {found['conclusion']} ({number(told['accuracy'])} where chance is "
+        f"{number(told['chance'])}; {format_p(told['p_value'])})."
     ]
-    if information is None:
+    if not information:
         return [*lines, WITHOUT_MODEL]
-    where = "above" if information.conclusion == "trace" else "not above"
+    where = "above" if information["conclusion"] == "trace" else "not above"
+    band = (_number(information["no_trace"]["low"]), _number(information["no_trace"]["high"]))
     return [
         *lines,
-        f"Persona information: {information.conclusion} ({number(information.value)} nats a token, "
-        f"{where} the no-trace band {interval(information.no_trace)}; "
-        f"{format_p(information.p_value)}).",
+        f"Persona information: {information['conclusion']} "
+        f"({number(_number(information['information']))} nats a token, {where} the no-trace band "
+        f"{interval(band)}; {format_p(_number(information['p_value']))}).",
     ]
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _measures(found: Identifiability, information: Information | None) -> Table:

@@ -8,20 +8,13 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from persona_bench.report.figures.accuracy import accuracy_data
-from persona_bench.report.figures.lottery import lottery_data
-from persona_bench.report.files import file_stem, write_stability
+from persona_bench.report.files import write_stability
+from persona_bench.report.names import file_stem
 
 NAMES = [
     "t_personas.csv",
     "t_stability.csv",
     "t_stability.json",
-    "t_accuracy.png",
-    "t_accuracy.pdf",
-    "t_accuracy.csv",
-    "t_lottery.png",
-    "t_lottery.pdf",
-    "t_lottery.csv",
 ]
 
 
@@ -40,17 +33,9 @@ def folder(result, tmp_path_factory):
     return folder
 
 
-def test_csvs_hold_the_numbers_of_the_table_and_figures(result, folder) -> None:
-    for name, expected in (
-        ("personas", result.per_persona),
-        ("accuracy", accuracy_data(result)),
-        ("lottery", lottery_data(result)),
-    ):
-        found = pd.read_csv(folder / f"t_{name}.csv")
-        assert_frame_equal(found, expected, check_dtype=False, rtol=1e-12)
-    figure, table = (pd.read_csv(folder / f"t_{name}.csv") for name in ("accuracy", "personas"))
-    shared = ["persona", "kind", "accuracy", "low", "high", "n"]
-    assert_frame_equal(figure[shared], table[shared])
+def test_the_csv_holds_the_numbers_of_the_table(result, folder) -> None:
+    found = pd.read_csv(folder / "t_personas.csv")
+    assert_frame_equal(found, result.per_persona, check_dtype=False, rtol=1e-12)
 
 
 def test_each_metric_has_value_interval_and_definition(result, folder) -> None:
@@ -106,5 +91,4 @@ def test_nothing_scored_is_written_as_null(made_up, tmp_path) -> None:
     record = json.loads((tmp_path / "t_stability.json").read_text(encoding="utf-8"))
     assert record["pss"]["value"] is None
     assert record["per_persona"][0]["accuracy"] is None
-    assert pd.read_csv(tmp_path / "t_lottery.csv").empty
-    assert pd.read_csv(tmp_path / "t_accuracy.csv")["persona"].tolist() == ["$x_1$ [red]", "none"]
+    assert pd.read_csv(tmp_path / "t_personas.csv")["persona"].tolist() == ["$x_1$ [red]", "none"]

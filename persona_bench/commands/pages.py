@@ -1,0 +1,224 @@
+"""The page and figures of a scoring, and those of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persona_bench.commands.places import Places, command_line
+from persona_bench.provenance import versions
+from persona_bench.report.compose.gallery import Gallery
+from persona_bench.report.compose.models import (
+    GradedModels,
+    JudgedModels,
+    graded_models_section,
+    judged_models_section,
+    methods_section,
+)
+from persona_bench.report.compose.run import graded_section
+from persona_bench.report.page.contents import PageContents, Section
+from persona_bench.report.page.responses import page_responses
+from persona_bench.report.page.write import write_page
+from persona_bench.report.paper.table import write_table
+from persona_bench.report.runs import (
+    Scored,
+    Settings,
+    scored_outcomes,
+    scored_verdicts,
+    stability_by_level,
+)
+from persona_bench.scoring.outcomes import read_provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from persona_bench.report.runs import Run
+    from persona_bench.scoring.compare import Comparison
+    from persona_bench.scoring.fidelity_compare import FidelityComparison
+    from persona_bench.scoring.samples import Samples
+    from persona_bench.scoring.stability import Stability
+    from persona_bench.scoring.variance import VarianceParts
+
+PAGE = "index.html"
+
+
+def provenance_line(names: Sequence[str], settings: Mapping[str, Any]) -> str:
+    """How a figure was made: command, models, versions and seed, in one line."""
+    made = ", ".join(f"{name} {version}" for name, version in versions().items())
+    told = ", ".join(f"{name} {value}" for name, value in settings.items())
+    return f"{command_line()}; models: {', '.join(names)}; {told}; {made}"
+
+
+def responses_of(names: Mapping[Samples, str]) -> pd.DataFrame:
+    """All responses, for the page's browser; each file's model has the name that is given."""
+    import pandas as pd
+
+    frames = [page_responses(samples).assign(model=name) for samples, name in names.items()]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def stability_page(
+    task: str,
+    model: str,
+    result: Stability,
+    parts: VarianceParts,
+    outcomes: pd.DataFrame,
+    folder: Path,
+    settings: Mapping[str, Any],
+) -> tuple[Section, list[Path]]:
+    """One model on one task: its section, and the files of its figures."""
+    gallery = Gallery(folder, provenance_line([model], settings))
+    scored = Scored(result, parts, stability_by_level(outcomes, Settings(**settings)))
+    return graded_section(task, model, scored, outcomes, gallery), gallery.paths
+
+
+def score_page(
+    results: Path, samples: Sequence[Samples], places: Places, sections: Sequence[Section]
+) -> Path:
+    """Writes the page of a scoring; returns it."""
+    shown = {each: places.name(each.model) for each in samples}
+    names = list(dict.fromkeys(shown.values()))
+    tasks = list(dict.fromkeys(each.task for each in samples))
+    told = read_provenance(results)
+    contents = PageContents(
+        title=", ".join(names),
+        summary=[f"{', '.join(names)} on {', '.join(tasks)}."],
+        sections=sections,
+        responses=responses_of(shown),
+        provenance={
+            "command": command_line(),
+            "results": str(results),
+            "scored_with": versions(),
+            "runs": {f"{task} of {places.name(model)}": run for (model, task), run in told.items()},
+        },
+    )
+    return write_page(contents, places.folder / PAGE)
+
+
+def compare_page(
+    runs: Sequence[Run],
+    tables: Mapping[str, Mapping[str, pd.DataFrame]],
+    pairs: Mapping[str, Mapping[str, Comparison]],
+    verdicts: Mapping[str, Mapping[str, pd.DataFrame]],
+    roles: Mapping[str, Mapping[str, FidelityComparison]],
+    training: Sequence[str],
+    settings: Settings,
+    folder: Path,
+) -> Path:
+    """Writes `tables/`, `figures/` and the page of a comparison; returns the page."""
+    names = [run.name for run in runs]
+    gallery = Gallery(folder / "figures", provenance_line(names, settings.to_dict()))
+    graded = [_graded(task, runs, each, pairs[task], settings) for task, each in tables.items()]
+    judged = _judged(runs, verdicts, roles, settings)
+    overview, methods = methods_section(names, graded, judged, gallery)
+    sections, papers = [overview], [methods]
+    for of_task in graded:
+        section, more = graded_models_section(of_task, gallery)
+        sections.append(section)
+        papers += more
+    sections += [judged_models_section(each) for each in judged]
+    if training:
+        sections.append(_training(training, gallery))
+    for paper in papers:
+        write_table(paper, folder / "tables")
+    shown = {each.samples: run.name for run in runs for each in run.of_tasks.values()}
+    contents = PageContents(
+        title=" and ".join(names) if len(names) == 2 else ", ".join(names),
+        summary=[
+            f"{len(names)} models on the same questions under the same personas; what is said of "
+            f"differences is from {names[0]}.",
+        ],
+        sections=sections,
+        responses=responses_of(shown),
+        provenance={
+            "command": command_line(),
+            "settings": settings.to_dict(),
+            "scored_with": versions(),
+            "runs": {
+                run.name: {"results": str(run.folder), "tasks": run.provenance()} for run in runs
+            },
+        },
+    )
+    return write_page(contents, folder / PAGE)
+
+
+def _graded(
+    task: str,
+    runs: Sequence[Run],
+    tables: Mapping[str, pd.DataFrame],
+    pairs: Mapping[str, Comparison],
+    settings: Settings,
+) -> GradedModels:
+    scored = {name: scored_outcomes(table, settings) for name, table in tables.items()}
+    return GradedModels(task, scored, tables, pairs)
+
+
+def _judged(
+    runs: Sequence[Run],
+    verdicts: Mapping[str, Mapping[str, pd.DataFrame]],
+    roles: Mapping[str, Mapping[str, FidelityComparison]],
+    settings: Settings,
+) -> list[JudgedModels]:
+    """What there is of the judged tasks that all have: scores, traces, or both."""
+    from persona_bench.scoring.information_compare import compare_information
+
+    found = []
+    for task in [task for task in runs[0].judged if all(task in run.judged for run in runs)]:
+        traces = {run.name: run.judged[task].trace for run in runs if run.judged[task].trace}
+        known = {
+            run.name: table for run in runs if (table := run.judged[task].likelihoods) is not None
+        }
+        reference = known.get(runs[0].name)
+        others = {name: table for name, table in known.items() if name != runs[0].name}
+        information = {
+            name: compare_information(reference, table, **settings.to_dict())
+            for name, table in others.items()
+            if reference is not None
+        }
+        fidelities = {
+            name: scored_verdicts(table, settings) for name, table in verdicts.get(task, {}).items()
+        }
+        if fidelities or traces:
+            each = JudgedModels(task, fidelities, roles.get(task, {}), traces, information)
+            found.append(each)
+    return found
+
+
+def _training(given: Sequence[str], gallery: Gallery) -> Section:
+    from persona_bench.report.figures.training import (
+        read_training,
+        training_data,
+        training_figure,
+    )
+    from persona_bench.report.figures.training_personas import (
+        training_personas_data,
+        training_personas_figure,
+    )
+    from persona_bench.report.names import file_stem
+    from persona_bench.report.runs import named
+
+    logs = {}
+    for each in given:
+        name, folder = named(each)
+        logs[name or folder.name] = read_training(folder)
+    figure = gallery.draw(
+        "training",
+        training_figure(logs),
+        training_data(logs),
+        title="Training",
+        caption="Reward, entropy, KL, length and the share of groups without a signal, step by "
+        "step; and reward by kind of persona.",
+    )
+    by_persona = [
+        gallery.draw(
+            f"training_personas_{file_stem(name)}",
+            training_personas_figure(log, title=name),
+            training_personas_data(log),
+            title=f"{name}, persona by persona",
+            caption="Mean reward of the completions under each persona, over steps.",
+        )
+        for name, log in logs.items()
+        if len(log.personas) and log.personas["persona"].nunique() > 1
+    ]
+    return Section("training", "Training", [], [], [figure, *by_persona])

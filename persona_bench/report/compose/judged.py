@@ -1,0 +1,55 @@
+"""The report of one model on one judged task: its section of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from persona_bench.report.names import file_stem
+from persona_bench.report.page.contents import PageTable, Section
+from persona_bench.report.trace import MEANING, trace_sentences
+
+if TYPE_CHECKING:
+    from persona_bench.scoring.fidelity import Fidelity
+
+SCORE = ".2f"
+
+
+def judged_section(
+    task: str,
+    model: str,
+    result: Fidelity | None,
+    said: Sequence[str],
+    trace: Mapping[str, Any],
+) -> Section:
+    """How well one model plays its roles, as judged and without a judge.
+
+    Args:
+        task: Its name.
+        model: As it is shown.
+        result: None where no judge was asked yet.
+        said: What is known of the judges.
+        trace: What `persona-bench trace` wrote; empty where it did not.
+    """
+    stem = file_stem(task)
+    text, tables = [], []
+    if result is None:
+        text.append("Not judged yet: persona-bench judge.")
+    else:
+        low, high = result.persona_score_interval
+        text.append(
+            f"PersonaScore {result.persona_score:.2f} [{low:.2f}, {high:.2f}], from 1 to 5, "
+            f"{result.confidence:.0%} interval by persona; {result.unscored:,} verdicts unscored."
+        )
+        text += said
+        formats = dict.fromkeys(("score", "low", "high", "compatible", "persona_score"), SCORE)
+        of_personas = {
+            str(name): SCORE for name in result.personas if result.personas[name].dtype.kind == "f"
+        }
+        tables += [
+            PageTable(f"{stem}_fidelity", "Fidelity", result.task_scores, "", formats),
+            PageTable(f"{stem}_fidelity_personas", "By persona", result.personas, "", of_personas),
+        ]
+    if trace:
+        text += [*trace_sentences(trace), MEANING]
+    return Section(f"{task}/{model}", f"{task}: {model}", text, tables, [])

@@ -1,0 +1,326 @@
+"""The report of several models: a section for each task that they share, and one for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from persona_bench.report.compose.judged import SCORE
+from persona_bench.report.compose.run import SHARE
+from persona_bench.report.figures.differences import differences_data, differences_figure
+from persona_bench.report.figures.failures import failures_data, failures_figure
+from persona_bench.report.figures.forest import forest_data, forest_figure
+from persona_bench.report.figures.frontier import frontier_data, frontier_figure
+from persona_bench.report.figures.groups import groups_data, groups_figure
+from persona_bench.report.figures.heat_map import heat_map_data, heat_map_figure
+from persona_bench.report.figures.lottery import lottery_data, lottery_figure
+from persona_bench.report.names import file_stem
+from persona_bench.report.page.contents import PageFigure, PageTable, Section
+from persona_bench.report.paper.measures import (
+    Measure,
+    fidelity_measure,
+    information_measure,
+    stability_measures,
+)
+from persona_bench.report.paper.models import methods_table, models_table, personas_table
+from persona_bench.report.paper.table import Cell, Number
+from persona_bench.report.tables import format_p, meaning
+from persona_bench.report.trace import MEANING, trace_sentences
+
+if TYPE_CHECKING:
+    from persona_bench.report.compose.gallery import Gallery
+    from persona_bench.report.paper.table import PaperTable
+    from persona_bench.report.runs import Scored
+    from persona_bench.scoring.compare import Comparison
+    from persona_bench.scoring.fidelity import Fidelity
+    from persona_bench.scoring.fidelity_compare import FidelityComparison
+    from persona_bench.scoring.information_compare import InformationDifference
+
+
+@dataclass(frozen=True)
+class GradedModels:
+    """Several models on one graded task, on the same questions and personas.
+
+    Attributes:
+        task: Its name.
+        scored: By model, the reference first.
+        outcomes: By model.
+        comparisons: Of the others against the reference, by model.
+    """
+
+    task: str
+    scored: Mapping[str, Scored]
+    outcomes: Mapping[str, pd.DataFrame]
+    comparisons: Mapping[str, Comparison]
+
+    @property
+    def reference(self) -> str:
+        """What the others are held against."""
+        return next(iter(self.scored))
+
+
+@dataclass(frozen=True)
+class JudgedModels:
+    """Several models on one judged task.
+
+    Attributes:
+        task: Its name.
+        fidelities: By model; only those that were judged.
+        comparisons: Of the others against the reference, by model.
+        traces: What `persona-bench trace` wrote, by model; only where it did.
+        information: Persona information held against the reference's, by model.
+    """
+
+    task: str
+    fidelities: Mapping[str, Fidelity] = field(default_factory=dict)
+    comparisons: Mapping[str, FidelityComparison] = field(default_factory=dict)
+    traces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    information: Mapping[str, InformationDifference] = field(default_factory=dict)
+
+
+def graded_models_section(
+    models: GradedModels, gallery: Gallery
+) -> tuple[Section, list[PaperTable]]:
+    """Models beside each other on one task: for the page, and as tables for a paper."""
+    task, stem = models.task, file_stem(models.task)
+    results = {model: each.stability for model, each in models.scored.items()}
+    tables = [
+        models_table(task, results, models.comparisons, models.reference),
+        personas_table(task, results),
+    ]
+    said = [f"{model}: {meaning(result)}" for model, result in results.items()]
+    section = Section(
+        name=stem,
+        title=task,
+        text=said,
+        tables=[*map(page_table, tables), *_differences(models)],
+        figures=_figures(models, gallery),
+    )
+    return section, tables
+
+
+def _figures(models: GradedModels, gallery: Gallery) -> list[PageFigure]:
+    task, stem, draw = models.task, file_stem(models.task), gallery.draw
+    results = {model: each.stability for model, each in models.scored.items()}
+    figures = [
+        draw(
+            f"{stem}_forest",
+            forest_figure(results, title=task),
+            forest_data(results),
+            title="Accuracy under each persona",
+            caption="The correct share of the scored responses of each model, with its interval; "
+            "the numbers are in the table of personas.",
+        ),
+        draw(
+            f"{stem}_lottery",
+            lottery_figure(results, title=task),
+            lottery_data(results),
+            title="The persona lottery",
+            caption="The expected best and worst accuracy of each model when k personas are drawn "
+            "at random.",
+        ),
+    ]
+    figures += [
+        draw(
+            f"{stem}_differences_{file_stem(model)}",
+            differences_figure(each, a=models.reference, b=model, title=task),
+            differences_data(each),
+            title=f"{model} less {models.reference}",
+            caption="Paired differences of accuracy under each persona and of the metrics, with "
+            "their intervals.",
+        )
+        for model, each in models.comparisons.items()
+    ]
+    figures.append(
+        draw(
+            f"{stem}_failures",
+            failures_figure(results, title=task),
+            failures_data(results),
+            title="Reasons for failure",
+            caption="Shares of each persona's responses that are correct, wrong for a reason, or "
+            "unscored.",
+        )
+    )
+    for model, scored in models.scored.items():
+        name, title = file_stem(model), f"{model}, {task}"
+        figures.append(
+            draw(
+                f"{stem}_heat_map_{name}",
+                heat_map_figure(models.outcomes[model], title=title),
+                heat_map_data(models.outcomes[model]),
+                title=f"{model}, question by question",
+                caption="The correct share of each question's responses under each persona.",
+            )
+        )
+        groups = scored.parts.groups
+        if scored.by_level or len(groups):
+            figures.append(
+                draw(
+                    f"{stem}_by_group_{name}",
+                    groups_figure(scored.by_level, groups, title=title),
+                    groups_data(scored.by_level, groups),
+                    title=f"{model}, by level and kind of persona",
+                    caption="Stability on the questions of each level, and accuracy under each "
+                    "kind of persona.",
+                )
+            )
+    return figures
+
+
+def _differences(models: GradedModels) -> list[PageTable]:
+    numbers = dict.fromkeys(("a", "b", "difference", "low", "high", "p_value", "p_holm"), SHARE)
+    tables = []
+    for model, each in models.comparisons.items():
+        name = f"{file_stem(models.task)}_differences_{file_stem(model)}"
+        title = f"{model} (b) less {models.reference} (a)"
+        note = "; ".join(dict.fromkeys(each.notes))
+        tables += [
+            PageTable(name, title, each.metrics, note, numbers),
+            PageTable(f"{name}_personas", f"{title}, by persona", each.per_persona, "", numbers),
+        ]
+    return tables
+
+
+def judged_models_section(models: JudgedModels) -> Section:
+    """Models beside each other on one judged task."""
+    stem = file_stem(models.task)
+    tables, said = [], []
+    if models.fidelities:
+        rows = [
+            {
+                "model": model,
+                "persona_score": each.persona_score,
+                "low": each.persona_score_interval.low,
+                "high": each.persona_score_interval.high,
+                "n": each.n_responses - each.unscored_responses,
+                "unscored": each.unscored,
+            }
+            for model, each in models.fidelities.items()
+        ]
+        formats = dict.fromkeys(("persona_score", "low", "high"), SCORE)
+        table = pd.DataFrame(rows)
+        tables.append(PageTable(f"{stem}_models", "Fidelity, 1 to 5", table, "", formats))
+    for model, each in models.comparisons.items():
+        low, high = each.difference_interval
+        said.append(
+            f"{model} has a PersonaScore {each.difference:+.2f} [{low:.2f}, {high:.2f}] from that "
+            f"of the reference ({format_p(each.p_value)})."
+        )
+    for model, record in models.traces.items():
+        said += [f"{model}: {sentence}" for sentence in trace_sentences(record)]
+    for model, gain in models.information.items():
+        said.append(
+            f"{model} has persona information {gain.difference:+.3f} [{gain.low:.3f}, "
+            f"{gain.high:.3f}] nats a token from that of the reference ({format_p(gain.p_value)})."
+        )
+    said += [MEANING] if models.traces else []
+    return Section(stem, models.task, said, tables, [])
+
+
+def methods_section(
+    names: Sequence[str],
+    graded: Sequence[GradedModels],
+    judged: Sequence[JudgedModels],
+    gallery: Gallery,
+) -> tuple[Section, PaperTable]:
+    """All models on all tasks: the paper's table, and robustness against fidelity."""
+    measures: list[Measure] = []
+    for each in graded:
+        results = {model: scored.stability for model, scored in each.scored.items()}
+        measures += stability_measures(each.task, results, each.comparisons)
+    for task in judged:
+        if task.fidelities:
+            measures.append(fidelity_measure(task.task, task.fidelities, task.comparisons))
+        if any(record.get("persona_information") for record in task.traces.values()):
+            measures.append(information_measure(task.task, task.traces, task.information))
+    table = methods_table(names, measures, names[0])
+    figures = [
+        figure for each in graded for task in judged for figure in _frontiers(each, task, gallery)
+    ]
+    section = Section("methods", "All models", [], [page_table(table)], figures)
+    return section, table
+
+
+def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> list[PageFigure]:
+    """One for each measure of fidelity that at least two models have."""
+    figures = []
+    for y, numbers in (
+        ("persona_score", _persona_scores(judged)),
+        ("persona_information", _persona_information(judged)),
+    ):
+        rows = [
+            {
+                "method": model,
+                "seed": "",
+                "pss_corrected": scored.stability.pss_corrected,
+                "pss_corrected_low": scored.stability.pss_corrected_interval.low,
+                "pss_corrected_high": scored.stability.pss_corrected_interval.high,
+                **dict(zip((y, f"{y}_low", f"{y}_high"), numbers[model], strict=True)),
+            }
+            for model, scored in graded.scored.items()
+            if model in numbers
+        ]
+        if len(rows) < 2:
+            continue
+        table, title = pd.DataFrame(rows), f"{graded.task} and {judged.task}"
+        figures.append(
+            gallery.draw(
+                f"frontier_{file_stem(graded.task)}_{file_stem(judged.task)}_{y}",
+                frontier_figure(table, y=y, title=title),
+                frontier_data(table, "pss_corrected", y),
+                title="Robustness and fidelity",
+                caption=f"Corrected PSS on {graded.task} across, "
+                f"{y.replace('_', ' ')} on {judged.task} upwards, with joint intervals.",
+            )
+        )
+    return figures
+
+
+Ends = tuple[float, float, float]
+
+
+def _persona_scores(judged: JudgedModels) -> dict[str, Ends]:
+    return {
+        model: (each.persona_score, *each.persona_score_interval)
+        for model, each in judged.fidelities.items()
+    }
+
+
+def _persona_information(judged: JudgedModels) -> dict[str, Ends]:
+    found = {}
+    for model, record in judged.traces.items():
+        if told := record.get("persona_information"):
+            value, low, high = (
+                math.nan if told[name] is None else float(told[name])
+                for name in ("information", "low", "high")
+            )
+            found[model] = (value, low, high)
+    return found
+
+
+RAISED = str.maketrans("dfps", "ᵈᶠᵖˢ")
+
+
+def page_table(table: PaperTable) -> PageTable:
+    """A paper's table as one of the page: numbers with their intervals in one cell."""
+    frame, formats = pd.DataFrame(), {}
+    for place, column in enumerate(table.columns):
+        cells = [row[place] for row in table.rows]
+        name = f"{column.group}: {column.header}" if column.group else column.header
+        plain = [cell.value for cell in cells if isinstance(cell, Number) and not cell.interval]
+        if len(plain) == len(cells):
+            frame[name] = plain
+            formats[name] = ",.0f" if all(float(each).is_integer() for each in plain) else SHARE
+        else:
+            frame[name] = [_in_one(cell) for cell in cells]
+    return PageTable(table.name, table.caption, frame, " ".join(table.notes), formats)
+
+
+def _in_one(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return cell
+    return f"{cell.text}{cell.marks.translate(RAISED)} {cell.interval}".strip()

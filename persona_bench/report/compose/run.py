@@ -1,0 +1,122 @@
+"""The report of one model on one graded task: its section of the page, and its figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
+from persona_bench.report.figures.failures import failures_data, failures_figure
+from persona_bench.report.figures.groups import groups_data, groups_figure
+from persona_bench.report.figures.heat_map import heat_map_data, heat_map_figure
+from persona_bench.report.figures.lottery import lottery_data, lottery_figure
+from persona_bench.report.files import metric_table
+from persona_bench.report.names import file_stem
+from persona_bench.report.page.contents import PageFigure, PageTable, Section
+from persona_bench.report.tables import conclusion, how_little, meaning, size
+
+if TYPE_CHECKING:
+    from persona_bench.report.compose.gallery import Gallery
+    from persona_bench.report.runs import Scored
+    from persona_bench.scoring.stability import Stability
+
+SHARE = ".3f"
+
+
+def graded_section(
+    task: str, model: str, scored: Scored, outcomes: pd.DataFrame, gallery: Gallery
+) -> Section:
+    """What one model's stability on one task is."""
+    result, stem = scored.stability, file_stem(task)
+    said = [f"{size(result)}.", meaning(result), conclusion(result), how_little(result)]
+    said += [f"Note: {note}." for note in result.notes]
+    return Section(
+        name=f"{task}/{model}",
+        title=f"{task}: {model}",
+        text=[line for line in said if line],
+        tables=[
+            personas_page_table(stem, result),
+            metrics_page_table(stem, result),
+            *_groups(stem, scored),
+        ],
+        figures=stability_figures(task, model, scored, outcomes, gallery),
+    )
+
+
+def stability_figures(
+    task: str, model: str, scored: Scored, outcomes: pd.DataFrame, gallery: Gallery
+) -> list[PageFigure]:
+    """Accuracy, lottery, heat map, groups and reasons for failure of one model on one task."""
+    result, stem, title = scored.stability, file_stem(task), f"{model}, {task}"
+    draw = gallery.draw
+    figures = [
+        draw(
+            f"{stem}_accuracy",
+            accuracy_figure(result, title=title),
+            accuracy_data(result),
+            title="Accuracy under each persona",
+            caption="The correct share of the scored responses, with its interval; the numbers "
+            "are in the table of personas.",
+        ),
+        draw(
+            f"{stem}_lottery",
+            lottery_figure(result, title=title),
+            lottery_data(result),
+            title="The persona lottery",
+            caption="The expected best and worst accuracy when k personas are drawn at random.",
+        ),
+        draw(
+            f"{stem}_heat_map",
+            heat_map_figure(outcomes, title=title),
+            heat_map_data(outcomes),
+            title="Question by question",
+            caption="The correct share of each question's responses under each persona, the "
+            "hardest questions at one end.",
+        ),
+        draw(
+            f"{stem}_failures",
+            failures_figure(result, title=title),
+            failures_data(result),
+            title="Reasons for failure",
+            caption="Shares of each persona's responses that are correct, wrong for a reason, or "
+            "unscored.",
+        ),
+    ]
+    groups = scored.parts.groups
+    if scored.by_level or len(groups):
+        figures.append(
+            draw(
+                f"{stem}_by_group",
+                groups_figure(scored.by_level, groups, title=title),
+                groups_data(scored.by_level, groups),
+                title="By level and kind of persona",
+                caption="Stability on the questions of each level, and accuracy under each kind "
+                "of persona.",
+            )
+        )
+    return figures
+
+
+def personas_page_table(stem: str, result: Stability) -> PageTable:
+    """A row a persona."""
+    formats = dict.fromkeys(("accuracy", "low", "high"), SHARE)
+    note = f"accuracy: correct share of the n scored responses; {result.confidence:.0%} intervals"
+    return PageTable(f"{stem}_personas", "By persona", result.per_persona, note, formats)
+
+
+def metrics_page_table(stem: str, result: Stability) -> PageTable:
+    """A row a metric."""
+    formats = dict.fromkeys(("value", "low", "high"), SHARE)
+    return PageTable(f"{stem}_stability", "Metrics", metric_table(result), "", formats)
+
+
+def _groups(stem: str, scored: Scored) -> list[PageTable]:
+    groups = scored.parts.groups
+    if not len(groups):
+        return []
+    shares = [name for name in groups.columns if groups[name].dtype.kind == "f"]
+    table = PageTable(
+        f"{stem}_groups", "By kind, level and subject", groups, "", dict.fromkeys(shares, SHARE)
+    )
+    return [table]

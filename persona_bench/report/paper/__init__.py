@@ -1,0 +1,1 @@
+"""Tables for papers: Markdown, CSV and LaTeX, with intervals, n, and which test stands behind."""

@@ -1,0 +1,129 @@
+"""Many stored runs in order: a table for each task, and each way in which it was asked."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from persona_bench.report.names import file_stem
+from persona_bench.report.paper.models import models_table
+from persona_bench.report.paper.table import Cell, Column, Number, PaperTable
+from persona_bench.report.runs import Settings, scored_verdicts
+from persona_bench.scoring.stability import Stability, stability
+
+if TYPE_CHECKING:
+    from persona_bench.report.runs import Run
+
+SORT_BY = ("worst", "mean", "best", "pss", "pss_corrected")
+"""What models can be ordered by, the highest first."""
+
+
+def leaderboards(
+    runs: Sequence[Run], settings: Settings, sort_by: str = "worst"
+) -> list[PaperTable]:
+    """A table for each task and way of asking it: other questions, personas, prompts or graders,
+    or other judges or rubrics, are another table.
+
+    Args:
+        runs: The models.
+        settings: Of the intervals.
+        sort_by: One of `SORT_BY`; judged tasks are ordered by PersonaScore.
+
+    Raises:
+        ValueError: an unknown `sort_by`.
+    """
+    if sort_by not in SORT_BY:
+        raise ValueError(f"--sort-by {sort_by} is unknown: use one of {', '.join(SORT_BY)}")
+    graded: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
+    judged: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
+    for run in runs:
+        for task, each in run.graded.items():
+            graded.setdefault((task, asked(each.outcomes)), {})[run.name] = each.outcomes
+        for task, of_roles in run.judged.items():
+            if of_roles.verdicts is not None:
+                key = (task, judged_by(of_roles.verdicts))
+                judged.setdefault(key, {})[run.name] = of_roles.verdicts
+    tables = [_stability(task, each, settings, sort_by) for (task, _), each in graded.items()]
+    tables += [_fidelity(task, each, settings) for (task, _), each in judged.items()]
+    return _numbered(tables)
+
+
+def asked(outcomes: pd.DataFrame) -> str:
+    """A fingerprint of what was asked and how it was graded."""
+    columns = ["persona", "question", "prompt_hash", "grader"]
+    rows = outcomes[columns].drop_duplicates().astype(str).sort_values(columns)
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
+
+
+def judged_by(verdicts: pd.DataFrame) -> str:
+    """A fingerprint of what was asked, of the judges and of the rubrics."""
+    columns = ["persona", "question", "prompt_hash", "judge", "rubric"]
+    rows = verdicts[columns].drop_duplicates().astype(str).sort_values(columns)
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
+
+
+def _stability(
+    task: str, tables: Mapping[str, pd.DataFrame], settings: Settings, sort_by: str
+) -> PaperTable:
+    found = {model: stability(table, **settings.to_dict()) for model, table in tables.items()}
+
+    def height(item: tuple[str, Stability]) -> float:
+        value = float(getattr(item[1], sort_by))
+        return -math.inf if math.isnan(value) else value
+
+    ordered = dict(sorted(found.items(), key=height, reverse=True))
+    table = models_table(task, ordered, {})
+    return _ranked(replace(table, name=f"{file_stem(task)}_leaderboard"))
+
+
+def _fidelity(task: str, tables: Mapping[str, pd.DataFrame], settings: Settings) -> PaperTable:
+    found = {model: scored_verdicts(table, settings) for model, table in tables.items()}
+    ordered = sorted(found.items(), key=lambda item: -item[1].persona_score)
+    rows: list[list[Cell]] = [
+        [
+            model,
+            Number(each.persona_score, *each.persona_score_interval, digits=2),
+            Number(each.n_responses - each.unscored_responses, digits=0),
+            Number(each.unscored, digits=0),
+        ]
+        for model, each in ordered
+    ]
+    first = ordered[0][1]
+    columns = [Column("model", align="l"), *map(Column, ("PersonaScore", "n", "unscored"))]
+    table = PaperTable(
+        f"{file_stem(task)}_leaderboard",
+        f"{task}: fidelity, 1 to 5",
+        columns,
+        rows,
+        notes=[
+            f"Judged by {', '.join(first.judges['judge'])}; rubrics {first.rubric}; in brackets "
+            f"{first.confidence:.0%} intervals by persona."
+        ],
+        stacked=True,
+    )
+    return _ranked(table)
+
+
+def _ranked(table: PaperTable) -> PaperTable:
+    rows = [[Number(i, digits=0), *row] for i, row in enumerate(table.rows, start=1)]
+    frame = table.frame()
+    frame.insert(0, "rank", range(1, len(frame) + 1))
+    return replace(table, columns=[Column("rank"), *table.columns], rows=rows, data=frame)
+
+
+def _numbered(tables: Sequence[PaperTable]) -> list[PaperTable]:
+    """Tables of one task that was asked in several ways get numbers."""
+    found = []
+    for i, table in enumerate(tables):
+        alike = [other for other in tables if other.name == table.name]
+        if len(alike) > 1:
+            n = sum(other.name == table.name for other in tables[: i + 1])
+            caption = f"{table.caption} ({n} of {len(alike)}: asked or graded otherwise)"
+            table = replace(table, name=f"{table.name}_{n}", caption=caption)
+        found.append(table)
+    return found

@@ -1,0 +1,117 @@
+"""What stands in the columns of the paper's table: accuracy, PSS, fidelity, persona information."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from persona_bench.report.paper.significance import (
+    STABILITY_TESTS,
+    holm,
+    level_of,
+    stability_marks,
+)
+from persona_bench.report.paper.table import Number
+
+if TYPE_CHECKING:
+    from persona_bench.scoring.compare import Comparison
+    from persona_bench.scoring.fidelity import Fidelity
+    from persona_bench.scoring.fidelity_compare import FidelityComparison
+    from persona_bench.scoring.information_compare import InformationDifference
+    from persona_bench.scoring.stability import Stability
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column: a number of each model on one benchmark.
+
+    Attributes:
+        benchmark: The header above.
+        name: The header.
+        cells: By model.
+        notes: What has to be said of it below the table.
+    """
+
+    benchmark: str
+    name: str
+    cells: Mapping[str, Number]
+    notes: tuple[str, ...] = ()
+
+
+SHOWN = {"mean": "accuracy", "pss": "PSS", "pss_corrected": "corrected PSS"}
+
+
+def stability_measures(
+    task: str, results: Mapping[str, Stability], comparisons: Mapping[str, Comparison]
+) -> list[Measure]:
+    """Accuracy, PSS and corrected PSS on a graded benchmark."""
+    notes = [
+        "accuracy: mean over personas; PSS: worst / best accuracy over personas; corrected PSS: "
+        "the same of expected accuracies, without the noise."
+    ]
+    notes += [STABILITY_TESTS] if comparisons else []
+    marks = stability_marks(comparisons)
+    found = []
+    for metric, name in SHOWN.items():
+        cells = {}
+        for model, result in results.items():
+            low, high = getattr(result, f"{metric}_interval")
+            cells[model] = Number(
+                getattr(result, metric), low, high, marks=marks.get((model, metric), "")
+            )
+        found.append(Measure(_short(task), name, cells, tuple(notes)))
+    return found
+
+
+def fidelity_measure(
+    task: str, results: Mapping[str, Fidelity], comparisons: Mapping[str, FidelityComparison]
+) -> Measure:
+    """PersonaScore, 1 to 5, on a judged benchmark."""
+    p_values = {model: each.p_value for model, each in comparisons.items()}
+    marked = holm(p_values, level_of(comparisons))
+    cells = {
+        model: Number(
+            result.persona_score,
+            result.persona_score_interval.low,
+            result.persona_score_interval.high,
+            marks="p" if model in marked else "",
+            digits=2,
+        )
+        for model, result in results.items()
+    }
+    judges = ", ".join(
+        dict.fromkeys(judge for each in results.values() for judge in each.judges["judge"])
+    )
+    notes = [f"PersonaScore, 1 to 5, judged by {judges}."]
+    notes += ["p: signs of the personas' differences flipped."] if marked else []
+    return Measure(_short(task), "PersonaScore", cells, tuple(notes))
+
+
+def information_measure(
+    task: str,
+    traces: Mapping[str, Mapping[str, Any]],
+    comparisons: Mapping[str, InformationDifference],
+) -> Measure:
+    """Persona information in nats a token, of `persona-bench trace`."""
+    p_values = {model: each.p_value for model, each in comparisons.items()}
+    marked = holm(p_values, level_of(comparisons))
+    cells = {}
+    for model, told in traces.items():
+        known = told.get("persona_information") or {}
+        value, low, high = (_number(known.get(name)) for name in ("information", "low", "high"))
+        cells[model] = Number(value, low, high, marks="f" if model in marked else "")
+    notes = (
+        "persona information: how much better a response is explained by its own persona than by "
+        "the others, in nats a token; needs no judge.",
+    )
+    return Measure(_short(task), "persona information", cells, notes)
+
+
+def _short(task: str) -> str:
+    return task.removeprefix("persona_")
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
