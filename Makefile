@@ -69,7 +69,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: lint
 	@echo "== Tests, on a real model, a real server and a real browser (about twenty minutes on two cores)"
-	@$(BIN)/python -m pytest -m "not slow" $(or $(TESTS),$(PARALLEL))
+	@$(BIN)/python -m pytest -m "not slow" --durations=20 $(or $(TESTS),$(PARALLEL))
 
 test-slow: $(INSTALLED)
 	@echo "== Long checks (about ten minutes)"

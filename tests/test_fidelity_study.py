@@ -130,7 +130,7 @@ def test_another_judge_of_the_same_name_is_not_compared(
         sums.unlink()
     done = persona_bench("compare", "out/a", "out/b", cwd=tmp_path, ok=False)
     assert "persona_roleplay is not judged yet: run persona-bench judge out/b" in done.stderr
-    done = persona_bench("score", "out/b", cwd=tmp_path)
+    done = persona_bench("score", "out/b", "--no-page", cwd=tmp_path)
     assert "is not judged yet: persona-bench judge out/b" in done.stdout
 
 

@@ -199,7 +199,7 @@ def test_the_audit_knows_a_judge_and_the_score_says_so(
     # the warning stays where the folder is scored again later
     again = persona_bench("score", out)
     assert (warning in again.out) == (tells == "not")
-    machine = persona_bench("score", out, "--json")
+    machine = persona_bench("score", out, "--no-page", "--json")
     (record,) = json.loads(machine.out)
     assert record["audits"]["judge"]["tells_personas_apart"] == tells
 

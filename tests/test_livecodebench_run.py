@@ -82,7 +82,7 @@ def test_known_programs_score_as_they_should(chat: Any, tmp_path: Path, data_dir
     doc = json.loads(samples.read_text().splitlines()[0])["doc"]
     assert doc["answer"].startswith(doc["question"] + "#")  # a reference, not the tests
     done = subprocess.run(
-        [sys.executable, "-m", "persona_bench.cli", "score", "out", "--by", "level"],
+        [sys.executable, "-m", "persona_bench.cli", "score", "out", "--by", "level", "--no-page"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -102,7 +102,7 @@ def test_without_a_sandbox_all_is_unscored_and_says_how_to_mend_it(
     assert set(rows["reason"]) == {"no_sandbox"}
     monkeypatch.undo()
     done = subprocess.run(
-        [sys.executable, "-m", "persona_bench.cli", "score", "out"],
+        [sys.executable, "-m", "persona_bench.cli", "score", "out", "--no-page"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
