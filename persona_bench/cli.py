@@ -144,15 +144,15 @@ def demo(
                 Asked("persona_roleplay", roles, {"max_gen_toks": ROLE_TOKENS}),
             ]
         )
-        say("Scoring")
-        written = score_folder(output_path, output_path / "scores")
         say("Do the roles leave a trace? Each response, under its own persona and the others")
-        with warnings.catch_warnings():  # said by the scoring already
+        with warnings.catch_warnings():  # said by the scoring
             warnings.simplefilter("ignore")
             chosen = newest_samples(output_path, judged=True)
         places = Places(output_path / "scores", [samples.model for samples in chosen])
         trace_samples(chosen, output_path, places, session)
-    say("Done. Figures: " + ", ".join(str(p) for p in written if p.suffix == ".png"))
+        say("Scoring, figures, and a page of everything that the model said")
+        written = score_folder(output_path, output_path / "scores")
+    say(f"Done. Open {written[-1]} in a browser")
 
 
 def _cpu_precision() -> dict[str, str]:

@@ -238,5 +238,7 @@ def test_the_demo_on_the_real_model(smollm2: Path, tmp_path: Path) -> None:
     assert "PSS" in done.stdout
     assert "nats a token" in done.stdout
     assert (tmp_path / "demo-results/scores/persona_roleplay_trace.json").is_file()
+    page = (tmp_path / "demo-results/scores/index.html").read_text()
+    assert "Persona information:" in page  # the trace is on it
     for name in ("accuracy.png", "accuracy.pdf", "lottery.png"):
         assert (tmp_path / f"demo-results/scores/persona_arithmetic_{name}").stat().st_size > 5000

@@ -97,10 +97,10 @@ def test_two_models_are_compared_in_pairs(judged: tuple[Path, str, int, int]) ->
     )
     assert record["persona_score"]["difference"] == 3.0
     methods = pd.read_csv(folder / "compared/tables/methods.csv").set_index("method")
-    assert methods["roleplay PersonaScore"].tolist() == [2.0, 5.0]
+    assert methods["roleplay PersonaScore"].tolist() == pytest.approx([2.0, 5.0])
     frontier = "frontier_persona_arithmetic_persona_roleplay_persona_score.csv"
     drawn = pd.read_csv(folder / "compared/figures" / frontier).set_index("method")
-    assert drawn["persona_score"].tolist() == [2.0, 5.0]
+    assert drawn["persona_score"].tolist() == pytest.approx([2.0, 5.0])
     scored = pd.read_csv(folder / "compared/tables/persona_arithmetic_models.csv")
     assert drawn["pss_corrected"].tolist() == scored["pss_corrected"].tolist()
     assert (folder / "compared/index.html").stat().st_size > 50_000

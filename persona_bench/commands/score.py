@@ -100,6 +100,7 @@ def score_folder(
     written: list[Path] = []
     printed: list[dict[str, Any]] = []
     sections: list[Section] = []
+    index: Path | None = None
     # also where nothing at all is there: then the reader of outcomes says so
     if not only_judged and not (everything and all(samples.judged for samples in everything)):
         written, printed, sections = _score_graded(
@@ -116,11 +117,14 @@ def score_folder(
 
         with warnings.catch_warnings():  # said once is enough
             warnings.simplefilter("ignore")
-            written.append(score_page(results, newest_samples(results), places, sections))
+            index = score_page(results, newest_samples(results), places, sections)
+            written.append(index)
     if as_json:
         print(json.dumps(printed, indent=2))
     elif written:
         Console().print(f"\nFiles and figures: {escape(str(folder))}", soft_wrap=True)
+        if index:
+            Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
     return written
 
 

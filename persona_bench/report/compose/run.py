@@ -102,7 +102,8 @@ def personas_page_table(stem: str, result: Stability) -> PageTable:
     """A row a persona."""
     formats = dict.fromkeys(("accuracy", "low", "high"), SHARE)
     note = f"accuracy: correct share of the n scored responses; {result.confidence:.0%} intervals"
-    return PageTable(f"{stem}_personas", "By persona", result.per_persona, note, formats)
+    table = result.per_persona.rename(columns=lambda name: str(name).replace(":", ": "))
+    return PageTable(f"{stem}_personas", "By persona", table, note, formats)
 
 
 def metrics_page_table(stem: str, result: Stability) -> PageTable:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from persona_bench.report.paper.models import scored_note
 from persona_bench.report.paper.significance import (
     STABILITY_TESTS,
     holm,
@@ -52,6 +53,7 @@ def stability_measures(
         "the same of expected accuracies, without the noise."
     ]
     notes += [STABILITY_TESTS] if comparisons else []
+    notes.append(scored_note(_short(task), results))
     marks = stability_marks(comparisons)
     found = []
     for metric, name in SHOWN.items():
@@ -84,7 +86,14 @@ def fidelity_measure(
     judges = ", ".join(
         dict.fromkeys(judge for each in results.values() for judge in each.judges["judge"])
     )
-    notes = [f"PersonaScore, 1 to 5, judged by {judges}."]
+    counts = []
+    for model, each in results.items():
+        n = each.n_responses - each.unscored_responses
+        counts.append(f"{model} {n:,} ({each.unscored:,} verdicts unscored)")
+    notes = [
+        f"PersonaScore, 1 to 5, judged by {judges}; {_short(task)}, scored responses: "
+        f"{', '.join(counts)}."
+    ]
     notes += ["p: signs of the personas' differences flipped."] if marked else []
     return Measure(_short(task), "PersonaScore", cells, tuple(notes))
 

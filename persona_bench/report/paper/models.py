@@ -100,7 +100,7 @@ def personas_table(task: str, results: Mapping[str, Stability]) -> PaperTable:
         f"{task}: accuracy by persona",
         columns,
         rows,
-        notes=_sizes(results),
+        notes=[*_sizes(results), _scored(results)],
         data=pd.concat(long, ignore_index=True),
     )
 
@@ -150,6 +150,25 @@ def _sizes(results: Mapping[str, Stability]) -> list[str]:
     if len(told) == 1:
         return [f"{next(iter(told))}."]
     return [f"{', '.join(models)}: {words}." for words, models in told.items()]
+
+
+def _scored(results: Mapping[str, Stability]) -> str:
+    """How many responses stand behind a persona's accuracy."""
+    told = []
+    for model, each in results.items():
+        n = each.per_persona["n"].astype(int)
+        span = f"{n.min():,}" if n.min() == n.max() else f"{n.min():,} to {n.max():,}"
+        told.append(f"{model} {span} ({each.unscored:,} of all unscored)")
+    return f"Scored responses a persona: {', '.join(told)}."
+
+
+def scored_note(task: str, results: Mapping[str, Stability]) -> str:
+    """How many responses stand behind a task's numbers."""
+    told = [
+        f"{model} {each.n_responses - each.unscored:,} ({each.unscored:,} unscored)"
+        for model, each in results.items()
+    ]
+    return f"{task}, scored responses: {', '.join(told)}."
 
 
 def _record(model: str, result: Stability) -> dict[str, object]:
