@@ -168,6 +168,15 @@ def answer(content: str | None, finish: str, **message: Any) -> dict[str, Any]:
     return {"choices": [choice], "model": "small-2026", "usage": {"completion_tokens": 7}}
 
 
+def test_half_a_character_from_an_endpoint_does_not_cost_the_run(tmp_path: Path) -> None:
+    said = answer("Half a \ud83d smile, and \\boxed{-1}", "stop")  # as JSON can hold it
+    with server(lambda *_: said) as chat:
+        ask(chat.url, tmp_path, knobs={"n_questions": 1})
+    assert reasons(tmp_path) == {("wrong", "wrong_answer"): len(list(PERSONAS))}
+    (response,) = set(read_outcomes(tmp_path)["response"])
+    assert response == "Half a \ufffd smile, and \\boxed{-1}"
+
+
 @pytest.mark.parametrize(
     ("said", "verdict", "reason"),
     [

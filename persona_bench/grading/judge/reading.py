@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from persona_bench.grading.judge import SCORES
 from persona_bench.grading.refusal import is_refusal
+from persona_bench.texts import sound
 
 Form = Literal["json", "text"]
 
@@ -79,11 +80,6 @@ class Reading(NamedTuple):
     score: int | None
     reason: str
     justification: str
-
-
-def sound(text: str) -> str:
-    """A text that can be written: half of a surrogate pair, which JSON can hold, is replaced."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read_answer(text: str, form: Form, *, finish: str = "stop") -> Reading:

@@ -9,6 +9,8 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.models.api_models import JsonChatStr
 
+from persona_bench.texts import sound
+
 
 @dataclass(slots=True)
 class Request:
@@ -93,11 +95,11 @@ class Generated:
             return {"error": self.error}
         told = {
             "finish": self.finish or None,
-            "reasoning": self.reasoning or None,
+            "reasoning": sound(self.reasoning) or None,
             "tokens": self.tokens,
             "model": self.model or None,
         }
-        return {"response": self.response} | {k: v for k, v in told.items() if v is not None}
+        return {"response": sound(self.response)} | {k: v for k, v in told.items() if v is not None}
 
 
 def split_reasoning(text: str, end: str | None, finish: str) -> tuple[str, str]:

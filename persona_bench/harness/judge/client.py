@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from persona_bench.grading.judge.prompt import Messages, again
-from persona_bench.grading.judge.reading import SCHEMA, Form, Reading, read_answer, sound
+from persona_bench.grading.judge.reading import SCHEMA, Form, Reading, read_answer
 from persona_bench.harness.backends.retries import (
     HOPELESS,
     IN_A_ROW,
@@ -23,6 +23,7 @@ from persona_bench.harness.backends.retries import (
     status_of,
 )
 from persona_bench.harness.fingerprint import fingerprint
+from persona_bench.texts import sound
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as within
