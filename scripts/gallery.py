@@ -30,6 +30,7 @@ from persona_bench.report.figures.heat_map import heat_map_figure
 from persona_bench.report.figures.lottery import lottery_figure
 from persona_bench.report.figures.style import save_figure
 from persona_bench.report.figures.training import read_training, training_figure
+from persona_bench.report.figures.training_personas import training_personas_figure
 from persona_bench.scoring.compare import Comparison, compare
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.variance import variance_parts
@@ -92,6 +93,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "differences": lambda: differences_figure(difference(), a="rlvr-1", b="permix-1", title=TITLE),
     "failures": lambda: failures_figure(several(), title=TITLE),
     "training": trainings,
+    "training_personas": lambda: training_personas_figure(
+        read_training(RESULTS / "logs" / "permix-1"), title="permix-1"
+    ),
 }
 
 
