@@ -72,7 +72,7 @@ test: lint
 	@$(BIN)/python -m pytest -m "not slow" --durations=20 $(or $(TESTS),$(PARALLEL))
 
 test-slow: $(INSTALLED)
-	@echo "== Long checks (about ten minutes)"
+	@echo "== Long checks (about fifteen minutes)"
 	@$(BIN)/python -m pytest -m slow $(TESTS)
 
 vllm-cpu: $(VLLM_INSTALLED)

@@ -175,7 +175,11 @@ def test_a_study_runs_every_model_says_what_is_done_and_goes_on(tmp_path: Path) 
         warnings.simplefilter("ignore")
         outcomes = read_outcomes(tmp_path / "out")
     assert dict(outcomes["model"].value_counts()) == {"a": 72, "b": 72}
-    assert {path.name for path in (tmp_path / "out" / "scores").iterdir()} == {"a", "b"}
+    assert {path.name for path in (tmp_path / "out" / "scores").iterdir()} == {
+        "a",
+        "b",
+        "index.html",
+    }
 
 
 def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:

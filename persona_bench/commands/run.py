@@ -201,7 +201,7 @@ def run_model(
         folder = shard_folder(output_path, shard)
         table = session.run(asked, output_path=folder, **of_run)
     if table and do_score:
-        score_folder(folder, folder / "scores")
+        score_folder(folder, folder / "scores", page=not shard)  # a shard is a part: no page
 
 
 def run_study(
@@ -267,7 +267,7 @@ def run_study(
         judge_study(study.output_path, study.judge)
     if do_score:
         folder = shard_folder(study.output_path, shard)
-        score_folder(folder, folder / "scores")
+        score_folder(folder, folder / "scores", page=not shard)
 
 
 def _run_one(study: Study, model: StudyModel, shard: str | None, verbose: bool) -> str:

@@ -59,7 +59,9 @@ def test_results_and_samples_are_pushed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     renewed: list[object] = []
-    monkeypatch.setattr(EvaluationTracker, "recreate_metadata_card", renewed.append)
+    monkeypatch.setattr(
+        EvaluationTracker, "recreate_metadata_card", lambda tracker: renewed.append(tracker)
+    )
     monkeypatch.setattr(Hub, "refuses", "")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="not all was pushed")

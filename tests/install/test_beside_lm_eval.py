@@ -103,7 +103,13 @@ def install_project(
 
 @pytest.fixture(
     scope="module",
-    params=[(a, b) for a in ("wheel", "editable") for b in ("wheel", "editable")],
+    params=[
+        ("wheel", "wheel"),
+        ("editable", "editable"),
+        # each a minute, and of what the other two have both halves
+        pytest.param(("wheel", "editable"), marks=pytest.mark.slow),
+        pytest.param(("editable", "wheel"), marks=pytest.mark.slow),
+    ],
     ids=lambda how: f"lm_eval-{how[0]}-project-{how[1]}",
 )
 def life(
