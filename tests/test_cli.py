@@ -145,9 +145,15 @@ def test_compare_names_the_persona_that_got_worse(results: Path) -> None:
 def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     run_of_another_model(results, "worse")
     shutil.copytree(results / "out", results / "same", ignore=shutil.ignore_patterns("scores"))
-    done = persona_bench(
-        "compare", "first=out", "worse", "same", "--out", "three", "--resamples", "500", cwd=results
-    )
+    log = results / "trained"
+    log.mkdir()
+    told = {"step": [1, 2], "reward": [0.1, 0.4], "entropy": [1.0, 0.5]}
+    pd.DataFrame(told).to_csv(log / "log.csv", index=False)
+    three = ("compare", "first=out", "worse", "same", "--out", "three", "--resamples", "500")
+    done = persona_bench(*three, "--training", "tuned=absent", cwd=results, ok=False)
+    assert "absent has no log.csv: give the folder of a persona-bench train run" in done.stderr
+    assert not (results / "three").exists()
+    done = persona_bench(*three, "--training", "tuned=trained", cwd=results)
     assert done.stdout.count("persona_arithmetic: b - a") == 2
     out = results / "three"
     models = pd.read_csv(out / "tables/persona_arithmetic_models.csv").set_index("model")
@@ -166,6 +172,8 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     drawn = pd.read_csv(out / "figures/persona_arithmetic_differences_worse.csv")
     drawn = drawn[drawn["panel"] == "metric"]
     assert drawn["low"].to_numpy() == pytest.approx(pair["low"].to_numpy())
+    curves = pd.read_csv(out / "figures/training.csv")
+    assert set(curves["run"]) == {"tuned"}
     assert (out / "tables/methods.tex").read_text().count("\\\\") > 4
     page = (out / "index.html").read_text()
     assert page.count("data:image/svg+xml") >= 8

@@ -98,7 +98,7 @@ def test_two_models_are_compared_in_pairs(judged: tuple[Path, str, int, int]) ->
     assert record["persona_score"]["difference"] == 3.0
     methods = pd.read_csv(folder / "compared/tables/methods.csv").set_index("method")
     assert methods["roleplay PersonaScore"].tolist() == pytest.approx([2.0, 5.0])
-    frontier = "frontier_persona_arithmetic_persona_roleplay_persona_score.csv"
+    frontier = "persona_arithmetic_frontier_persona_roleplay_persona_score.csv"
     drawn = pd.read_csv(folder / "compared/figures" / frontier).set_index("method")
     scored = pd.read_csv(folder / "compared/tables/persona_arithmetic_models.csv")
     known = scored.set_index("model")["pss_corrected"].dropna()  # none: no sum was right

@@ -17,6 +17,7 @@ from persona_bench.commands.places import command_line
 if TYPE_CHECKING:
     import pandas as pd
 
+    from persona_bench.report.figures.training import TrainingLog
     from persona_bench.report.runs import Run
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
@@ -53,6 +54,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Compare models on the same questions and personas: accuracy, PSS, fidelity, p-values."""
+    from persona_bench.report.comparison import write_comparison
+    from persona_bench.report.fidelity import write_fidelity_comparison
     from persona_bench.report.runs import Settings, read_runs
     from persona_bench.scoring.compare import CompareError, restrict_to_common
     from persona_bench.scoring.fidelity_compare import restrict_to_common_verdicts
@@ -60,6 +63,11 @@ def compare(
     found = read_runs(runs)
     if len(found) < 2:
         raise CompareError(f"{', '.join(map(str, runs))}: one model; give two or more to compare")
+    logs: dict[str, TrainingLog] = {}
+    if training:  # what is wrong with them is said before anything is computed
+        from persona_bench.commands.pages import training_logs
+
+        logs = training_logs(training)
     graded, judged = _shared(found)
     tables = {task: {run.name: run.graded[task].outcomes for run in found} for task in graded}
     verdicts = {task: _verdicts(task, found) for task in judged}
@@ -72,8 +80,8 @@ def compare(
     pairs = {task: _compare(each, settings) for task, each in tables.items()}
     roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
     records = [
-        *_graded_records(found, pairs, out_folder),
-        *_judged_records(found, roles, out_folder),
+        *_records(found, pairs, write_comparison, out_folder),
+        *_records(found, roles, write_fidelity_comparison, out_folder),
     ]
     console = Console()
     if as_json:
@@ -87,9 +95,7 @@ def compare(
     if page:
         from persona_bench.commands.pages import compare_page
 
-        written = compare_page(
-            found, tables, pairs, verdicts, roles, training or [], settings, out_folder
-        )
+        written = compare_page(found, tables, pairs, verdicts, roles, logs, settings, out_folder)
         if not as_json:
             console.print(f"Page: {escape(str(written))}", soft_wrap=True)
 
@@ -190,34 +196,20 @@ def _place(out_folder: Path, runs: Sequence[Run], other: str) -> Path:
     return out_folder if len(runs) == 2 else out_folder / pair
 
 
-def _graded_records(
-    runs: Sequence[Run], pairs: Mapping[str, Pairs], out_folder: Path | None
+def _records(
+    runs: Sequence[Run],
+    found: Mapping[str, Mapping[str, Any]],
+    write: Callable[..., list[Path]],
+    out_folder: Path | None,
 ) -> list[dict[str, Any]]:
-    from persona_bench.report.comparison import write_comparison
-
+    """Every pair of every task as a record, written where a folder is given."""
     records = []
-    for task, others in pairs.items():
+    for task, others in found.items():
         for name, result in others.items():
             record = {"task": task, **_made(runs, name), **result.to_dict()}
             records.append(record)
             if out_folder is not None:
-                write_comparison(result, _place(out_folder, runs, name), task=task, record=record)
-    return records
-
-
-def _judged_records(
-    runs: Sequence[Run], roles: Mapping[str, RolePairs], out_folder: Path | None
-) -> list[dict[str, Any]]:
-    from persona_bench.report.fidelity import write_fidelity_comparison
-
-    records = []
-    for task, others in roles.items():
-        for name, result in others.items():
-            record = {"task": task, **_made(runs, name), **result.to_dict()}
-            records.append(record)
-            if out_folder is not None:
-                place = _place(out_folder, runs, name)
-                write_fidelity_comparison(result, place, task=task, record=record)
+                write(result, _place(out_folder, runs, name), task=task, record=record)
     return records
 
 

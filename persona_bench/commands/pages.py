@@ -17,6 +17,16 @@ from persona_bench.report.compose.models import (
     methods_section,
 )
 from persona_bench.report.compose.run import graded_section
+from persona_bench.report.figures.training import (
+    TrainingLog,
+    read_training,
+    training_data,
+    training_figure,
+)
+from persona_bench.report.figures.training_personas import (
+    training_personas_data,
+    training_personas_figure,
+)
 from persona_bench.report.page.contents import PageContents, Section
 from persona_bench.report.page.responses import page_responses
 from persona_bench.report.page.write import write_page
@@ -24,6 +34,7 @@ from persona_bench.report.paper.table import write_table
 from persona_bench.report.runs import (
     Scored,
     Settings,
+    named,
     scored_outcomes,
     scored_verdicts,
     stability_by_level,
@@ -102,7 +113,7 @@ def compare_page(
     pairs: Mapping[str, Mapping[str, Comparison]],
     verdicts: Mapping[str, Mapping[str, pd.DataFrame]],
     roles: Mapping[str, Mapping[str, FidelityComparison]],
-    training: Sequence[str],
+    training: Mapping[str, TrainingLog],
     settings: Settings,
     folder: Path,
 ) -> Path:
@@ -185,40 +196,24 @@ def _judged(
     return found
 
 
-def _training(given: Sequence[str], gallery: Gallery) -> Section:
-    from persona_bench.report.figures.training import (
-        read_training,
-        training_data,
-        training_figure,
-    )
-    from persona_bench.report.figures.training_personas import (
-        training_personas_data,
-        training_personas_figure,
-    )
-    from persona_bench.report.names import file_stem
-    from persona_bench.report.runs import named
+def training_logs(given: Sequence[str]) -> dict[str, TrainingLog]:
+    """The logs of `[NAME=]FOLDER`s of `persona-bench train`, by their names.
 
-    logs = {}
+    Raises:
+        ValueError: a folder without a log.
+    """
+    found = {}
     for each in given:
         name, folder = named(each)
-        logs[name or folder.name] = read_training(folder)
-    figure = gallery.draw(
-        "training",
-        training_figure(logs),
-        training_data(logs),
-        title="Training",
-        caption="Reward, entropy, KL, length and the share of groups without a signal, step by "
-        "step; and reward by kind of persona.",
-    )
-    by_persona = [
-        gallery.draw(
-            f"training_personas_{file_stem(name)}",
-            training_personas_figure(log, title=name),
-            training_personas_data(log),
-            title=f"{name}, persona by persona",
-            caption="Mean reward of the completions under each persona, over steps.",
-        )
-        for name, log in logs.items()
-        if len(log.personas) and log.personas["persona"].nunique() > 1
-    ]
-    return Section("training", "Training", [], [], [figure, *by_persona])
+        found[name or folder.name] = read_training(folder)
+    return found
+
+
+def _training(logs: Mapping[str, TrainingLog], gallery: Gallery) -> Section:
+    figures = [gallery.draw("training", training_figure(logs), training_data(logs))]
+    for name, log in logs.items():
+        if len(log.personas) and log.personas["persona"].nunique() > 1:
+            figure = training_personas_figure(log, title=name)
+            data = training_personas_data(log)
+            figures.append(gallery.draw("training_personas", figure, data, of=name))
+    return Section("training", "Training", [], [], figures)

@@ -104,71 +104,25 @@ def graded_models_section(
 
 
 def _figures(models: GradedModels, gallery: Gallery) -> list[PageFigure]:
-    task, stem, draw = models.task, file_stem(models.task), gallery.draw
+    task = models.task
     results = {model: each.stability for model, each in models.scored.items()}
-    figures = [
-        draw(
-            f"{stem}_forest",
-            forest_figure(results, title=task),
-            forest_data(results),
-            title="Accuracy under each persona",
-            caption="The correct share of the scored responses of each model, with its interval; "
-            "the numbers are in the table of personas.",
-        ),
-        draw(
-            f"{stem}_lottery",
-            lottery_figure(results, title=task),
-            lottery_data(results),
-            title="The persona lottery",
-            caption="The expected best and worst accuracy of each model when k personas are drawn "
-            "at random.",
-        ),
+    drawn = [
+        ("forest", "", forest_figure(results, title=task), forest_data(results)),
+        ("lottery", "", lottery_figure(results, title=task), lottery_data(results)),
     ]
-    figures += [
-        draw(
-            f"{stem}_differences_{file_stem(model)}",
-            differences_figure(each, a=models.reference, b=model, title=task),
-            differences_data(each),
-            title=f"{model} less {models.reference}",
-            caption="Paired differences of accuracy under each persona and of the metrics, with "
-            "their intervals.",
-        )
-        for model, each in models.comparisons.items()
-    ]
-    figures.append(
-        draw(
-            f"{stem}_failures",
-            failures_figure(results, title=task),
-            failures_data(results),
-            title="Reasons for failure",
-            caption="Shares of each persona's responses that are correct, wrong for a reason, or "
-            "unscored.",
-        )
-    )
+    for model, each in models.comparisons.items():
+        figure = differences_figure(each, a=models.reference, b=model, title=task)
+        drawn.append(("differences", model, figure, differences_data(each)))
+    drawn.append(("failures", "", failures_figure(results, title=task), failures_data(results)))
     for model, scored in models.scored.items():
-        name, title = file_stem(model), f"{model}, {task}"
-        figures.append(
-            draw(
-                f"{stem}_heat_map_{name}",
-                heat_map_figure(models.outcomes[model], title=title),
-                heat_map_data(models.outcomes[model]),
-                title=f"{model}, question by question",
-                caption="The correct share of each question's responses under each persona.",
-            )
-        )
-        groups = scored.parts.groups
-        if scored.by_level or len(groups):
-            figures.append(
-                draw(
-                    f"{stem}_by_group_{name}",
-                    groups_figure(scored.by_level, groups, title=title),
-                    groups_data(scored.by_level, groups),
-                    title=f"{model}, by level and kind of persona",
-                    caption="Stability on the questions of each level, and accuracy under each "
-                    "kind of persona.",
-                )
-            )
-    return figures
+        outcomes, title = models.outcomes[model], f"{model}, {task}"
+        figure = heat_map_figure(outcomes, title=title)
+        drawn.append(("heat_map", model, figure, heat_map_data(outcomes)))
+        levels, groups = scored.by_level, scored.parts.groups
+        if levels or len(groups):
+            figure = groups_figure(levels, groups, title=title)
+            drawn.append(("by_group", model, figure, groups_data(levels, groups)))
+    return [gallery.draw(kind, figure, data, task=task, of=of) for kind, of, figure, data in drawn]
 
 
 def _differences(models: GradedModels) -> list[PageTable]:
@@ -267,16 +221,9 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
         if len(rows) < 2:
             continue
         table, title = pd.DataFrame(rows), f"{graded.task} and {judged.task}"
-        figures.append(
-            gallery.draw(
-                f"frontier_{file_stem(graded.task)}_{file_stem(judged.task)}_{y}",
-                frontier_figure(table, y=y, title=title),
-                frontier_data(table, "pss_corrected", y),
-                title="Robustness and fidelity",
-                caption=f"Corrected PSS on {graded.task} across, "
-                f"{y.replace('_', ' ')} on {judged.task} upwards, with joint intervals.",
-            )
-        )
+        figure = frontier_figure(table, y=y, title=title)
+        data, of = frontier_data(table, "pss_corrected", y), f"{judged.task}_{y}"
+        figures.append(gallery.draw("frontier", figure, data, task=graded.task, of=of))
     return figures
 
 

@@ -48,54 +48,17 @@ def stability_figures(
     task: str, model: str, scored: Scored, outcomes: pd.DataFrame, gallery: Gallery
 ) -> list[PageFigure]:
     """Accuracy, lottery, heat map, groups and reasons for failure of one model on one task."""
-    result, stem, title = scored.stability, file_stem(task), f"{model}, {task}"
-    draw = gallery.draw
-    figures = [
-        draw(
-            f"{stem}_accuracy",
-            accuracy_figure(result, title=title),
-            accuracy_data(result),
-            title="Accuracy under each persona",
-            caption="The correct share of the scored responses, with its interval; the numbers "
-            "are in the table of personas.",
-        ),
-        draw(
-            f"{stem}_lottery",
-            lottery_figure(result, title=title),
-            lottery_data(result),
-            title="The persona lottery",
-            caption="The expected best and worst accuracy when k personas are drawn at random.",
-        ),
-        draw(
-            f"{stem}_heat_map",
-            heat_map_figure(outcomes, title=title),
-            heat_map_data(outcomes),
-            title="Question by question",
-            caption="The correct share of each question's responses under each persona, the "
-            "hardest questions at one end.",
-        ),
-        draw(
-            f"{stem}_failures",
-            failures_figure(result, title=title),
-            failures_data(result),
-            title="Reasons for failure",
-            caption="Shares of each persona's responses that are correct, wrong for a reason, or "
-            "unscored.",
-        ),
+    result, title, groups = scored.stability, f"{model}, {task}", scored.parts.groups
+    drawn = [
+        ("accuracy", accuracy_figure(result, title=title), accuracy_data(result)),
+        ("lottery", lottery_figure(result, title=title), lottery_data(result)),
+        ("heat_map", heat_map_figure(outcomes, title=title), heat_map_data(outcomes)),
+        ("failures", failures_figure(result, title=title), failures_data(result)),
     ]
-    groups = scored.parts.groups
     if scored.by_level or len(groups):
-        figures.append(
-            draw(
-                f"{stem}_by_group",
-                groups_figure(scored.by_level, groups, title=title),
-                groups_data(scored.by_level, groups),
-                title="By level and kind of persona",
-                caption="Stability on the questions of each level, and accuracy under each kind "
-                "of persona.",
-            )
-        )
-    return figures
+        figure = groups_figure(scored.by_level, groups, title=title)
+        drawn.append(("by_group", figure, groups_data(scored.by_level, groups)))
+    return [gallery.draw(kind, figure, data, task=task) for kind, figure, data in drawn]
 
 
 def personas_page_table(stem: str, result: Stability) -> PageTable:
