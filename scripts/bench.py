@@ -9,8 +9,9 @@ verdicts compared. runs: `persona-bench run` over the personas of `demo` against
 --system_instruction` run for each of them. scoring: 10,000 bootstrap replicates of a 500 x 100
 table. store: what the store of finished work costs, and how fast a run continues (see
 bench_store.py). judge: calls/s of judging beside what the endpoint could give (see bench_judge.py).
-train: a step of permix beside one of TRL's own trainer (see bench_train.py). Programs have a
-comparison of their own, bench_code.py. Figures of one machine are in docs/benchmarks.md.
+train: a step of permix beside one of TRL's own trainer (see bench_train.py). code: tests/s of
+programs beside LiveCodeBench's runner (see bench_code.py). Figures of one machine are in
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK as ARITHMETIC
 from persona_bench.benchmarks.math500 import BENCHMARK as MATH500
 from persona_bench.demo import demo_model
+from scripts.bench_code import bench_code
 from scripts.bench_judge import bench_judge
 from scripts.bench_store import bench_store
 from scripts.bench_train import bench_train
@@ -260,16 +262,25 @@ def bench_scoring(args: argparse.Namespace) -> None:
         line(f"{count:,} {what}, {peak:.0f} MiB at most", seconds, count, "replicates")
 
 
+def code_part(args: argparse.Namespace) -> None:
+    if not args.data_dir:
+        print("\ncode: no reference solutions: name their mirror folder with --data-dir")
+        return
+    print("\n## Programs\n", flush=True)
+    bench_code(args.data_dir, args.peer)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "parts", nargs="*", help="grading, runs, scoring, store, judge, train; all by default"
+        "parts", nargs="*", help="grading, runs, scoring, store, judge, train, code; all by default"
     )
     parser.add_argument("--results", type=Path, default=Path("bench-results/math500-core"))
     parser.add_argument("--questions", type=int, default=12)
     parser.add_argument("--tokens", type=int, default=192)
     parser.add_argument("--run-questions", type=int, default=16)
     parser.add_argument("--data-dir", default=os.environ.get("PERSONA_BENCH_DATA"))
+    parser.add_argument("--peer", type=Path, help="a checkout of LiveCodeBench's repository")
     args = parser.parse_args()
     parts = {
         "grading": bench_grading,
@@ -278,6 +289,7 @@ def main() -> None:
         "store": lambda _: bench_store(header, line),
         "judge": lambda _: bench_judge(header, line),
         "train": lambda _: bench_train(header, line),
+        "code": code_part,
     }
     if unknown := [part for part in args.parts if part not in parts]:
         parser.error(f"no part {unknown[0]!r}: use {', '.join(parts)}")

@@ -1,7 +1,7 @@
 """How fast are programs graded, beside LiveCodeBench's own runner, and with the same verdicts?
 
     git clone https://github.com/LiveCodeBench/LiveCodeBench /somewhere/lcb
-    python scripts/bench_code.py --data ../shared/data --peer /somewhere/lcb
+    make bench BENCH="code --data-dir MIRROR --peer /somewhere/lcb"
 
 Grades the reference solutions in the mirror folder on all their tests, several times in turn with
 each, and prints a Markdown table. The runner is not part of this project: name its checkout with
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -66,12 +67,23 @@ def timed(grade: Callable[[], list[bool]]) -> tuple[float, list[bool]]:
     return time.perf_counter() - started, verdicts
 
 
+def bench_code(data: str, peer: Path | None) -> None:
+    """Prints the table, from a process of its own: the runner forks, and large ones fork slowly.
+
+    Args:
+        data: The mirror folder with the solutions.
+        peer: A checkout of LiveCodeBench's repository, if there is one.
+    """
+    command = [sys.executable, "-m", "scripts.bench_code", "--data", data]
+    subprocess.run(command + (["--peer", str(peer)] if peer else []), check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="mirror folder")
     parser.add_argument("--peer", type=Path, help="a checkout of LiveCodeBench's repository")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
 
     benchmark = LiveCodeBench(args.data, Options(release="v1", include_errata=True))
@@ -86,9 +98,9 @@ def main() -> None:
     if args.peer:
         sys.path.insert(0, str(args.peer))
         os.environ["TQDM_DISABLE"] = "1"
-        from lcb_runner.evaluation import compute_code_generation_metrics as peer
+        from lcb_runner.evaluation import compute_code_generation_metrics as runner
 
-        graders["LiveCodeBench's runner (no isolation)"] = lambda p, s, w: theirs(p, s, w, peer)
+        graders["LiveCodeBench's runner (no isolation)"] = lambda p, s, w: theirs(p, s, w, runner)
     seconds: dict[str, list[float]] = {name: [] for name in graders}
     verdicts: dict[str, list[bool]] = {}
     for _ in range(args.rounds):

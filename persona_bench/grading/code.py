@@ -16,20 +16,21 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from persona_bench.grading.isolation import Isolation, NoSandbox
+from persona_bench.grading.isolation import NoSandbox
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.sandbox import (
     DriverError,
     Limits,
+    Program,
     Run,
-    Sandbox,
+    Slot,
     close_all,
     isolation,
 )
@@ -42,6 +43,8 @@ GRADER = "code 1"
 
 LIMITS = Limits()
 FENCE = "```"
+BATCH = 64
+"""Calls of a function that are sent at a time, at most."""
 REASONS = {"not_plain": "wrong_answer", "output": "wrong_answer", "clock": "timeout"}
 """The reasons of runs that have another name than their status."""
 
@@ -195,29 +198,36 @@ def run_programs(
         return []
     how = isolation(unsafe)
     count = min(workers or processors(), len(jobs))
-    slots: SimpleQueue[int] = SimpleQueue()
-    for slot in range(count):
-        slots.put(slot)
+    slots = [Slot(number, limits=limits, how=how) for number in range(count)]
+    free: SimpleQueue[Slot] = SimpleQueue()
+    for slot in slots:
+        free.put(slot)
 
     def one(job: Job) -> Outcome:
-        slot = slots.get()
+        slot = free.get()
         try:
-            return _graded(job, suite_of, limits, slot, how, all_tests)
+            return _graded(job, suite_of, slot, all_tests)
         finally:
-            slots.put(slot)
+            free.put(slot)
 
-    with ThreadPoolExecutor(count, "sandbox") as pool:
-        try:
-            outcomes = list(pool.map(one, jobs))
-        except BaseException:  # Ctrl-C: what has not begun is not begun
-            pool.shutdown(wait=False, cancel_futures=True)
-            close_all()
-            raise
-    if count > 1:
-        for index, outcome in enumerate(outcomes):
-            if outcome.runs and any(run.status == "clock" for run in outcome.runs):
-                outcomes[index] = one(jobs[index])
-    return outcomes
+    try:
+        with ThreadPoolExecutor(count, "sandbox") as pool:
+            try:
+                outcomes = list(pool.map(one, jobs))
+                for slot in slots:  # now: a sandbox dies, some time, with the thread that made it
+                    slot.drop()
+            except BaseException:  # Ctrl-C: what has not begun is not begun
+                pool.shutdown(wait=False, cancel_futures=True)
+                close_all()
+                raise
+        if count > 1:
+            for index, outcome in enumerate(outcomes):
+                if outcome.runs and any(run.status == "clock" for run in outcome.runs):
+                    outcomes[index] = one(jobs[index])
+        return outcomes
+    finally:
+        for slot in slots:
+            slot.drop()
 
 
 def processors() -> int:
@@ -226,37 +236,24 @@ def processors() -> int:
     return max(1, own // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-def _graded(
-    job: Job,
-    suite_of: Callable[[str], Suite],
-    limits: Limits,
-    slot: int,
-    how: Isolation,
-    all_tests: bool,
-) -> Outcome:
+def _graded(job: Job, suite_of: Callable[[str], Suite], slot: Slot, all_tests: bool) -> Outcome:
     """A sandbox that does not start is tried once more: machines have bad moments."""
     for _ in range(2):
         try:
-            return _run(job, suite_of(job.reference), limits, slot, how, all_tests)
+            return _run(job, suite_of(job.reference), slot, all_tests)
         except (DriverError, OSError, ValueError, LookupError) as error:
             log.warning("a program on %s could not be graded: %s", job.reference, error)
     return Outcome(Verdict("unscored", "grader_error", _name(job.program)))
 
 
-def _run(
-    job: Job, suite: Suite, limits: Limits, slot: int, how: Isolation, all_tests: bool
-) -> Outcome:
-    runs, passed = [], []
-    with Sandbox(job.program, suite.function, limits=limits, slot=slot, how=how) as box:
-        for test in suite.cases:
-            run = box.run(test.input)
-            right = _right(run, test, suite.function)
-            if not right and not run.fresh:  # the tests before it may be to blame
-                run = box.run(test.input, fresh=True)
-                right = _right(run, test, suite.function)
+def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
+    runs: list[Run] = []
+    passed: list[bool] = []
+    with slot.program(job.program, suite.function) as program:
+        for run, right in _tested(program, suite):
             runs.append(run._replace(output=run.output[:1000]))  # a bound for what is kept
             passed.append(right)
-            if run.status == "lost" or box.fault != "ok" or not (right or all_tests):
+            if run.status == "lost" or program.fault != "ok" or not (right or all_tests):
                 break
     far = f"{_name(job.program)}: {sum(passed)} of {len(suite.cases)} tests"
     if len(passed) == len(suite.cases) and all(passed) and passed:
@@ -273,6 +270,40 @@ def _run(
     else:
         reason = REASONS.get(status, status)
     return Outcome(Verdict("wrong", reason, far), tuple(runs), tuple(passed))
+
+
+def _tested(program: Program, suite: Suite) -> Iterator[tuple[Run, bool]]:
+    """What came of one test after the other, and whether it was right.
+
+    Calls of a function are sent several at a time, from the second on: most wrong programs fail at
+    the first. A script would have the inputs after its own in reach: it is sent one at a time.
+    """
+    at = 0
+    while at < len(suite.cases):
+        for run in program.run_some(_next_inputs(suite, at)):
+            test = suite.cases[at]
+            right = _right(run, test, suite.function)
+            again = not right and not run.fresh  # the tests before it may be to blame
+            if again:
+                run = program.run(test.input, fresh=True)
+                right = _right(run, test, suite.function)
+            yield run, right
+            at += 1
+            if again:  # what came after it in that process does not count
+                break
+
+
+def _next_inputs(suite: Suite, at: int) -> list[str]:
+    """The inputs that are sent together: one, or calls of up to 64 KiB."""
+    inputs = [suite.cases[at].input]
+    if suite.function and at > 0:
+        size = len(inputs[0])
+        for case in suite.cases[at + 1 : at + BATCH]:
+            size += len(case.input)
+            if size > 1 << 16:
+                break
+            inputs.append(case.input)
+    return inputs
 
 
 def _right(run: Run, test: Case, function: str) -> bool:
@@ -297,6 +328,8 @@ def matches(output: bytes, expected: str, function: str = "") -> bool:
     """
     text = output.decode("utf-8", errors="replace")
     if function:
+        if text == expected and "NaN" not in text:
+            return True
         try:
             return bool(_value(text) == _value(expected))
         except (ValueError, RecursionError):

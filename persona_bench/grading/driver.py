@@ -1,15 +1,17 @@
-"""Runs one program inside the sandbox; started by `sandbox.Sandbox`.
+"""Runs one program inside the sandbox; started by `keeper`.
 
-Standard library only, but for `inside`, which comes along: there is nothing else. It is PID 1 of
+Standard library only, but for its neighbours that come along: there is nothing else. It is PID 1 of
 its own namespace, so that what it runs can neither kill, stop nor trace it. It never has an
-expected value: all it does is run the program on an input and hand out what came back.
+expected value: all it does is run the program on inputs and hand out what came back.
 
 A script has a fork a test. A function's tests are calls in one fork, on one `Solution`, as in
 LiveCodeBench's runner, until the grader asks for a fresh one: it does so for every test that fails.
 
-Frames on stdin and stdout: a length in four bytes, then the bytes. In: the program, then one frame
-a test: `+` for a fresh fork or `-`, then the input. Out: a greeting, then one frame for the program
-and one a test: a line of JSON, then the output. The program's own standard streams are others.
+Frames on stdin and stdout: a length in four bytes, then the bytes. In: the program, then frames of
+tests: `+` for a fresh fork or `-`, then the inputs, each after its length; `.` is the end. Out: a
+greeting, one frame for the program, and one a frame of tests: a line of JSON with a list a test,
+then their outputs. Of several tests as many are run as are right, as far as can be seen from here,
+and soon done. The program's own standard streams are others.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import struct
 import sys
 import time
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from persona_bench.grading.inside import (
     FAILURES,
@@ -35,20 +37,18 @@ from persona_bench.grading.inside import (
     child,
     limit,
     read,
-    set_dumpable,
     write,
 )
 
+PIPE = 1 << 16  # bytes that a pipe holds
 TICK = 0.05  # seconds between two looks at memory and processor time
+SOON = 0.02  # seconds after which no further test of a frame is begun
+ENOUGH = 1 << 20  # bytes of output after which none is
+ENDS = {0: "ok", **FAILURES}
 
 
-def main() -> None:
-    settings = json.loads(sys.argv[1])
-    hide(settings["uid"])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.path[:] = [path for path in sys.path if path] + settings["path"]
-    if hasattr(sys, "set_int_max_str_digits"):
-        sys.set_int_max_str_digits(50_000)  # as LiveCodeBench's runner
+def drive(settings: Settings) -> None:
+    """Runs one program, from its frame to the end that the grader tells."""
     os.dup2(os.open(os.devnull, os.O_RDWR), 2)  # up to here, complaints are for the grader
     send({"pid": os.getpid(), "uid": os.getuid(), "python": sys.version.split()[0]})
 
@@ -60,31 +60,25 @@ def main() -> None:
     module = prelude(told["imports"], bool(told["function"]))
     code, fault = compiled(told["code"])
     send({"status": fault or "ok"})
-    if code is None:
-        return
-    program = Program(code, told["function"], module, "/dev/std" in told["code"])
+    program = Program(code, told["function"], module, "/dev/std" in told["code"]) if code else None
+    del told
     gc.collect()
     gc.freeze()  # else each child copies what the collector touches
     fork: Fork | None = None
     while True:
-        data = receive()
-        if fork and data[:1] == b"+":
+        size, kind = int.from_bytes(read(4), "big"), read(1)
+        if kind == b".":
+            if fork:
+                fork.end()
+            return
+        if program is None:
+            raise ValueError("there is no program to run")
+        if fork and kind == b"+":
             fork.end()
             fork = None
-        fork = run(data[1:], program, settings, fork)
-
-
-def hide(uid: int | None) -> None:
-    """Drops to the slot's own user for good; nobody of that user may trace this process.
-
-    A process that changes its user can't be traced. One that does not says so for itself.
-    """
-    if uid is not None:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-    else:
-        set_dumpable(0)
+        if program.function and fork is None:  # now: later it would have all of the inputs
+            fork = Fork(program, b"", settings)
+        fork = tests(pieces(read(size - 1)), program, settings, fork)
 
 
 def prelude(imports: str, function: bool) -> ModuleType:
@@ -130,13 +124,13 @@ class Fork:
         os.set_blocking(self.out, False)
         self.ended = os.pidfd_open(self.pid)
         self.poll = select.poll()
-        for fd in (0, self.out, self.ended):  # on 0 nothing comes but the end of the grader
+        self.poll.register(0, 0)  # but for the end of the grader
+        for fd in (self.out, self.ended):
             self.poll.register(fd, select.POLLIN)
 
     def call(self, data: bytes) -> None:
         """Hands arguments to the function."""
         self.output.clear()
-        self.before = cpu_seconds(self.pid)
         with contextlib.suppress(BrokenPipeError):
             write(self.calls, struct.pack(">I", len(data)) + data)
 
@@ -198,25 +192,53 @@ class Fork:
         return status, usage.ru_utime + usage.ru_stime
 
 
-def run(data: bytes, program: Program, settings: Settings, fork: Fork | None) -> Fork | None:
-    """One test and its frame; the fork that can take the next call, if any."""
+class Answer(NamedTuple):
+    """What came of one test."""
+
+    status: str
+    seconds: float
+    fresh: bool
+    output: bytes
+
+
+def tests(
+    inputs: list[bytes], program: Program, settings: Settings, fork: Fork | None
+) -> Fork | None:
+    """The tests of a frame, as far as it is worth while, and the frame that answers; the fork that
+    can take the next call, if any."""
+    began, answers, size = time.monotonic(), [], 0
+    for data in inputs:
+        answer, fork = test(data, program, settings, fork)
+        answers.append(answer)
+        size += len(answer.output)
+        done = answer.status != "ok" or (program.function and fork is None)
+        if done or size > ENOUGH or time.monotonic() - began > SOON:
+            break
+    heads = [[*answer[:3], len(answer.output)] for answer in answers]
+    send(heads, b"".join(answer.output for answer in answers))
+    return fork
+
+
+def test(
+    data: bytes, program: Program, settings: Settings, fork: Fork | None
+) -> tuple[Answer, Fork | None]:
+    """One test, and the fork that can take the next call, if any."""
     fork = fork or Fork(program, data, settings)
     fresh, fork.fresh = fork.fresh, False
     if program.function:
         fork.call(data)
     status = fork.watch()
     if program.function and not status and fork.answered():
-        seconds, value = cpu_seconds(fork.pid) - fork.before, bytes(fork.output[5:])
-        status = {0: "ok", **FAILURES}.get(fork.output[0], "crash")
-        send({"status": status, "seconds": seconds, "fresh": fresh}, value)
-        return fork
+        now, value = cpu_seconds(fork.pid), bytes(fork.output[5:])
+        seconds, fork.before = now - fork.before, now
+        status = ENDS.get(fork.output[0], "crash")
+        return Answer(status, seconds, fresh, value), fork
     ended, seconds = fork.end()
     status = status or ending(ended, seconds - fork.before, settings["seconds"])
     if program.function and status == "ok":
         status = "crash"  # it left without an answer
     body = bytes(fork.output) if status == "ok" else b""
-    send({"status": status, "seconds": seconds - fork.before, "fresh": fresh}, body)
-    return None
+    return Answer(status, seconds - fork.before, fresh, body), None
 
 
 def memory_file(data: bytes) -> int:
@@ -231,12 +253,14 @@ def drain(out: int, output: bytearray, most: int) -> bool:
     """Reads what is there; False at the end of the stream."""
     while len(output) <= most:
         try:
-            piece = os.read(out, 1 << 20)
+            piece = os.read(out, PIPE)
         except BlockingIOError:
             break
         if not piece:
             return False
         output += piece
+        if len(piece) < PIPE:  # it gives all that it has
+            break
     return True
 
 
@@ -274,17 +298,23 @@ def ending(status: int, seconds: float, allowed: float) -> str:
         return "timeout"
     if not os.WIFEXITED(status):
         return "crash"
-    return {0: "ok", **FAILURES}.get(os.WEXITSTATUS(status), "crash")
+    return ENDS.get(os.WEXITSTATUS(status), "crash")
 
 
 def receive() -> bytes:
     return read(struct.unpack(">I", read(4))[0])
 
 
-def send(header: dict[str, Any], body: bytes = b"") -> None:
+def send(header: Any, body: bytes = b"") -> None:
     data = json.dumps(header).encode() + b"\n" + body
     write(1, struct.pack(">I", len(data)) + data)
 
 
-if __name__ == "__main__":
-    main()
+def pieces(data: bytes) -> list[bytes]:
+    """The inputs of a frame."""
+    found, at = [], 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        found.append(data[at + 4 : at + 4 + size])
+        at += 4 + size
+    return found

@@ -1,7 +1,7 @@
 """The process in which a program runs, forked by `driver`: what the program can see and change.
 
 All of it is the program's to break: whatever it does here, it can only spoil its own output.
-Standard library only, as `driver`.
+Standard library only, but for `privileges`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import sys
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
+from persona_bench.grading.privileges import set_dumpable
+
 RESULT, CALLS = 3, 4  # the child's descriptors on which values go out, and arguments come in
 CRASH, MEMORY, NOT_PLAIN = 70, 71, 72  # the child's exit codes, and of a call that failed
 FAILURES = {MEMORY: "memory", NOT_PLAIN: "not_plain"}
-PR_SET_DUMPABLE = 4
 dumps = json.dumps
 
 Settings = dict[str, Any]
@@ -84,8 +85,10 @@ def serve(program: Program) -> None:
     """Calls the program's function, one JSON argument a line, and writes its value as JSON."""
     function = None
     while True:
-        (size,) = struct.unpack(">I", read(4, CALLS))
-        text, status, value = read(size, CALLS), 0, b""
+        frame = os.read(CALLS, 1 << 16)  # as a rule all of it: one comes after the other's answer
+        frame += read(max(0, 4 - len(frame)), CALLS)
+        frame += read(4 + int.from_bytes(frame[:4], "big") - len(frame), CALLS)
+        text, status, value = frame[4:], 0, b""
         try:
             if function is None:
                 seed()
@@ -115,8 +118,11 @@ class NotPlain(Exception):
 
 def plain(value: Any) -> Any:
     """A copy of plain types only, made without a method that the program could have replaced."""
-    if value is None or value is True or value is False:
+    kind = type(value)  # by `is`: a class can say of itself that it equals another
+    if value is None or kind is int or kind is str or kind is float or kind is bool:
         return value
+    if kind is list:
+        return [plain(item) for item in value]
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return plain(value.item())
     copies: dict[type, Any] = {int: int.__int__, float: float.__float__, str: str.__str__}
@@ -130,12 +136,6 @@ def plain(value: Any) -> Any:
         if all(isinstance(key, str) for key, _ in items):
             return {str.__str__(key): item for key, item in items}
     raise NotPlain
-
-
-def set_dumpable(value: int) -> None:
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, value, 0, 0, 0)
 
 
 def read(size: int, fd: int = 0) -> bytes:

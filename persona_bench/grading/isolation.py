@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 TMP = 256 << 20
-"""Bytes of the /tmp inside."""
+"""Bytes of the /tmp inside, for each program."""
 
 INSTALL = (
     "install bubblewrap (apt-get install bubblewrap, dnf install bubblewrap) and allow user "
@@ -38,6 +38,7 @@ class Isolation:
         path: Added to its module path: numpy.
         own_user: Whether each slot drops to a real user of its own (started by root).
         processes: Whether the limit of processes can be set.
+        warm: Whether a sandbox is kept for several programs, each in namespaces of its own.
         version: Of bubblewrap.
     """
 
@@ -47,6 +48,7 @@ class Isolation:
     path: tuple[str, ...]
     own_user: bool = False
     processes: bool = True
+    warm: bool = True
     version: str = ""
 
     def record(self) -> dict[str, Any]:
@@ -55,13 +57,15 @@ class Isolation:
         return {"sandbox": self.kind, "sandbox_version": self.version, "program_python": python}
 
 
-def command(bwrap: str, flags: str, user_namespace: bool, proc: bool) -> list[str]:
+def command(bwrap: str, flags: str, user_namespace: bool, proc: bool, warm: bool) -> list[str]:
     """bubblewrap's arguments. Started by root there is no user namespace: the driver drops to a
-    real user of its slot, as a limit of processes means nothing to a user that maps to root."""
+    real user of its slot, as a limit of processes means nothing to a user that maps to root. To
+    keep it warm, its first process may make namespaces; the drivers that it makes may not."""
     arguments = [bwrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     arguments += ["--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session"]
     arguments += ["--hostname", "sandbox", "--clearenv"]
     if user_namespace:
+        arguments += ["--cap-add", "CAP_SYS_ADMIN"] if warm else []
         arguments += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
         arguments += ["--disable-userns"] if "--disable-userns" in flags else []
     for name, value in ENVIRONMENT.items():

@@ -461,5 +461,5 @@ def test_it_works_without_being_root() -> None:
 @needs_sandbox
 def test_the_probe_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     isolation()
-    monkeypatch.setattr(sandbox, "Sandbox", None)  # would fail if it were called
+    monkeypatch.setattr(sandbox, "Slot", None)  # would fail if it were called
     assert isolation().kind == "bubblewrap"

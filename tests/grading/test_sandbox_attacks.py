@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from persona_bench.grading import code
 from persona_bench.grading.code import Case, Job, Suite, run_programs
-from persona_bench.grading.sandbox import Limits
+from persona_bench.grading.sandbox import Limits, isolation
 from tests.grading.attacks import ATTACKS, Attack
 from tests.support.sandbox import needs_sandbox
 
@@ -82,6 +84,21 @@ def left_running() -> list[str]:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack(name: str, host: Host) -> None:
+    repel(name, host)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_on_a_sandbox_of_its_own(
+    name: str, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where no sandbox can be kept warm."""
+    cold = dataclasses.replace(isolation(), warm=False)
+    monkeypatch.setattr(code, "isolation", lambda unsafe: cold)
+    repel(name, host)
+
+
+def repel(name: str, host: Host) -> None:
     attack: Attack = ATTACKS[name]
     program = attack.program.replace("{host}", str(host.folder)).replace("{port}", str(host.port))
     suites = {"attack": FUNCTION if attack.function else SCRIPT, "honest": SCRIPT}

@@ -1,0 +1,227 @@
+"""A process in bubblewrap, and the frames to and from it: `keeper` inside, a `Box` here."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import marshal
+import os
+import select
+import struct
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from persona_bench.grading.isolation import ENVIRONMENT, STARS, TMP, Isolation
+
+INSIDE = ("privileges", "inside", "driver", "keeper")
+"""What runs in there, in the order in which each needs the ones before it."""
+STARTER = """
+import marshal, os, sys, types
+def read(size):
+    data = b""
+    while len(data) < size:
+        data += os.read(0, size - len(data)) or os._exit(0)
+    return data
+for name, code in marshal.loads(read(int.from_bytes(read(4), "big"))):
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(code, vars(module))
+module.main()
+"""
+"""The interpreter's own argument: it reads `INSIDE` from the first frame, and starts the last."""
+START_LIMIT = 60.0
+"""Seconds that a sandbox may take to start on a busy machine."""
+
+
+class DriverError(RuntimeError):
+    """The sandbox did not start: no fault of the program's, which it has not seen."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may use.
+
+    Attributes:
+        seconds: Processor time a test, of all its processes; by the clock it has twice as long.
+        memory: Bytes of address space a process, and resident in all its processes.
+        processes: And threads, at a time.
+        file_size: Bytes of one file that it writes.
+        output: Bytes that it prints in one test.
+    """
+
+    seconds: float = 6.0
+    memory: int = 2 << 30
+    processes: int = 64
+    file_size: int = 64 << 20
+    output: int = 32 << 20
+
+
+_ALIVE: set[Box] = set()
+
+
+def close_all() -> None:
+    """Ends all sandboxes, as after Ctrl-C; what runs in them is `lost`."""
+    for box in list(_ALIVE):
+        box.kill()
+
+
+atexit.register(close_all)
+
+
+class Box:
+    """One bubblewrap process with its pipes; not thread-safe.
+
+    Args:
+        how: From `sandbox.isolation`.
+        limits: What each program may use.
+        slot: Tells apart the boxes that live at a time; each has a real user of its own where the
+            grader is root.
+
+    Raises:
+        DriverError: it can't be started.
+    """
+
+    def __init__(self, how: Isolation, limits: Limits, slot: int) -> None:
+        self.how, self.limits = how, limits
+        self._buffer = bytearray()
+        settings = {
+            **asdict(limits),
+            "processes": limits.processes if how.processes else 0,
+            "path": list(how.path),
+            "uid": _user(slot) if how.own_user else None,
+            "warm": how.warm,
+            "modules": STARS,
+            "proc": "--proc" in how.command,
+            "tmp": TMP if "--tmpfs" in how.command else 0,
+            "grader": os.getpid(),  # so that ps tells whose it is
+        }
+        call = [*how.command, how.python, "-s", "-S", "-c", STARTER]
+        info, child_info = os.pipe()
+        if how.kind == "bubblewrap":
+            call[1:1] = ["--info-fd", str(child_info)]
+        self._info = info
+        try:
+            self.process = subprocess.Popen(
+                [*call, json.dumps(settings)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=None if how.kind == "bubblewrap" else ENVIRONMENT,
+                pass_fds=(child_info,),
+                start_new_session=True,  # Ctrl-C goes to the grader alone
+                cwd="/",
+            )
+        except OSError as error:
+            os.close(info)
+            raise DriverError(f"{call[0]} can't be started ({error.strerror})") from None
+        finally:
+            os.close(child_info)
+        _ALIVE.add(self)
+        self._in, self._out = _number(self.process.stdin), _number(self.process.stdout)
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        self._poll = select.poll()  # not select: a grader may have more than 1,024 files open
+        self._poll.register(self._out, select.POLLIN)
+        self.send(_inside())
+
+    # ------------------------------------------------------------------ frames
+
+    def send(self, data: bytes) -> None:
+        """One frame; nothing where the process has died: there will be no answer."""
+        view = memoryview(struct.pack(">I", len(data)) + data)
+        with contextlib.suppress(BrokenPipeError):
+            while view:
+                try:
+                    view = view[os.write(self._in, view) :]
+                except BlockingIOError:
+                    poll = select.poll()
+                    poll.register(self._in, select.POLLOUT)
+                    if not poll.poll(START_LIMIT * 1000):
+                        return
+
+    def receive(self, seconds: float) -> bytes | None:
+        """The next frame; None where the process is gone or silent for too long."""
+        deadline = time.monotonic() + seconds
+        if not self._fill(4, deadline):
+            return None
+        (size,) = struct.unpack(">I", self._buffer[:4])
+        if size > self.limits.output + (4 << 20) or not self._fill(4 + size, deadline):
+            return None
+        frame = bytes(self._buffer[4 : 4 + size])
+        del self._buffer[: 4 + size]
+        return frame
+
+    def _fill(self, size: int, deadline: float) -> bool:
+        while len(self._buffer) < size:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._poll.poll(left * 1000):
+                return False
+            with contextlib.suppress(BlockingIOError):
+                piece = os.read(self._out, 1 << 20)
+                if not piece:
+                    return False
+                self._buffer += piece
+        return True
+
+    # ------------------------------------------------------------------ the end
+
+    def complaint(self) -> str:
+        """What bubblewrap, or the interpreter, said before it ended. Ends it."""
+        self.kill()
+        said = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return lines[-1][:200] if lines else "it ended without a word"
+
+    def kill(self) -> None:
+        """Ends its first process, and with it, as it is PID 1, everything in the sandbox."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            os.set_blocking(self._info, False)
+            told = json.loads(os.read(self._info, 4096))
+            os.kill(int(told["child-pid"]), 9)
+        with contextlib.suppress(OSError):
+            self.process.kill()
+
+    def close(self) -> None:
+        """Ends the sandbox and waits until nothing of it is left."""
+        for stream in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                stream.close() if stream else None
+        try:
+            self.process.wait(1.0)  # it ends where its stdin does
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+        if self in _ALIVE:
+            _ALIVE.discard(self)
+            os.close(self._info)
+
+
+def _number(stream: Any) -> int:
+    number: int = stream.fileno()
+    return number
+
+
+@lru_cache(maxsize=1)
+def _inside() -> bytes:
+    """`INSIDE` as code, compiled here once, as that takes its time."""
+    compiled = []
+    for name in INSIDE:
+        file = Path(__file__).with_name(f"{name}.py")
+        code = compile(file.read_text(encoding="utf-8"), file.name, "exec")
+        compiled.append((f"{__package__}.{name}", code))
+    return marshal.dumps(compiled)
+
+
+def _user(slot: int) -> int:
+    """A user that no other slot of any grader on this machine has, where there are enough."""
+    with open("/proc/self/uid_map") as file:
+        most = max(int(line.split()[0]) + int(line.split()[2]) for line in file)
+    if most > 1 << 31:
+        return 1_100_000_000 + os.getpid() * 64 + slot % 64
+    return max(1, most // 2 + (os.getpid() * 64 + slot) % max(1, most // 2 - 1))

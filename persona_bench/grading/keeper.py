@@ -1,0 +1,101 @@
+"""Keeps a sandbox warm: gives one program after the other namespaces of its own.
+
+Standard library only, and started by `sandbox.Box` in bubblewrap, as its first process. Starting
+bubblewrap and an interpreter costs more than most programs do, so that is done once: for each
+program this process forks, and the fork gets new namespaces of processes, mounts and IPC, a /proc
+and an empty /tmp, gives up all privileges, and becomes the program's `driver`. When the driver
+ends, the kernel ends all that is left in there. This process never reads a program or an input: it
+sees one empty frame a program.
+
+Where it may not make namespaces (`warm` is false), it is the driver of one program itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from persona_bench.grading.driver import Settings, drive, receive, send
+from persona_bench.grading.privileges import hide
+
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+
+
+def main() -> None:
+    settings: Settings = json.loads(sys.argv[1])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.path[:] = [path for path in sys.path if path] + settings["path"]
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(50_000)  # as LiveCodeBench's runner
+    if not settings["warm"]:
+        hide(settings["uid"])
+        drive(settings)
+        return
+    for name in settings["modules"]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else each fork copies what the collector touches
+    while True:
+        receive()
+        between = os.fork()
+        if between == 0:
+            program(settings)
+        if os.waitpid(between, 0)[1]:
+            os._exit(1)  # the driver did not end in peace, and the grader is to hear of it at once
+
+
+def program(settings: Settings) -> NoReturn:
+    """Makes the namespaces and the driver, their first process, and waits until both are gone."""
+    try:
+        called(libc().unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC), "unshare")
+        driver = os.fork()
+    except OSError as error:
+        send({"error": str(error)})
+        os._exit(1)
+    if driver:
+        os._exit(int(os.waitpid(driver, 0)[1] != 0))
+    status = 1
+    try:
+        try:
+            mounts(settings)
+            hide(settings["uid"])
+        except OSError as error:
+            send({"error": str(error)})
+        else:
+            drive(settings)
+            status = 0
+    finally:
+        os._exit(status)
+
+
+def mounts(settings: Settings) -> None:
+    """A /proc of the new processes, and a /tmp in which nobody has been."""
+    if settings["proc"]:
+        flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+        called(libc().mount(b"proc", b"/proc", b"proc", flags, None), "/proc")
+    if settings["tmp"]:
+        options = b"mode=1777,size=%d" % settings["tmp"]
+        called(libc().mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, options), "/tmp")
+    os.chdir("/tmp")
+
+
+def libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def called(result: int, what: str) -> None:
+    """Raises what a call of the C library says that went wrong."""
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+if __name__ == "__main__":
+    main()

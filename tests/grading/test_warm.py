@@ -1,0 +1,239 @@
+"""Programs that share a sandbox: nothing of one reaches the next; a broken one is replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from persona_bench.grading import code
+from persona_bench.grading.code import Case, Job, Suite, run_programs
+from persona_bench.grading.sandbox import DriverError, Limits, Slot, isolation
+from tests.grading.test_sandbox_attacks import left_running
+from tests.support.sandbox import needs_sandbox
+
+pytestmark = needs_sandbox
+
+CHANNELS = '''
+import ctypes, os, socket, time
+libc = ctypes.CDLL(None, use_errno=True)
+KEY, USER_KEYRING, ADD_KEY, KEYCTL, SEARCH = b"left", -4, 248, 250, 10
+
+
+def daemon():
+    """Lives on after the program, and listens on two sockets."""
+    if os.fork():
+        time.sleep(0.2)
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    servers = [socket.socket(socket.AF_UNIX), socket.socket()]
+    servers[0].bind("\\0left")
+    servers[1].bind(("127.0.0.1", 5555))
+    for server in servers:
+        server.listen()
+    time.sleep(1000)
+
+
+def connects(kind, address):
+    with socket.socket(kind) as client:
+        return client.connect_ex(address) == 0
+
+
+def found():
+    everything = {
+        "file": os.listdir("/tmp"),
+        "unix socket": connects(socket.AF_UNIX, "\\0left"),
+        "tcp socket": connects(socket.AF_INET, ("127.0.0.1", 5555)),
+        "shared memory": libc.shmget(4242, 4096, 0) >= 0,
+        "message queue": libc.msgget(4242, 0) >= 0,
+        "key": libc.syscall(KEYCTL, SEARCH, USER_KEYRING, b"user", KEY, 0) >= 0,
+        "processes": len([name for name in os.listdir("/proc") if name.isdigit()]) > 2,
+        "priority": os.nice(0) > 0,
+    }
+    return [name for name, there in everything.items() if there]
+
+
+def leave():
+    open("/tmp/left", "w").close()
+    daemon()
+    libc.shmget(4242, 4096, 0o1666)
+    libc.msgget(4242, 0o1666)
+    libc.syscall(ADD_KEY, b"user", KEY, b"1", 1, USER_KEYRING)
+    os.nice(5)
+'''
+
+
+@pytest.fixture
+def slot() -> Iterator[Slot]:
+    with Slot(limits=Limits(seconds=2)) as slot:
+        yield slot
+    assert left_running() == []
+
+
+def test_sandboxes_are_kept_warm_here() -> None:
+    assert isolation().warm
+
+
+def test_nothing_of_a_program_reaches_the_next(slot: Slot) -> None:
+    with slot.program(CHANNELS + "leave()\nprint(*found(), sep=',')") as program:
+        left = program.run("").output.decode().strip().split(",")
+    box = slot._box
+    with slot.program(CHANNELS + "print(*found(), sep=',')") as program:
+        found = program.run("").output.decode().strip()
+    assert slot._box is box is not None  # the same sandbox
+    # the control: what is looked for can be found; but for keys, which none may have
+    assert {"file", "unix socket", "tcp socket", "shared memory", "message queue"} < set(left)
+    assert {"processes", "priority"} < set(left)
+    assert "key" not in left
+    assert found == ""
+
+
+def test_many_programs_have_one_sandbox_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    real = code.Slot.program
+
+    def program(self: Slot, source: str, function: str = "") -> object:
+        found = real(self, source, function)
+        started.append(self._box)
+        return found
+
+    monkeypatch.setattr(code.Slot, "program", program)
+    suite = Suite((Case("1\n", "2\n"),))
+    jobs = [Job("", f"print(int(input()) + 1 + {number % 2})") for number in range(20)]
+    outcomes = run_programs(jobs, lambda _: suite, workers=2)
+    assert [o.verdict.verdict for o in outcomes] == ["correct", "wrong"] * 10
+    assert len(started) == 20
+    assert len(set(started)) == 2
+    assert left_running() == []
+
+
+def test_a_sandbox_that_was_killed_is_replaced(slot: Slot) -> None:
+    with slot.program("print(1)") as program:
+        assert program.run("").output == b"1\n"
+    first = slot._box
+    assert first is not None
+    first.kill()
+    time.sleep(0.5)
+    with slot.program("print(2)") as program:
+        assert program.run("").output == b"2\n"
+    assert slot._box is not first
+
+
+def test_a_program_whose_sandbox_is_killed_is_lost_and_the_next_is_not(slot: Slot) -> None:
+    with slot.program("def f(): return 1", "f") as program:
+        assert program.run("").status == "crash"  # an empty line is no argument
+        assert slot._box is not None
+        slot._box.kill()
+        time.sleep(0.5)  # the kernel ends it in its own time
+        assert program.run("").status == "lost"
+    with slot.program("print(2)") as program:
+        assert program.run("").output == b"2\n"
+
+
+def test_a_sandbox_that_can_t_be_made_is_an_error_each_time(slot: Slot) -> None:
+    slot.how = dataclasses.replace(slot.how, python="/python/bin/missing")
+    for _ in range(2):
+        with pytest.raises(DriverError, match="missing"):
+            slot.program("print(1)")
+
+
+def test_a_program_without_syntax_leaves_the_sandbox_whole(slot: Slot) -> None:
+    with slot.program("print(") as program:
+        assert program.fault == "syntax"
+        assert program.run("").status == "syntax"
+    box = slot._box
+    with slot.program("print(2)") as program:
+        assert program.run("").output == b"2\n"
+    assert slot._box is box
+
+
+# ---------------------------------------------------------------------- several tests at a time
+
+
+def test_calls_are_answered_in_their_order(slot: Slot) -> None:
+    with slot.program("def add(a, b): return a + b", "add") as program:
+        runs = program.run_some([f"{n}\n{n * n}" for n in range(10)])
+    assert [run.output for run in runs] == [str(n + n * n).encode() for n in range(10)]
+    assert [run.fresh for run in runs] == [True] + [False] * 9
+
+
+def test_calls_after_one_that_fails_are_not_made(slot: Slot) -> None:
+    source = "def f(n):\n    if n == 2: raise ValueError\n    return n"
+    with slot.program(source, "f") as program:
+        runs = program.run_some(["0", "1", "2", "3"])
+        assert [run.status for run in runs] == ["ok", "ok", "crash"]
+        assert program.run("3").output == b"3"
+
+
+def test_calls_that_take_long_are_sent_again(slot: Slot) -> None:
+    source = "import time\ndef f(n):\n    time.sleep(0.03)\n    return n"
+    with slot.program(source, "f") as program:
+        assert len(program.run_some(["0", "1", "2"])) == 1
+    suite = Suite(tuple(Case(str(n), str(n)) for n in range(5)), "f")
+    (outcome,) = run_programs([Job("", source)], lambda _: suite)
+    assert outcome.verdict.verdict == "correct"
+    assert len(outcome.runs) == 5
+
+
+def test_all_tests_count_what_a_failed_one_left_behind() -> None:
+    """After a wrong answer the next calls are made in its fresh process, not in the one before."""
+    source = "seen = []\ndef f(n):\n    seen.append(n)\n    return n if len(seen) < 3 else -1"
+    suite = Suite(tuple(Case(str(n), str(n)) for n in range(6)), "f")
+    (outcome,) = run_programs([Job("", source)], lambda _: suite, all_tests=True)
+    assert outcome.verdict.verdict == "correct"
+    assert [run.fresh for run in outcome.runs] == [True, False, True, False, True, False]
+
+
+def test_a_function_has_no_later_calls_in_reach(slot: Slot) -> None:
+    """In the first call it reads on where its arguments came from, and looks through its memory."""
+    source = """
+import gc, os, select
+def f(text):
+    if text != "first":
+        return []
+    there = bool(select.select([4], [], [], 0.2)[0])
+    objects = [o for o in gc.get_objects() if isinstance(o, (list, dict, tuple))]
+    held = [x for o in objects for x in (o.values() if isinstance(o, dict) else o)]
+    return [there, any(type(x) in (str, bytes) and "sec" + "ond" in str(x)[:20] for x in held)]
+"""
+    with slot.program(source, "f") as program:
+        runs = program.run_some(['"first"', '"second"', '"second"'])
+    assert runs[0].output == b"[false, false]"
+
+
+def test_a_script_that_leaves_a_daemon_does_not_slow_the_end(slot: Slot) -> None:
+    source = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)\nprint(1)"
+    before = time.monotonic()
+    for _ in range(3):
+        with slot.program(source) as program:
+            assert program.run("").output == b"1\n"
+    assert time.monotonic() - before < 5
+
+
+# ---------------------------------------------------------------------- where none is kept warm
+
+
+def cold(unsafe: bool = False) -> object:
+    return dataclasses.replace(isolation(unsafe), warm=False)
+
+
+def test_without_warm_sandboxes_each_program_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "isolation", cold)
+    suite = Suite((Case("1\n", "2\n"), Case("2\n", "3\n")))
+    sources = ["print(int(input()) + 1)", "print(0)", "print(", "while True: pass", "exit(3)"]
+    jobs = [Job("", source) for source in sources]
+    outcomes = run_programs(jobs, lambda _: suite, limits=Limits(seconds=0.5), workers=2)
+    reasons = [outcome.verdict.reason for outcome in outcomes]
+    assert reasons == ["", "wrong_answer", "syntax", "timeout", "wrong_answer"]
+    assert left_running() == []
+    with Slot(how=cold()) as slot:  # type: ignore[arg-type]
+        for number in range(2):
+            with slot.program(f"import os\nprint(os.getpid(), {number})") as program:
+                assert program.run("").output == f"2 {number}\n".encode()
+            assert slot._box is None
+    assert os.getpid() != 1
