@@ -79,7 +79,8 @@ def difference() -> Comparison:
 def trainings() -> Figure:
     """The trainings of rlvr and permix, the same seed."""
     names = ("rlvr-1", "permix-1")
-    return training_figure({name: read_training(RESULTS / "logs" / name) for name in names})
+    logs = {name: read_training(RESULTS / "logs" / name) for name in names}
+    return training_figure(logs, title="trained on sums")
 
 
 TITLE = "sums under 16 personas"
@@ -94,7 +95,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "failures": lambda: failures_figure(several(), title=TITLE),
     "training": trainings,
     "training_personas": lambda: training_personas_figure(
-        read_training(RESULTS / "logs" / "permix-1"), title="permix-1"
+        read_training(RESULTS / "logs" / "permix-1"), title="permix-1, trained on sums"
     ),
 }
 

@@ -253,7 +253,8 @@ def _draw_panels(
 ) -> None:
     """A panel for each table that is not empty; a curve for each value of its column `by`."""
     shown = [(name, table) for name, table in panels.items() if len(table)]
-    beside = max(1, min(beside, len(shown)))
+    rows = math.ceil(len(shown) / beside)
+    beside = math.ceil(len(shown) / max(1, rows)) or 1  # rows of about the same length
     each = page.inner / beside
     left = 0.4
     width = each - left - 0.14
