@@ -89,4 +89,4 @@ format: $(INSTALLED)
 	@$(BIN)/ruff format --quiet .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) demo-results .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+	rm -rf $(VENV) $(VLLM_VENV) demo-results bench-results calibration.csv calibration_pairs.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

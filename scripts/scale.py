@@ -61,7 +61,7 @@ DIRECT = {
     "math500": Lengths(800, 2048),
     "aime24": Lengths(3000, 32768),
     "livecodebench": Lengths(800, 4096),
-    "personagym": Lengths(250, 1024),
+    "personagym": Lengths(250, 3000),
 }
 THINKING = {
     "math500": Lengths(5000, 32768),

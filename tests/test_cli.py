@@ -194,6 +194,12 @@ def test_a_leaderboard_keeps_what_was_asked_otherwise_apart(results: Path) -> No
     assert second["model"].tolist() == ["reworded-too"]
     printed = json.loads(persona_bench(*board, "--json", cwd=results).stdout)
     assert [len(each["rows"]) for each in printed] == [2, 1]
+    (results / "notes").mkdir()
+    done = persona_bench("leaderboard", "notes", "first=out", "--resamples", "200", cwd=results)
+    assert "left out: notes, which has no samples" in done.stderr
+    assert "first" in done.stdout
+    done = persona_bench("leaderboard", "notes", cwd=results, ok=False)
+    assert "notes: no samples of a persona task" in done.stderr
     done = persona_bench(*board, "--sort-by", "fame", cwd=results, ok=False)
     assert "--sort-by fame is unknown: use one of worst" in done.stderr
 

@@ -15,7 +15,8 @@ def leaderboard(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN ...", help="Output folders, or NAME=FOLDER; all models below them."
+            metavar="RUN ...",
+            help="Output folders, or NAME=FOLDER; all models below them. Others are left out.",
         ),
     ],
     out_folder: Annotated[
@@ -36,7 +37,9 @@ def leaderboard(
     from persona_bench.report.paper.terminal import print_table
     from persona_bench.report.runs import Settings, read_runs
 
-    tables = leaderboards(read_runs(runs), Settings(confidence, resamples, seed), sort_by)
+    tables = leaderboards(
+        read_runs(runs, leave_empty=True), Settings(confidence, resamples, seed), sort_by
+    )
     console = Console()
     for table in tables:
         if out_folder is not None:

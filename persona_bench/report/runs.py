@@ -16,7 +16,7 @@ from persona_bench.scoring.compare import CompareError
 from persona_bench.scoring.fidelity import Fidelity, fidelity
 from persona_bench.scoring.judged import JudgeFile, judge_files, read_judged
 from persona_bench.scoring.outcomes import read_outcomes, read_provenance
-from persona_bench.scoring.samples import Samples, newest_samples
+from persona_bench.scoring.samples import NoSamplesError, Samples, newest_samples
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.variance import VarianceParts, variance_parts
 
@@ -84,22 +84,32 @@ class Run:
             }
 
 
-def read_runs(given: Sequence[str | Path]) -> list[Run]:
+def read_runs(given: Sequence[str | Path], *, leave_empty: bool = False) -> list[Run]:
     """The models of some output folders, in that order.
 
     Args:
         given: Folders, or `NAME=FOLDER` to name the model that is in it. One that holds several
             models gives all of them.
+        leave_empty: Leave out folders without samples, with a warning, if others have some.
 
     Raises:
         CompareError: a name for a folder with several models, or two models with one name.
         OutcomesError: a folder without results.
     """
     found: list[Run] = []
+    empty: list[NoSamplesError] = []
     for each in given:
         name, folder = named(each)
         by_model: dict[str, list[Samples]] = {}
-        for samples in newest_samples(folder):
+        try:
+            newest = newest_samples(folder)
+        except NoSamplesError as error:
+            empty.append(error)
+            if leave_empty and len(empty) < len(given):
+                warnings.warn(f"left out: {folder}, which has no samples", stacklevel=2)
+                continue
+            raise
+        for samples in newest:
             by_model.setdefault(samples.model, []).append(samples)
         if name and len(by_model) > 1:
             raise CompareError(

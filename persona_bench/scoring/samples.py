@@ -17,6 +17,10 @@ class OutcomesError(ValueError):
     """An output folder without usable outcomes; the message says what is missing."""
 
 
+class NoSamplesError(OutcomesError):
+    """An output folder without samples of a persona task."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """One samples file: the responses of one model to one task.
@@ -108,14 +112,15 @@ def newest_samples(path: Path, *, judged: bool | None = None) -> list[Samples]:
         judged: Only tasks that a model judges, or only others; None: both.
 
     Raises:
-        OutcomesError: none there, or the parts of a run that is shared by several machines
+        NoSamplesError: none there.
+        OutcomesError: the parts of a run that is shared by several machines
             and not joined yet.
     """
     runs: dict[tuple[str, str], list[Samples]] = {}
     for samples in find_samples(path):
         runs.setdefault((samples.model, samples.task), []).append(samples)
     if not runs:
-        raise OutcomesError(
+        raise NoSamplesError(
             f"{path}: no samples of a persona task; run lm_eval with --log_samples and "
             "--output_path, and give that folder"
         )

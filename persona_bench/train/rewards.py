@@ -169,7 +169,7 @@ class Information:
 
         (LL(r | p, q) - logmeanexp over p' of LL(r | p', q)) / tokens of r
 
-    in nats a token, as `persona-bench trace` has it (docs/metrics.md), 0 without a persona. The
+    in nats a token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. The
     likelihoods are a frozen model's: by its own, the policy could raise them with a code that no
     reader knows.
 
