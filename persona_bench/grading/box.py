@@ -94,6 +94,7 @@ class Box:
             "path": list(how.path),
             "uid": _user(slot) if how.own_user else None,
             "warm": how.warm,
+            "isolated": how.kind == "bubblewrap",
             "modules": STARS,
             "proc": "--proc" in how.command,
             "tmp": TMP if "--tmpfs" in how.command else 0,

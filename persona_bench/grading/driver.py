@@ -5,13 +5,13 @@ its own namespace, so that what it runs can neither kill, stop nor trace it. It 
 expected value: all it does is run the program on inputs and hand out what came back.
 
 A script has a fork a test. A function's tests are calls in one fork, on one `Solution`, as in
-LiveCodeBench's runner, until the grader asks for a fresh one: it does so for every test that fails.
+LiveCodeBench's runner; when that has ended, so has the program. It is forked before any input is
+read: later, this process would have held inputs that are not yet the program's to know.
 
 Frames on stdin and stdout: a length in four bytes, then the bytes. In: the program, then frames of
-tests: `+` for a fresh fork or `-`, then the inputs, each after its length; `.` is the end. Out: a
-greeting, one frame for the program, and one a frame of tests: a line of JSON with a list a test,
-then their outputs. Of several tests as many are run as are right, as far as can be seen from here,
-and soon done. The program's own standard streams are others.
+tests: the inputs, each after its length; an empty one is the end. Out: a greeting, one frame for
+the program, and one a frame of tests: a line of JSON with a list a test, then their outputs. Of
+several tests as many are run as end well and soon. The program's own standard streams are others.
 """
 
 from __future__ import annotations
@@ -64,21 +64,13 @@ def drive(settings: Settings) -> None:
     del told
     gc.collect()
     gc.freeze()  # else each child copies what the collector touches
-    fork: Fork | None = None
-    while True:
-        size, kind = int.from_bytes(read(4), "big"), read(1)
-        if kind == b".":
-            if fork:
-                fork.end()
-            return
-        if program is None:
-            raise ValueError("there is no program to run")
-        if fork and kind == b"+":
-            fork.end()
-            fork = None
-        if program.function and fork is None:  # now: later it would have all of the inputs
-            fork = Fork(program, b"", settings)
-        fork = tests(pieces(read(size - 1)), program, settings, fork)
+    fork = Fork(program, b"", settings) if program and program.function else None
+    while frame := receive():
+        if program is None or (program.function and fork is None):
+            raise ValueError("there is nothing to run")
+        fork = tests(pieces(frame), program, settings, fork)
+    if fork:
+        fork.end()
 
 
 def prelude(imports: str, function: bool) -> ModuleType:
@@ -115,7 +107,7 @@ class Fork:
         self.settings, self.output = settings, bytearray()
         given, self.calls = (memory_file(data), -1) if not program.function else os.pipe()
         self.out, child_out = os.pipe()
-        self.fresh, self.before = True, 0.0
+        self.before = 0.0
         self.pid = os.fork()
         if self.pid == 0:
             child(given, child_out, program, settings)
@@ -197,7 +189,6 @@ class Answer(NamedTuple):
 
     status: str
     seconds: float
-    fresh: bool
     output: bytes
 
 
@@ -214,8 +205,9 @@ def tests(
         done = answer.status != "ok" or (program.function and fork is None)
         if done or size > ENOUGH or time.monotonic() - began > SOON:
             break
-    heads = [[*answer[:3], len(answer.output)] for answer in answers]
-    send(heads, b"".join(answer.output for answer in answers))
+    heads = [(answer.status, answer.seconds, len(answer.output)) for answer in answers]
+    alive = not program.function or fork is not None
+    send([heads, alive], b"".join(answer.output for answer in answers))
     return fork
 
 
@@ -224,7 +216,6 @@ def test(
 ) -> tuple[Answer, Fork | None]:
     """One test, and the fork that can take the next call, if any."""
     fork = fork or Fork(program, data, settings)
-    fresh, fork.fresh = fork.fresh, False
     if program.function:
         fork.call(data)
     status = fork.watch()
@@ -232,13 +223,13 @@ def test(
         now, value = cpu_seconds(fork.pid), bytes(fork.output[5:])
         seconds, fork.before = now - fork.before, now
         status = ENDS.get(fork.output[0], "crash")
-        return Answer(status, seconds, fresh, value), fork
+        return Answer(status, seconds, value), fork
     ended, seconds = fork.end()
     status = status or ending(ended, seconds - fork.before, settings["seconds"])
     if program.function and status == "ok":
         status = "crash"  # it left without an answer
     body = bytes(fork.output) if status == "ok" else b""
-    return Answer(status, seconds - fork.before, fresh, body), None
+    return Answer(status, seconds - fork.before, body), None
 
 
 def memory_file(data: bytes) -> int:

@@ -7,7 +7,8 @@ and an empty /tmp, gives up all privileges, and becomes the program's `driver`. 
 ends, the kernel ends all that is left in there. This process never reads a program or an input: it
 sees one empty frame a program.
 
-Where it may not make namespaces (`warm` is false), it is the driver of one program itself.
+Where it may not make namespaces, or can't filter system calls (`warm` is false), it is the driver
+of one program itself.
 """
 
 from __future__ import annotations
@@ -22,10 +23,22 @@ import sys
 from typing import NoReturn
 
 from persona_bench.grading.driver import Settings, drive, receive, send
-from persona_bench.grading.privileges import hide
+from persona_bench.grading.privileges import hide, set_dumpable
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_RELATIME = 32, 1024, 2048, 4096, 1 << 21
+KEPT = {
+    os.ST_NOSUID: MS_NOSUID,
+    os.ST_NODEV: MS_NODEV,
+    os.ST_NOEXEC: MS_NOEXEC,
+    os.ST_NOATIME: MS_NOATIME,
+    os.ST_NODIRATIME: MS_NODIRATIME,
+    os.ST_RELATIME: MS_RELATIME,
+}
+"""What statvfs tells of a mount, and how it is said to mount."""
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts")
+"""What bubblewrap mounts in its /dev."""
 
 
 def main() -> None:
@@ -35,13 +48,18 @@ def main() -> None:
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(50_000)  # as LiveCodeBench's runner
     if not settings["warm"]:
-        hide(settings["uid"])
+        if settings["isolated"]:
+            hide(settings["uid"])
+        else:
+            set_dumpable(0)
         drive(settings)
         return
     for name in settings["modules"]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # else each fork copies what the collector touches
+    called(libc().unshare(CLONE_NEWNS), "unshare")
+    lock_devices()
     while True:
         receive()
         between = os.fork()
@@ -65,7 +83,8 @@ def program(settings: Settings) -> NoReturn:
     try:
         try:
             mounts(settings)
-            hide(settings["uid"])
+            if not hide(settings["uid"]):
+                raise OSError("the kernel filters no system calls here")
         except OSError as error:
             send({"error": str(error)})
         else:
@@ -73,6 +92,18 @@ def program(settings: Settings) -> NoReturn:
             status = 0
     finally:
         os._exit(status)
+
+
+def lock_devices() -> None:
+    """Makes the mounts in /dev read-only, in which devices can still be written to: they are this
+    machine's own, and a program could set their times, or close /dev/pts to the next one."""
+    for name in DEVICES:
+        path = f"/dev/{name}"
+        if os.path.ismount(path):
+            told = os.statvfs(path).f_flag
+            flags = sum(flag for bit, flag in KEPT.items() if told & bit)
+            flags |= MS_REMOUNT | MS_BIND | MS_RDONLY
+            called(libc().mount(None, path.encode(), None, flags, None), path)
 
 
 def mounts(settings: Settings) -> None:

@@ -13,17 +13,24 @@ CAPABILITIES_3 = 0x20080522  # the version of the structures that hold them
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAP_AMBIENT = 4, 22, 47
 SECCOMP_MODE_FILTER, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 
-KEY_CALLS = {"x86_64": (0xC000003E, 248, 250), "aarch64": (0xC00000B7, 217, 219)}
-"""By machine: what the kernel calls its architecture, and the first and the last of the system
-calls add_key, request_key and keyctl."""
+CALLS = {
+    "x86_64": (0xC000003E, (248, 249, 250, 272, 308, 425), 41, 56, 435),
+    "aarch64": (0xC00000B7, (217, 218, 219, 97, 268, 425), 198, 220, 435),
+}
+"""By machine: what the kernel calls its architecture, and the numbers of its system calls: add_key,
+request_key, keyctl, unshare, setns and io_uring_setup; socket; clone; clone3."""
+FOREIGN = 0x40000000  # x32's calls are from there on
+CLONE_NAMESPACES = 0x7E020000
 
 
-def hide(uid: int | None) -> None:
+def hide(uid: int | None) -> bool:
     """Drops to the slot's own user and gives up all capabilities, for good; nobody of that user may
-    trace this process, and nothing that it starts may keep keys in the kernel.
+    trace this process.
 
-    A process that changes its user can't be traced. One that does not says so for itself. Keys are
-    a user's, in no namespace: a program could leave some for the next one.
+    A process that changes its user can't be traced. One that does not says so for itself.
+
+    Returns:
+        Whether system calls are filtered, see `filter_calls`.
 
     Raises:
         OSError: a privilege can't be given up.
@@ -36,34 +43,69 @@ def hide(uid: int | None) -> None:
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     if libc.capset(struct.pack("=Ii", CAPABILITIES_3, 0), bytes(24)):
         raise OSError(ctypes.get_errno(), "the driver could not give up its capabilities")
-    refuse_keys(libc)
+    filtered = filter_calls(libc)
     if uid is None:
         set_dumpable(0)
+    return filtered
 
 
 def set_dumpable(value: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, value, 0, 0, 0)
 
 
-def refuse_keys(libc: ctypes.CDLL) -> None:
-    """A filter that answers the system calls for keys, and all that are not of this machine's own
-    architecture, with EPERM; none where the kernel has no filters, or the machine is another."""
+def filter_calls(libc: ctypes.CDLL) -> bool:
+    """Refuses the system calls that would reach out of a program's namespaces; whether it could.
+
+    The kernel's keys, sockets but for AF_UNIX (some families know no namespaces), io_uring (which
+    makes sockets too), new namespaces, and all calls that are not of this machine's own
+    architecture. clone3 hides its arguments: the C library does without it where it is unknown.
+    """
     machine = os.uname().machine
-    if machine not in KEY_CALLS:
-        return
-    architecture, first, last = KEY_CALLS[machine]
-    load, equal, at_least, more, result = 0x20, 0x15, 0x35, 0x25, 0x06
-    allow, refuse, foreign = 0x7FFF0000, 0x00050001, 0x40000000  # x32's calls are from there on
-    program = [
-        (load, 0, 0, 4),  # the architecture
-        (equal, 0, 5, architecture),
-        (load, 0, 0, 0),  # the call
-        (at_least, 3, 0, foreign),
-        (at_least, 0, 1, first),
-        (more, 0, 1, last),
-        (result, 0, 0, allow),
-        (result, 0, 0, refuse),
+    if machine not in CALLS:
+        return False
+    architecture, refused, socket, clone, clone3 = CALLS[machine]
+    load, equal, at_least, any_bit, end = 0x20, 0x15, 0x35, 0x45, 0x06
+    call, its_architecture, argument = 0, 4, 16
+    lines: list[tuple[int, int, str, str] | str] = [
+        (load, its_architecture, "", ""),
+        (equal, architecture, "", "refuse"),
+        (load, call, "", ""),
+        (at_least, FOREIGN, "refuse", ""),
+        *((equal, number, "refuse", "") for number in refused),
+        (equal, clone3, "unknown", ""),
+        (equal, socket, "socket", ""),
+        (equal, clone, "clone", "allow"),
+        "socket",
+        (load, argument, "", ""),
+        (equal, 1, "allow", "refuse"),  # AF_UNIX
+        "clone",
+        (load, argument, "", ""),
+        (any_bit, CLONE_NAMESPACES, "refuse", "allow"),
+        "refuse",
+        (end, 0x00050001, "", ""),  # EPERM
+        "unknown",
+        (end, 0x00050026, "", ""),  # ENOSYS
+        "allow",
+        (end, 0x7FFF0000, "", ""),
     ]
-    filters = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
-    header = struct.pack("@HP", len(program), ctypes.addressof(filters))
-    libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
+    code = assembled(lines)
+    filters = ctypes.create_string_buffer(code)
+    header = struct.pack("@HP", len(code) // 8, ctypes.addressof(filters))
+    return not libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
+
+
+def assembled(lines: list[tuple[int, int, str, str] | str]) -> bytes:
+    """The kernel's form of (operation, operand, label where true, where false) and labels; an empty
+    label is the next line."""
+    places: dict[str, int] = {}
+    plain: list[tuple[int, int, str, str]] = []
+    for line in lines:
+        if isinstance(line, str):
+            places[line] = len(plain)
+        else:
+            plain.append(line)
+    code = b""
+    for index, (operation, operand, *labels) in enumerate(plain):
+        jumps = [places[label] - index - 1 if label else 0 for label in labels]
+        code += struct.pack("=HBBI", operation, *jumps, operand)
+    return code

@@ -63,8 +63,6 @@ class Run(NamedTuple):
     status: Status
     output: bytes
     seconds: float
-    fresh: bool = True
-    """Whether no test was run before it in the same process; only functions share one."""
 
 
 # ---------------------------------------------------------------------- what this machine grants
@@ -155,6 +153,9 @@ class Slot:
                 return Program(self, self._box, source, function)
             except DriverError:  # it was warm, and is broken: a new one it is
                 self.drop()
+            except BaseException:
+                self.drop()
+                raise
         self._box = Box(self.how, self.limits, self.number)
         try:
             return Program(self, self._box, source, function)
@@ -180,11 +181,13 @@ class Program:
 
     Attributes:
         fault: Why it can't run at all (`syntax`, `memory`, `crash`), else `ok`.
+        over: Whether the process in which its function is called has ended.
     """
 
     def __init__(self, slot: Slot, box: Box, source: str, function: str) -> None:
         self._slot, self._box = slot, box
         self._lost = False
+        self.over = False
         if slot.how.warm:
             box.send(b"")
         told = {"code": source, "function": function, "imports": prelude(source)}
@@ -201,37 +204,38 @@ class Program:
         self._lost = answer is None
         self.fault: Status = json.loads(answer)["status"] if answer else "crash"
 
-    def run(self, text: str, fresh: bool = False) -> Run:
+    def run(self, text: str) -> Run:
         """One test: `text` is what stands on stdin, or a JSON argument a line.
 
-        Args:
-            fresh: In a process in which no other test has been run; scripts always are.
+        Scripts are run in a process of their own each time. Calls of a function share one, as in
+        LiveCodeBench's runner: once that has ended (`over`), there are no more.
         """
-        return self.run_some([text], fresh)[0]
+        return self.run_some([text])[0]
 
-    def run_some(self, texts: Sequence[str], fresh: bool = False) -> list[Run]:
+    def run_some(self, texts: Sequence[str]) -> list[Run]:
         """Several tests in one go: at least the first, and as many more of them as end well and
         soon (within 20 ms, and before a MiB of output). The program gets one after the other."""
         if self.fault != "ok":
             return [Run(self.fault, b"", 0.0)]
         inputs = [text.encode(errors="replace") for text in texts]
-        framed = b"".join(struct.pack(">I", len(data)) + data for data in inputs)
-        self._box.send((b"+" if fresh else b"-") + framed)
+        self._box.send(b"".join(struct.pack(">I", len(data)) + data for data in inputs))
         answer = self._box.receive(2 * self._slot.limits.seconds + GRACE)
         if answer is None:
             self._lost = True
             return [Run("lost", b"", 0.0)]
         header, _, output = answer.partition(b"\n")
+        heads, alive = json.loads(header)
+        self.over = not alive
         runs, at = [], 0
-        for status, seconds, was_fresh, size in json.loads(header):
-            runs.append(Run(status, output[at : at + size], seconds, was_fresh))
+        for status, seconds, size in heads:
+            runs.append(Run(status, output[at : at + size], seconds))
             at += size
         return runs
 
     def close(self) -> None:
         """Ends it; its sandbox stays for the next program where it can."""
         if self._slot.how.warm and not self._lost:
-            self._box.send(b".")
+            self._box.send(b"")
         else:
             self._slot.drop()
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -299,16 +300,31 @@ def test_a_program_is_run_once_for_all_personas() -> None:
 
 
 @needs_sandbox
-def test_a_test_that_fails_is_tried_in_a_process_of_its_own() -> None:
-    """Calls share a process, as in LiveCodeBench's runner; what one left behind harms no other."""
-    grows = (
-        "seen = []\ndef add(a, b):\n    seen.append(a)\n    return a + b if len(seen) == 1 else 0"
-    )
-    (outcome,) = run_programs([Job("", grows)], lambda _: ADD)
+def test_calls_share_a_process_as_in_the_runner() -> None:
+    grows = "seen = []\ndef add(a, b):\n    seen.append(a)\n    return len(seen)"
+    suite = Suite(tuple(Case("1\n2", f"{n}") for n in range(1, 5)), "add")
+    (outcome,) = run_programs([Job("", grows)], lambda _: suite)
     assert outcome.verdict.verdict == "correct"
-    assert [run.fresh for run in outcome.runs] == [True, True]
-    (kept,) = run_programs([Job("", "def add(a, b): return a + b")], lambda _: ADD)
-    assert [run.fresh for run in kept.runs] == [True, False]
+
+
+@needs_sandbox
+def test_nobody_answers_a_question_twice() -> None:
+    """A failed test is not tried again: who knew of it could give the other answer then."""
+    suite = Suite(tuple(Case(str(n), json.dumps(n * n % 7 < 3)) for n in range(1, 13)), "f")
+    for first, later in (("True", "False"), ("False", "True")):
+        lines = ["n = 0", "def f(x):", "    global n", "    n += 1"]
+        source = "\n".join([*lines, f"    return {first} if n == 1 else {later}"])
+        (outcome,) = run_programs([Job("", source)], lambda _: suite)
+        assert outcome.verdict[:2] == ("wrong", "wrong_answer")
+
+
+@needs_sandbox
+@pytest.mark.parametrize("kind", ["one line", "lines", "json"])
+def test_much_wrong_output_is_soon_told(kind: str) -> None:
+    text = {"one line": b"1 ", "lines": b"1\n", "json": b"{},"}[kind] * (8 << 20)
+    before = time.monotonic()
+    assert not matches(text, "5", "f" if kind == "json" else "")
+    assert time.monotonic() - before < 1
 
 
 @needs_sandbox

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -31,24 +32,38 @@ def daemon():
     os.setsid()
     if os.fork():
         os._exit(0)
-    servers = [socket.socket(socket.AF_UNIX), socket.socket()]
-    servers[0].bind("\\0left")
-    servers[1].bind(("127.0.0.1", 5555))
-    for server in servers:
-        server.listen()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind("\\0left")
+    server.listen()
     time.sleep(1000)
 
 
-def connects(kind, address):
-    with socket.socket(kind) as client:
-        return client.connect_ex(address) == 0
+def connects():
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex("\\0left") == 0
+
+
+def made(kind):
+    try:
+        return bool(socket.socket(kind, socket.SOCK_DGRAM))
+    except OSError:
+        return False
+
+
+def dated(path):
+    try:
+        return os.utime(path) is None
+    except OSError:
+        return False
 
 
 def found():
     everything = {
         "file": os.listdir("/tmp"),
-        "unix socket": connects(socket.AF_UNIX, "\\0left"),
-        "tcp socket": connects(socket.AF_INET, ("127.0.0.1", 5555)),
+        "unix socket": connects(),
+        "other sockets": any(map(made, range(2, 46))),
+        "devices": any(map(dated, ("/dev/null", "/dev/tty", "/dev/pts", "/dev/pts/ptmx"))),
+        "user namespace": libc.unshare(0x10000000) == 0,
         "shared memory": libc.shmget(4242, 4096, 0) >= 0,
         "message queue": libc.msgget(4242, 0) >= 0,
         "key": libc.syscall(KEYCTL, SEARCH, USER_KEYRING, b"user", KEY, 0) >= 0,
@@ -86,10 +101,9 @@ def test_nothing_of_a_program_reaches_the_next(slot: Slot) -> None:
     with slot.program(CHANNELS + "print(*found(), sep=',')") as program:
         found = program.run("").output.decode().strip()
     assert slot._box is box is not None  # the same sandbox
-    # the control: what is looked for can be found; but for keys, which none may have
-    assert {"file", "unix socket", "tcp socket", "shared memory", "message queue"} < set(left)
-    assert {"processes", "priority"} < set(left)
-    assert "key" not in left
+    # the control: these can be found where they are. Others no program may have.
+    there = {"file", "unix socket", "shared memory", "message queue", "processes", "priority"}
+    assert set(left) == there
     assert found == ""
 
 
@@ -159,7 +173,6 @@ def test_calls_are_answered_in_their_order(slot: Slot) -> None:
     with slot.program("def add(a, b): return a + b", "add") as program:
         runs = program.run_some([f"{n}\n{n * n}" for n in range(10)])
     assert [run.output for run in runs] == [str(n + n * n).encode() for n in range(10)]
-    assert [run.fresh for run in runs] == [True] + [False] * 9
 
 
 def test_calls_after_one_that_fails_are_not_made(slot: Slot) -> None:
@@ -167,7 +180,14 @@ def test_calls_after_one_that_fails_are_not_made(slot: Slot) -> None:
     with slot.program(source, "f") as program:
         runs = program.run_some(["0", "1", "2", "3"])
         assert [run.status for run in runs] == ["ok", "ok", "crash"]
+        assert not program.over
         assert program.run("3").output == b"3"
+
+
+def test_once_its_process_has_ended_a_function_is_over(slot: Slot) -> None:
+    with slot.program("import os\ndef f(n): os._exit(0)", "f") as program:
+        assert [run.status for run in program.run_some(["0", "1"])] == ["crash"]
+        assert program.over
 
 
 def test_calls_that_take_long_are_sent_again(slot: Slot) -> None:
@@ -180,13 +200,12 @@ def test_calls_that_take_long_are_sent_again(slot: Slot) -> None:
     assert len(outcome.runs) == 5
 
 
-def test_all_tests_count_what_a_failed_one_left_behind() -> None:
-    """After a wrong answer the next calls are made in its fresh process, not in the one before."""
-    source = "seen = []\ndef f(n):\n    seen.append(n)\n    return n if len(seen) < 3 else -1"
-    suite = Suite(tuple(Case(str(n), str(n)) for n in range(6)), "f")
+def test_all_tests_are_run_where_a_call_ends_the_process() -> None:
+    source = "import os\ndef f(n):\n    return n if n % 3 else os._exit(0)"
+    suite = Suite(tuple(Case(str(n), str(n)) for n in range(8)), "f")
     (outcome,) = run_programs([Job("", source)], lambda _: suite, all_tests=True)
-    assert outcome.verdict.verdict == "correct"
-    assert [run.fresh for run in outcome.runs] == [True, False, True, False, True, False]
+    assert outcome.verdict[:2] == ("wrong", "crash")
+    assert outcome.passed == tuple(bool(n % 3) for n in range(8))
 
 
 def test_a_function_has_no_later_calls_in_reach(slot: Slot) -> None:
@@ -204,6 +223,32 @@ def f(text):
     with slot.program(source, "f") as program:
         runs = program.run_some(['"first"', '"second"', '"second"'])
     assert runs[0].output == b"[false, false]"
+
+
+def test_later_inputs_are_nowhere_in_the_memory_of_a_call() -> None:
+    """Not in the first process of a function either, nor in those after one that has ended."""
+    source = """
+import ctypes, os, re
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+def f(text):
+    if int(text[7:9]) % 3 == 2:
+        os._exit(0)
+    seen = set()
+    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+        for line in maps:
+            low, high = (int(end, 16) for end in line.split()[0].split("-"))
+            if "rw" in line and "[v" not in line:
+                memory.seek(low)
+                try:
+                    seen.update(re.findall(rb"hidden-([0-9]+)-end", memory.read(high - low)))
+                except OSError:
+                    pass
+    return sorted(map(int, seen))
+"""
+    suite = Suite(tuple(Case(f'"hidden-{n:02}-end"', "[]") for n in range(12)), "f")
+    (outcome,) = run_programs([Job("", source)], lambda _: suite, all_tests=True)
+    found = [json.loads(run.output) if run.output else [] for run in outcome.runs]
+    assert found == [[0], [0, 1], [], [3], [3, 4], [], [6], [6, 7], [], [9], [9, 10], []]
 
 
 def test_a_script_that_leaves_a_daemon_does_not_slow_the_end(slot: Slot) -> None:
