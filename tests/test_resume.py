@@ -121,7 +121,15 @@ def batches(folder: Path) -> list[list[frozenset[str]]]:
     return [[frozenset(line.split()) for line in file.read_text().splitlines()] for file in files]
 
 
-@pytest.mark.parametrize(("sampled", "kills"), [(False, KILLS), (True, 2)], ids=["greedy", "drawn"])
+@pytest.mark.parametrize(
+    ("sampled", "kills"),
+    [
+        pytest.param(False, 4, id="greedy"),
+        pytest.param(True, 1, id="drawn"),
+        pytest.param(False, KILLS, id="greedy, ten times", marks=pytest.mark.slow),
+        pytest.param(True, 2, id="drawn, twice", marks=pytest.mark.slow),
+    ],
+)
 def test_a_real_model_s_run_survives_kills(
     processes: Any, smollm2: Path, tmp_path: Path, sampled: bool, kills: int
 ) -> None:
