@@ -90,7 +90,11 @@ def slot() -> Iterator[Slot]:
     assert left_running() == []
 
 
-def test_sandboxes_are_kept_warm_here() -> None:
+@pytest.fixture(autouse=True)
+def warm() -> None:
+    """Some machines grant no namespaces within a sandbox; the one that runs CI has to."""
+    if not isolation().warm and not os.environ.get("CI"):
+        pytest.skip("this machine keeps no sandbox warm: each program has one of its own")
     assert isolation().warm
 
 
