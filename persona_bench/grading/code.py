@@ -28,8 +28,8 @@ from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.sandbox import (
     DriverError,
     Limits,
-    Program,
     Run,
+    RunningProgram,
     Slot,
     close_all,
     isolation,
@@ -276,7 +276,7 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
     return Outcome(Verdict("wrong", reason, far), tuple(runs), tuple(passed))
 
 
-def _tested(program: Program, suite: Suite, at: int) -> Iterator[tuple[Run, bool]]:
+def _tested(program: RunningProgram, suite: Suite, at: int) -> Iterator[tuple[Run, bool]]:
     """What came of one test after the other from `at` on, and whether it was right; to the last, or
     until the process of a function has ended.
 

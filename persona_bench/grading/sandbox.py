@@ -36,8 +36,8 @@ __all__ = [
     "LIMITS",
     "DriverError",
     "Limits",
-    "Program",
     "Run",
+    "RunningProgram",
     "Slot",
     "close_all",
     "isolation",
@@ -137,7 +137,7 @@ class Slot:
         self.number, self.limits, self.how = number, limits, how or isolation()
         self._box: Box | None = None
 
-    def program(self, source: str, function: str = "") -> Program:
+    def program(self, source: str, function: str = "") -> RunningProgram:
         """A program, ready to run; to be closed before the next.
 
         Args:
@@ -150,7 +150,7 @@ class Slot:
         """
         if self._box is not None:
             try:
-                return Program(self, self._box, source, function)
+                return RunningProgram(self, self._box, source, function)
             except DriverError:  # it was warm, and is broken: a new one it is
                 self.drop()
             except BaseException:
@@ -158,7 +158,7 @@ class Slot:
                 raise
         self._box = Box(self.how, self.limits, self.number)
         try:
-            return Program(self, self._box, source, function)
+            return RunningProgram(self, self._box, source, function)
         except BaseException:
             self.drop()
             raise
@@ -176,7 +176,7 @@ class Slot:
         self.drop()
 
 
-class Program:
+class RunningProgram:
     """A program in its sandbox; made by `Slot.program`.
 
     Attributes:
@@ -239,7 +239,7 @@ class Program:
         else:
             self._slot.drop()
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> RunningProgram:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

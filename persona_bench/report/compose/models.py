@@ -222,7 +222,7 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
             continue
         table, title = pd.DataFrame(rows), f"{graded.task} and {judged.task}"
         figure = frontier_figure(table, y=y, title=title)
-        data, of = frontier_data(table, "pss_corrected", y), f"{judged.task}_{y}"
+        data, of = frontier_data(table, "pss_corrected", y), f"{judged.task}, {y.replace('_', ' ')}"
         figures.append(gallery.draw("frontier", figure, data, task=graded.task, of=of))
     return figures
 
