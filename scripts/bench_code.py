@@ -32,7 +32,13 @@ SOLUTIONS = "livecodebench/reference_solutions.jsonl"
 def ours(programs: list[str], suites: list[Suite], workers: int) -> list[bool]:
     """Whether each program is correct, by this project's grader."""
     jobs = [Job(str(number), program) for number, program in enumerate(programs)]
-    outcomes = run_programs(jobs, lambda number: suites[int(number)], workers=workers)
+    sizes = [sum(len(case.input) + len(case.output) for case in suite.cases) for suite in suites]
+    outcomes = run_programs(
+        jobs,
+        lambda number: suites[int(number)],
+        size_of=lambda number: sizes[int(number)],
+        workers=workers,
+    )
     return [outcome.verdict.verdict == "correct" for outcome in outcomes]
 
 

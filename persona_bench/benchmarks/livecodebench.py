@@ -148,6 +148,11 @@ class LiveCodeBench:
                 self._suites.popitem(last=False)
             return self._suites[reference]
 
+    def size(self, reference: str) -> int:
+        """Bytes of a question's tests in the files; 0 where they have not been read."""
+        place = self._places.get(reference)
+        return place.size if place else 0
+
     def grade(
         self, responses: Sequence[str], golds: Sequence[str], *, truncated: Sequence[bool]
     ) -> list[Verdict]:
@@ -156,6 +161,7 @@ class LiveCodeBench:
             responses,
             golds,
             self.suite,
+            size_of=self.size,
             truncated=truncated,
             unsafe=self.options.unsafe_no_sandbox,
             all_tests=self.options.all_tests,

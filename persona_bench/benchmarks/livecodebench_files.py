@@ -64,14 +64,20 @@ class Extra(NamedTuple):
 
     path: Path
     offset: int
+    size: int
     sha256: str
 
 
 class Place(NamedTuple):
-    """Where a question's tests are: they are too large to be kept in memory."""
+    """Where a question's tests are: they are too large to be kept in memory.
+
+    Attributes:
+        size: Bytes of their lines in the files: what takes long is as a rule large.
+    """
 
     path: Path
     offset: int
+    size: int
     extra: Extra | None
 
 
@@ -86,10 +92,10 @@ def release_rows(release: str, data_dir: Path | None) -> Iterator[tuple[Place, d
     for file in RELEASES[release]:
         path = _public_alone(folder) if file is FILES[0] else None
         path = path or file.locate(data_dir)
-        for offset, row in _rows(path, FIELDS):
+        for offset, size, row in _rows(path, FIELDS):
             private = row.get("private_test_cases")
             extra = None if private else more.get(str(row["question_id"]))
-            yield Place(path, offset, extra), row
+            yield Place(path, offset, size + (extra.size if extra else 0), extra), row
 
 
 def reference_of(row: dict[str, Any], extra: Extra | None) -> str:
@@ -133,8 +139,8 @@ def _extra_tests(folder: Path | None) -> dict[str, Extra]:
         return {}
     rows = _rows(path, ("question_id", "hidden_tests"))
     return {
-        str(row["question_id"]): Extra(path, offset, _sha256(json.dumps(row["hidden_tests"])))
-        for offset, row in rows
+        str(row["question_id"]): Extra(path, offset, size, _sha256(json.dumps(row["hidden_tests"])))
+        for offset, size, row in rows
     }
 
 
@@ -142,8 +148,8 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
-def _rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(offset in the file, row), one at a time: a release's files have gigabytes of tests.
+def _rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(offset and size in the file, row), one at a time: a release has gigabytes of tests.
 
     Raises:
         SourceError: a row can't be read or lacks a field; names file and line.
@@ -162,7 +168,7 @@ def _rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, 
                         f"{path}:{number}: the field {missing[0]!r} is missing; this is not the "
                         "file that the benchmark expects"
                     )
-                yield offset, row
+                yield offset, len(line), row
             offset += len(line)
 
 

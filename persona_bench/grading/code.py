@@ -106,6 +106,7 @@ def grade_all(
     suite_of: Callable[[str], Suite],
     *,
     truncated: Sequence[bool],
+    size_of: Callable[[str], int] | None = None,
     limits: Limits = LIMITS,
     workers: int | None = None,
     unsafe: bool = False,
@@ -118,6 +119,7 @@ def grade_all(
         references: What each is graded by: an argument for `suite_of`.
         suite_of: Called from several threads; not called for responses without a program.
         truncated: Whether each response was cut off: one that ends within its block is not run.
+        size_of: See `run_programs`.
         limits: What a program may use.
         workers: Programs at a time; by default one a processor.
         unsafe: Run the programs without a sandbox, as this user.
@@ -141,7 +143,13 @@ def grade_all(
     ]
     unique = sorted({job for job in found if isinstance(job, Job)})
     outcomes = run_programs(
-        unique, suite_of, limits=limits, workers=workers, unsafe=unsafe, all_tests=all_tests
+        unique,
+        suite_of,
+        size_of=size_of,
+        limits=limits,
+        workers=workers,
+        unsafe=unsafe,
+        all_tests=all_tests,
     )
     verdicts = {job: outcome.verdict for job, outcome in zip(unique, outcomes, strict=True)}
     return [given if isinstance(given, Verdict) else verdicts[given] for given in found]
@@ -177,6 +185,7 @@ def run_programs(
     jobs: Sequence[Job],
     suite_of: Callable[[str], Suite],
     *,
+    size_of: Callable[[str], int] | None = None,
     limits: Limits = LIMITS,
     workers: int | None = None,
     unsafe: bool = False,
@@ -189,6 +198,8 @@ def run_programs(
 
     Args:
         jobs: Best sorted by reference, so that tests are loaded once.
+        size_of: How large the tests of a reference are. Programs on large tests, which take long as
+            a rule, are begun first, so that no worker is left with one when the others have ended.
         all_tests: Run the tests after a failed one too.
 
     Raises:
@@ -213,7 +224,12 @@ def run_programs(
     try:
         with ThreadPoolExecutor(count, "sandbox") as pool:
             try:
-                outcomes = list(pool.map(one, jobs))
+                order = list(range(len(jobs)))
+                if size_of is not None:
+                    sizes = {job.reference: size_of(job.reference) for job in jobs}
+                    order.sort(key=lambda index: (-sizes[jobs[index].reference], index))
+                found = pool.map(one, [jobs[index] for index in order])
+                outcomes = [outcome for _, outcome in sorted(zip(order, found, strict=True))]
                 for slot in slots:  # now: a sandbox dies, some time, with the thread that made it
                     slot.drop()
             except BaseException:  # Ctrl-C: what has not begun is not begun

@@ -19,6 +19,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import gc
+import importlib
 import json
 import os
 import resource
@@ -39,6 +40,7 @@ from persona_bench.grading.inside import (
     read,
     write,
 )
+from persona_bench.grading.privileges import libc
 
 PIPE = 1 << 16  # bytes that a pipe holds
 TICK = 0.05  # seconds between two looks at memory and processor time
@@ -62,7 +64,6 @@ def drive(settings: Settings) -> None:
     send({"status": fault or "ok"})
     program = Program(code, told["function"], module, "/dev/std" in told["code"]) if code else None
     del told
-    gc.collect()
     gc.freeze()  # else each child copies what the collector touches
     fork = Fork(program, b"", settings) if program and program.function else None
     while frame := receive():
@@ -73,10 +74,22 @@ def drive(settings: Settings) -> None:
         fork.end()
 
 
-def prelude(imports: str, function: bool) -> ModuleType:
-    """The module that each test runs the program in, made before the forks, as copies are slow."""
+def prelude(imports: list[tuple[str, list[str]]], function: bool) -> ModuleType:
+    """The module that each test runs the program in, made before the forks, as copies are slow.
+
+    Args:
+        imports: (module, names), see `isolation.prelude`; a name that is not there is left out.
+        function: Whether it has a function to be called.
+    """
     module = ModuleType("solution" if function else "__main__")
-    exec(imports, vars(module))
+    for source, names in imports:
+        found = importlib.import_module(source)
+        if names:
+            vars(module).update({n: getattr(found, n) for n in names if hasattr(found, n)})
+        else:
+            vars(module)[source] = found
+    if "random" in sys.modules:
+        sys.modules["random"].seed(0)  # the same program, the same verdict
     sys.modules[module.__name__] = module
     sys.setrecursionlimit(50_000)  # as LiveCodeBench's runner
     vars(builtins).update(exit=sys.exit, quit=sys.exit)  # `site` is not in here
@@ -105,6 +118,7 @@ class Fork:
 
     def __init__(self, program: Program, data: bytes, settings: Settings) -> None:
         self.settings, self.output = settings, bytearray()
+        self.processors = stay() if program.function else None
         given, self.calls = (memory_file(data), -1) if not program.function else os.pipe()
         self.out, child_out = os.pipe()
         self.before = 0.0
@@ -120,18 +134,23 @@ class Fork:
         for fd in (self.out, self.ended):
             self.poll.register(fd, select.POLLIN)
 
-    def call(self, data: bytes) -> None:
-        """Hands arguments to the function."""
+    def call(self, data: bytes) -> str:
+        """Hands arguments to the function, and watches."""
         self.output.clear()
-        with contextlib.suppress(BrokenPipeError):
-            write(self.calls, struct.pack(">I", len(data)) + data)
+        try:
+            write(self.calls, len(data).to_bytes(4, "big") + data)
+        except BrokenPipeError:
+            return self.watch()
+        if self.poll.poll(TICK * 1000) == [(self.out, select.POLLIN)]:  # as a rule all of it
+            self.output += os.read(self.out, PIPE)
+            if self.answered():
+                return ""
+        return self.watch()
 
     def answered(self) -> bool:
         """Whether a call's whole value is there."""
-        return len(self.output) >= 5 and len(self.output) >= 5 + self.size()
-
-    def size(self) -> int:
-        return int.from_bytes(self.output[1:5], "big")
+        output = self.output
+        return len(output) >= 5 and len(output) >= 5 + int.from_bytes(output[1:5], "big")
 
     def watch(self) -> str:
         """Reads the output until the test ends by itself ("") or has to be ended (why)."""
@@ -151,11 +170,20 @@ class Fork:
                 drain(self.out, self.output, self.settings["output"])
                 return ""
             if time.monotonic() >= look:
+                self.roam()
                 if why := self.excess():
                     return why
                 if look >= wall:
                     return "clock"
                 look = time.monotonic() + TICK
+
+    def roam(self) -> None:
+        """Lets both run anywhere again: it takes longer, so that its calls' ways don't matter."""
+        if self.processors:
+            for pid in (0, self.pid):
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(pid, self.processors)
+            self.processors = None
 
     def excess(self) -> str:
         """What the test has used too much of, if anything."""
@@ -216,9 +244,7 @@ def test(
 ) -> tuple[Answer, Fork | None]:
     """One test, and the fork that can take the next call, if any."""
     fork = fork or Fork(program, data, settings)
-    if program.function:
-        fork.call(data)
-    status = fork.watch()
+    status = fork.call(data) if program.function else fork.watch()
     if program.function and not status and fork.answered():
         now, value = cpu_seconds(fork.pid), bytes(fork.output[5:])
         seconds, fork.before = now - fork.before, now
@@ -230,6 +256,21 @@ def test(
         status = "crash"  # it left without an answer
     body = bytes(fork.output) if status == "ok" else b""
     return Answer(status, seconds - fork.before, body), None
+
+
+def stay() -> set[int] | None:
+    """Keeps this process and its children on the processor on which it is: calls go back and forth,
+    and to wake another processor for each takes longer than most calls do.
+
+    Returns:
+        The processors on which it could run before; None where nothing was changed.
+    """
+    processors = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {libc.sched_getcpu()})
+    except (OSError, ValueError):
+        return None
+    return processors
 
 
 def memory_file(data: bytes) -> int:

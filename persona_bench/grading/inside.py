@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import resource
-import struct
 import sys
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple, NoReturn
@@ -20,6 +19,7 @@ from persona_bench.grading.privileges import set_dumpable
 
 RESULT, CALLS = 3, 4  # the child's descriptors on which values go out, and arguments come in
 CRASH, MEMORY, NOT_PLAIN = 70, 71, 72  # the child's exit codes, and of a call that failed
+SCALARS = frozenset((int, str, float, bool, type(None)))
 FAILURES = {MEMORY: "memory", NOT_PLAIN: "not_plain"}
 dumps = json.dumps
 
@@ -73,7 +73,6 @@ def script(program: Program) -> None:
     vars(sys).update(names, **{f"__{name}__": stream for name, stream in names.items()})
     vars(program.module).update(names)  # they are among what the prelude took from `sys`
     sys.argv = ["program.py"]
-    seed()
     atexit._clear()
     with contextlib.suppress(SystemExit):  # whatever its code, as LiveCodeBench's runner
         exec(program.code, vars(program.module))
@@ -86,12 +85,12 @@ def serve(program: Program) -> None:
     function = None
     while True:
         frame = os.read(CALLS, 1 << 16)  # as a rule all of it: one comes after the other's answer
-        frame += read(max(0, 4 - len(frame)), CALLS)
-        frame += read(4 + int.from_bytes(frame[:4], "big") - len(frame), CALLS)
+        if len(frame) < 4 or len(frame) < 4 + int.from_bytes(frame[:4], "big"):
+            frame += read(max(0, 4 - len(frame)), CALLS)
+            frame += read(4 + int.from_bytes(frame[:4], "big") - len(frame), CALLS)
         text, status, value = frame[4:], 0, b""
         try:
             if function is None:
-                seed()
                 exec(program.code, vars(program.module))
                 owner = vars(program.module).get("Solution")
                 function = getattr(owner() if owner else program.module, program.function)
@@ -103,13 +102,7 @@ def serve(program: Program) -> None:
             status = NOT_PLAIN
         except BaseException:
             status = CRASH
-        write(RESULT, bytes([status]) + struct.pack(">I", len(value)) + value)
-
-
-def seed() -> None:
-    """The same program, the same verdict."""
-    if "random" in sys.modules:
-        sys.modules["random"].seed(0)
+        write(RESULT, bytes([status]) + len(value).to_bytes(4, "big") + value)
 
 
 class NotPlain(Exception):
@@ -122,6 +115,8 @@ def plain(value: Any) -> Any:
     if value is None or kind is int or kind is str or kind is float or kind is bool:
         return value
     if kind is list:
+        if SCALARS.issuperset(map(type, value)):
+            return value
         return [plain(item) for item in value]
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return plain(value.item())

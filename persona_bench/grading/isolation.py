@@ -137,20 +137,29 @@ STARS = (
 """What LiveCodeBench's runner imports with a star, and then by name, before each program."""
 
 
-def prelude(program: str) -> str:
+def prelude(program: str) -> list[tuple[str, list[str]]]:
     """The imports of the runner's prelude that a program can notice: the others cost time.
 
     All of them where it may look names up as text.
+
+    Returns:
+        (module, names) in the order of the imports; no names for the module itself.
     """
     words = set(re.findall(r"\w+", program))
     every = not words.isdisjoint(("eval", "exec", "globals", "locals", "vars", "__dict__"))
-    stars = [name for name in STARS if every or not words.isdisjoint(_star_names(name))]
-    names = [name for name in STARS if every or name in words]
-    return "\n".join([f"from {n} import *" for n in stars] + [f"import {n}" for n in names])
+    stars: dict[str, list[str]] = {}
+    for name, module in _star_names().items():
+        if every or name in words:
+            stars.setdefault(module, []).append(name)
+    return [*stars.items(), *((name, []) for name in STARS if every or name in words)]
 
 
-@lru_cache(maxsize=len(STARS))
-def _star_names(name: str) -> frozenset[str]:
-    module = importlib.import_module(name)
-    public = [word for word in vars(module) if not word.startswith("_")]
-    return frozenset(getattr(module, "__all__", public))
+@lru_cache(maxsize=1)
+def _star_names() -> dict[str, str]:
+    """What the imports with a star name, and the module that names it last."""
+    found: dict[str, str] = {}
+    for name in STARS:
+        module = importlib.import_module(name)
+        public = [word for word in vars(module) if not word.startswith("_")]
+        found.update(dict.fromkeys(getattr(module, "__all__", public), name))
+    return {word: name for word, name in found.items() if name != "builtins"}

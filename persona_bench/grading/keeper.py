@@ -23,7 +23,7 @@ import sys
 from typing import NoReturn
 
 from persona_bench.grading.driver import Settings, drive, receive, send
-from persona_bench.grading.privileges import hide, set_dumpable
+from persona_bench.grading.privileges import SYSTEM_CALLS, hide, libc, set_dumpable, the_filter
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
@@ -41,6 +41,11 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts")
 """What bubblewrap mounts in its /dev."""
 
 
+python = ctypes.PyDLL(None, use_errno=True)
+"""The C library and the interpreter, called without giving up the interpreter's lock."""
+python.syscall.argtypes = [ctypes.c_long] * 6
+
+
 def main() -> None:
     settings: Settings = json.loads(sys.argv[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -54,31 +59,49 @@ def main() -> None:
             set_dumpable(0)
         drive(settings)
         return
+    at_fork = os.register_at_fork
+    vars(os).update(register_at_fork=lambda **_: None)  # else `random` takes a seed in every fork
     for name in settings["modules"]:
         importlib.import_module(name)
+    vars(os).update(register_at_fork=at_fork)
+    the_filter()
     gc.collect()
     gc.freeze()  # else each fork copies what the collector touches
-    called(libc().unshare(CLONE_NEWNS), "unshare")
+    called(libc.unshare(CLONE_NEWNS), "unshare")
     lock_devices()
     while True:
         receive()
-        between = os.fork()
-        if between == 0:
+        try:
+            driver = fork_into(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC)
+        except OSError as error:
+            send({"error": str(error)})
+            os._exit(1)
+        if driver == 0:
             program(settings)
-        if os.waitpid(between, 0)[1]:
-            os._exit(1)  # the driver did not end in peace, and the grader is to hear of it at once
+        if os.waitpid(driver, 0)[1]:
+            os._exit(1)  # it did not end in peace, and the grader is to hear of it at once
+
+
+def fork_into(namespaces: int) -> int:
+    """`os.fork` with new namespaces, of which the child is a part and, of processes, the first.
+
+    The same in two steps, `unshare` and `os.fork`, would take a process between, or `setns` back,
+    which the keeper may not where its user namespace is not the one that bubblewrap began with.
+    """
+    if SYSTEM_CALLS is None:
+        raise OSError("the system calls of this machine are not known")
+    python.PyOS_BeforeFork()
+    pid: int = python.syscall(SYSTEM_CALLS.clone, namespaces | signal.SIGCHLD, 0, 0, 0, 0)
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+    else:
+        python.PyOS_AfterFork_Parent()
+    called(int(pid < 0), "clone")
+    return pid
 
 
 def program(settings: Settings) -> NoReturn:
-    """Makes the namespaces and the driver, their first process, and waits until both are gone."""
-    try:
-        called(libc().unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC), "unshare")
-        driver = os.fork()
-    except OSError as error:
-        send({"error": str(error)})
-        os._exit(1)
-    if driver:
-        os._exit(int(os.waitpid(driver, 0)[1] != 0))
+    """A program's driver, the first process of its namespaces, to its end."""
     status = 1
     try:
         try:
@@ -103,22 +126,18 @@ def lock_devices() -> None:
             told = os.statvfs(path).f_flag
             flags = sum(flag for bit, flag in KEPT.items() if told & bit)
             flags |= MS_REMOUNT | MS_BIND | MS_RDONLY
-            called(libc().mount(None, path.encode(), None, flags, None), path)
+            called(libc.mount(None, path.encode(), None, flags, None), path)
 
 
 def mounts(settings: Settings) -> None:
     """A /proc of the new processes, and a /tmp in which nobody has been."""
     if settings["proc"]:
         flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-        called(libc().mount(b"proc", b"/proc", b"proc", flags, None), "/proc")
+        called(libc.mount(b"proc", b"/proc", b"proc", flags, None), "/proc")
     if settings["tmp"]:
         options = b"mode=1777,size=%d" % settings["tmp"]
-        called(libc().mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, options), "/tmp")
+        called(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, options), "/tmp")
     os.chdir("/tmp")
-
-
-def libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
 
 
 def called(result: int, what: str) -> None:

@@ -8,17 +8,36 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from functools import lru_cache
+from typing import NamedTuple
 
 CAPABILITIES_3 = 0x20080522  # the version of the structures that hold them
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAP_AMBIENT = 4, 22, 47
 SECCOMP_MODE_FILTER, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 
-CALLS = {
-    "x86_64": (0xC000003E, (248, 249, 250, 272, 308, 425), 41, 56, 435),
-    "aarch64": (0xC00000B7, (217, 218, 219, 97, 268, 425), 198, 220, 435),
-}
-"""By machine: what the kernel calls its architecture, and the numbers of its system calls: add_key,
-request_key, keyctl, unshare, setns and io_uring_setup; socket; clone; clone3."""
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class SystemCalls(NamedTuple):
+    """The numbers of a machine's system calls.
+
+    Attributes:
+        architecture: What the kernel calls the machine.
+        refused: add_key, request_key, keyctl, unshare, setns and io_uring_setup.
+    """
+
+    architecture: int
+    refused: tuple[int, ...]
+    socket: int
+    clone: int
+    clone3: int
+
+
+SYSTEM_CALLS = {
+    "x86_64": SystemCalls(0xC000003E, (248, 249, 250, 272, 308, 425), 41, 56, 435),
+    "aarch64": SystemCalls(0xC00000B7, (217, 218, 219, 97, 268, 425), 198, 220, 435),
+}.get(os.uname().machine)
+"""Of this machine, where they are known."""
 FOREIGN = 0x40000000  # x32's calls are from there on
 CLONE_NAMESPACES = 0x7E020000
 
@@ -39,31 +58,39 @@ def hide(uid: int | None) -> bool:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-    libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     if libc.capset(struct.pack("=Ii", CAPABILITIES_3, 0), bytes(24)):
         raise OSError(ctypes.get_errno(), "the driver could not give up its capabilities")
-    filtered = filter_calls(libc)
+    filtered = filter_calls()
     if uid is None:
         set_dumpable(0)
     return filtered
 
 
 def set_dumpable(value: int) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, value, 0, 0, 0)
+    libc.prctl(PR_SET_DUMPABLE, value, 0, 0, 0)
 
 
-def filter_calls(libc: ctypes.CDLL) -> bool:
+def filter_calls() -> bool:
     """Refuses the system calls that would reach out of a program's namespaces; whether it could.
 
     The kernel's keys, sockets but for AF_UNIX (some families know no namespaces), io_uring (which
     makes sockets too), new namespaces, and all calls that are not of this machine's own
     architecture. clone3 hides its arguments: the C library does without it where it is unknown.
     """
-    machine = os.uname().machine
-    if machine not in CALLS:
+    if SYSTEM_CALLS is None:
         return False
-    architecture, refused, socket, clone, clone3 = CALLS[machine]
+    code = the_filter()
+    header = struct.pack("@HP", len(code) // 8, ctypes.addressof(code))
+    return not libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
+
+
+@lru_cache(maxsize=1)
+def the_filter() -> ctypes.Array[ctypes.c_char]:
+    """In the kernel's form, made once."""
+    if SYSTEM_CALLS is None:
+        raise OSError("the system calls of this machine are not known")
+    architecture, refused, socket, clone, clone3 = SYSTEM_CALLS
     load, equal, at_least, any_bit, end = 0x20, 0x15, 0x35, 0x45, 0x06
     call, its_architecture, argument = 0, 4, 16
     lines: list[tuple[int, int, str, str] | str] = [
@@ -88,10 +115,7 @@ def filter_calls(libc: ctypes.CDLL) -> bool:
         "allow",
         (end, 0x7FFF0000, "", ""),
     ]
-    code = assembled(lines)
-    filters = ctypes.create_string_buffer(code)
-    header = struct.pack("@HP", len(code) // 8, ctypes.addressof(filters))
-    return not libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
+    return ctypes.create_string_buffer(assembled(lines))
 
 
 def assembled(lines: list[tuple[int, int, str, str] | str]) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import json
 import os
 import shutil
@@ -27,7 +29,7 @@ from persona_bench.grading.code import (
     matches,
     run_programs,
 )
-from persona_bench.grading.isolation import NoSandbox
+from persona_bench.grading.isolation import STARS, NoSandbox, prelude
 from persona_bench.grading.sandbox import Limits, isolation
 from tests.support.mutants import mutants
 from tests.support.sandbox import needs_sandbox
@@ -297,6 +299,56 @@ def test_a_program_is_run_once_for_all_personas() -> None:
     )
     assert [v.verdict for v in verdicts] == ["correct", "correct", "correct", "wrong", "wrong"]
     assert sorted(asked) == ["a", "a", "b"]
+
+
+@needs_sandbox
+def test_programs_on_large_tests_are_begun_first() -> None:
+    asked: list[str] = []
+
+    def suite_of(reference: str) -> Suite:
+        asked.append(reference)
+        return DOUBLE
+
+    programs = {"small": "print(1)", "large": "print(int(input()) * 2)", "middle": "print(2)"}
+    jobs = [Job(reference, program) for reference, program in programs.items()]
+    sizes = {"small": 1, "large": 300, "middle": 20}
+    outcomes = run_programs(jobs, suite_of, size_of=sizes.__getitem__, workers=1)
+    assert asked == ["large", "middle", "small"]
+    assert [outcome.verdict.verdict for outcome in outcomes] == ["wrong", "correct", "wrong"]
+
+
+@needs_sandbox
+def test_calls_stay_on_one_processor_until_one_takes_long() -> None:
+    everywhere = len(os.sched_getaffinity(0))
+    source = (
+        "import os, time\ndef f(seconds):\n    end = time.time() + seconds\n"
+        "    while time.time() < end: pass\n    return len(os.sched_getaffinity(0))"
+    )
+    suite = Suite((Case("0", "1"), Case("0.4", f"{everywhere}"), Case("0", f"{everywhere}")), "f")
+    for _ in range(5):  # on a busy machine the first call may have taken long too
+        (outcome,) = run_programs([Job("", source)], lambda _: suite, all_tests=True)
+        assert outcome.passed[1:] == (True, True), [run.output for run in outcome.runs]
+        if outcome.passed[0]:
+            return
+    pytest.fail("no call ran on one processor")
+
+
+def test_a_program_gets_the_names_of_the_runners_prelude() -> None:
+    expected: dict[str, object] = {}
+    for name in STARS:
+        exec(f"from {name} import *", expected)
+    expected |= {name: importlib.import_module(name) for name in STARS}
+    del expected["__builtins__"]
+    mentioned = sorted(name for name in expected if name not in vars(builtins))
+    for program in (" ".join(set(mentioned) - {"exec"}), "globals()['reduce']"):
+        found: dict[str, object] = {}
+        for name, names in prelude(program):
+            module = importlib.import_module(name)
+            found.update(
+                {word: getattr(module, word) for word in names} if names else {name: module}
+            )
+        assert {name: found[name] for name in mentioned} == {n: expected[n] for n in mentioned}
+    assert prelude("print(gcd(2, 4), heapq)") == [("math", ["gcd"]), ("heapq", [])]
 
 
 @needs_sandbox
