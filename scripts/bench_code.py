@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from persona_bench.benchmarks.livecodebench import LiveCodeBench, Options
-from persona_bench.grading.code import Job, Suite, run_programs
+from persona_bench.grading.code import Case, Job, Suite, run_programs
 from persona_bench.grading.sandbox import isolation
 
 SOLUTIONS = "livecodebench/reference_solutions.jsonl"
@@ -65,6 +65,26 @@ def theirs(programs: list[str], suites: list[Suite], workers: int, peer: Any) ->
 def broken(program: str) -> str:
     """The program with another value returned: wrong, so that verdicts can differ."""
     return program.replace("return ", "return 1 + ", 1)
+
+
+def smallest(workers: int = 1, count: int = 200) -> dict[str, float]:
+    """Seconds that isolation takes of what does nothing: the least of five times."""
+    call, script = Suite((Case("1", "1"),), "f"), Suite((Case("1", "1"),))
+    calls, tests = Suite((Case("1", "1"),) * 1000, "f"), Suite((Case("1", "1"),) * 100)
+    returns = "def f(x):\n    return x"
+    plan = {
+        "a program with one call": (f"{returns}  # ", call, 1, count),
+        "a program with one test of a script": ("print(input())  # ", script, 1, count),
+        "a call more": (f"{returns}  # ", calls, 1000, 5),
+        "a test of a script more": ("print(input())  # ", tests, 100, 5),
+    }
+    found = {}
+    for name, (program, suite, each, number) in plan.items():
+        programs = [f"{program}{index}" for index in range(number)]
+        suites = [suite] * number
+        times = [timed(lambda p=programs, s=suites: ours(p, s, workers))[0] for _ in range(5)]
+        found[name] = min(times) / number / each
+    return found
 
 
 def timed(grade: Callable[[], list[bool]]) -> tuple[float, list[bool]]:
@@ -136,6 +156,11 @@ def main() -> None:
     for other in rest:
         differ = sum(a != b for a, b in zip(first, other, strict=True))
         print(f"\nVerdicts that differ: {differ} of {len(first)}")
+        mine, runner_s = [median(times) for times in seconds.values()]
+        print(f"{runner_s / mine:.2f} times as fast as the runner")
+    print("\n| what does nothing, isolated, one worker | ms |\n|---|---|")
+    for name, took in smallest().items():
+        print(f"| {name} | {took * 1000:.2f} |")
 
 
 if __name__ == "__main__":

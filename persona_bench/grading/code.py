@@ -43,7 +43,7 @@ GRADER = "code 2"
 
 LIMITS = Limits()
 FENCE = "```"
-BATCH = 64
+BATCH = 128
 """Calls of a function that are sent at a time, at most."""
 REASONS = {"not_plain": "wrong_answer", "output": "wrong_answer", "clock": "timeout"}
 """The reasons of runs that have another name than their status."""

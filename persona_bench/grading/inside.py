@@ -40,11 +40,11 @@ def child(given: int, out: int, program: Program, settings: Settings) -> NoRetur
         os.setsid()
         if program.opens_streams:
             set_dumpable(1)  # else /dev/stdin is closed to it
-        fds = (2, 2, 2, out, given) if program.function else (given, out, 2, 2, 2)
+        fds = (2, 2, 2, out, given) if program.function else (given, out, 2)
         saved = [os.dup(fd) for fd in fds]
         for target, fd in enumerate(saved):
             os.dup2(fd, target)
-        os.closerange(CALLS + 1 if program.function else RESULT, 256)
+        os.closerange(len(fds), 256)
         limit(resource.RLIMIT_AS, settings["memory"])
         limit(resource.RLIMIT_FSIZE, settings["file_size"])
         limit(resource.RLIMIT_NOFILE, 64)
@@ -67,17 +67,11 @@ def limit(which: int, value: int) -> None:
 
 def script(program: Program) -> None:
     """Runs the program as `python program.py` would, on the input that is its stdin."""
-    kind: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "closefd": False}
-    streams = [open(fd, mode, **kind) for fd, mode in enumerate("rww")]  # noqa: SIM115
-    names = dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))
-    vars(sys).update(names, **{f"__{name}__": stream for name, stream in names.items()})
-    vars(program.module).update(names)  # they are among what the prelude took from `sys`
-    sys.argv = ["program.py"]
-    atexit._clear()
+    stdout = sys.stdout
     with contextlib.suppress(SystemExit):  # whatever its code, as LiveCodeBench's runner
         exec(program.code, vars(program.module))
     atexit._run_exitfuncs()
-    streams[1].flush()
+    stdout.flush()
 
 
 def serve(program: Program) -> None:

@@ -240,6 +240,9 @@ WAYS = {
     "buffer": "import sys, os\nos.write(1, b'%d' % (2 * int(sys.stdin.buffer.read())))",
     "open(0)": "print(int(open(0).read()) * 2)",
     "/dev/stdin": "print(int(open('/dev/stdin').read()) * 2)",
+    "stdin read twice": "import sys\nsys.stdin.read()\nsys.stdin.seek(0)\nprint(int(input()) * 2)",
+    "its own stdout": "import sys\nold, sys.stdout = sys.stdout, open('/tmp/x', 'w')\n"
+    "print('no')\nsys.stdout = old\nprint(int(input()) * 2)",
     "stdin of the prelude": "print(int(stdin.readline()) * 2)",
     "main guard": "def main(): print(int(input()) * 2)\nif __name__ == '__main__': main()",
     "exit": "print(int(input()) * 2)\nexit()",
