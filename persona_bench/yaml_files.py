@@ -29,19 +29,43 @@ def read_mapping(path: Path, what: str, error: type[Exception]) -> dict[str, Any
         error: What is raised.
 
     Raises:
-        error: no such file, no YAML, no mapping.
+        error: no such file, no YAML, a key twice, no mapping.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data, twice = yaml.safe_load(text), _twice(yaml.compose(text, yaml.SafeLoader))
     except OSError as fault:
         raise error(f"{path} can't be read ({fault.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
         mark = getattr(fault, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise error(f"{where}: not YAML ({getattr(fault, 'problem', fault)})") from None
+    if twice is not None:
+        line = twice.start_mark.line + 1
+        raise error(f"{path}:{line}: the key {twice.value!r} stands twice; keep one")
     if not isinstance(data, dict):
         raise error(f"{path}: {what}")
     return data
+
+
+def _twice(root: yaml.Node | None) -> yaml.ScalarNode | None:
+    """A key that stands a second time in a mapping, of which YAML would take the last."""
+    todo, met = [root], set()
+    while todo:
+        node = todo.pop()
+        if id(node) in met:  # by an alias
+            continue
+        met.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            todo += node.value
+        if isinstance(node, yaml.MappingNode):
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            names = [key.value for key in keys]
+            for index, key in enumerate(keys):
+                if names[index] in names[:index]:
+                    return key
+            todo += [value for _, value in node.value]
+    return None
 
 
 def validated(

@@ -100,6 +100,10 @@ def test_a_fault_in_the_file_is_one_sentence_before_anything_is_loaded(
     ("text", "words"),
     [
         ("models: [}", "study.yaml:1: not YAML"),
+        (
+            "output_path: out\nmodels:\n  - name: x\n    name: y\n",
+            "study.yaml:4: the key 'name' st",
+        ),
         ("- a list", "a study is a mapping"),
         ("output_path: out\nmodels:\n  - name: x\n   y: 1\n", "study.yaml:4: not YAML"),
     ],

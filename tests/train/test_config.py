@@ -183,6 +183,10 @@ def test_files_that_hold_no_run_are_refused(tmp_path: Path) -> None:
         assert "is a mapping with model, output_path and data" in refused(
             written(tmp_path, text), "rlvr"
         )
+    twice = written(tmp_path, "model: x\ndata:\n  path: a\n  path: b\n")
+    assert refused(twice, "rlvr") == f"{path}:4: the key 'path' stands twice; keep one"
+    itself = written(tmp_path, "model: &x [*x]\n")
+    assert refused(itself, "rlvr").startswith(f"{path}: ")
     path.write_bytes(b"\xff\xfe\x00\x81")
     assert "not YAML" in refused(path, "rlvr")
     assert "can't be read (No such file" in refused(tmp_path / "absent.yaml", "rlvr")
