@@ -12,9 +12,10 @@ from persona_bench.scoring.samples import OutcomesError, Samples
 def read_responses(samples: Samples) -> pd.DataFrame:
     """The responses of one samples file: a row each, in its order.
 
-    Columns: persona, kind, question, sample, response (None where an API error left none), and
+    Columns: persona, kind, question, sample, response (None where an API error left none);
     how it was asked: persona_prompt, system and prompt (the messages), and context (the rendered
-    prompt, or what an API was sent; empty where it was not written down).
+    prompt, or what an API was sent; empty where it was not written down); what is known of the
+    question: answer, level and subject; and verdict and reason, empty where it was not graded.
 
     Raises:
         OutcomesError: a line that is no sample of a persona task.
@@ -28,7 +29,7 @@ def read_responses(samples: Samples) -> pd.DataFrame:
                 while isinstance(response, list):  # lm-eval nests repeats
                     response = response[0] if response else None
                 graded = row.get(next(iter(row.get("metrics") or ()), "acc"))
-                failed = isinstance(graded, dict) and graded.get("reason") == "api_error"
+                graded = graded if isinstance(graded, dict) else {}  # --predict_only: no verdict
                 asked = row.get("arguments") or {}
                 rows.append(
                     {
@@ -36,11 +37,16 @@ def read_responses(samples: Samples) -> pd.DataFrame:
                         "kind": doc.get("kind", ""),
                         "question": doc["question"],
                         "sample": int(doc["sample"]),
-                        "response": None if failed else response,
+                        "response": None if graded.get("reason") == "api_error" else response,
                         "persona_prompt": doc["persona_prompt"] or "",
                         "system": doc["system"] or "",
                         "prompt": doc["prompt"],
                         "context": asked.get("gen_args_0", {}).get("arg_0", ""),
+                        "answer": doc.get("answer") or "",
+                        "level": doc.get("level") or "",
+                        "subject": doc.get("subject") or "",
+                        "verdict": graded.get("verdict", ""),
+                        "reason": graded.get("reason", ""),
                     }
                 )
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:

@@ -58,7 +58,7 @@ class Judged:
         return f"{self.rubrics.name} {self.rubrics.version} ({self.rubrics.fingerprint})"
 
 
-def read_responses(samples: Samples) -> Judged:
+def read_judged(samples: Samples) -> Judged:
     """The responses of a samples file of a judged task.
 
     Raises:

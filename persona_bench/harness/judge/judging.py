@@ -19,7 +19,7 @@ from persona_bench.harness.judge.examples import (
     write_examples,
 )
 from persona_bench.harness.judge.files import judged_file, judged_rows, write_judged
-from persona_bench.harness.judge.jobs import Job, Judged, make_job, read_responses
+from persona_bench.harness.judge.jobs import Job, Judged, make_job, read_judged
 from persona_bench.harness.judge.measuring import audit_jobs, measure, swapped_items
 from persona_bench.harness.judge.plan import Estimate, Plan
 from persona_bench.provenance import versions
@@ -87,7 +87,7 @@ def find_judged(path: Path, tasks: Sequence[str] | None = None) -> list[Judged]:
             f"{path}: no responses of a judged task{asked}: run persona_personagym or "
             "persona_roleplay first"
         )
-    return [read_responses(each) for each in chosen]
+    return [read_judged(each) for each in chosen]
 
 
 def find_store(path: Path) -> Path:

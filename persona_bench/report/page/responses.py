@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -33,8 +32,6 @@ def page_responses(samples: Samples) -> pd.DataFrame:
         OutcomesError: a line that is no sample of a persona task, or no judged response.
     """
     table = read_responses(samples)
-    told = pd.DataFrame(_told(samples), index=table.index)
-    table = pd.concat([table, told], axis=1)
     judged = _judged(samples)
     cells = zip(table["persona"], table["question"], table["sample"], strict=True)
     table["judgements"] = pd.Series([judged.get(cell, []) for cell in cells], dtype=object)
@@ -51,23 +48,6 @@ def page_responses(samples: Samples) -> pd.DataFrame:
     table["context"] = [_prompt(context) for context in table["context"]]
     table["model"], table["task"] = samples.model, samples.task
     return table[list(RESPONSE_COLUMNS)]
-
-
-def _told(samples: Samples) -> Iterator[dict[str, str]]:
-    """What `read_responses` leaves out; it has found every line to be in order."""
-    with samples.file.open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            doc, record = row["doc"], row.get(next(iter(row.get("metrics") or ()), "acc"))
-            if not isinstance(record, dict):  # --predict_only: there is no verdict
-                record = {}
-            yield {
-                "answer": doc.get("answer") or "",
-                "level": doc.get("level") or "",
-                "subject": doc.get("subject") or "",
-                "verdict": record.get("verdict", ""),
-                "reason": record.get("reason", ""),
-            }
 
 
 def _prompt(context: Any) -> str:
