@@ -32,7 +32,7 @@ SOLUTIONS = "livecodebench/reference_solutions.jsonl"
 def ours(programs: list[str], suites: list[Suite], workers: int) -> list[bool]:
     """Whether each program is correct, by this project's grader."""
     jobs = [Job(str(number), program) for number, program in enumerate(programs)]
-    sizes = [sum(len(case.input) + len(case.output) for case in suite.cases) for suite in suites]
+    sizes = [suite.size for suite in suites]
     outcomes = run_programs(
         jobs,
         lambda number: suites[int(number)],

@@ -69,8 +69,9 @@ class Options:
 class LiveCodeBench:
     """The questions under one set of options, and the grader that knows their tests."""
 
-    KEPT = 8
-    """Suites kept decoded; programs are graded question by question."""
+    KEPT = 1 << 28
+    """Characters of tests kept decoded, and the last question's in any case: programs are graded
+    question by question, and those on the largest tests first."""
 
     def __init__(self, data_dir: Path | None, options: Options) -> None:
         self.data_dir, self.options = data_dir, options
@@ -143,9 +144,10 @@ class LiveCodeBench:
         with self._lock:
             if reference not in self._suites:
                 self._suites[reference] = read_suite(self._places[reference])
+                kept = sum(suite.size for suite in self._suites.values())
+                while len(self._suites) > 1 and kept > self.KEPT:
+                    kept -= self._suites.popitem(last=False)[1].size
             self._suites.move_to_end(reference)
-            while len(self._suites) > self.KEPT:
-                self._suites.popitem(last=False)
             return self._suites[reference]
 
     def size(self, reference: str) -> int:

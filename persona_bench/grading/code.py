@@ -71,6 +71,11 @@ class Suite:
     cases: tuple[Case, ...]
     function: str = ""
 
+    @property
+    def size(self) -> int:
+        """Characters of all inputs and outputs."""
+        return sum(len(case.input) + len(case.output) for case in self.cases)
+
 
 class Outcome(NamedTuple):
     """What became of one program.

@@ -43,6 +43,50 @@ def test_the_400_questions_load_with_their_platforms_difficulties_and_dates(data
     assert max(q.extra["date"] for q in questions) == "2024-03-02"
 
 
+def test_tests_are_decoded_as_long_as_there_is_room_for_them(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark = LiveCodeBench(data_dir, Options(release="v1", include_errata=True))
+    first, second, third, fourth = [question.answer for question in benchmark.load()][:4]
+    sizes = [benchmark.suite(reference).size for reference in (first, second, third)]
+    benchmark = LiveCodeBench(data_dir, Options(release="v1", include_errata=True))
+    monkeypatch.setattr(LiveCodeBench, "KEPT", sum(sizes) - 1)
+    suite, dropped = benchmark.suite(first), benchmark.suite(second)
+    assert benchmark.suite(first) is suite
+    benchmark.suite(third)  # for which the one that was asked for longest ago goes
+    assert benchmark.suite(first) is suite
+    assert benchmark.suite(second) is not dropped
+    monkeypatch.setattr(LiveCodeBench, "KEPT", 0)
+    other = benchmark.suite(fourth)
+    assert benchmark.suite(fourth) is other  # the last one stays however large it is
+    again = benchmark.suite(first)
+    assert again is not suite
+    assert again == suite
+
+
+@needs_sandbox
+def test_the_programs_on_the_largest_tests_are_begun_first(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark = LiveCodeBench(data_dir, Options(release="v1", include_errata=True))
+    questions = benchmark.load()
+    extra = [q.answer for q in questions if q.extra["tests"] == "extra"]
+    public = [q.answer for q in questions if q.extra["tests"] == "public"]
+    assert min(map(benchmark.size, extra)) > 2 * max(map(benchmark.size, public[:20]))
+    assert benchmark.size("nobody's") == 0
+    asked: list[str] = []
+    read = benchmark.suite
+    monkeypatch.setattr(
+        benchmark, "suite", lambda reference: asked.append(reference) or read(reference)
+    )
+    monkeypatch.setattr("persona_bench.grading.code.processors", lambda: 1)
+    references = [public[0], extra[0], public[1], extra[1]]
+    program = fenced("print(0)")
+    benchmark.grade([program] * 4, references, truncated=[False] * 4)
+    assert asked == sorted(asked, key=benchmark.size, reverse=True)
+    assert set(asked) == set(references)
+
+
 def test_every_question_has_tests_and_a_prompt_of_its_form(data_dir: Path) -> None:
     benchmark = LiveCodeBench(data_dir, Options(release="v1", include_errata=True))
     forms: Counter[str] = Counter()
