@@ -38,7 +38,7 @@ from persona_bench.grading.verdict import Verdict
 
 log = logging.getLogger("persona_bench")
 
-GRADER = "code 2"
+GRADER = "code 3"
 """Name and version; the number rises when a response may get another verdict than before."""
 
 LIMITS = Limits()

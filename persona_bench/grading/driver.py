@@ -113,8 +113,6 @@ def prelude(imports: list[tuple[str, list[str]]], function: bool) -> ModuleType:
             vars(module).update({n: getattr(found, n) for n in names if hasattr(found, n)})
         else:
             vars(module)[source] = found
-    if "random" in sys.modules:
-        sys.modules["random"].seed(0)  # the same program, the same verdict
     sys.modules[module.__name__] = module
     sys.setrecursionlimit(50_000)  # as LiveCodeBench's runner
     vars(builtins).update(exit=sys.exit, quit=sys.exit)  # `site` is not in here
@@ -146,7 +144,7 @@ class Fork:
         self.processors = stay() if program.function else None
         given, self.calls = (memory_file(data), -1) if not program.function else os.pipe()
         self.out, child_out = os.pipe()
-        self.before = 0.0
+        self.before, self.look = 0.0, time.monotonic() + TICK
         self.pid = os.fork()
         if self.pid == 0:
             child(given, child_out, program, settings)
@@ -169,7 +167,7 @@ class Fork:
         if self.poll.poll(TICK * 1000) == [(self.out, select.POLLIN)]:  # as a rule all of it
             self.output += os.read(self.out, PIPE)
             if self.answered():
-                return ""
+                return self.excess() if self.due() else ""
         return self.watch()
 
     def answered(self) -> bool:
@@ -179,10 +177,10 @@ class Fork:
 
     def watch(self) -> str:
         """Reads the output until the test ends by itself ("") or has to be ended (why)."""
-        look = time.monotonic() + TICK
-        wall = look + 2 * self.settings["seconds"]
+        wall = time.monotonic() + 2 * self.settings["seconds"]
         while True:
-            events = {fd for fd, _ in self.poll.poll(max(0.0, look - time.monotonic()) * 1000)}
+            left = max(0.0, self.look - time.monotonic())
+            events = {fd for fd, _ in self.poll.poll(left * 1000)}
             if 0 in events:
                 os._exit(0)
             if self.out in events and not drain(self.out, self.output, self.settings["output"]):
@@ -194,20 +192,28 @@ class Fork:
             if self.ended in events:  # what it left behind may hold the pipe open: don't wait
                 drain(self.out, self.output, self.settings["output"])
                 return ""
-            if time.monotonic() >= look:
+            if self.due():
                 self.roam()
                 if why := self.excess():
                     return why
-                if look >= wall:
+                if time.monotonic() >= wall:
                     return "clock"
-                look = time.monotonic() + TICK
+
+    def due(self) -> bool:
+        """Whether it is time for a look at what is used; at most one a tick, however short the
+        calls are."""
+        now = time.monotonic()
+        if now < self.look:
+            return False
+        self.look = now + TICK
+        return True
 
     def roam(self) -> None:
-        """Lets both run anywhere again: it takes longer, so that its calls' ways don't matter."""
+        """Lets all run anywhere again: it takes longer, so that its calls' ways don't matter."""
         if self.processors:
-            for pid in (0, self.pid):
+            for task in (0, *tasks(self.pid)):
                 with contextlib.suppress(OSError):
-                    os.sched_setaffinity(pid, self.processors)
+                    os.sched_setaffinity(task, self.processors)
             self.processors = None
 
     def excess(self) -> str:
@@ -327,11 +333,8 @@ def used(pid: int) -> tuple[float, int]:
     Where there is no /proc of this namespace: the seconds of the child alone, and no bytes; the
     limits that each process has by itself remain.
     """
-    pids = [pid]
-    if os.getpid() == 1 and os.path.exists("/proc/self"):
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
     seconds, pages = 0.0, 0
-    for number in pids:
+    for number in processes(pid):
         seconds += cpu_seconds(number)
         try:
             if os.getpid() == 1:
@@ -340,6 +343,22 @@ def used(pid: int) -> tuple[float, int]:
         except (OSError, IndexError):  # it has just ended
             continue
     return seconds, pages * resource.getpagesize()
+
+
+def processes(pid: int) -> list[int]:
+    """All that run in here but this one; the child alone where there is no /proc to tell."""
+    if os.getpid() == 1 and os.path.exists("/proc/self"):
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+    return [pid]
+
+
+def tasks(pid: int) -> list[int]:
+    """The threads of these processes."""
+    found = []
+    for number in processes(pid):
+        with contextlib.suppress(OSError):  # it has just ended
+            found += [int(name) for name in os.listdir(f"/proc/{number}/task")]
+    return found or [pid]
 
 
 def cpu_seconds(pid: int) -> float:

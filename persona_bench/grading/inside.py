@@ -48,6 +48,8 @@ def child(given: int, out: int, program: Program, settings: Settings) -> NoRetur
         limit(resource.RLIMIT_AS, settings["memory"])
         limit(resource.RLIMIT_FSIZE, settings["file_size"])
         limit(resource.RLIMIT_NOFILE, 64)
+        if "random" in sys.modules:
+            sys.modules["random"].seed(0)  # the same program, the same verdict
         serve(program) if program.function else script(program)
         status = 0
     except MemoryError:
@@ -70,8 +72,12 @@ def script(program: Program) -> None:
     stdout = sys.stdout
     with contextlib.suppress(SystemExit):  # whatever its code, as LiveCodeBench's runner
         exec(program.code, vars(program.module))
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()  # which waits for the threads that are no daemons
     atexit._run_exitfuncs()
-    stdout.flush()
+    for stream in (sys.stdout, stdout):  # the program may have put one of its own before it
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def serve(program: Program) -> None:

@@ -135,7 +135,7 @@ def mounts(settings: Settings) -> None:
         flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
         called(libc.mount(b"proc", b"/proc", b"proc", flags, None), "/proc")
     if settings["tmp"]:
-        options = b"mode=1777,size=%d" % settings["tmp"]
+        options = b"mode=1777,nr_inodes=65536,size=%d" % settings["tmp"]
         called(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, options), "/tmp")
     os.chdir("/tmp")
 

@@ -234,9 +234,9 @@ class RunningProgram:
 
     def close(self) -> None:
         """Ends it; its sandbox stays for the next program where it can."""
-        if self._slot.how.warm and not self._lost:
+        if not self._lost:
             self._box.send(b"")
-        else:
+        if self._lost or not self._slot.how.warm:
             self._slot.drop()
 
     def __enter__(self) -> RunningProgram:

@@ -259,6 +259,18 @@ WAYS = {
     "atexit.register(lambda: out.write(sys.stdout.getvalue()))\nprint(int(input()) * 2)",
     "a star of the prelude": "print(reduce(mul, [int(input()), 2]))",
     "names as text": "print(eval('lcm(1, 2)') * int(input()))",
+    "a stdout of its own": "import sys\nsys.stdout = open(1, 'w')\nprint(int(input()) * 2)",
+    "a stdout around the other": "import io, sys\n"
+    "sys.stdout = io.TextIOWrapper(sys.stdout.buffer)\n"
+    "print(int(input()) * 2)",
+    "stdout by its bytes": "import os, sys\nclass Out:\n    text = ''\n"
+    "    def write(self, text): self.text += text\n"
+    "    def flush(self): os.write(1, self.text.encode())\n"
+    "sys.stdout = Out()\nprint(int(input()) * 2)",
+    "stdout closed": "import sys\nprint(int(input()) * 2)\nsys.stdout.close()",
+    "stdout detached": "import sys\nprint(int(input()) * 2)\nsys.stdout.detach()",
+    "a thread that nobody waits for": "import threading, time\ndef main():\n    time.sleep(0.1)\n"
+    "    print(int(input()) * 2)\nthreading.Thread(target=main).start()",
     "dataclass": "from dataclasses import dataclass\n@dataclass\nclass A:\n    n: int\n"
     "print(A(int(input())).n * 2)",
     "file in /tmp": "open('/tmp/x', 'w').write(input())\nprint(int(open('/tmp/x').read()) * 2)",

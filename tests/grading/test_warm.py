@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import time
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ import pytest
 
 from persona_bench.grading import code
 from persona_bench.grading.code import Case, Job, Suite, run_programs
+from persona_bench.grading.isolation import Isolation
 from persona_bench.grading.sandbox import DriverError, Limits, Slot, isolation
 from tests.grading.test_sandbox_attacks import left_running
 from tests.support.sandbox import needs_sandbox
@@ -264,11 +266,92 @@ def test_a_script_that_leaves_a_daemon_does_not_slow_the_end(slot: Slot) -> None
     assert time.monotonic() - before < 5
 
 
+GREEDY = """
+import os, time
+def f(x):
+    if x and os.fork() == 0:
+        held = bytearray(150 << 20)
+        time.sleep(1000)
+    time.sleep(0.02)
+    return x
+"""
+
+
+def test_memory_is_bounded_however_short_the_calls_are(slot: Slot) -> None:
+    slot.limits = Limits(memory=300 << 20)
+    with slot.program(GREEDY, "f") as program:
+        assert program.run("0").status == "ok"
+        statuses = []
+        while not program.over and len(statuses) < 60:
+            statuses += [run.status for run in program.run_some(["1"] * 10)]
+    assert statuses[-1] == "memory"
+    assert len(statuses) < 20
+
+
+def test_threads_too_run_anywhere_once_a_call_takes_long(slot: Slot) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one processor")
+    source = (
+        "import os, threading, time\ndef f(x):\n    found = []\n    def look():\n"
+        "        time.sleep(0.5)\n        found.append(len(os.sched_getaffinity(0)))\n"
+        "    thread = threading.Thread(target=look)\n    thread.start()\n    thread.join()\n"
+        "    return found[0]"
+    )
+    with slot.program(source, "f") as program:
+        assert int(program.run("1").output) == len(os.sched_getaffinity(0))
+
+
+def test_files_without_end_and_without_bytes_are_bounded(slot: Slot) -> None:
+    source = (
+        "import os\nmade = 0\ntry:\n    for made in range(200_000):\n"
+        "        os.close(os.open(f'/tmp/{made}', os.O_CREAT | os.O_WRONLY))\n"
+        "except OSError:\n    pass\nprint(made)"
+    )
+    with slot.program(source) as program:
+        assert int(program.run("").output) < 65_536
+
+
 # ---------------------------------------------------------------------- where none is kept warm
 
 
-def cold(unsafe: bool = False) -> object:
+def cold(unsafe: bool = False) -> Isolation:
     return dataclasses.replace(isolation(unsafe), warm=False)
+
+
+HOWS = {"warm": isolation, "cold": cold, "unsafe": lambda: isolation(unsafe=True)}
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_the_same_program_draws_the_same_numbers(how: str) -> None:
+    script = "import random\nprint(random.random())"
+    function = "def f(x):\n    return random.random()"  # by the prelude
+    found = set()
+    for _ in range(2):
+        with Slot(how=HOWS[how]()) as slot:
+            with slot.program(script) as program:
+                found |= {float(program.run("").output) for _ in range(2)}
+            with slot.program(function, "f") as program:
+                found.add(float(program.run("1").output))
+    random.seed(0)
+    assert found == {random.random()}
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_function_s_children_end_with_it(how: str) -> None:
+    source = (
+        "import os, time\ndef f(x):\n    if os.fork() == 0:\n        time.sleep(1000)\n    return x"
+    )
+    with Slot(how=HOWS[how]()) as slot:
+        with slot.program(source, "f") as program:
+            assert program.run("1").output == b"1"
+            assert left_running()
+        if how == "warm":  # the next one waits until all of it is gone
+            with slot.program("print(1)") as program:
+                program.run("")
+    deadline = time.monotonic() + 5
+    while left_running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left_running() == []
 
 
 def test_without_warm_sandboxes_each_program_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
