@@ -18,7 +18,7 @@ from typing import Any
 
 from persona_bench.grading.isolation import ENVIRONMENT, STARS, TMP, Isolation
 
-INSIDE = ("privileges", "inside", "driver", "keeper")
+INSIDE = ("privileges", "inside", "forked", "driver", "keeper")
 """What runs in there, in the order in which each needs the ones before it."""
 STARTER = """
 import marshal, os, sys, types
