@@ -54,7 +54,7 @@ $(VLLM_INSTALLED): $(SOURCES)
 	@touch $@
 
 demo: $(INSTALLED)
-	@echo "== Demo: a real 135M model under six personas (three to six minutes on two cores)"
+	@echo "== Demo: a real 135M model under six personas (four to seven minutes on two cores)"
 	@$(BIN)/persona-bench demo
 
 lint: $(INSTALLED)
@@ -68,7 +68,7 @@ lint: $(INSTALLED)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: lint
-	@echo "== Tests, on a real model, a real server and a real browser (about twenty minutes on two cores)"
+	@echo "== Tests, on a real model, a real server and a real browser (about twenty-five minutes on two cores)"
 	@$(BIN)/python -m pytest -m "not slow" --durations=20 $(or $(TESTS),$(PARALLEL))
 
 test-slow: $(INSTALLED)

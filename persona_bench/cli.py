@@ -119,7 +119,7 @@ def demo(
     say(f"Persona Bench demo: 6 personas × {questions} arithmetic questions on one small model,")
     asked = 5 * role_questions  # evaluation tasks
     say(f"then roles: 4 of the personas × {asked} questions about what they would say and do.")
-    say("On two CPU cores this takes three to six minutes; a GPU is used where there is one.")
+    say("On two CPU cores this takes four to seven minutes; a GPU is used where there is one.")
     from persona_bench.demo import demo_model
     from persona_bench.harness.run import Asked, Session
     from persona_bench.scoring.samples import newest_samples
