@@ -65,7 +65,7 @@ def drive(settings: Settings) -> None:
 
 
 def streams() -> None:
-    """Makes `sys` that of a script, once: in each fork it would take a fourth of a small test.
+    """Makes `sys` that of a script, once: it takes much of a small test to do so in each fork.
 
     The standard streams are those of the descriptors 0 to 2, which are the forks' own there. What
     they are of is asked when they are made, so a file and pipes lie there in the meantime.

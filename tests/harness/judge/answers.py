@@ -8,11 +8,7 @@ from typing import Any
 from persona_bench.scoring.judged import judge_files
 from persona_bench.scoring.samples import newest_samples
 from tests.support.judge_server import Reply, verdict
-from tests.support.judged_run import (
-    form_of,
-    records_of,
-    shown,
-)
+from tests.support.judged_run import form_of, records_of, shown
 
 RESPONSES = 60  # of six personas to two questions on each of five evaluation tasks
 DECLINED = "I'm sorry, but I can't help with rating this."

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.judged_run import (
-    stored_run,
-)
+from tests.support.judged_run import stored_run
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,7 @@ from persona_bench.harness.judge.plan import Plan
 from persona_bench.scoring.audit import UNAFFECTED
 from tests.harness.judge.answers import RESPONSES, about, right
 from tests.support.judge_server import JudgeServer
-from tests.support.judged_run import (
-    CAST,
-    judge,
-    rows_of,
-    settings,
-    stored_run,
-)
+from tests.support.judged_run import CAST, judge, rows_of, settings, stored_run
 
 
 def plan(out: Path, url: str = "http://127.0.0.1:1/v1", **more: Any) -> Plan:

@@ -15,12 +15,7 @@ from persona_bench.harness.judge.judging import Judging, find_judged
 from persona_bench.harness.judge.plan import Plan
 from tests.harness.judge.answers import right, said
 from tests.support.judge_server import Answering, JudgeServer, Reply
-from tests.support.judged_run import (
-    judge,
-    rows_of,
-    settings,
-    stored_run,
-)
+from tests.support.judged_run import judge, rows_of, settings, stored_run
 
 EXAMPLES = "\n\n".join(f"Score {n}: Response - like this, {n} of 5" for n in range(1, 6))
 
