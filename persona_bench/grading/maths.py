@@ -1,7 +1,7 @@
 r"""Grading of answers to mathematical questions.
 
     >>> grade(r"Arr, for $3 the treasure be $\boxed{17}$, matey", "17")
-    Verdict(verdict='correct', reason='', answer='17')
+    Verdict(verdict='correct', reason='', answer='17', route='boxed')
 
 The answer is read from the response (`extract`), spelt in one way (`normalise`), and compared
 (`compare`). What that leaves open goes to math-verify, in worker processes that can be killed
@@ -85,7 +85,7 @@ def grade_all(
     }
     findings = _compare(sorted(pairs), integer, workers, timeout)
     return [
-        found if isinstance(found, Verdict) else _verdict(findings[gold, found.text], found.text)
+        found if isinstance(found, Verdict) else _verdict(findings[gold, found.text], found)
         for gold, found in zip(golds, read, strict=True)
     ]
 
@@ -139,9 +139,9 @@ def _processors() -> int:
     return max(1, min(8, own // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))))
 
 
-def _verdict(finding: Finding, answer: str) -> Verdict:
+def _verdict(finding: Finding, found: Extracted) -> Verdict:
     if finding == "same":
-        return Verdict("correct", "", answer)
+        return Verdict("correct", "", found.text, found.source)
     if finding == "different":
-        return Verdict("wrong", "wrong_answer", answer)
-    return Verdict("unscored", finding, answer)
+        return Verdict("wrong", "wrong_answer", found.text, found.source)
+    return Verdict("unscored", finding, found.text, found.source)

@@ -21,6 +21,9 @@ class Verdict(NamedTuple):
     `truncated`. For `unscored`: what failed in the instrument, e.g. `timeout`."""
     answer: str = ""
     """The answer that was read from the response; empty where none was found."""
+    route: str = ""
+    """How the answer was found, for maths: `boxed`, `stated`, `tag` (`<answer>...</answer>`) or
+    `last` (the last number or expression); empty where none was found, and for other graders."""
 
     @property
     def correct(self) -> float | None:
