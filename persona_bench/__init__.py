@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from persona_bench.scoring.contrasts import Contrasts, contrasts
     from persona_bench.scoring.fidelity import Fidelity, fidelity
     from persona_bench.scoring.fidelity_compare import FidelityComparison, compare_fidelity
+    from persona_bench.scoring.gate import Gate, gate
     from persona_bench.scoring.judged import read_judged
+    from persona_bench.scoring.methods import MethodComparison, compare_methods
     from persona_bench.scoring.outcomes import read_outcomes
     from persona_bench.scoring.stability import Stability, stability
     from persona_bench.scoring.variance import VarianceParts, variance_parts
@@ -31,14 +33,18 @@ __all__ = [
     "Contrasts",
     "Fidelity",
     "FidelityComparison",
+    "Gate",
+    "MethodComparison",
     "Persona",
     "PersonaSet",
     "Stability",
     "VarianceParts",
     "compare",
     "compare_fidelity",
+    "compare_methods",
     "contrasts",
     "fidelity",
+    "gate",
     "load_persona_set",
     "read_judged",
     "read_outcomes",
@@ -59,6 +65,10 @@ _HOME = {
     "fidelity": "persona_bench.scoring.fidelity",
     "FidelityComparison": "persona_bench.scoring.fidelity_compare",
     "compare_fidelity": "persona_bench.scoring.fidelity_compare",
+    "Gate": "persona_bench.scoring.gate",
+    "gate": "persona_bench.scoring.gate",
+    "MethodComparison": "persona_bench.scoring.methods",
+    "compare_methods": "persona_bench.scoring.methods",
     "read_judged": "persona_bench.scoring.judged",
     "Contrasts": "persona_bench.scoring.contrasts",
     "contrasts": "persona_bench.scoring.contrasts",

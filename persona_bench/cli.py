@@ -17,6 +17,7 @@ from rich.markup import escape
 import persona_bench
 from persona_bench.commands import personas
 from persona_bench.commands.compare import compare
+from persona_bench.commands.gate import gate
 from persona_bench.commands.judge import judge
 from persona_bench.commands.leaderboard import leaderboard
 from persona_bench.commands.places import Places
@@ -37,7 +38,7 @@ app = typer.Typer(
     help="How much does a persona in the system prompt change what a language model can do?",
 )
 app.add_typer(personas.app, name="personas")
-for command in (run, merge, score, judge, trace, compare, leaderboard, plan, screen, train):
+for command in (run, merge, score, judge, trace, compare, gate, leaderboard, plan, screen, train):
     app.command()(command)
 
 out = Console()

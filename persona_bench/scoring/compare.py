@@ -108,7 +108,7 @@ def compare(
     """
     first, second = check(a), check(b)
     _check_comparable(first, second)
-    left, right, left_out = _paired(Cells.count(first), Cells.count(second))
+    left, right, left_out = paired_cells(Cells.count(first), Cells.count(second))
     notes = _notes(left, right, left_out)
     for note in notes:
         warnings.warn(note, stacklevel=2)
@@ -186,7 +186,7 @@ def _some(names: set[str], where: str) -> str:
     return f"{len(names)} {where} ({shown})"
 
 
-def _paired(a: Cells, b: Cells) -> tuple[Cells, Cells, int]:
+def paired_cells(a: Cells, b: Cells) -> tuple[Cells, Cells, int]:
     """Only cells that both have scored, and personas and questions that have such cells."""
     both = (a.scored > 0) & (b.scored > 0)
     if not both.any():

@@ -1,0 +1,330 @@
+"""A release gate: is a new checkpoint no worse than the old one, by more than a margin?
+
+    from persona_bench import gate, read_outcomes
+
+    result = gate(read_outcomes("results/base"), read_outcomes("results/new"), margin=0.02)
+    print(result.verdict)  # "pass", "fail" or "can't tell"
+
+Tests of non-inferiority, paired by question. A criterion *passes* where the confidence bound
+excludes a loss as large as the margin, *fails* where it excludes a loss smaller than the margin,
+and is undecided otherwise. The gate passes where all criteria pass; as each of them does so wrongly
+in at most 5%, so does the gate (an intersection-union test, Berger 1982). That a difference is "not
+significant" is never a reason to pass.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from persona_bench.scoring.cells import Cells, check
+from persona_bench.scoring.compare import compare, paired_cells
+from persona_bench.scoring.fidelity_compare import compare_fidelity
+from persona_bench.scoring.resampling import Floats
+
+GateVerdict = Literal["pass", "fail", "can't tell"]
+
+EXIT_CODES: dict[str, int] = {"pass": 0, "fail": 1, "can't tell": 3}
+"""Exit code of `persona-bench gate` for each verdict; 2 is for wrong input."""
+
+POWER = 0.8
+"""Power for which the number of questions that would decide a criterion is given."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One thing that must not get worse by more than its margin.
+
+    Attributes:
+        name: `mean accuracy`, `every persona`, `pss_corrected` or `fidelity`.
+        difference: New less base; for `every persona` the difference under the persona with the
+            lowest bound, which is in `detail`.
+        low: One-sided lower confidence bound of the difference: above -margin the criterion passes.
+        high: One-sided upper bound: below -margin the criterion fails. For `every persona` this is
+            the upper bound of the persona with the strongest evidence of a loss, corrected for the
+            number of personas.
+        margin: Largest acceptable loss, above 0.
+        verdict: `pass`, `fail` or `can't tell`.
+        detail: The persona that decides, and what would decide an open criterion.
+        questions_needed: How many questions would decide it with 80% power if the true difference
+            is the one seen; None where it is decided, or where no number of questions would.
+        samples_needed: How many samples per cell on the same questions would; None where that is
+            not known (it takes two samples per cell), or where none would.
+    """
+
+    name: str
+    difference: float
+    low: float
+    high: float
+    margin: float
+    verdict: GateVerdict
+    detail: str = ""
+    questions_needed: int | None = None
+    samples_needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The verdict on one task, with a criterion for each thing that was tested."""
+
+    criteria: tuple[Criterion, ...]
+    n_questions: int
+    n_personas: int
+    n_samples: int
+    level: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> GateVerdict:
+        """`fail` where a criterion fails, `pass` where all pass, else `can't tell`."""
+        return combined([each.verdict for each in self.criteria])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; NaN becomes None."""
+        criteria = [
+            {key: None if value != value else value for key, value in asdict(each).items()}
+            for each in self.criteria
+        ]
+        facts = {name: getattr(self, name) for name in ("n_questions", "n_personas", "n_samples")}
+        return {"verdict": self.verdict, "criteria": criteria, **facts, "level": self.level,
+                "notes": list(self.notes)}  # fmt: skip
+
+
+def combined(verdicts: Sequence[str]) -> GateVerdict:
+    """One verdict of several."""
+    if "fail" in verdicts:
+        return "fail"
+    return "pass" if verdicts and set(verdicts) == {"pass"} else "can't tell"
+
+
+def gate(
+    base: pd.DataFrame,
+    new: pd.DataFrame,
+    *,
+    margin: float = 0.02,
+    margin_persona: float | None = None,
+    margin_pss: float = 0.05,
+    level: float = 0.05,
+    seed: int = 0,
+) -> Gate:
+    """Test whether a new checkpoint is no worse than the base on one task.
+
+    The criteria are the mean accuracy over personas, the accuracy under every persona, and the
+    corrected PSS. The bounds are t bounds over questions, corrected for skewness (Hall 1992) and
+    for continuity (half a question). Their variance is at least that of a loss of exactly the
+    margin, margin (1 - margin): without it a short run without any change of verdict would have no
+    width and always pass; Tango's score interval (1998) for paired proportions does the same.
+
+    Args:
+        base: Outcomes of the old checkpoint, as `stability` takes them.
+        new: Outcomes of the new checkpoint on the same questions and personas.
+        margin: Largest acceptable loss of mean accuracy, as a share, between 0 and 1.
+        margin_persona: Largest acceptable loss of accuracy under any single persona; by default
+            `margin`. One persona's accuracy is far noisier than the mean over all of them, so that
+            with a few hundred questions a wider margin is needed for a gate that can pass.
+        margin_pss: Largest acceptable loss of the corrected PSS.
+        level: Probability of a wrong pass (and of a wrong fail) of each criterion.
+        seed: Seed of the draws behind the corrected PSS.
+
+    Raises:
+        CompareError: the two runs differ in task, questions, personas, prompts or grader.
+        ValueError: a margin or level outside (0, 1), or a table that `stability` would refuse.
+    """
+    margin_persona = margin if margin_persona is None else margin_persona
+    checked = {"margin": margin, "margin_persona": margin_persona, "margin_pss": margin_pss}
+    for name, value in {**checked, "level": level}.items():
+        if not 0 < value < 1:
+            raise ValueError(f"{name} is {value}, but must lie between 0 and 1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are in the notes
+        compared = compare(base, new, confidence=1 - 2 * level, resamples=1, seed=seed)
+    a, b, _ = paired_cells(Cells.count(check(base)), Cells.count(check(new)))
+    columns, present = _differences(a, b)
+    over_personas = columns.sum(axis=1, where=present) / present.sum(axis=1)
+    everyone = np.ones((len(over_personas), 1), dtype=bool)
+    mean = _bounds(over_personas[:, None], everyone, margin)
+    each = _bounds(columns, present, margin_persona)
+    pss = compared.metrics.set_index("metric").loc[["pss_corrected"]]
+    difference, low, high = pss[["difference", "low", "high"]].to_numpy(float)[0]
+    return Gate(
+        criteria=(
+            _mean(mean, a, b, margin, level),
+            _every_persona(each, a.personas, margin_persona, level),
+            Criterion(
+                "pss_corrected", difference, low, high, margin_pss, _verdict(low, high, margin_pss)
+            ),
+        ),
+        n_questions=len(a.questions),
+        n_personas=len(a.personas),
+        n_samples=int(max(a.responses.max(), b.responses.max())),
+        level=level,
+        notes=compared.notes,
+    )
+
+
+def fidelity_criterion(
+    base: pd.DataFrame, new: pd.DataFrame, *, margin: float, level: float = 0.05
+) -> Criterion:
+    """The criterion of fidelity: PersonaScore (1 to 5) of two judged tables.
+
+    Args:
+        base: Judged table of the old checkpoint, as `fidelity` takes it.
+        new: That of the new checkpoint.
+        margin: Largest acceptable loss in points of the score, above 0.
+        level: As in `gate`.
+
+    Raises:
+        CompareError: the two differ in task, rubrics, judges, personas or questions.
+        ValueError: margin not above 0.
+    """
+    if margin <= 0:
+        raise ValueError(f"margin_fidelity is {margin}, but must be above 0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = compare_fidelity(base, new, confidence=1 - 2 * level, resamples=1)
+    low, high = found.difference_interval
+    return Criterion("fidelity", found.difference, low, high, margin, _verdict(low, high, margin))
+
+
+def _verdict(low: float, high: float, margin: float) -> GateVerdict:
+    if low > -margin:
+        return "pass"
+    return "fail" if high < -margin else "can't tell"
+
+
+# --------------------------------------------------------------------- paired differences
+def _differences(a: Cells, b: Cells) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Share correct of b less that of a in each cell, shape (questions, personas); and which
+    cells both have scored."""
+    present = a.scored > 0
+    shares = [
+        np.divide(c.correct, c.scored, out=np.zeros(present.shape), where=present) for c in (a, b)
+    ]
+    return shares[1] - shares[0], present
+
+
+class _Bounds(NamedTuple):
+    """Per column: mean difference, its standard error, skewness / sqrt(n), number of questions."""
+
+    difference: Floats
+    se: Floats
+    skew: Floats
+    n: Floats
+
+    def low(self, level: float) -> Floats:
+        """One-sided lower bound; minus infinity with a single question."""
+        return self.difference - self.se * self._quantile(1 - level) - 0.5 / self.n
+
+    def high(self, level: float) -> Floats:
+        """One-sided upper bound; infinity with a single question."""
+        return self.difference - self.se * self._quantile(level) + 0.5 / self.n
+
+    def _quantile(self, share: float) -> Floats:
+        """Of the t statistic, corrected for skewness by the transformation of Hall (1992)."""
+        plain: Floats = student.ppf(share, np.maximum(self.n - 1, 1))
+        a = np.where(np.abs(self.skew) < 1e-6, 1e-6, self.skew)
+        corrected = 3 / a * (np.cbrt(1 + a * (plain - a / 6)) - 1)
+        return np.where(self.n > 1, corrected, np.copysign(np.inf, share - 0.5))
+
+
+def _bounds(columns: Floats, present: Any, margin: float) -> _Bounds:
+    """The bounds of each column's mean over the questions that are present."""
+    n = present.sum(axis=0).astype(float)
+    mean = columns.sum(axis=0, where=present) / n
+    off = np.where(present, columns - mean, 0.0)
+    variance = (off**2).sum(axis=0) / np.maximum(n - 1, 1)
+    least = margin * (1 - margin)
+    third = (off**3).sum(axis=0) / n
+    skew = np.divide(third, variance**1.5, out=np.zeros(len(n)), where=variance > least)
+    return _Bounds(mean, np.sqrt(np.maximum(variance, least) / n), skew / np.sqrt(n), n)
+
+
+def _mean(found: _Bounds, a: Cells, b: Cells, margin: float, level: float) -> Criterion:
+    difference, se, n = (float(x[0]) for x in (found.difference, found.se, found.n))
+    low, high = float(found.low(level)[0]), float(found.high(level)[0])
+    verdict = _verdict(low, high, margin)
+    questions = samples = None
+    if verdict == "can't tell":
+        factor = _more(difference, se, margin, level)
+        questions = _count(n * factor)
+        samples = _samples_needed(a, b, se, factor)
+    return Criterion("mean accuracy", difference, low, high, margin, verdict,
+                     _needed(questions, samples), questions, samples)  # fmt: skip
+
+
+def _every_persona(
+    found: _Bounds, personas: Sequence[str], margin: float, level: float
+) -> Criterion:
+    """Passes where each persona passes by itself; fails by Holm's correction over personas, whose
+    first step is Bonferroni's."""
+    lows, highs = found.low(level), found.high(level / len(personas))
+    weakest, worst = int(np.argmin(lows)), int(np.argmin(highs))
+    low, high = float(lows[weakest]), float(highs[worst])
+    verdict = _verdict(low, high, margin)
+    shown = worst if verdict == "fail" else weakest
+    detail, questions = f"lowest under {personas[shown]}", None
+    if verdict == "fail":
+        detail = f"worse under {personas[worst]}"
+    elif verdict == "can't tell":
+        open_ones = lows <= -margin
+        factors = [
+            _more(difference, se, margin, level)
+            for difference, se in zip(found.difference[open_ones], found.se[open_ones], strict=True)
+        ]
+        questions = _count(max(np.asarray(factors) * found.n[open_ones]))
+        detail += f"; {int(open_ones.sum())} of {len(personas)} personas are open"
+        detail += f"; {_needed(questions, None)}"
+    return Criterion("every persona", float(found.difference[shown]), low, high, margin, verdict,
+                     detail, questions)  # fmt: skip
+
+
+# ------------------------------------------------------------ what would decide the open ones
+def _more(difference: float, se: float, margin: float, level: float) -> float:
+    """How many times as many questions decide it, if the true difference is the one seen."""
+    distance = abs(difference + margin)
+    if distance < 1e-9:
+        return math.inf
+    wanted = float(student.ppf(1 - level, 1e6) + student.ppf(POWER, 1e6))
+    return max(1.0, (wanted * se / distance) ** 2)
+
+
+def _count(number: float) -> int | None:
+    return math.ceil(number) if number < 1e7 else None
+
+
+def _samples_needed(a: Cells, b: Cells, se: float, factor: float) -> int | None:
+    """Samples per cell that shrink the squared error of the mean by `factor`.
+
+    Only the part of the error that is sampling within cells shrinks; it is known where all cells
+    have two samples or more.
+    """
+    k = int(min(a.scored.min(), b.scored.min()))
+    if k < 2 or not math.isfinite(factor):
+        return None
+    within = 0.0
+    for cells in (a, b):
+        share = cells.correct / cells.scored
+        within += float((share * (1 - share) / (cells.scored - 1)).sum())
+    within /= a.scored.size**2
+    between = max(0.0, se**2 - within)
+    left = se**2 / factor - between
+    return math.ceil(k * within / left) if left > 0 and k * within / left < 1e5 else None
+
+
+def _needed(questions: int | None, samples: int | None) -> str:
+    if questions is None:
+        return "the difference is too close to the margin: no number of questions would decide it"
+    text = f"about {questions:,} questions would decide it, if the true difference is this one"
+    return text if samples is None else f"{text}; or {samples:,} samples per prompt"
+
+
+__all__ = [
+    "EXIT_CODES", "Criterion", "Gate", "GateVerdict", "combined", "fidelity_criterion", "gate",
+]  # fmt: skip

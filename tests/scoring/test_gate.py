@@ -1,0 +1,187 @@
+"""The release gate: when it passes, fails, or can't tell, and how often it is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from persona_bench import gate
+from persona_bench.cli import app
+from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.gate import combined
+from tests.scoring.simulated import outcomes_of
+
+
+def table(correct: np.ndarray, samples: int = 1) -> pd.DataFrame:
+    """Outcomes of counts of correct samples, shape (questions, personas)."""
+    return outcomes_of(correct, np.full(correct.shape, samples))
+
+
+def half_right(questions: int, personas: int = 4) -> np.ndarray:
+    """Every second question is right under every persona."""
+    return np.tile((np.arange(questions) % 2)[:, None], (1, personas))
+
+
+def flipped(correct: np.ndarray, rows: slice, personas: slice = slice(None)) -> np.ndarray:
+    changed = correct.copy()
+    changed[rows, personas] = 1 - changed[rows, personas]
+    return changed
+
+
+def criteria(base: np.ndarray, new: np.ndarray, **settings: float) -> dict[str, object]:
+    found = gate(table(base), table(new), **settings)
+    return {each.name: each for each in found.criteria}
+
+
+def test_an_unchanged_model_passes_on_enough_questions_and_is_undecided_on_few() -> None:
+    many, few = half_right(600), half_right(60)
+    assert gate(table(many), table(many)).verdict == "pass"
+    undecided = gate(table(few), table(few))
+    assert undecided.verdict == "can't tell"
+    assert undecided.criteria[0].difference == 0
+    assert undecided.criteria[0].low < -0.02 < 0.02 < undecided.criteria[0].high
+
+
+def test_a_loss_beyond_the_margin_fails() -> None:
+    base = half_right(600)
+    new = base.copy()
+    new[base.any(axis=1).nonzero()[0][:60]] = 0  # 10% of the questions
+    found = criteria(base, new)
+    assert found["mean accuracy"].verdict == "fail"
+    assert found["mean accuracy"].difference == pytest.approx(-0.1)
+    assert found["every persona"].verdict == "fail"
+
+
+def test_a_loss_under_one_persona_is_found_and_named() -> None:
+    base = half_right(600)
+    new = base.copy()
+    new[base[:, 2].nonzero()[0][:60], 2] = 0
+    found = criteria(base, new)
+    assert found["every persona"].verdict == "fail"
+    assert "p002" in found["every persona"].detail
+    assert found["mean accuracy"].verdict == "can't tell"  # a loss of 0.025 on average
+
+
+def test_margin_of_a_single_persona_may_be_wider() -> None:
+    rng = np.random.default_rng(0)
+    base = half_right(500, 6)
+    new = np.where(rng.random(base.shape) < 0.05, 1 - base, base)
+    assert criteria(base, new)["every persona"].verdict == "can't tell"
+    assert criteria(base, new, margin_persona=0.1)["every persona"].verdict == "pass"
+
+
+def test_questions_needed_decide_it_when_they_are_asked() -> None:
+    rng = np.random.default_rng(1)
+    base = half_right(200)
+    new = np.where(rng.random(base.shape) < 0.1, 1 - base, base)
+    first = gate(table(base), table(new)).criteria[0]
+    assert first.verdict == "can't tell"
+    assert first.questions_needed is not None
+    factor = -(-first.questions_needed * 2 // 200)  # ample: the true difference is not the one seen
+    more = np.random.default_rng(2)
+    base = half_right(200 * factor)
+    new = np.where(more.random(base.shape) < 0.1, 1 - base, base)
+    assert gate(table(base), table(new)).criteria[0].verdict != "can't tell"
+
+
+def test_samples_needed_are_known_only_with_several_samples() -> None:
+    rng = np.random.default_rng(3)
+    chance = rng.uniform(0.2, 0.8, (100, 1))
+    base, new = (rng.binomial(4, np.tile(chance, (1, 4))) for _ in range(2))
+    several = gate(table(base, 4), table(new, 4)).criteria[0]
+    assert several.verdict == "can't tell"
+    assert several.samples_needed is None or several.samples_needed > 4
+    single = gate(table(base > 2), table(new > 2)).criteria[0]
+    assert single.samples_needed is None
+
+
+@pytest.mark.parametrize(
+    ("discordant", "together"), [(0.02, True), (0.05, True), (0.2, True), (0.2, False)]
+)
+def test_wrong_passes_at_a_loss_equal_to_the_margin_are_at_most_5_percent(
+    discordant: float, together: bool
+) -> None:
+    """At a true loss of 0.02 = margin; `together`: all personas lose the same questions."""
+    from persona_bench.scoring.gate import _bounds
+
+    rng = np.random.default_rng(4)
+    worse, better = discordant / 2 + 0.01, discordant / 2 - 0.01
+    passed, replicates = 0, 1000
+    for _ in range(replicates):
+        u = rng.random((300, 1 if together else 4))
+        step = np.where(u < worse, -1.0, np.where(u > 1 - better, 1.0, 0.0)).mean(axis=1)
+        found = _bounds(step[:, None], np.ones((300, 1), bool), 0.02)
+        passed += found.low(0.05)[0] > -0.02
+    assert passed / replicates <= 0.05 + 2 * (0.05 * 0.95 / replicates) ** 0.5
+
+
+def test_runs_on_other_questions_are_refused() -> None:
+    base = table(half_right(50))
+    other = base.assign(question="x" + base["question"])
+    with pytest.raises(CompareError, match="questions differ"):
+        gate(base, other)
+
+
+@pytest.mark.parametrize("name", ["margin", "margin_persona", "margin_pss", "level"])
+def test_impossible_margins_are_refused(name: str) -> None:
+    base = table(half_right(50))
+    with pytest.raises(ValueError, match=f"{name} is 0, but must lie between 0 and 1"):
+        gate(base, base, **{name: 0})
+
+
+def test_one_verdict_of_several() -> None:
+    assert combined(["pass", "pass"]) == "pass"
+    assert combined(["pass", "can't tell"]) == "can't tell"
+    assert combined(["pass", "can't tell", "fail"]) == "fail"
+
+
+# ------------------------------------------------------------------------------- the command
+
+
+def gate_command(folder: Path, base: np.ndarray, new: np.ndarray, *options: str) -> object:
+    for name, correct in (("base", base), ("new", new)):
+        rows = table(correct)[["persona", "question", "correct"]]
+        rows.to_csv(folder / f"{name}.csv", index=False)
+    files = [str(folder / "base.csv"), str(folder / "new.csv")]
+    return CliRunner().invoke(app, ["gate", *files, *options])
+
+
+def test_exit_codes_of_the_command(tmp_path: Path) -> None:
+    many, few = half_right(600), half_right(60)
+    worse = np.where(np.arange(600)[:, None] < 200, 0, many)
+    for base, new, code, word in (
+        (many, many, 0, "PASS"),
+        (many, worse, 1, "FAIL"),
+        (few, few, 3, "CAN'T TELL"),
+    ):
+        done = gate_command(tmp_path, base, new)
+        assert done.exit_code == code
+        assert done.output.startswith(word)
+    assert "about" in done.output
+    assert "questions would decide it" in done.output
+    missing = CliRunner().invoke(app, ["gate", str(tmp_path / "base.csv"), "nowhere.csv"])
+    assert missing.exit_code == 2
+    assert "nowhere.csv" in missing.output
+
+
+def test_junit_and_json_of_the_command(tmp_path: Path) -> None:
+    many = half_right(600)
+    worse = np.where(np.arange(600)[:, None] < 200, 0, many)
+    xml = tmp_path / "gate.xml"
+    done = gate_command(tmp_path, many, worse, "--json", "--junit", str(xml))
+    record = json.loads(done.output)
+    assert record["verdict"] == "fail"
+    (task,) = record["tasks"].values()
+    assert [each["name"] for each in task["criteria"]] == [
+        "mean accuracy", "every persona", "pss_corrected",
+    ]  # fmt: skip
+    suite = ElementTree.parse(xml).getroot()[0]
+    failed = [each["name"] for each in task["criteria"] if each["verdict"] == "fail"]
+    assert int(suite.get("failures", "-1")) == len(failed) > 0
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == failed
