@@ -42,6 +42,13 @@ def compare(
         bool,
         typer.Option("--common", help="Compare only the questions and personas that all have."),
     ] = False,
+    by_method: Annotated[
+        bool,
+        typer.Option(
+            "--by-method",
+            help="Compare training methods, with the seed as the unit: METHOD@SEED=FOLDER ...",
+        ),
+    ] = False,
     training: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,6 +68,11 @@ def compare(
     from persona_bench.scoring.fidelity_compare import restrict_to_common_verdicts
 
     found = read_runs(runs)
+    if by_method:
+        from persona_bench.commands.methods import compare_by_method
+
+        compare_by_method(found, out_folder, confidence=confidence, seed=seed, as_json=as_json)
+        return
     if len(found) < 2:
         raise CompareError(f"{', '.join(map(str, runs))}: one model; give two or more to compare")
     logs: dict[str, TrainingLog] = {}

@@ -49,12 +49,25 @@ def plan(
     tokens: Annotated[
         float | None, typer.Option(help="Mean tokens of a response, to count them.")
     ] = None,
+    seeds: Annotated[
+        float | None,
+        typer.Option(
+            "--seeds", help="How many trainings of a method this true difference takes; --seed-sd."
+        ),
+    ] = None,
+    seed_sd: Annotated[
+        float | None,
+        typer.Option(help="Standard deviation of the difference between methods, per seed."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """How many questions, personas and samples a wanted precision takes."""
     from persona_bench.scoring.plan import Design, check_wish, designs_for, forecast
 
+    if seeds is not None or seed_sd is not None:
+        _print_seeds(seeds, seed_sd, as_json)
+        return
     if tokens is not None and tokens <= 0:
         raise ValueError(f"tokens={tokens} must be above 0")
     if pss_within is not None or detect is not None:
@@ -85,6 +98,37 @@ def plan(
     if designs is not None:
         wanted = f"--pss-within {pss_within}" if detect is None else f"--detect {detect}"
         _print_designs(console, wanted, designs, questions, tokens)
+
+
+SHOWN_SEEDS = (2, 3, 4, 6, 8, 12, 16)
+
+
+def _print_seeds(difference: float | None, sd: float | None, as_json: bool) -> None:
+    """How many trainings of each method find a difference, and with what power a few do."""
+    from persona_bench.scoring.methods import power_of_seeds, seeds_needed
+
+    if difference is None or sd is None:
+        raise ValueError(
+            "--seeds DIFFERENCE and --seed-sd SD belong together: what the methods differ by, and "
+            "how much that difference varies between seeds"
+        )
+    needed = seeds_needed(difference, sd)
+    powers = {n: round(power_of_seeds(n, difference, sd), 3) for n in SHOWN_SEEDS}
+    if as_json:
+        print(json.dumps({"difference": difference, "sd": sd, "seeds": needed, "power": powers}))
+        return
+    console = Console()
+    found = "more than 1,000 seeds of" if needed is None else f"{needed} seeds of"
+    console.print(
+        f"A true difference of {difference:g} (standard deviation per seed {sd:g}) takes {found} "
+        "each method, for 80% power in a paired t test, two-sided at 5%."
+    )
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("seeds", "power"):
+        table.add_column(name, justify="right")
+    for n, power in powers.items():
+        table.add_row(str(n), f"{power:.2f}")
+    console.print(table)
 
 
 def _assumptions(

@@ -26,7 +26,7 @@ from persona_bench.harness.crossing import KnobError, Knobs, cross
 from persona_bench.harness.design import design_record
 from persona_bench.harness.finishes import grade
 from persona_bench.harness.metrics import graded_with_the_others
-from persona_bench.provenance import versions
+from persona_bench.provenance import training_of, versions
 from persona_bench.rendering import (
     MissingPersonaError,
     check_persona,
@@ -377,6 +377,8 @@ class PersonaTask(ConfigurableTask):
             "chat_template": chat_template is not None,
             "system_instruction": system_instruction or "",
         }
+        if training := training_of(self.config.metadata or {}):
+            record["training"] = training
         if self.benchmark.record:
             record |= self.benchmark.record(list(dict.fromkeys(self.dataset["test"]["question"])))
         if self.knobs.design is not None:

@@ -70,6 +70,18 @@ class Run:
     judged: Mapping[str, Judged]
 
     @property
+    def checkpoint(self) -> tuple[str, str] | None:
+        """Method and seed of the model: from a name `METHOD@SEED`, else from what
+        `persona-bench train` wrote beside the weights; None where neither tells."""
+        method, at, seed = self.name.rpartition("@")
+        if at and method and seed:
+            return method, seed
+        for each in self.of_tasks.values():
+            if training := each.samples.told.get("training"):
+                return str(training["method"]), str(training["seed"])
+        return None
+
+    @property
     def of_tasks(self) -> dict[str, Graded | Judged]:
         """All of it by task, the graded ones first."""
         return {**self.graded, **self.judged}

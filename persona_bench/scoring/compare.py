@@ -107,7 +107,7 @@ def compare(
         ValueError: a table that `stability` would refuse.
     """
     first, second = check(a), check(b)
-    _check_comparable(first, second)
+    check_comparable(first, second)
     left, right, left_out = paired_cells(Cells.count(first), Cells.count(second))
     notes = _notes(left, right, left_out)
     for note in notes:
@@ -134,7 +134,7 @@ def compare(
 
 
 # ------------------------------------------------------------------ may they be compared?
-def _check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
+def check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
     for name in ("task", "grader"):
         if name in a.columns and name in b.columns:
             mine, theirs = (", ".join(sorted(map(str, x[name].unique()))) for x in (a, b))

@@ -72,6 +72,13 @@ def test_the_record_says_how_it_was_done(tokenizer: Any) -> None:
     assert "persona_bench" in loaded.dump_config()["metadata"]
 
 
+def test_the_record_names_the_training_of_the_checkpoint(tokenizer: Any, tmp_path: Path) -> None:
+    assert "training" not in build(task(pretrained="ORG/MODEL"), Backend(tokenizer))
+    (tmp_path / "train.yaml").write_text("method: permix\nseed: 3\n")
+    record = build(task(pretrained=str(tmp_path)), Backend(tokenizer))
+    assert record["training"] == {"method": "permix", "seed": 3}
+
+
 def test_a_template_that_drops_the_persona_stops_the_run(tokenizer: Any) -> None:
     with pytest.raises(MissingPersonaError, match=r"chat template of org/model.*merge"):
         build(task(), Backend(tokenizer, REFUSES))

@@ -1,0 +1,104 @@
+"""`persona-bench compare --by-method` and the gate, on runs against a small endpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from persona_bench.cli import app
+from persona_bench.provenance import training_of
+from persona_bench.report.runs import read_runs
+from persona_bench.scoring.compare import CompareError
+from tests.support.studies import ask, server
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four runs, whose model's rates differ by chance alone; the last two with a worse persona."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for name in ("rlvr-1", "rlvr-2", "permix-1", "permix-2"):
+        with server() as chat:
+            if name.startswith("permix"):
+                chat.rates = dict.fromkeys(chat.rates, 0.3)
+            ask(chat, folder / name)
+    return folder
+
+
+def names(folder: Path, *methods: str) -> list[str]:
+    return [f"{method}={folder / method.replace('@', '-')}" for method in methods]
+
+
+def test_methods_are_compared_over_seeds(checkpoints: Path, tmp_path: Path) -> None:
+    runs = names(checkpoints, "rlvr@1", "rlvr@2", "permix@1", "permix@2")
+    done = CliRunner().invoke(
+        app, ["compare", "--by-method", *runs, "--out", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "permix - rlvr, over seeds" in done.output
+    assert "paired t test over 2 and 2 seeds" in done.output
+    table = pd.read_csv(tmp_path / "out" / "persona_arithmetic_methods.csv").set_index("metric")
+    means = pd.read_csv(tmp_path / "out" / "persona_arithmetic_methods_means.csv")
+    means = means.set_index(["method", "metric"])["mean"]
+    assert table.loc["mean", "difference"] < -0.2
+    assert table.loc["mean", "difference"] == pytest.approx(
+        means["permix", "mean"] - means["rlvr", "mean"]
+    )
+    (record,) = json.loads((tmp_path / "out" / "methods.json").read_text())
+    assert record["a"] == "rlvr"
+    assert len(record["per_seed"]) == 4 * 5
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("rlvr@1", "rlvr@2", "permix@1"), "permix has a single seed"),
+        (("rlvr@1", "rlvr@2"), "one method (rlvr)"),
+    ],
+)
+def test_too_few_seeds_or_methods_are_refused(
+    checkpoints: Path, given: tuple[str, ...], words: str
+) -> None:
+    runs = names(checkpoints, *given)
+    done = CliRunner().invoke(app, ["compare", "--by-method", *runs])
+    assert isinstance(done.exception, CompareError)
+    assert words in str(done.exception)
+
+
+def test_a_run_without_method_and_seed_is_refused(checkpoints: Path) -> None:
+    folders = [str(checkpoints / name) for name in ("rlvr-1", "permix-1")]
+    done = CliRunner().invoke(app, ["compare", "--by-method", *folders])
+    assert isinstance(done.exception, CompareError)
+    assert "its method and seed are not known; name them, as in rlvr@1=" in str(done.exception)
+
+
+def test_a_run_knows_the_training_of_its_checkpoint(checkpoints: Path, tmp_path: Path) -> None:
+    """The task records it; the report reads it from the results file."""
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({"method": "permix", "seed": 3}))
+    told = training_of({"pretrained": str(tmp_path)})
+    assert told == {"method": "permix", "seed": 3}
+    assert training_of({"pretrained": "ORG/MODEL"}) == {}
+    (results,) = (checkpoints / "rlvr-1").rglob("results_*.json")
+    record = json.loads(results.read_text())
+    record["configs"]["persona_arithmetic"]["metadata"]["persona_bench"]["training"] = told
+    copy = tmp_path / "run" / "model"
+    copy.mkdir(parents=True)
+    (samples,) = results.parent.glob("samples_*.jsonl")
+    (copy / samples.name).write_bytes(samples.read_bytes())
+    (copy / results.name).write_text(json.dumps(record))
+    (run,) = read_runs([tmp_path / "run"])
+    assert run.checkpoint == ("permix", "3")
+    (named,) = read_runs([f"sft@7={tmp_path / 'run'}"])
+    assert named.checkpoint == ("sft", "7")
+
+
+def test_gate_reads_the_folders_of_runs(checkpoints: Path) -> None:
+    folders = [str(checkpoints / name) for name in ("rlvr-1", "permix-1")]
+    done = CliRunner().invoke(app, ["gate", *folders, "--json"])
+    record = json.loads(done.output)
+    assert done.exit_code == 1
+    assert record["tasks"]["persona_arithmetic"]["verdict"] == "fail"
