@@ -164,6 +164,8 @@ class TrainConfig(Part):
         use_vllm: Who writes the completions of rlvr and permix: vLLM in the same processes
             (`colocate`) or in a server of its own (`server`, by `trl vllm-serve`); without it
             the model itself.
+        redraw: How often groups whose answers are all right or all wrong are drawn again at most,
+            from other questions (dynamic sampling; rlvr and permix); 0: never.
         trainer: TRL's own arguments (`GRPOConfig`; `SFTConfig` of sft and distill).
     """
 
@@ -178,6 +180,7 @@ class TrainConfig(Part):
     teacher: Teacher | None = None
     lora: Lora | None = None
     use_vllm: Literal["colocate", "server"] | None = None
+    redraw: int = Field(default=0, ge=0)
     trainer: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -193,6 +196,8 @@ class TrainConfig(Part):
             raise ValueError(f"reward: {self.method} is not rewarded, it learns from solutions")
         if not grpo and self.use_vllm:
             raise ValueError(f"use_vllm: {self.method} writes no completions while it trains")
+        if not grpo and self.redraw:
+            raise ValueError(f"redraw: {self.method} has no groups")
         if not grpo and self.personas and self.personas.group == "question":
             raise ValueError(f"personas.group: {self.method} has no groups")
         if self.reward.information_weight and not self.personas:

@@ -135,6 +135,33 @@ def schedule(
     return rows
 
 
+def spare_group(
+    questions: Sequence[Question],
+    seed: int,
+    number: int,
+    progress: float,
+    mix: Mix | None = None,
+    prompts: int = 1,
+) -> list[Row]:
+    """A further group, for one that is drawn again: of a schedule of its own without an end.
+
+    Args:
+        questions: As in `schedule`, which draws independently of this.
+        seed: Seed of the order.
+        number: Which one, from 0 on; after every question has come once, they come anew.
+        progress: Share of the training that is done, for the curriculum.
+        mix: Who draws personas; without one there are none.
+        prompts: Rows of the group, as in `schedule`.
+    """
+    epoch, place = divmod(number, len(questions))
+    order = list(questions)
+    random.Random(f"spare/{seed}/{epoch}").shuffle(order)
+    question = order[place]
+    own = -1 - epoch  # the training's epochs count from 0
+    personas = mix.draw(own, question.id, progress, prompts) if mix else [None] * prompts
+    return [Row(own, question, persona) for persona in personas]
+
+
 def messages(
     benchmark: Benchmark, problem: str, persona: str, system_role: SystemRole
 ) -> list[dict[str, str]]:

@@ -20,13 +20,13 @@ from typing import Any
 
 from datasets import Dataset
 from torch.utils.data import Sampler
-from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from persona_bench.train import running
 from persona_bench.train.config import Personas, TrainConfig
 from persona_bench.train.data import Prepared, columns, messages, prepare, schedule
 from persona_bench.train.logs import Logs
+from persona_bench.train.redraw import RedrawingTrainer, spare_rows
 from persona_bench.train.rewards import Information, Reward
 from persona_bench.train.rlvr import arguments, epochs, in_one_pass
 
@@ -52,7 +52,7 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     table = columns(data.benchmark, rows, personas.system_role)
     running.check_prompts(rows, table["prompt"], tokenizer, config.model)
     reward = Reward(data.benchmark.grade, config.reward, _information(config, data, tokenizer))
-    trainer = (AcrossPersonas if across else GRPOTrainer)(
+    trainer = (AcrossPersonas if across else RedrawingTrainer)(
         model=running.load_model(config),
         args=in_one_pass(args, len(rows) // args.num_generations if across else len(rows)),
         reward_funcs=[reward],
@@ -60,13 +60,17 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
         processing_class=tokenizer,
         peft_config=running.adapters(config),
         callbacks=[Logs(config.output_path, reward)],
+        spare=spare_rows(
+            data, config.seed, personas.system_role, args.num_generations if across else 1
+        ),
+        rounds=config.redraw,
     )
     reward.ready(trainer)
     facts = {"questions": len(data.questions)}
     return running.train(trainer, config, say, mix=data.mix, notes=data.notes, facts=facts)
 
 
-class AcrossPersonas(GRPOTrainer):
+class AcrossPersonas(RedrawingTrainer):
     """GRPO whose rows are completions' prompts, not groups' prompts.
 
     The schedule has `num_generations` rows a question, next to each other; TRL compares each such

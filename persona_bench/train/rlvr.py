@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from persona_bench.train import running
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import columns, prepare, schedule
 from persona_bench.train.logs import Logs
+from persona_bench.train.redraw import RedrawingTrainer, spare_rows
 from persona_bench.train.rewards import Reward
 
 
@@ -35,7 +36,7 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     tokenizer = running.load_tokenizer(config.model)
     rows = schedule(data.questions, epochs(args, len(data.questions)), config.seed)
     reward = Reward(data.benchmark.grade, config.reward)
-    trainer = GRPOTrainer(
+    trainer = RedrawingTrainer(
         model=running.load_model(config),
         args=in_one_pass(args, len(rows)),
         reward_funcs=[reward],
@@ -43,6 +44,8 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
         processing_class=tokenizer,
         peft_config=running.adapters(config),
         callbacks=[Logs(config.output_path, reward)],
+        spare=spare_rows(data, config.seed, "native"),
+        rounds=config.redraw,
     )
     reward.ready(trainer)
     facts = {"questions": len(data.questions)}

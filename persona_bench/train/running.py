@@ -89,7 +89,7 @@ def arguments(config: TrainConfig, kind: type, **ours: Any) -> Any:
             )
     given: dict[str, Any] = {"output_dir": str(config.output_path), "seed": config.seed}
     if not torch.cuda.is_available():
-        given["bf16"] = False
+        given |= {"bf16": False, "use_cpu": True}  # transformers refuses bf16 without use_cpu
     try:
         return kind(**{**given, **config.trainer, **ours})
     except (ValueError, TypeError) as error:
