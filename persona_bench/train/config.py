@@ -35,8 +35,11 @@ class Data(Part):
     """What is learnt from.
 
     Attributes:
-        source: `arithmetic` (generated), `gsm8k`, `math` (the MATH training split), or a .jsonl
-            file with `question` and `answer` (and `solution`, `level`, where there are any).
+        source: `arithmetic` (generated), `gsm8k`, `math` (the MATH training split), or a .jsonl or
+            .parquet file. Its rows have `question` and `answer` (and `solution`, `level`, `id`,
+            where there are any); or `messages`, whose last one, the assistant's, is what sft
+            learns; or `prompt` and `completion`, each text or messages. With a system message of
+            its own each persona can have its own solution. rlvr and permix need `answer` too.
         n_questions: Only so many, drawn evenly over the levels; all by default, and of
             `arithmetic` 1,000.
         levels: Only questions of these levels; all by default.

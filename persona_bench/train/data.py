@@ -8,6 +8,7 @@ goes on after a stop would differ from one that was not stopped.
 from __future__ import annotations
 
 import importlib
+import json
 import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from persona_bench.benchmarks.sources import SourceError
 from persona_bench.personas import Persona, PersonaSet, load_persona_set, near_copy
 from persona_bench.rendering import merged
 from persona_bench.train.config import Data, Personas, SystemRole, TrainConfig, TrainError
-from persona_bench.train.sources import evaluation_sums, normalised, training_source
+from persona_bench.train.sources import PROMPT, evaluation_sums, normalised, training_source
 
 MILD_TO_FAR = (
     "control",
@@ -176,21 +177,59 @@ def messages(
 def columns(benchmark: Benchmark, rows: Sequence[Row], system_role: SystemRole) -> dict[str, Any]:
     """The rows as TRL's dataset has them: `prompt` (messages) and what the reward needs."""
     return {
-        "prompt": [
-            messages(
-                benchmark,
-                row.question.problem,
-                row.persona.prompt if row.persona else "",
-                system_role,
-            )
-            for row in rows
-        ],
+        "prompt": [_prompt(benchmark, row, system_role) for row in rows],
         "answer": [row.question.answer for row in rows],
         "question": [row.question.id for row in rows],
         "problem": [row.question.problem for row in rows],
         "persona": [row.persona.id if row.persona else NONE for row in rows],
         "epoch": [row.epoch for row in rows],
     }
+
+
+def _prompt(benchmark: Benchmark, row: Row, system_role: SystemRole) -> list[dict[str, str]]:
+    persona = row.persona.prompt if row.persona else ""
+    if PROMPT not in row.question.extra:
+        return messages(benchmark, row.question.problem, persona, system_role)
+    conversation: list[dict[str, str]] = json.loads(row.question.extra[PROMPT])
+    if not persona:
+        return conversation
+    first, *rest = conversation
+    if system_role == "merge":
+        return [{**first, "content": merged(persona, first["content"])}, *rest]
+    return [{"role": "system", "content": persona}, *conversation]
+
+
+def _check_rows(questions: Sequence[Question], config: TrainConfig) -> None:
+    """That each row has what its method learns from.
+
+    Raises:
+        TrainError: an answer or a response is missing, or a system message and a persona meet.
+    """
+    rewarded = config.method in ("rlvr", "permix")
+    for question in questions:
+        if rewarded and not question.answer:
+            raise TrainError(
+                f"data.source: row {question.id} has no answer, and {config.method} rewards by it"
+            )
+        if config.method == "sft" and not question.extra.get("solution"):
+            raise TrainError(
+                f"data.source: row {question.id} has no response for sft to learn: end its "
+                "messages with the assistant's, or give it a completion"
+            )
+        if PROMPT in question.extra and (
+            config.method == "distill" or config.reward.information_weight
+        ):
+            what = "distill" if config.method == "distill" else "reward.information_weight"
+            raise TrainError(
+                f"data.source: row {question.id} is a conversation, and {what} takes rows with "
+                "question and answer alone"
+            )
+        system = PROMPT in question.extra and '"role": "system"' in question.extra[PROMPT]
+        if config.personas and system:
+            raise TrainError(
+                f"data.source: row {question.id} has a system message of its own, and personas "
+                "would put another before it: leave out one of them"
+            )
 
 
 # ---------------------------------------------------------------------- what must not meet
@@ -220,6 +259,7 @@ def prepare(config: TrainConfig) -> Prepared:
         PersonaSetError, SourceError: as there.
     """
     benchmark, questions = training_source(config.data, config.seed)
+    _check_rows(questions, config)
     questions, notes = _apart(questions, config.data)
     mix = None
     if config.personas:

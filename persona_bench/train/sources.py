@@ -6,8 +6,9 @@ reward.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,12 @@ IN_VAIN = 20
 
 FIRST_SEED = 1_000_000
 """Of the arithmetic trained on: far from the seeds that evaluations use."""
+
+ROLES = ("system", "user", "assistant")
+"""Of the messages of a conversation."""
+
+PROMPT = "messages"
+"""The key of `Question.extra` with a conversation before its response, as JSON."""
 
 GSM8K = HubFile(
     mirror="gsm8k/train.jsonl",
@@ -169,22 +176,73 @@ def _math(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
 
 
 def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
+    """Rows with `question` and `answer`, or conversations (see `Data.source`)."""
     if not path.is_file():
         raise TrainError(f"data.source: there is no file {path}")
     questions = []
-    for number, row in enumerate(read_rows(path, ("question", "answer"))):
-        answer = str(row["answer"])
+    for number, row in enumerate(read_rows(path, ())):
+        where = f"{path}:{number + 1}"
+        if not isinstance(row, dict):
+            raise TrainError(f"{where}: a row is a mapping, and this one is {row!r}")
         name, level = (row.get(key) for key in ("id", "level"))
-        question = Question(
-            str(number if name is None else name),
-            str(row["question"]),
-            answer,
-            "" if level is None else str(level),
+        answer = "" if row.get("answer") is None else str(row["answer"])
+        if "messages" in row or "prompt" in row:
+            prompt, solution = _conversation(row, where)
+            problem = next((m["content"] for m in reversed(prompt) if m["role"] == "user"), "")
+            extra = {PROMPT: json.dumps(prompt), "solution": solution}
+        elif "question" in row and answer:
+            problem = str(row["question"])
+            extra = {"solution": str(row.get("solution") or _boxed(answer))}
+        else:
+            raise TrainError(
+                f"{where}: a row has question and answer, or messages, or prompt and completion; "
+                f"this one has {', '.join(row) or 'nothing'}"
+            )
+        questions.append(
+            Question(
+                str(number if name is None else name),
+                problem,
+                answer,
+                "" if level is None else str(level),
+                extra=extra,
+            )
         )
-        questions.append(_with_solution(question, str(row.get("solution") or _boxed(answer))))
     if len({question.id for question in questions}) < len(questions):
         raise TrainError(f"{path}: an id stands twice; give each question its own, or none")
     return _mathematics(path.stem, questions, integer=False), questions
+
+
+def _conversation(row: Mapping[str, Any], where: str) -> tuple[list[dict[str, str]], str]:
+    """The messages before the response, and the response; empty where the row has none."""
+    if "messages" in row:
+        messages = _messages(row["messages"], f"{where}: messages")
+        said = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
+    else:
+        messages = _messages(row["prompt"], f"{where}: prompt", role="user")
+        completion = row.get("completion")
+        said = (
+            "" if completion is None
+            else _messages(completion, f"{where}: completion", role="assistant")[-1]["content"]
+        )  # fmt: skip
+    if not messages or messages[-1]["role"] != "user":
+        raise TrainError(f"{where}: the response must follow a user's message")
+    return messages, said
+
+
+def _messages(given: Any, where: str, role: str = "") -> list[dict[str, str]]:
+    """Chat messages, copied; a mere text is one message of `role`, where there is one."""
+    if isinstance(given, str) and role:
+        return [{"role": role, "content": given}]
+    whole = isinstance(given, list) and given
+    if not whole or not all(
+        isinstance(m, Mapping) and m.get("role") in ROLES and isinstance(m.get("content"), str)
+        for m in given
+    ):
+        raise TrainError(
+            f"{where}: must be a list of messages, each with a role ({', '.join(ROLES)}) and "
+            "content, which is text"
+        )
+    return [{"role": m["role"], "content": m["content"]} for m in given]
 
 
 def _mathematics(name: str, questions: list[Question], *, integer: bool) -> Benchmark:
