@@ -28,8 +28,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from persona_bench.grading.normalise import Normal, normalise
-from persona_bench.grading.numbers import as_fraction, same_number
-from persona_bench.grading.shape import Shape, as_interval, shape
+from persona_bench.grading.numbers import as_fraction, is_huge, same_number
+from persona_bench.grading.shape import Shape, as_interval, shape, split_outside
 
 MAX_MEMBERS = 64
 MAX_HARD = 400
@@ -52,6 +52,10 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
     """
     symbolic = is_symbolic(gold)
     left, right = normalise(gold, symbolic), normalise(answer, symbolic)
+    left, right = _without_modulus(left, right), _without_modulus(right, left)
+    right = _unnamed(left, right, answer, symbolic)
+    if is_huge(right.text) and not is_huge(left.text):
+        return False
     if integer and (value := as_fraction(left.text)) is not None and value.denominator == 1:
         return _same_integer(value, right, leaf)
     if left == right and left.text:
@@ -64,6 +68,42 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
     if not left.text or not right.text:
         return False
     return _same_text(left.text, right.text, leaf or _undecided)
+
+
+_MODULUS = re.compile(
+    r",?\s*(?:\\pmod\s*(?:\{[^{}]*\}|\w)|\(?\s*\\?(?:[bp]?mod)(?:ulo)?(?![a-zA-Z])\s*(?:\{[^{}]*\}|\d+|[a-z])\s*\)?)$"
+)
+_INEQUALITY = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![a-zA-Z])")
+
+
+def _without_modulus(normal: Normal, other: Normal) -> Normal:
+    r"""The residue in `10\pmod{11}`, where only one side names the modulus."""
+    if normal.words or _MODULUS.search(other.text) or not (found := _MODULUS.search(normal.text)):
+        return normal
+    return Normal(normal.text[: found.start()].replace(r"\equiv", "=").strip(), False)
+
+
+def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Normal:
+    r"""The value in `(x,y)=(3,2)`, `f=\text{even}` and `v=` a matrix, for a reference without name.
+
+    Args:
+        gold: The reference.
+        answer: The answer.
+        written: The answer as it was written: text beside a name is not a unit.
+        symbolic: As for `normalise`.
+    """
+    if "=" in gold.text or "=" not in answer.text or _INEQUALITY.search(answer.text):
+        return answer
+    first, *rest = split_outside(answer.text, "=")
+    if not rest or len(split_outside(answer.text, ",")) > 1 or not _is_name(first):
+        return answer
+    return normalise((split_outside(written, "=")[1:] or rest)[-1], symbolic)
+
+
+def _is_name(text: str) -> bool:
+    if text in (r"\pi", r"\infty"):
+        return False
+    return bool(_NAME.fullmatch(text) or _NAMES.fullmatch(text))
 
 
 def is_symbolic(gold: str) -> bool:
@@ -208,6 +248,12 @@ _NAME = re.compile(
     r"|\\(?:angle|overline|vec) ?\{?[A-Z]+\}?"
     r"|[a-zA-Z](?:[+\-*/][a-zA-Z])+|\\frac\{[a-zA-Z]\}\{[a-zA-Z]\}|\([a-zA-Z](?:,[a-zA-Z])+\)"
 )
+_NAMES = re.compile(
+    r"\\(?:vec|overrightarrow|overline|hat|bar|widehat|mathbb|mathcal)\s*(?:\{[^{}]*\}|[a-zA-Z])"
+    r"|[({]?\\?[a-zA-Z]+(?:_\w)?(?:,\\?[a-zA-Z]+(?:_\w)?)+[)}]?|\|{1,2}\\?[a-zA-Z]+\|{1,2}"
+    r"|\\(?:angle|triangle|measuredangle) ?[A-Z]{1,4}|\[[A-Z]+\]"
+)
+"""Names of vectors, tuples, angles and areas."""
 _BASED = re.compile(r"([+-]?[0-9A-Fa-f]+)_(?:(\d)|\{(\d+)\})")
 _RATIO = re.compile(r"(\d+):(\d+)")
 
@@ -222,7 +268,7 @@ def _value_side(text: str) -> str:
     """The value in `x = 6/2 = 3`, in `3 = x`, and in `1/3 \\approx 0.33` (the exact part)."""
     first, *rest = re.split(r"\\approx|\\simeq|\\sim(?![a-z])", text)
     if rest:
-        text = rest[0].strip() if _NAME.fullmatch(first.strip()) else first.strip()
+        text = rest[0].strip() if _is_name(first.strip()) else first.strip()
     name, value = _sides(text)
     return name if name and _NAME.fullmatch(value) and not _NAME.fullmatch(name) else value
 
