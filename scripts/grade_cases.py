@@ -53,15 +53,15 @@ def verdicts_on(cases: list[dict[str, Any]]) -> list[Any]:
 def difference(case: dict[str, Any], verdict: Any) -> str:
     """What differs, in one line; empty where nothing does."""
     wanted = case["verdict"]
-    reason = (
-        case["why"].removeprefix("reason: ") if case.get("why", "").startswith("reason: ") else ""
-    )
+    why = case.get("why") or ""
+    reason = why.removeprefix("reason: ") if why.startswith("reason: ") else ""
     if verdict.verdict == wanted and reason in ("", verdict.reason):
         return ""
+    wanted += f" ({reason})" if reason else ""
+    got = f"{verdict.verdict} ({verdict.reason or verdict.route})"
     return (
-        f"[{case['kind']}] wanted {wanted}{f' ({reason})' if reason else ''}, got {verdict.verdict} "
-        f"({verdict.reason or verdict.route}): gold {case['gold']!r}, read {verdict.answer!r} from "
-        f"{case['response']!r}"
+        f"[{case['kind']}] wanted {wanted}, got {got}: gold {case['gold']!r}, "
+        f"read {verdict.answer!r} from {case['response']!r}"
     )
 
 

@@ -80,6 +80,8 @@ _DECORATION = re.compile(
 _FRAMES = re.compile(
     r"\\(?:boxed|fbox|framebox|ensuremath|underline|underbrace|mathop)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
 )
+_MOD = re.compile(r"\\(?:text|mathrm|operatorname|rm)\s*\{\s*mod\s*\}")
+_LOG_OF_NUMBER = re.compile(r"(\\log\s*_\s*(?:\w|\{[^{}]*\}))\s*(\d+(?:\.\d+)?)")
 _ALIGNED = re.compile(
     r"\\begin\{(align|aligned|alignat|gather|gathered|split|equation|multline)\*?\}(?:\{[^{}]*\})?"
     r"(.*?)\\end\{\1\*?\}",
@@ -162,6 +164,7 @@ def _latex_spelling(text: str) -> str:
     text = _ROW_SKIP.sub(r"\\\\", _SPACE_RUN.sub(" ", text).strip())
     text = _ALIGNED.sub(_one_line, text).rstrip("\\")
     text = _FRAMES.sub(r" \1 ", _DECORATION.sub(" ", text))
+    text = _LOG_OF_NUMBER.sub(r"\1(\2)", _MOD.sub(r"\\bmod ", text))
     text = _THOUSANDS.sub("", text)
     text = _DELIMITERS.sub(" ", text)
     text = _SPACES.sub(" ", text.replace(r"\!", ""))
@@ -234,7 +237,7 @@ def _close_up(text: str) -> str:
     text = _SQRT_CALL.sub(r"\\sqrt{\1}", text)
     text = _SQRT_ARGUMENT.sub(r"\\sqrt{\1}", text)
     text = _FRAC_ARGUMENTS.sub(_braced_fraction, text)
-    text = _BRACED_POWER.sub(r"\1\2", text)
+    text = _BRACED_POWER.sub(r"\1\2", re.sub(r"\s+(?=[_^])", "", text))
     text = _BARE_POWER.sub(r"^{\1}", text)
     text = _SPACE_RUN.sub(" ", text).strip(_EDGES).rstrip(_CLOSING)
     text = _COMMAND_SPACE.sub("\\1\x00", text)

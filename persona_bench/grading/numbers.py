@@ -72,24 +72,25 @@ _TOKEN = re.compile(
     rf"{_NUMBER}|\\(?:frac|d?binom|tbinom|choose|times|cdot|div)(?![a-zA-Z])|[-+*/^!(){{}}]"
 )
 _NESTED = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
-_POWER = re.compile(rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)|(\d+)!")
+_POWER = re.compile(rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)|(\d+)!|\(([^()]*)\)!")
 
 
 def is_huge(text: str) -> bool:
     """Whether a normalised answer holds a power or factorial too large to be computed."""
     for match in _POWER.finditer(text):
-        if match[3]:
-            if len(match[3]) > 5 or _factorial_digits(int(match[3])) > HUGE:
+        exponent = match[2] or ""
+        inside = match[3] or match[4] or (exponent[1:-1] if exponent[0] == "{" else exponent)
+        if is_huge(inside):
+            return True
+        value = as_fraction(inside)
+        if value is None:
+            continue
+        if not exponent:  # a factorial
+            if value > 10**5 or (value > 0 and _factorial_digits(int(value)) > HUGE):
                 return True
             continue
-        if is_huge(match[2][1:-1]):
-            return True
-        try:
-            exponent = _calculated(match[2])
-        except (_NotPlainError, ZeroDivisionError):
-            continue
         base = match[1] if match[1][:1].isdigit() else "10"
-        if len(base.rstrip(".")) * abs(exponent) > HUGE and base.strip(".") not in ("0", "1"):
+        if len(base.rstrip(".")) * abs(value) > HUGE and base.strip(".") not in ("0", "1"):
             return True
     return False
 
@@ -226,7 +227,7 @@ def _signed(sign: str, value: Fraction) -> Fraction:
 
 
 def scaled_number(number: str, scale: str) -> str:
-    """A plain number times its scale in words: `1.2`, `million` give `1200000`; empty for others."""
+    """A number times its scale in words (`1.2`, `million` give `1200000`); empty for others."""
     value = as_fraction(number.replace(" ", ""))
     if value is None:
         return ""

@@ -143,13 +143,14 @@ def read_statement(tail: str) -> Statement:
 
 _SENTENCE_END = re.compile(r"\n\s*\n|\.(?!\d)(?=\s|\*|$)|[;!?](?=\s|$)|\Z")
 _VERB = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est)\b|(?<=\$)\s*[=:]|:(?=\s)|[是为為は])"
+    r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est)\b"
+    r"|(?<=\$)\s*[=:]|:(?=\s)|[是为為は]"
 )
 _ORDINAL = re.compile(
     r"\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
 )
 _NAMES_ONLY = re.compile(
-    r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'*(?:\([a-zA-Z](?:,\s*[a-zA-Z])*\))?|[A-Z]{2,}|\\(?:angle|triangle|overline|vec)"
+    r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'*(?:\([^()=]{1,12}\))?|[A-Z]{2,}|\\(?:angle|triangle|overline|vec)"
     r"\s*\{?[A-Z]+\}?|\([a-zA-Z](?:,\s*[a-zA-Z])+\)|\|[a-zA-Z]+\||[a-zA-Z](?:\s*[-+*/]\s*[a-zA-Z])+"
 )
 
@@ -202,22 +203,20 @@ def _scaled(text: str, position: int, found: str, end: int) -> tuple[str, int]:
     return found, end
 
 
+_REGRET = (
+    r"wait|no|nope|nay|oops|sorry|apologies|my mistake|actually|(?:or )?rather|er+|uh+|um+|hmm+|"
+    r"i mean|i meant|scratch that|make that|make it|strike that|correction|let me correct that|"
+    r"that's wrong|that is wrong|that's not right|not right|it should be|should be|nein|non|perdón"
+)
 _TAKEN_BACK = re.compile(
-    r"[\s.…,;:!?()—–*_-]*(?:\b(?:wait|no|nope|nay|oops|sorry|apologies|my mistake|actually|rather|er+|uh+|um+|"
-    r"hmm+|i mean|i meant|scratch that|make that|make it|strike that|correction|let me correct that|"
-    r"that's wrong|that is wrong|that's not right|not right|it's|it is|it should be|should be|the answer is|"
-    r"nein|doch|non|perdón)\b[\s.…,;:!—–*_-]*)+",
+    rf"[\s.…,;:!?()—–*_-]*(?:\b(?:{_REGRET}|it's|it is|the answer is)\b[\s.…,;:!—–*_-]*)+",
     re.IGNORECASE,
 )
-_NEEDS_ONE_OF = re.compile(
-    r"\b(?:wait|no|nope|nay|oops|sorry|apologies|mistake|actually|rather|er+|uh+|um+|hmm+|mean|meant|scratch|make|"
-    r"strike|correct\w*|wrong|right|should|nein|non|perdón)\b",
-    re.IGNORECASE,
-)
+_NEEDS_ONE_OF = re.compile(rf"\b(?:{_REGRET})\b", re.IGNORECASE)
 
 
 def _corrected(text: str, end: int) -> str:
-    """What takes the place of the value that ends there: "7... wait, no, 8!"; empty where nothing does."""
+    """What replaces the value that ends there: "7... wait, no, 8!"; empty where nothing does."""
     last = ""
     for _ in range(5):
         match = _TAKEN_BACK.match(text, end)

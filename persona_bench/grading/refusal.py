@@ -45,8 +45,8 @@ def is_refusal(response: str) -> bool:
     The rule: no answer could be read from a box or a statement (the caller sees to that), the final
     part says, plainly or in character, that its writer will not or cannot do what was asked ("I
     can't help with that", "I refuse", "I'll not be doing yer sums", "do it yourself"), and no
-    calculation follows: after the phrase there is no equals sign, no mathematical span and no "is 24". "I can't
-    help but notice" is not a refusal.
+    calculation follows: after the phrase there is no equals sign, no mathematical span and no "is
+    24". "I can't help but notice" is not a refusal.
     """
     text = final_part(response)[0].replace("’", "'")
     if len(text) > 2 * _REFUSAL_REACH:
