@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from persona_bench.grading.isolation import NoSandbox
+from persona_bench.grading.reasoning import final_part
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.sandbox import (
     DriverError,
@@ -163,7 +164,8 @@ def grade_all(
 def extract_program(response: str) -> str:
     """The lines between the last two lines that hold a fence; empty where there are fewer.
 
-    As LiveCodeBench's runner reads it, whatever language the fence names.
+    As LiveCodeBench's runner reads it, whatever language the fence names; `_read` leaves out what
+    stands in reasoning.
     """
     lines = response.split("\n")
     fences = [number for number, line in enumerate(lines) if FENCE in line]
@@ -174,8 +176,9 @@ def extract_program(response: str) -> str:
 
 def _read(response: str, truncated: bool) -> str | Verdict:
     """The program to run, or the verdict where there is none."""
-    cut = truncated and sum(FENCE in line for line in response.split("\n")) % 2 == 1
-    program = extract_program(response)
+    final, _ = final_part(response)
+    cut = truncated and sum(FENCE in line for line in final.split("\n")) % 2 == 1
+    program = extract_program(final)
     if cut or (truncated and not program.strip()):
         return Verdict("wrong", "truncated")
     if program.strip():

@@ -8,7 +8,8 @@ members ever need computer algebra. What is decided here, and how:
 - **Percent.** A percent sign that only one side has may be a unit (50 for 50%) or a factor (0.5 for
   50%): both count. Where the reference has no sign and lies strictly between 0 and 1, it is a
   factor only: 0.5% is not 0.5.
-- **Units, degree and currency signs** are not compared: the question names them.
+- **Units, degree and currency signs** are not compared: the question names them. Only where both
+  sides give an area or a volume must it be the same of the two (`cm^2` is not `cm^3`).
 - **Bases.** `2516_8` is met by the digits `2516` without a base, and the other way round: the
   question names the base. Another base, or other digits, is wrong, even where the value agrees.
 - **Choices.** `\text{(C)}` is met by `C`, `(C)`, `C.` and `(C) 17`.
@@ -28,8 +29,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from persona_bench.grading.normalise import Normal, normalise
-from persona_bench.grading.numbers import as_fraction, same_number
-from persona_bench.grading.shape import Shape, as_interval, shape
+from persona_bench.grading.numbers import as_fraction, is_huge, same_number
+from persona_bench.grading.shape import Shape, as_interval, shape, split_outside
 
 MAX_MEMBERS = 64
 MAX_HARD = 400
@@ -51,7 +52,14 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
         True or False; None where `leaf` is missing, or itself says None.
     """
     symbolic = is_symbolic(gold)
+    powers = _unit_power(gold), _unit_power(answer)
+    if None not in powers and powers[0] != powers[1]:
+        return False
     left, right = normalise(gold, symbolic), normalise(answer, symbolic)
+    left, right = _without_modulus(left, right), _without_modulus(right, left)
+    right = _unnamed(left, right, answer, symbolic)
+    if is_huge(right.text) and not is_huge(left.text):
+        return False
     if integer and (value := as_fraction(left.text)) is not None and value.denominator == 1:
         return _same_integer(value, right, leaf)
     if left == right and left.text:
@@ -64,6 +72,58 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
     if not left.text or not right.text:
         return False
     return _same_text(left.text, right.text, leaf or _undecided)
+
+
+_UNIT_POWER = re.compile(
+    r"(?:\\(?:text\w*|mbox|mathrm|rm)\s*\{[^{}\d]*[a-zA-Z][^{}\d]*\}|(?<=\d)\s?[a-zA-Z]{1,3})\s*\^\s*(?:\{\s*([23])\s*\}|([23]))"
+    r"\s*[$.\s]*\Z"
+)
+_POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3}
+_POWER_WORD = re.compile(r"(?<![a-zA-Z])(square|sq|cubic)\b\.?\s*[a-zA-Z]", re.IGNORECASE)
+
+
+def _unit_power(text: str) -> int | None:
+    """2 for an area, 3 for a volume, as the unit at the end says it; None where none says."""
+    if match := _UNIT_POWER.search(text):
+        return int(match[1] or match[2])
+    match = _POWER_WORD.search(text)
+    return _POWER_WORDS[match[1].lower()] if match else None
+
+
+_MODULUS = re.compile(
+    r",?\s*(?:\\pmod\s*(?:\{[^{}]*\}|\w)|\(?\s*\\?(?:[bp]?mod)(?:ulo)?(?![a-zA-Z])\s*(?:\{[^{}]*\}|\d+|[a-z])\s*\)?)$"
+)
+_INEQUALITY = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![a-zA-Z])")
+
+
+def _without_modulus(normal: Normal, other: Normal) -> Normal:
+    r"""The residue in `10\pmod{11}`, where only one side names the modulus."""
+    if normal.words or _MODULUS.search(other.text) or not (found := _MODULUS.search(normal.text)):
+        return normal
+    return Normal(normal.text[: found.start()].replace(r"\equiv", "=").strip(), False)
+
+
+def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Normal:
+    r"""The value in `(x,y)=(3,2)`, `f=\text{even}` and `v=` a matrix, for a reference without name.
+
+    Args:
+        gold: The reference.
+        answer: The answer.
+        written: The answer as it was written: text beside a name is not a unit.
+        symbolic: As for `normalise`.
+    """
+    if "=" in gold.text or "=" not in answer.text or _INEQUALITY.search(answer.text):
+        return answer
+    first, *rest = split_outside(answer.text, "=")
+    if not rest or len(split_outside(answer.text, ",")) > 1 or not _is_name(first):
+        return answer
+    return normalise((split_outside(written, "=")[1:] or rest)[-1], symbolic)
+
+
+def _is_name(text: str) -> bool:
+    if text in (r"\pi", r"\infty"):
+        return False
+    return bool(_NAME.fullmatch(text) or _NAMES.fullmatch(text))
 
 
 def is_symbolic(gold: str) -> bool:
@@ -208,6 +268,12 @@ _NAME = re.compile(
     r"|\\(?:angle|overline|vec) ?\{?[A-Z]+\}?"
     r"|[a-zA-Z](?:[+\-*/][a-zA-Z])+|\\frac\{[a-zA-Z]\}\{[a-zA-Z]\}|\([a-zA-Z](?:,[a-zA-Z])+\)"
 )
+_NAMES = re.compile(
+    r"\\(?:vec|overrightarrow|overline|hat|bar|widehat|mathbb|mathcal)\s*(?:\{[^{}]*\}|[a-zA-Z])"
+    r"|[({]?\\?[a-zA-Z]+(?:_\w)?(?:,\\?[a-zA-Z]+(?:_\w)?)+[)}]?|\|{1,2}\\?[a-zA-Z]+\|{1,2}"
+    r"|\\(?:angle|triangle|measuredangle) ?[A-Z]{1,4}|\[[A-Z]+\]"
+)
+"""Names of vectors, tuples, angles and areas."""
 _BASED = re.compile(r"([+-]?[0-9A-Fa-f]+)_(?:(\d)|\{(\d+)\})")
 _RATIO = re.compile(r"(\d+):(\d+)")
 
@@ -222,9 +288,22 @@ def _value_side(text: str) -> str:
     """The value in `x = 6/2 = 3`, in `3 = x`, and in `1/3 \\approx 0.33` (the exact part)."""
     first, *rest = re.split(r"\\approx|\\simeq|\\sim(?![a-z])", text)
     if rest:
-        text = rest[0].strip() if _NAME.fullmatch(first.strip()) else first.strip()
+        named = _is_name(first.strip()) and first.strip() not in ("e", "i")
+        text = rest[0].strip() if named else first.strip()
     name, value = _sides(text)
     return name if name and _NAME.fullmatch(value) and not _NAME.fullmatch(name) else value
+
+
+_APPROXIMATION = re.compile(r"\\(?:approx|simeq|sim)(?![a-z])(.*)")
+
+
+def _same_approximation(gold: str, answer: str) -> bool:
+    """False where both sides give a decimal beside the exact value, and not the same one."""
+    found = [_APPROXIMATION.search(text) for text in (gold, answer)]
+    if None in found:
+        return True
+    left, right = (as_fraction(match[1].strip()) for match in found if match)
+    return left is None or right is None or left == right
 
 
 def _same_leaf(gold: str, answer: str, leaf: Leaf) -> bool | None:
@@ -234,6 +313,12 @@ def _same_leaf(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return True
     gold_name, gold_value = _sides(gold)
     answer_name, answer_value = _sides(answer)
+    if gold_name and as_fraction(_percent(gold_name)[0]) is not None:
+        sides = answer.split("=")  # the reference says its value twice
+        verdicts = [_same_leaf(gold_name, side.strip(), leaf) for side in sides]
+        return False if False in verdicts else None if None in verdicts else True
+    if not _same_approximation(gold, answer):
+        return False
     if gold_name and not _NAME.fullmatch(gold_name):
         return _hard(gold, answer, leaf) if answer_name else False  # an equation is the answer
     if gold_name and answer_name:

@@ -1,7 +1,7 @@
 r"""Reading the final answer out of a response.
 
-In this order: the last balanced box, the last sentence that states an answer, the last number or
-expression. Text up to the end of a reasoning block (`</think>` and the like) is not looked at.
+In this order: the last balanced box, the last `<answer>...</answer>`, the last sentence that states
+an answer, the last number or expression. Reasoning (`reasoning.final_part`) is not looked at.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from persona_bench.grading.prose import find_last, find_statement
+from persona_bench.grading.prose import find_last, find_statement, without_struck_out
+from persona_bench.grading.reasoning import final_part
 
-Source = Literal["boxed", "stated", "last"]
+Source = Literal["boxed", "tag", "stated", "last"]
 
 
 class Extracted(NamedTuple):
@@ -27,6 +28,8 @@ def extract_answer(response: str) -> Extracted | None:
     - `boxed`: the last balanced `\boxed{...}` or `\fbox{...}`, or `\boxed 5`. Empty boxes and
       placeholders (`\boxed{}`, `\boxed{...}`, `\boxed{answer}`) don't count; a box that is never
       closed is no answer, nor is what stands in it.
+    - `tag`: what the last `<answer>...</answer>` (`<final_answer>`, `<solution>`) holds, as GRPO
+      recipes ask for it; a box after it or in it goes before it.
     - `stated`: what follows the last "the answer is", "Final Answer:", "answer:" or `####`,
       without markup, delimiters, closing prose and punctuation.
     - `last`: the last number or mathematical expression of the text; where only chat follows a
@@ -45,7 +48,10 @@ def extract_several(response: str) -> Extracted | None:
 
 def _read(response: str, *, several: bool) -> Extracted | None:
     text, finished = final_part(response)
+    text = without_struck_out(text)
     boxes, unclosed = find_boxes(text)
+    if tagged := _tagged(text, boxes, several=several):
+        return tagged
     if boxes:
         chosen = _joined(text, boxes) if several else boxes[-1].text
         return Extracted(_from_box(chosen), "boxed")
@@ -57,25 +63,34 @@ def _read(response: str, *, several: bool) -> Extracted | None:
     return None
 
 
-_THINK_END = re.compile(
-    r"</\s*(?:think|thinking|thought|thoughts|reason|reasoning)\s*>|<\|end_of_thought\|>|"
-    r"<\|/?(?:end_?think|think_?end|/think)\|>|◁/think▷|\[/THINK\]|"
-    r"<\|channel\|>final<\|message\|>|</seed:think>",
-    re.IGNORECASE,
+_TAG = re.compile(
+    r"<\s*(answer|final[_ ]?answer|solution)\s*>(.*?)(?:<\s*/\s*\1\s*>|\Z)"
+    r"|\[(ANSWER)\](.*?)(?:\[/ANSWER\]|\Z)",
+    re.IGNORECASE | re.DOTALL,
 )
-_THINK_START = re.compile(
-    r"\s*(?:<(?:think|thinking|thought|thoughts|reason|reasoning)>|<\|begin_of_thought\|>|"
-    r"◁think▷|\[THINK\])",
-    re.IGNORECASE,
-)
+_SHORT = 100
+"""Characters up to which the content of a tag is taken as it is."""
 
 
-def final_part(response: str) -> tuple[str, bool]:
-    """The text after the last end of reasoning, and whether reasoning has ended at all."""
-    ends = list(_THINK_END.finditer(response))
-    if ends:
-        return response[ends[-1].end() :], True
-    return response, not _THINK_START.match(response)
+def _tagged(text: str, boxes: list[Box], *, several: bool) -> Extracted | None:
+    """The answer in the last tag that holds one, unless a box follows it."""
+    for match in reversed(list(_TAG.finditer(text))):
+        content = (match[2] if match[1] else match[4]).strip().strip("*`")
+        if boxes and boxes[-1].start > match.end():
+            return None
+        if _PLACEHOLDER.fullmatch(content[:200]):
+            continue
+        inside, _ = find_boxes(content)
+        if inside:
+            chosen = _joined(content, inside) if several else inside[-1].text
+            return Extracted(_from_box(chosen), "boxed")
+        if answer := find_statement(content):
+            return Extracted(answer, "tag")
+        if len(content) <= _SHORT and "\n" not in content:
+            return Extracted(content, "tag")
+        if last := find_last(content):
+            return Extracted(last, "tag")
+    return None
 
 
 class Box(NamedTuple):
@@ -118,7 +133,12 @@ def find_boxes(text: str) -> tuple[list[Box], int | None]:
 
 _BRACELESS = re.compile(r"(?:\\[a-zA-Z]+(?:\{[^{}]*\})*|[^\s${}\\])+")
 _BOX_JOINT = re.compile(
-    r"[\s$]*(?:\\[()\[\]])?[\s$]*(?:,|,?\s*and|,?\s*or|;)[\s$]*(?:\\[()\[\]])?[\s$]*"
+    r"(?:[\s$*_~,;&]|\.(?=[\s$*_]*\n)|\\[()\[\]]|\\[,;:! \\]|\\q?quad\b|\\hspace\*?\{[^{}]*\}"
+    r"|\\(?:text\w*|mbox|mathrm)\s*\{[\s,.;]*(?:and|or|y|und|et|ou)?[\s,.;]*\}"
+    r"|\b(?:and|or|y|und|oder|et|ou|e|o|also)\b|[和或、，；]"
+    r"|\n[ \t]*(?:[-+•·]|\d{1,2}[.)]|\(\w\))[ \t]"  # the next item of a list
+    r"|\\?[a-zA-Z]+(?:_\{?\w+\}?)?'?[\s$]*(?:=|:|\\in\b)(?!=)"  # x =
+    r")*"
 )
 
 

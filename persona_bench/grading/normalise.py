@@ -69,7 +69,24 @@ _MATRIX = re.compile(r"\\(begin|end)\{(?:[bB]matrix|matrix|smallmatrix|psmallmat
 _ARRAY = re.compile(
     r"[(\[]\s*\\begin\{(array|pmatrix)\}(?:\{[lcr|\s]*\})?(.*?)\\end\{\1\}\s*[)\]]", re.DOTALL
 )
-_DEGREES = re.compile(r"\^\s*\{?\s*(?:\\circ|o\b|\\mathrm\{o\})\s*\}?(?:\s*[CF](?![a-zA-Z]))?")
+_CIRCLE = r"(?:\\circ|o\b|\\mathrm\{o\})"
+_DEGREES = re.compile(rf"\^\s*(?:\{{\s*{_CIRCLE}\s*\}}|{_CIRCLE})(?:\s*[CF](?![a-zA-Z]))?")
+_DECORATION = re.compile(
+    r"\\(?:color|tag\*?|label|phantom|[hv]phantom|colorbox|fcolorbox\{[^{}]*\})\s*\{[^{}]*\}"
+    r"|\\(?:therefore|because|checkmark|blacksquare|square|Box|qed|bigstar|star|hfill|notag|nonumber|"
+    r"tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|centering)(?![a-zA-Z])"
+    r"|[∴∎✓✔☑✅★☆■□◻\ufe0f]"
+)
+_FRAMES = re.compile(
+    r"\\(?:boxed|fbox|framebox|ensuremath|underline|underbrace|mathop)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
+)
+_MOD = re.compile(r"\\(?:text|mathrm|operatorname|rm)\s*\{\s*mod\s*\}")
+_LOG_OF_NUMBER = re.compile(r"(\\log\s*_\s*(?:\w|\{[^{}]*\}))\s*(\d+(?:\.\d+)?)")
+_ALIGNED = re.compile(
+    r"\\begin\{(align|aligned|alignat|gather|gathered|split|equation|multline)\*?\}(?:\{[^{}]*\})?"
+    r"(.*?)\\end\{\1\*?\}",
+    re.DOTALL,
+)
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt|normal)|emph|"
     r"operatorname\*?|boldsymbol|bm|textcolor\{[a-z]+\}|underline)\s*"
@@ -144,7 +161,10 @@ def _vulgar_fraction(match: re.Match[str]) -> str:
 
 
 def _latex_spelling(text: str) -> str:
-    text = _ROW_SKIP.sub(r"\\\\", _SPACE_RUN.sub(" ", text).strip().rstrip("\\"))
+    text = _ROW_SKIP.sub(r"\\\\", _SPACE_RUN.sub(" ", text).strip())
+    text = _ALIGNED.sub(_one_line, text).rstrip("\\")
+    text = _FRAMES.sub(r" \1 ", _DECORATION.sub(" ", text))
+    text = _LOG_OF_NUMBER.sub(r"\1(\2)", _MOD.sub(r"\\bmod ", text))
     text = _THOUSANDS.sub("", text)
     text = _DELIMITERS.sub(" ", text)
     text = _SPACES.sub(" ", text.replace(r"\!", ""))
@@ -156,6 +176,15 @@ def _latex_spelling(text: str) -> str:
     if match := _SPACED_THOUSANDS.fullmatch(text):
         return match[1].replace(" ", "")
     return text
+
+
+def _one_line(match: re.Match[str]) -> str:
+    """An aligned block as one line: steps of a calculation stay one, other lines are members."""
+    lines = [line.replace("&", "").strip() for line in match[2].split("\\\\")]
+    joined = ""
+    for line in lines:
+        joined += (" " if not joined or line.startswith("=") else ", ") + line if line else ""
+    return joined
 
 
 def _synonym(match: re.Match[str]) -> str:
@@ -208,7 +237,7 @@ def _close_up(text: str) -> str:
     text = _SQRT_CALL.sub(r"\\sqrt{\1}", text)
     text = _SQRT_ARGUMENT.sub(r"\\sqrt{\1}", text)
     text = _FRAC_ARGUMENTS.sub(_braced_fraction, text)
-    text = _BRACED_POWER.sub(r"\1\2", text)
+    text = _BRACED_POWER.sub(r"\1\2", re.sub(r"\s+(?=[_^])", "", text))
     text = _BARE_POWER.sub(r"^{\1}", text)
     text = _SPACE_RUN.sub(" ", text).strip(_EDGES).rstrip(_CLOSING)
     text = _COMMAND_SPACE.sub("\\1\x00", text)

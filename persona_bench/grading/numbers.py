@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -15,7 +16,9 @@ _FRAC = re.compile(rf"([+-]?)\\frac\{{([+-]?)({_NUMBER})\}}\{{([+-]?)({_NUMBER})
 _MIXED = re.compile(r"([+-]?)(\d+)\\frac\{(\d+)\}\{(\d+)\}")
 _MIXED_SLASH = re.compile(r"([+-]?)(\d+) (\d+)/(\d+)")
 _SCIENTIFIC = re.compile(rf"([+-]?)({_NUMBER})(?:(?:\\times|\\cdot|\*)10\^|[eE])\{{?([+-]?\d+)\}}?")
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d{1,3}(?:['_]\d{3})+(?:\.\d+)?")
+_DOTTED = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3}){2,}(?:,\d+)?|(?:\.\d{3})+,\d+)")
+"""Thousands as in German, Spanish and Portuguese, where nothing else can be meant."""
 
 _UNITS = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
@@ -28,7 +31,10 @@ _SMALL = (
     | {word: 20 + 10 * value for value, word in enumerate(_TENS)}
     | {"fourty": 40}
 )
-_LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+_LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {**_LARGE, "hundred": 100, "dozen": 12, "score": 20}
+SCALE = re.compile(r"[\s$}]*(hundred|thousand|dozen|[mb]illion|trillion)\b(?!th)", re.IGNORECASE)
+"""A power of ten (or a dozen) in words, after a number."""
 _ORDINALS = ["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 _PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
     word + plural: value for value, word in enumerate(_ORDINALS, 3) for plural in ("", "s")
@@ -39,16 +45,163 @@ def as_fraction(text: str) -> Fraction | None:
     r"""The exact value of a normalised plain number, or None where it is anything else.
 
     Reads integers, decimals, `a/b`, `\frac{a}{b}`, mixed numbers (`1\frac{4}{5}` is 9/5, never a
-    product), powers of ten (`6.72\times10^{-5}`) and thousands separators (`1,234`).
+    product), powers of ten (`6.72\times10^{-5}`), thousands separators (`1,234`, `1.234.567`) and
+    arithmetic of plain numbers (`_calculated`).
     """
     if len(text) > MAX_DIGITS or not text:
         return None
     if _GROUPED.fullmatch(text):
-        text = text.replace(",", "")
+        text = re.sub("[,'_]", "", text)
+    elif _DOTTED.fullmatch(text):
+        text = text.replace(".", "").replace(",", ".")
     try:
-        return _read(text)
-    except ZeroDivisionError:
+        value = _read(text)
+        return _calculated(text) if value is None else value
+    except (ZeroDivisionError, _NotPlainError):
         return None
+
+
+class _NotPlainError(ValueError):
+    """Not arithmetic of plain numbers, or of numbers too large to be written out."""
+
+
+HUGE = 5000
+"""Digits from which on a power or factorial is not computed."""
+
+_TOKEN = re.compile(
+    rf"{_NUMBER}|\\(?:frac|d?binom|tbinom|choose|times|cdot|div)(?![a-zA-Z])|[-+*/^!(){{}}]"
+)
+_NESTED = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
+_POWER = re.compile(rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)|(\d+)!|\(([^()]*)\)!")
+
+
+def is_huge(text: str) -> bool:
+    """Whether a normalised answer holds a power or factorial too large to be computed."""
+    for match in _POWER.finditer(text):
+        exponent = match[2] or ""
+        inside = match[3] or match[4] or (exponent[1:-1] if exponent[0] == "{" else exponent)
+        if is_huge(inside):
+            return True
+        value = as_fraction(inside)
+        if value is None:
+            continue
+        if not exponent:  # a factorial
+            if value > 10**5 or (value > 0 and _factorial_digits(int(value)) > HUGE):
+                return True
+            continue
+        base = match[1] if match[1][:1].isdigit() else "10"
+        if len(base.rstrip(".")) * abs(value) > HUGE and base.strip(".") not in ("0", "1"):
+            return True
+    return False
+
+
+def _factorial_digits(n: int) -> float:
+    return math.lgamma(n + 1) / math.log(10)
+
+
+def _calculated(text: str) -> Fraction:
+    r"""The exact value of arithmetic on plain numbers: powers, factorials, `\binom`, `\frac`.
+
+    math-verify compares such values as decimals, in which 2^{-60} and 2^{-98} are the same.
+
+    Raises:
+        _NotPlainError: something else stands there, or the value is too large.
+        ZeroDivisionError: a division by zero.
+    """
+    tokens: list[str] = []
+    position = 0
+    for match in _TOKEN.finditer(text):
+        if text[position : match.start()].strip():
+            raise _NotPlainError
+        tokens.append(match[0])
+        position = match.end()
+    if text[position:].strip() or not any(t in "^!" or t.startswith("\\") for t in tokens):
+        raise _NotPlainError
+    reader = _Arithmetic(tokens)
+    value = reader.group()
+    if reader.tokens:
+        raise _NotPlainError
+    return value
+
+
+class _Arithmetic:
+    """Reads a sum from a list of tokens, from the left; what is read is taken off."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self.tokens = tokens
+
+    def group(self) -> Fraction:
+        value = self.total()
+        if self._next() == r"\choose":
+            self._take()
+            value = _binomial(value, self.total())
+        return value
+
+    def total(self) -> Fraction:
+        value = self._product()
+        while self._next() in ("+", "-"):
+            sign = self._take()
+            other = self._product()
+            value = value + other if sign == "+" else value - other
+        return value
+
+    def _product(self) -> Fraction:
+        value = self._signed()
+        while self._next() in ("*", "/", r"\times", r"\cdot", r"\div"):
+            division = self._take() in ("/", r"\div")
+            other = self._signed()
+            value = value / other if division else value * other
+        return value
+
+    def _signed(self) -> Fraction:
+        if self._next() in ("+", "-"):
+            return self._signed() if self._take() == "+" else -self._signed()
+        return self._power()
+
+    def _power(self) -> Fraction:
+        value = self._atom()
+        while self._next() == "!":
+            self._take()
+            if value.denominator != 1 or not 0 <= value <= 10**5:
+                raise _NotPlainError
+            if _factorial_digits(int(value)) > HUGE:
+                raise _NotPlainError
+            value = Fraction(math.factorial(int(value)))
+        if self._next() != "^":
+            return value
+        self._take()
+        exponent = self._signed() if self._next() in ("+", "-") else self._power()
+        digits = max(len(str(value.numerator)), len(str(value.denominator)))
+        if exponent.denominator != 1 or digits * abs(exponent) > HUGE:
+            raise _NotPlainError
+        return value ** int(exponent)
+
+    def _atom(self) -> Fraction:
+        token = self._take()
+        if token in ("(", "{"):
+            value = self.group()
+            if self._take() != {"(": ")", "{": "}"}[token]:
+                raise _NotPlainError
+            return value
+        if token == r"\frac":
+            return self._atom() / self._atom()
+        if token in (r"\binom", r"\dbinom", r"\tbinom"):
+            return _binomial(self._atom(), self._atom())
+        if not token[:1].isdigit() and not token.startswith("."):
+            raise _NotPlainError
+        return Fraction(token.rstrip("."))
+
+    def _next(self) -> str:
+        return self.tokens[0] if self.tokens else ""
+
+    def _take(self) -> str:
+        return self.tokens.pop(0) if self.tokens else ""
+
+
+def _binomial(n: Fraction, k: Fraction) -> Fraction:
+    if n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n <= 10**4:
+        raise _NotPlainError
+    return Fraction(math.comb(int(n), int(k)))
 
 
 def _read(text: str) -> Fraction | None:
@@ -71,6 +224,15 @@ def _read(text: str) -> Fraction | None:
 
 def _signed(sign: str, value: Fraction) -> Fraction:
     return -value if sign == "-" else value
+
+
+def scaled_number(number: str, scale: str) -> str:
+    """A number times its scale in words (`1.2`, `million` give `1200000`); empty for others."""
+    value = as_fraction(number.replace(" ", ""))
+    if value is None:
+        return ""
+    value *= _SCALES[scale.lower()]
+    return str(value)
 
 
 def same_number(gold: Fraction, answer: Fraction, answer_text: str) -> bool:
@@ -145,7 +307,24 @@ def leading_number_words(text: str) -> tuple[str, int] | None:
     sign = "-" if start else ""
     if index < len(words) and words[index][0] in _PARTS and not total:
         return f"{sign}{group}/{_PARTS[words[index][0]]}", words[index][2]
+    if part := _part(lowered, words, index):
+        value = total + group + part[0]
+        return f"{sign}{value.numerator}/{value.denominator}", part[1]
     return f"{sign}{total + group}", end
+
+
+def _part(text: str, words: list[tuple[str, int, int]], index: int) -> tuple[Fraction, int] | None:
+    """The fraction that follows a whole number in words: `and a half`, `and three quarters`."""
+    following = [word for word, _, _ in words[index : index + 3]]
+    if len(following) < 3 or following[0] != "and" or following[2] not in _PARTS:
+        return None
+    if re.search(r"[^a-z\s-]", text[words[index - 1][2] : words[index + 2][1]]):
+        return None
+    top = 1 if following[1] in ("a", "an", "one") else _SMALL.get(following[1])
+    bottom = _PARTS[following[2]]
+    if not top or top >= bottom:
+        return None
+    return Fraction(top, bottom), words[index + 2][2]
 
 
 def _may_follow(before: str, word: str) -> bool:

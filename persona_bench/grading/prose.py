@@ -8,14 +8,35 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from persona_bench.grading.numbers import leading_number_words
+from persona_bench.grading.numbers import SCALE, leading_number_words, scaled_number
+
+_STRUCK_OUT = re.compile(
+    r"~~[^~\n]{1,80}~~|<(s|del|strike)>.{1,80}?</\1>|\\(?:st|sout|xcancel|cancel)\{[^{}]{1,80}\}",
+    re.IGNORECASE,
+)
+
+
+def without_struck_out(text: str) -> str:
+    """The text without what its writer has crossed out (`~~4~~ 5`)."""
+    return _STRUCK_OUT.sub(" ", text)
+
 
 _IS = (
     r"(?:\bis\b|\bbe\b|\bare\b|\bwas\b|'s\b|’s\b|\bequals?\b|\bwill be\b|\bmust be\b|\bwould be\b|"
-    r"\bshall be\b|\bcomes to\b|\bcomes out (?:to|as)\b|\bremains\b|:|=|→|⇒|\\Rightarrow|-+>)"
+    r"\bshall be\b|\bcomes to\b|\bcomes out (?:to|as)\b|\bremains\b|\bist\b|\blautet\b|\bbeträgt\b|"
+    r"\best\b|\bes\b|\bsono\b|\bsão\b|\bson\b|(?<!\w)[éè]\b|\bjest\b|\bto\b(?=\s*:)|равен|равна|равно|"
+    r"[是为為は이은]|等于|等於|："
+    r"|:|=|→|⇒|\\Rightarrow|-+>)"
 )
+_ANSWER = (
+    r"(?:answers?|ans|antwort|ergebnis|lösung|réponse|résultat|respuesta|resultado|risposta|risultato|"
+    r"resposta|antwoord|svar|odpowiedź|wynik|odpověď|válasz|cevap|jawaban|ответ|відповідь|απάντηση)"
+)
+_ANSWER_CJK = r"(?:最终答案|最終答案|答案|答え|答|結果|结果|정답|답)"
 _STATEMENT = re.compile(
-    rf"(?:\b(?:answers?|ans)\b[^.\n:=]{{0,60}}?{_IS}|\bfinal\s+(?:answer|result|solution)\b[*_#\s]*\n|"
+    rf"(?:(?<!\bto )(?<!n't )(?<!\bnot )(?<!\bcannot )\b{_ANSWER}\b[^.!?\n:=]{{0,60}}?{_IS}|"
+    rf"{_ANSWER_CJK}[^。！？\n:：=\d]{{0,12}}?(?:{_IS}|(?=[\s$]*\\?[\d$(]))|"
+    rf"\bfinal\s+(?:answer|result|solution)\b[*_#\s]*\n|"
     r"^[ \t]*#{2,4}\s(?=[^a-zA-Z\n]{0,4}\d))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -34,17 +55,34 @@ def find_statement(text: str) -> str:
     clear: it is 17" is 17.
     """
     in_words = ""
-    starts = [match.end() for match in _STATEMENT.finditer(text)]
-    starts += [match.end() for match in _HASHES.finditer(text)]
-    for start in sorted(starts, reverse=True)[:50]:
-        tail = text[start : start + _TAIL]
+    statements = [(match.end(), match.start()) for match in _STATEMENT.finditer(text)]
+    statements += [(match.end(), match.end()) for match in _HASHES.finditer(text)]
+    for end, start in sorted(statements, reverse=True)[:50]:
+        tail = text[end : end + _TAIL]
         if _NEGATION.match(tail):
             continue
         answer = read_statement(tail)
-        if answer.value:
-            return answer.value
+        value = answer.value or (_before(text, start) if _ENDS_HERE.match(tail) else "")
+        if value:
+            return value
         in_words = in_words or answer.words
     return in_words
+
+
+_ENDS_HERE = re.compile(r"[\s*_]*(?:[.!;,…]|$)(?!\d)")
+_SENTENCE_START = re.compile(r"(?:^|[.!?…:;\n](?=\s|$))[\s*_\"“(]*(?=[^.!?…:;\n]*$)")
+
+
+def _before(text: str, end: int) -> str:
+    """The value that a statement follows: "Forty-two, the answer is." """
+    before = re.sub(
+        r"[\s,]*(?:\b(?:the|my|your|thy|our|final)\b\s*)*$", "", text[max(0, end - 120) : end]
+    )
+    match = _SENTENCE_START.search(before)
+    clause = before[match.end() if match else 0 :]
+    found = _at(clause, _skip(clause, 0)) or (leading_number_words(clause) or ("",))[0]
+    whole = clause.strip(" *_$()\\").rstrip(",.")
+    return found if found and len(whole) <= len(found) + 25 else ""
 
 
 class Statement(NamedTuple):
@@ -78,20 +116,118 @@ _NO_ANSWER_WORDS = re.compile(
 
 
 def read_statement(tail: str) -> Statement:
-    """Reads the answer that opens a text, e.g. ` **$17$** doubloons, matey!` is `17`."""
+    """Reads the answer that opens a text, e.g. ` **$17$** doubloons, matey!` is `17`.
+
+    A value that is only the name of what is asked for ("the largest $n$ is 34") or a place in an
+    order ("the 3rd term is 12") gives way to what follows the verb; a value that its writer takes
+    back ("7... wait, no, 8") gives way to the one put in its place.
+    """
     position = _skip(tail, 0)
-    if found := _at(tail, position):
-        return Statement(found, "")
-    end = _CLAUSE_END.search(tail, position)
-    clause = tail[position : end.start() if end else len(tail)]
-    if number := leading_number_words(clause):
-        return Statement(number[0], "")
-    if (value := _first_value(clause)) or (value := _after_colon(tail, end)):
+    sentence = tail[: _SENTENCE_END.search(tail, position).start()]  # type: ignore[union-attr]
+    if found := _value_at(tail, position):
+        text, end = found
+        if _is_subject(text, sentence[position:]) and (after := _after_verb(sentence, position)):
+            return Statement(after, "")
+        return Statement(_corrected(tail, end) or text, "")
+    end_of_clause = _CLAUSE_END.search(tail, position)
+    clause = tail[position : end_of_clause.start() if end_of_clause else len(tail)]
+    if after := _after_verb(sentence, position):
+        return Statement(after, "")
+    if (value := _first_value(clause)) or (value := _after_colon(tail, end_of_clause)):
         return Statement(value, "")
     words = clause.strip(" *_`'\"“”().,$}{\\")
     if not words or len(words.split()) > 4 or _NO_ANSWER_WORDS.search(words):
         return Statement("", "")
     return Statement("", words)
+
+
+_SENTENCE_END = re.compile(r"\n\s*\n|\.(?!\d)(?=\s|\*|$)|[;!?](?=\s|$)|\Z")
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est)\b"
+    r"|(?<=\$)\s*[=:]|:(?=\s)|[是为為は]"
+)
+_ORDINAL = re.compile(
+    r"\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
+)
+_NAMES_ONLY = re.compile(
+    r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'*(?:\([^()=]{1,12}\))?|[A-Z]{2,}|\\(?:angle|triangle|overline|vec)"
+    r"\s*\{?[A-Z]+\}?|\([a-zA-Z](?:,\s*[a-zA-Z])+\)|\|[a-zA-Z]+\||[a-zA-Z](?:\s*[-+*/]\s*[a-zA-Z])+"
+)
+
+
+def _is_subject(value: str, sentence: str) -> bool:
+    """Whether a value is what the sentence is about rather than what it says."""
+    name = _NAMES_ONLY.fullmatch(value.strip()) and value.strip() not in (r"\pi", r"\infty")
+    return bool(name or _ORDINAL.match(sentence))
+
+
+def _after_verb(sentence: str, position: int) -> str:
+    """The value after the first verb that has one and is not itself followed by another verb."""
+    for verb in _VERB.finditer(sentence, position):
+        start = _skip(sentence, verb.end())
+        if not (found := _value_at(sentence, start)):
+            continue
+        text, end = found
+        subject = _is_subject(text, sentence[start:]) or _VERB.match(
+            sentence, _skip_spaces(sentence, end)
+        )
+        if not subject:
+            return _corrected(sentence, end) or text
+    return ""
+
+
+def _skip_spaces(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t*_":
+        position += 1
+    return position
+
+
+def _value_at(text: str, position: int) -> tuple[str, int] | None:
+    """The span, expression or number in words that begins at a position, and where it ends."""
+    if found := _at(text, position):
+        length = max(len(found), 1)
+        end = position + length
+        if (span := span_at(text, position)) is not None:
+            end = span[1]
+        return _scaled(text, position, found, end)
+    if number := leading_number_words(text[position : position + 200]):
+        return number[0], position + number[1]
+    return None
+
+
+def _scaled(text: str, position: int, found: str, end: int) -> tuple[str, int]:
+    """A number with its power of ten in words: `1.2 million`, `$3$ dozen`."""
+    match = SCALE.match(text, end)
+    if match and (value := scaled_number(found, match[1])):
+        return value, match.end()
+    return found, end
+
+
+_REGRET = (
+    r"wait|no|nope|nay|oops|sorry|apologies|my mistake|actually|(?:or )?rather|er+|uh+|um+|hmm+|"
+    r"i mean|i meant|scratch that|make that|make it|strike that|correction|let me correct that|"
+    r"that's wrong|that is wrong|that's not right|not right|it should be|should be|nein|non|perdón"
+)
+_TAKEN_BACK = re.compile(
+    rf"[\s.…,;:!?()—–*_-]*(?:\b(?:{_REGRET}|it's|it is|the answer is)\b[\s.…,;:!—–*_-]*)+",
+    re.IGNORECASE,
+)
+_NEEDS_ONE_OF = re.compile(rf"\b(?:{_REGRET})\b", re.IGNORECASE)
+
+
+def _corrected(text: str, end: int) -> str:
+    """What replaces the value that ends there: "7... wait, no, 8!"; empty where nothing does."""
+    last = ""
+    for _ in range(5):
+        match = _TAKEN_BACK.match(text, end)
+        if not match or not _NEEDS_ONE_OF.search(match[0]):
+            break
+        start = _skip(text, match.end())
+        found = _value_at(text, start)
+        if not found or not re.search(r"\d|\\", found[0]):
+            break
+        last, end = found
+    return last
 
 
 def _skip(text: str, position: int) -> int:
@@ -106,7 +242,7 @@ def _skip(text: str, position: int) -> int:
 
 def _first_value(clause: str) -> str:
     """The first span or number of a clause that opens with words."""
-    for match in re.finditer(r"\$|\\[(\[]|(?<![\w.\\])[-−]?\.?\d", clause):
+    for match in re.finditer(r"\$|\\[(\[]|(?<![0-9A-Za-z_\u00c0-\u052f.\\])[-−]?\.?\d", clause):
         if found := _at(clause, match.start()):
             return found
     return ""
@@ -163,7 +299,7 @@ def span_at(text: str, position: int) -> tuple[str, int] | None:
         return None
     if text[end + 1 : end + 2].isdigit() or _PROSE_IN_SPAN.search(_TEXT_BLOCK.sub("", content)):
         return None
-    if content[0].isspace() != content[-1].isspace():
+    if content[0].isspace() != content[-1].isspace() and "\\" not in content:
         return None
     return content.strip(), end + 1
 
@@ -224,6 +360,8 @@ def _belongs(text: str, start: int, atom: re.Match[str]) -> bool:
     """A single letter before a word is an article or pronoun, not a variable."""
     if not re.fullmatch(r"[a-zA-Z]", atom[0]):
         return True
+    if re.match(r"[a-zA-Z]\.\s?[a-zA-Z]\.", text[atom.start() : atom.start() + 5]):
+        return False  # i.e., e.g.
     if not text[start : atom.start()].strip():
         follows = re.match(
             r"\s*(?:[-+*/^_=<>(),.;!?]|\\|\d|$|\n)", text[atom.end() : atom.end() + 8]
@@ -235,9 +373,19 @@ def _belongs(text: str, start: int, atom: re.Match[str]) -> bool:
     return not (spaced and _WORD_AFTER.match(text, atom.end()))
 
 
+_BEFORE = "0-9A-Za-z_\u00c0-\u052f.\\\\"
+"""Characters that a number can't follow; it can follow Chinese, Japanese and Korean ones."""
 _LAST_NUMBER = re.compile(
-    r"(?<![\w.\\])(?:[-−](?=[\d.]))?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    rf"(?<![{_BEFORE}])(?:[-−](?=[\d.]))?"
+    r"(?:\d+ \d+/\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:\s?/\s?\d+(?!\d))?(?:\s*\\?%)?(?!(?:st|nd|rd|th)\b)"
+)
+_LAST_LATEX = re.compile(
+    r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
+)
+_COEFFICIENT = re.compile(r"(?<![\w}])[-−+]?\s?(?:\d+(?:\.\d+)?|[a-z])?\s?\Z")
+_ALIGNED = re.compile(
+    r"\\begin\{((?:align|gather)(?:ed)?|equation|split|eqnarray)\*?\}(.*?)\\end\{\1\*?\}", re.DOTALL
 )
 _VARIABLE_SPAN = re.compile(
     r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'?(?:\([a-zA-Z]\))?|\\(?:angle|triangle) ?[A-Z]+"
@@ -248,19 +396,36 @@ _LAST_REACH = 4000
 
 def find_last(text: str) -> str:
     """The last mathematical span or number of a text; a number in words where it has no digits."""
-    text = text[-_LAST_REACH:]
+    text = _ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
     span, span_end = _last_span(text)
+    latex, latex_end = _last_latex(text, span_end)
+    if latex:
+        span, span_end = latex, latex_end
     numbers = [
         match for match in _LAST_NUMBER.finditer(text, span_end) if not _ordinal(text, match)
     ]
     if numbers:
-        result = _result(text, numbers)
-        return (result or numbers[-1])[0].strip()
+        number = _result(text, numbers) or numbers[-1]
+        return _scaled(text, number.start(), number[0].strip(), number.end())[0]
     if span:
         return span
     if re.search(r"\d", text):
         return ""
     return _last_words(text)
+
+
+def _last_latex(text: str, position: int) -> tuple[str, int]:
+    """The last LaTeX expression without delimiters from a position on, and where it ends."""
+    found = ("", 0)
+    while match := _LAST_LATEX.search(text, position):
+        before = _COEFFICIENT.search(text, 0, match.start())
+        start = before.start() if before else match.start()
+        while start < match.start() and text[start].isspace():
+            start += 1
+        end = max(expression_end(text, start), match.end())
+        found = (text[start:end].strip(), end)
+        position = end
+    return found
 
 
 _CONCLUDES = re.compile(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from persona_bench.grading.extract import final_part
 from persona_bench.grading.prose import has_mathematics
+from persona_bench.grading.reasoning import final_part
 
 _TASK = (
     r"(?:help|assist|answer|solve|do|be doing|be answering|be solving|compute|calculate|"
@@ -32,6 +32,9 @@ _REFUSAL = re.compile(
 )
 
 
+_RESULT = re.compile(
+    r"\b(?:is|be|are|makes?|gives?|equals?|get|comes? to|answer)\b[^.!?\n]{0,20}?\d", re.IGNORECASE
+)
 _REFUSAL_REACH = 2000
 """Characters from either end in which a refusal is looked for."""
 
@@ -42,8 +45,8 @@ def is_refusal(response: str) -> bool:
     The rule: no answer could be read from a box or a statement (the caller sees to that), the final
     part says, plainly or in character, that its writer will not or cannot do what was asked ("I
     can't help with that", "I refuse", "I'll not be doing yer sums", "do it yourself"), and no
-    calculation follows: after the phrase there is no equals sign and no mathematical span. "I can't
-    help but notice" is not a refusal.
+    calculation follows: after the phrase there is no equals sign, no mathematical span and no "is
+    24". "I can't help but notice" is not a refusal.
     """
     text = final_part(response)[0].replace("’", "'")
     if len(text) > 2 * _REFUSAL_REACH:
@@ -52,4 +55,4 @@ def is_refusal(response: str) -> bool:
     if match is None:
         return False
     after = text[match.end() :]
-    return "=" not in after and not has_mathematics(after)
+    return "=" not in after and not has_mathematics(after) and not _RESULT.search(after)

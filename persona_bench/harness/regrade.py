@@ -53,7 +53,11 @@ def _regrade(samples: Samples, confirmed: bool) -> Regraded:
     rows = list(read_rows(samples.file))
     responses = [response_of(row) for row in rows]
     finishes = [_finish(row, response) for row, response in zip(rows, responses, strict=True)]
-    verdicts = grade(benchmark, responses, [row["doc"]["answer"] for row in rows], finishes)
+    said = [
+        row["acc"].get("reasoning_start", "") + response if response else response
+        for row, response in zip(rows, responses, strict=True)
+    ]
+    verdicts = grade(benchmark, said, [row["doc"]["answer"] for row in rows], finishes)
     changed = 0
     for row, finish, verdict in zip(rows, finishes, verdicts, strict=True):
         old = row["acc"]

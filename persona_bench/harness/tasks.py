@@ -22,6 +22,7 @@ import persona_bench
 from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark
 from persona_bench.grading import Verdict
+from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.crossing import KnobError, Knobs, cross
 from persona_bench.harness.design import design_record
 from persona_bench.harness.finishes import grade
@@ -108,6 +109,7 @@ class PersonaTask(ConfigurableTask):
         )
         self.verdicts: dict[tuple[str, str, int], Verdict] = {}
         self.finishes: dict[tuple[str, str, int], str] = {}
+        self.reasoning: dict[tuple[str, str, int], str] = {}
         self._lm: Any = None
         super().__init__(config=config)
 
@@ -221,6 +223,14 @@ class PersonaTask(ConfigurableTask):
     def _grade_all(self, instances: list[Instance]) -> None:
         responses = [instance.resps[0] for instance in instances]
         finishes = [self._finish(response) for response in responses]
+        self.reasoning = {
+            _cell(instance.doc): self._open_reasoning(instance.args[0], finish)
+            for instance, finish in zip(instances, finishes, strict=True)
+        }
+        responses = [
+            self.reasoning[_cell(instance.doc)] + response if response else response
+            for instance, response in zip(instances, responses, strict=True)
+        ]
         verdicts = grade(self.benchmark, responses, [i.doc["answer"] for i in instances], finishes)
         for instance, finish, verdict in zip(instances, finishes, verdicts, strict=True):
             self.verdicts[_cell(instance.doc)] = verdict
@@ -238,10 +248,27 @@ class PersonaTask(ConfigurableTask):
             "verdict": verdict.verdict,
             "reason": verdict.reason,
             "answer": verdict.answer,
+            "route": verdict.route,
             "sparse": doc["sparse"],
             "finish": self.finishes[_cell(doc)],
         }
+        if start := self.reasoning[_cell(doc)]:
+            record["reasoning_start"] = start
         return dict.fromkeys(self._aggregation_list, record)
+
+    def _open_reasoning(self, prompt: Any, finish: str) -> str:
+        """The marker of reasoning that the prompt ends with and the response has to go on from.
+
+        DeepSeek-R1's chat template begins the reasoning in the prompt: a response that was cut off
+        in it has no marker at all, and its draft would be graded. With a think_end_token the
+        reasoning has been taken off already; only where plain lm-eval found no end does all of it
+        still stand there, as long as was allowed.
+        """
+        if getattr(self._lm, "think_end_token", None):
+            told_apart = getattr(getattr(self._lm, "persona_bench", None), "tells_finish", False)
+            if told_apart or finish != "length":
+                return ""
+        return reasoning_start(prompt_text(prompt))
 
     def _finish(self, response: Any) -> str:
         """How a response ended, as the backend says, else by the count of its tokens.

@@ -27,6 +27,23 @@ from tests.support.mutants import mutants
 from tests.support.programs import DOUBLE, fenced
 from tests.support.sandbox import needs_sandbox
 
+# ---------------------------------------------------------------------- what is run
+
+
+@pytest.mark.parametrize(
+    ("response", "truncated", "reason"),
+    [
+        (f"<think>{fenced(DOUBLE)} or so", True, "truncated"),
+        (f"<think>{fenced(DOUBLE)} or so", False, "no_code"),
+        (f"<think>{fenced(DOUBLE)}</think>I can't say.", False, "no_code"),
+        (f"<|channel|>analysis<|message|>{fenced(DOUBLE)}", True, "truncated"),
+    ],
+)
+def test_a_draft_inside_reasoning_is_not_run(response: str, truncated: bool, reason: str) -> None:
+    suite = Suite((Case("2\n", "4\n"),))
+    assert grade(response, suite, truncated=truncated).reason == reason
+
+
 # ---------------------------------------------------------------------- real programs
 
 

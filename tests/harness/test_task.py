@@ -203,6 +203,29 @@ def test_truncated_is_told_by_the_model_s_own_tokens(tokenizer: Any) -> None:
     assert {(f["verdict"], f["reason"]) for f in found[3:]} == {("unscored", "api_error")}
 
 
+@pytest.mark.parametrize("end", [None, "</think>"])
+def test_reasoning_that_began_in_the_prompt_is_not_graded(tokenizer: Any, end: str | None) -> None:
+    """As DeepSeek-R1's template has it; with an end token lm-eval takes off what it finds it in."""
+    backend = Backend(tokenizer, CHATML + "<think>\n")
+    backend.think_end_token = end  # type: ignore[attr-defined]
+    loaded = task()
+    loaded.set_config("generation_kwargs", {"max_gen_toks": 40}, update=True)
+    build(loaded, backend)
+    right = [instance.doc["answer"] for instance in loaded.instances]
+    draft = f"maybe \\boxed{{{right[0]}}} or not, so we add the numbers once more and then " * 20
+    cut = tokenizer.decode(tokenizer.encode(draft, add_special_tokens=False)[:40])
+    ended = f"\\boxed{{{right[1]}}}" if end else f"is it 999?</think>\\boxed{{{right[1]}}}"
+    for instance in loaded.instances:
+        instance.resps = [ended]
+    loaded.instances[0].resps = [cut]
+    loaded.apply_filters()
+    found = [loaded.process_results(i.doc, [])["acc"] for i in loaded.instances]
+    assert (found[0]["verdict"], found[0]["reason"]) == ("wrong", "truncated")
+    assert found[0]["reasoning_start"] == "<think>"
+    assert found[1]["verdict"] == "correct"
+    assert found[1]["route"] == "boxed"
+
+
 def test_a_sample_that_only_predicts_is_not_graded() -> None:
     loaded = task()
     loaded.build_all_requests()
