@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import time
 from collections import Counter
@@ -19,10 +20,11 @@ from persona_bench.harness.fingerprint import FingerprintError
 from persona_bench.harness.run import run
 from persona_bench.harness.store import StoreError
 from tests.support.chat_server import ChatServer, Fault
+from tests.support.odd_bodies import FAILED, KEY, ODD, sent
 
 N_QUESTIONS = 10
 PERSONAS = load_persona_set("demo")
-QUESTIONS = choose_questions(BENCHMARK.load(None, 0), N_QUESTIONS, 0)
+QUESTIONS = choose_questions(BENCHMARK.load(None, 0), 2 * N_QUESTIONS, 0)
 PIRATE = next(p.prompt for p in PERSONAS if p.id == "pirate")
 INSTRUCTED = [f"Be brief.\n\n{p.prompt}".strip() for p in PERSONAS]
 PROMPTS = N_QUESTIONS * len(list(PERSONAS))
@@ -82,7 +84,7 @@ def test_a_request_that_fails_for_good_is_unscored_and_asked_again_by_the_next_r
         assert len(bad) == PROMPTS // 10
         assert said == [
             "6 responses are unscored, as their requests failed for good (6 x HTTP 500 Internal "
-            "Server Error): the same command asks for them again"
+            "Server Error: status 500): the same command asks for them again"
         ]
         assert len(chat.requests) == PROMPTS + len(bad)  # two tries each
         chat.fault = None
@@ -324,4 +326,90 @@ def test_a_full_disk_stops_the_run_with_one_sentence(
             time.sleep(0.5)
         ask(chat.url, tmp_path)
         assert len(chat.requests) == before + PROMPTS - 30
+    assert reasons(tmp_path) == {("correct", ""): PROMPTS}
+
+
+# ---------------------------------------------------------------------- odd answers
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_odd_answers_cost_no_other_response(
+    tmp_path: Path, concurrency: int, caplog: Any, capfd: Any
+) -> None:
+    """Each odd body goes to one prompt of a run; all others are answered as usual."""
+    names = [*ODD, *[""] * (2 * PROMPTS - len(ODD))]
+    random.Random(0).shuffle(names)
+    given: dict[str, str] = {}
+
+    def odd(body: dict[str, Any], _: int) -> Any:
+        name = given.setdefault(prompt_of(body), names[len(given)])
+        if not name:
+            return None
+        right = chat.answers[body["messages"][-1]["content"]]
+        return ODD[name].status, {}, sent(ODD[name], f"\\boxed{{{right}}}")
+
+    settings: dict[str, Any] = {
+        "model_args": {
+            "num_concurrent": concurrency,
+            "max_retries": 1,
+            "header": {"Authorization": f"Bearer {KEY}"},
+        },
+        "knobs": {"n_questions": 2 * N_QUESTIONS},
+    }
+    with server(odd) as chat:
+        ask(chat.url, tmp_path, **settings)
+        assert len(chat.requests) == 2 * PROMPTS
+        assert not any("stop" in body or "seed" in body for body in chat.requests)  # greedy
+        records = {prompt_of({"messages": json.loads(r["prompt"])}): r for r in stored(tmp_path)}
+        rows = {json.dumps(row[0]): row[1] for row in graded(tmp_path)}
+        for prompt, name in given.items():
+            outcome = ODD[name].outcome if name else "correct"
+            verdict, reason = rows[prompt]
+            assert (reason or verdict) == outcome, name
+            assert verdict == {"correct": "correct", "api_error": "unscored"}.get(outcome, "wrong")
+            record = records[prompt]
+            assert ("error" in record) == (outcome == "api_error"), name
+            if outcome == "api_error":
+                assert ODD[name].words in record["error"], name
+            elif "99999" in str(ODD[name].body if name else ""):
+                assert "99999" in record["reasoning"], name
+                assert "99999" not in record["response"], name
+        text = "".join(file.read_text() for file in tmp_path.rglob("*.json*"))
+        assert KEY not in text
+        assert "NaN" not in "".join(json.dumps(record) for record in records.values())
+
+        chat.fault = None
+        before = len(chat.requests)
+        ask(chat.url, tmp_path, **settings)
+        again = sorted(given[prompt_of(body)] for body in chat.requests[before:])
+        assert again == sorted(FAILED)
+    out = capfd.readouterr()
+    assert "Traceback" not in out.out + out.err + caplog.text
+    assert not [record for record in caplog.records if record.name.startswith("lm")]
+
+
+def graded(folder: Path) -> list[tuple[Any, tuple[str, str]]]:
+    """The messages of each prompt of the newest run, with its verdict and reason."""
+    file = max(folder.rglob("samples_*.jsonl"))
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return [
+        (json.loads(row["arguments"]["gen_args_0"]["arg_0"][0]), (r["verdict"], r["reason"]))
+        for row in rows
+        for r in [row["acc"]]
+    ]
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_429_inside_an_answer_is_waited_for(tmp_path: Path, concurrency: int) -> None:
+    refused: set[str] = set()
+
+    def busy_once(body: dict[str, Any], _: int) -> Any:
+        if prompt_of(body) in refused or len(refused) > 3:
+            return None
+        refused.add(prompt_of(body))
+        return {"choices": None, "error": {"code": 429, "message": "slow down"}}
+
+    with server(busy_once) as chat:
+        ask(chat.url, tmp_path, model_args={"num_concurrent": concurrency, "max_retries": 1})
+    assert len(refused) == 4
     assert reasons(tmp_path) == {("correct", ""): PROMPTS}

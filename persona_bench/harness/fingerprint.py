@@ -14,14 +14,15 @@ from typing import Any
 
 # model arguments that say where and how fast a model runs, not what it answers; and those whose
 # content is in the fingerprint by itself. All others are part of it.
-OPERATIONAL = frozenset(
+SECRET = frozenset({"api_key", "auth_token", "header", "hf_token", "token", "use_auth_token"})
+OPERATIONAL = SECRET | frozenset(
     {
         "pretrained", "model", "path", "peft", "lora_local_path", "delta", "tokenizer", "revision",
         "subfolder",
         "base_url", "batch_size", "max_batch_size", "device", "device_map", "device_map_option",
         "parallelize", "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "gpus",
         "num_concurrent", "max_retries", "timeout", "verify_certificate", "ca_cert_path",
-        "auth_token", "header", "trust_remote_code", "use_fast_tokenizer", "tensor_parallel_size",
+        "trust_remote_code", "use_fast_tokenizer", "tensor_parallel_size",
         "pipeline_parallel_size", "data_parallel_size", "gpu_memory_utilization", "swap_space",
         "cpu_offload_gb", "max_num_seqs", "max_num_batched_tokens", "enable_prefix_caching",
         "enforce_eager", "distributed_executor_backend", "disable_log_stats",
@@ -81,6 +82,13 @@ def fingerprint(backend: str, model_args: Mapping[str, Any]) -> Fingerprint:
     }
     text = json.dumps(told, sort_keys=True, default=str)
     return Fingerprint(hashlib.sha256(text.encode()).hexdigest(), json.loads(text))
+
+
+def without_secrets(model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Model arguments as they may be written into results, which people publish."""
+    return {
+        name: "***" if name in SECRET and value else value for name, value in model_args.items()
+    }
 
 
 def is_api(backend: str, model_args: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
 
-from persona_bench.harness.fingerprint import Fingerprint, fingerprint
+from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
@@ -229,7 +229,7 @@ class Session:
             self.lm.seed = seed
         results = lm_eval.simple_evaluate(
             model=self.lm,
-            model_args=dict(self.model_args),
+            model_args=without_secrets(self.model_args),
             tasks=tasks,
             batch_size=self.batch_size,
             device=self.device,
@@ -250,6 +250,10 @@ class Session:
         if results is None:
             return ""
         results["config"]["model"] = self.model
+        if isinstance(self.lm, StoredLM):
+            for task, adapted in self.lm.adapted.items():
+                told = results["configs"][task]["metadata"]["persona_bench"]
+                told["parameters_adapted"] = adapted
         if self.name:
             tracker.general_config_tracker.model_name = self.name
             tracker.general_config_tracker.model_name_sanitized = sanitize_model_name(self.name)
@@ -311,7 +315,7 @@ def load_tasks(
     loaded: list[Any] = []
     check_tasks(each.task for each in asked)
     for each in asked:
-        manager = _task_manager({**model_args, **each.metadata})
+        manager = _task_manager({**without_secrets(model_args), **each.metadata})
         file = resource_folder("tasks") / f"{each.task}.yaml"
         if not confirm_run_unsafe_code and load_yaml(file, resolve_func=False).get("unsafe_code"):
             raise RunError(

@@ -35,6 +35,10 @@ class StoredLM(LM):
         fingerprint: The model's, as the keys hold it.
         seed: Of the draws, where decoding samples.
         say: Is told how many responses are there already.
+
+    Attributes:
+        failed: Errors of requests that failed for good, by key.
+        adapted: By task, the parameters that its endpoint did not take (`Generated.adapted`).
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class StoredLM(LM):
         self.gather_object = inner.gather_object
         self.barrier = inner.barrier
         self.failed: dict[str, str] = {}
+        self.adapted: dict[str, dict[str, str]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inner"], name)
@@ -105,11 +110,16 @@ class StoredLM(LM):
                 f"{len(missing):,} to generate"
             )
         self.failed.clear()
+        self.adapted.clear()
         if missing:
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.shelf.sync()
         with without_collection():
             found = self.shelf.get(unique, before="gen_kwargs")
+            for request in asked:
+                if adapted := found.get(request.key, {}).get("adapted"):
+                    task = str(request.instance.task_name) if request.instance else ""
+                    self.adapted.setdefault(task, {}).update(adapted)
             return [self._response(request.key, found) for request in asked]
 
     def request(self, instance: Instance) -> Request:

@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-Fault = Callable[[dict[str, Any], int], tuple[int, dict[str, str]] | dict[str, Any] | None]
+Status = tuple[int, dict[str, str]] | tuple[int, dict[str, str], Any]
+Sent = Status | dict[str, Any] | list[Any] | bytes | None
+Fault = Callable[[dict[str, Any], int], Sent]
 
 WORDINGS = (
     "The answer is {answer}.",
@@ -22,6 +24,13 @@ WORDINGS = (
 )
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # many connect at once
+
+    def handle_error(self, *_: object) -> None:
+        """A client that is gone is no news: runs that stop leave requests behind."""
+
+
 class ChatServer:
     """Counts what it answers, so that a score can be held against the truth.
 
@@ -29,7 +38,8 @@ class ChatServer:
         rates: Rate of right answers by system message; the empty string is no system message.
         answers: Right answer by user message.
         fault: From a request's body and its number to what is sent instead of an answer: a
-            status with headers, or an answer of another kind. None: an answer as usual.
+            status with headers (and a body), an answer of another kind, or bytes as they are.
+            None: as usual.
         delay: Seconds that each answer takes.
 
     Attributes:
@@ -66,9 +76,10 @@ class ChatServer:
                 answer = outer.fault(body, number) if outer.fault else None
                 status, headers = (200, {})
                 if isinstance(answer, tuple):
-                    status, headers = answer
-                    answer = {"error": {"message": f"status {status}"}}
-                payload = json.dumps(answer or outer.reply(body)).encode()
+                    status, headers, *own = answer
+                    answer = own[0] if own else {"error": {"message": f"status {status}"}}
+                answer = outer.reply(body) if answer is None else answer
+                payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -80,7 +91,7 @@ class ChatServer:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1/chat/completions"
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:

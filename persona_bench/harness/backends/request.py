@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -80,6 +81,8 @@ class Generated:
         tokens: How many tokens were generated, reasoning included; None where unknown.
         error: Why there is no response, where `finish` is `error`.
         model: The model's name as the endpoint reports it with this response.
+        adapted: Parameters that the endpoint did not take, by name: `dropped`, or the name that
+            they were sent under.
     """
 
     response: str
@@ -88,6 +91,7 @@ class Generated:
     tokens: int | None = None
     error: str = ""
     model: str = ""
+    adapted: Mapping[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """As plain data for the store; what is not known is left out."""
@@ -98,6 +102,7 @@ class Generated:
             "reasoning": sound(self.reasoning) or None,
             "tokens": self.tokens,
             "model": self.model or None,
+            "adapted": dict(self.adapted) or None,
         }
         return {"response": sound(self.response)} | {k: v for k, v in told.items() if v is not None}
 

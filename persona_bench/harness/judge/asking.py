@@ -107,6 +107,7 @@ def verdict_work(job: Job, judged: Judged, settings: JudgeSettings) -> Work:
             "model": answer.model,
             "form": judge.form,
             "calls": calls,
+            **({"adapted": dict(adapted)} if (adapted := judge.parameters.adapted) else {}),
         }
 
     response = job.response

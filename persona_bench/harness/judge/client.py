@@ -8,18 +8,19 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from persona_bench.grading.judge.prompt import Messages, again
 from persona_bench.grading.judge.reading import SCHEMA, Form, Reading, read_answer
+from persona_bench.harness.backends.answers import Answer, clean_words, read_answers
+from persona_bench.harness.backends.parameters import Parameters
 from persona_bench.harness.backends.retries import (
-    HOPELESS,
-    IN_A_ROW,
-    REFUSED,
+    Health,
     Trial,
     in_words,
+    out_of_credit,
     status_of,
 )
 from persona_bench.harness.fingerprint import fingerprint
@@ -36,7 +37,6 @@ DEFAULTS: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1024}
 UNSUPPORTED = (400, 404, 415, 422, 501)  # how servers say that they know no response_format
 TOO_LONG = (400, 413, 422)  # how they say that a prompt does not fit
 NO_KEY = "none"
-NO_CREDIT = "insufficient_quota"  # OpenAI's code: waiting is in vain
 CHARACTERS_A_TOKEN = 4.0  # of English text, for estimates
 
 FormOption = Literal["auto", "json", "text"]
@@ -97,6 +97,11 @@ class JudgeSettings:
             given["max_completion_tokens"] = given.pop("max_tokens")  # its newer models want this
         return {name: value for name, value in sorted(given.items()) if value is not None}
 
+    @cached_property
+    def adapting(self) -> Parameters:
+        """What the endpoint does not take, as found out while it is asked."""
+        return Parameters(self.url)
+
     @property
     def key(self) -> str:
         """The endpoint's key.
@@ -141,28 +146,15 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def count(self, prompt: str, answer: str, told: Mapping[str, Any]) -> None:
-        """Adds an answered call, with what the endpoint told of it."""
+    def count(self, prompt: str, answer: Answer) -> None:
+        """Adds an answered call."""
         self.characters += len(prompt)
-        for name, text in (("prompt_tokens", prompt), ("completion_tokens", answer)):
-            tokens = told.get(name)
-            estimated = math.ceil(len(text) / CHARACTERS_A_TOKEN)
-            setattr(self, name, getattr(self, name) + (estimated if tokens is None else tokens))
+        self.prompt_tokens += _tokens(answer.prompt_tokens, prompt)
+        self.completion_tokens += _tokens(answer.tokens, answer.reasoning + answer.text)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the endpoint said.
-
-    Attributes:
-        text: The message.
-        finish: `stop`, `length` or `content_filter`.
-        model: As the endpoint names it.
-    """
-
-    text: str
-    finish: str
-    model: str
+def _tokens(counted: int | None, text: str) -> int:
+    return math.ceil(len(text) / CHARACTERS_A_TOKEN) if counted is None else counted
 
 
 class CallFailed(RuntimeError):
@@ -179,16 +171,18 @@ class Judge:
     Attributes:
         usage: Calls and tokens so far.
         form: The form in use.
+        parameters: What the endpoint does not take.
     """
 
     def __init__(self, settings: JudgeSettings) -> None:
         self.settings = settings
         self.usage = Usage()
+        self.parameters = settings.adapting
         self.form: Form = "text" if settings.form == "text" else "json"
         self._key = settings.key
         self._address = f"{settings.url}/chat/completions"  # whole: joining it takes time
         self._schema_works = False
-        self._answered = self._failures = 0
+        self._health = Health()
 
     async def __aenter__(self) -> Judge:
         try:
@@ -272,74 +266,68 @@ class Judge:
         schema = {"response_format": SCHEMA} if form == "json" else {}
         trial = Trial(self.settings.tries)
         while True:
+            sent = self.parameters.apply(
+                {
+                    "model": self.settings.model,
+                    "messages": messages,
+                    **self.settings.parameters,
+                    **schema,
+                }
+            )
             try:
                 async with within(self.settings.timeout):  # whole: httpx's is of each read
-                    answer = await self._call(messages, schema)
+                    answer = await self._call(sent)
             except Exception as error:
-                status = status_of(error)
-                words = self._without_key(in_words(error))
-                if status in REFUSED and not self._answered and not (schema and status == 404):
-                    raise JudgeError(
-                        f"{self.settings.url} refuses judge {self.settings.model!r} ({words}): "
-                        f"check --base-url, the judge's name, and {self.settings.key_variable}"
-                    ) from None
-                if status == 429 and getattr(error, "code", "") == NO_CREDIT:
-                    raise JudgeError(
-                        f"{self.settings.url} says that the account has no credit left ({words}); "
-                        "the verdicts that are there are in the store: start the same command "
-                        "again once it has"
-                    ) from None
-                if self._schema_refused(form, status):  # asked for text next: no sign of death
-                    raise CallFailed(words, status) from None
-                wait = None if status in HOPELESS else trial.wait(status, error)
-                if wait is None:
-                    self._failed(words, status)
-                    raise CallFailed(words, status) from None
-                await asyncio.sleep(wait)
+                if self.parameters.learn(error, sent):
+                    continue
+                await asyncio.sleep(self._after(error, trial, form))
             else:
-                self._answered += 1
-                self._failures = 0
+                self._health.got_through()
                 self._schema_works |= form == "json"
                 return answer
 
-    async def _call(self, messages: Messages, schema: Mapping[str, Any]) -> Answer:
-        self.usage.calls += 1
-        body = {
-            "model": self.settings.model,
-            "messages": messages,
-            **self.settings.parameters,
-            **schema,
-        }
-        # the plain form: the client's typed one takes twice the time of a call
-        found: Any = await self._client.post(self._address, cast_to=object, body=body)
-        try:
-            choice, usage = found["choices"][0], found.get("usage") or {}
-            message = choice["message"]
-            refusal = message.get("refusal")
-            text = str(message.get("content") or refusal or "")
-        except (KeyError, IndexError, TypeError, AttributeError):
-            raise ValueError("the endpoint's answer is no chat completion") from None
-        self.usage.count("".join(each["content"] for each in messages), text, usage)
-        finish = "content_filter" if refusal else choice.get("finish_reason") or "stop"
-        return Answer(sound(text), str(finish), str(found.get("model") or ""))
+    def _after(self, error: Exception, trial: Trial, form: Form | None) -> float:
+        """How long to wait before the next try.
 
-    def _without_key(self, words: str) -> str:
-        """An endpoint's words in one line without the key, or its start where they are cut off."""
-        words = " ".join(words.split())
-        if self._key == NO_KEY:
-            return words
-        words = words.replace(self._key, "***")
-        starts = (self._key[:length] for length in range(len(self._key) - 1, 3, -1))
-        cut = next((start for start in starts if words.endswith(start)), "")
-        return words.removesuffix(cut) + "***" if cut else words
-
-    def _failed(self, words: str, status: int | None) -> None:
-        if status in HOPELESS and self._answered:
-            return  # this request's own fault
-        self._failures += 1
-        if self._failures >= IN_A_ROW:
+        Raises:
+            CallFailed: there is none.
+            JudgeError: nor is there for any other request.
+        """
+        status = status_of(error)
+        words = clean_words(in_words(error), [self._key if self._key != NO_KEY else ""])
+        url, kept = self.settings.url, "the verdicts that are there are in the store"
+        if self._health.refuses_all(error) and not (form == "json" and status == 404):
             raise JudgeError(
-                f"{self.settings.url} gave no answer to {self._failures} requests in a row (last: "
-                f"{words}); the verdicts that are there are in the store: start the same command "
-                "again once the endpoint is well"
+                f"{url} refuses judge {self.settings.model!r} ({words}): check --base-url, the "
+                f"judge's name, and {self.settings.key_variable}"
             ) from None
+        if out_of_credit(error):
+            raise JudgeError(
+                f"{url} says that the account has no credit left ({words}); {kept}: start the same "
+                "command again once it has"
+            ) from None
+        if self._schema_refused(form, status):  # asked for text next: no sign of death
+            raise CallFailed(words, status) from None
+        if (wait := trial.wait(error)) is not None:
+            return wait
+        if self._health.is_dead(error):
+            raise JudgeError(
+                f"{url} gave no answer to {self._health.failures} requests in a row (last: "
+                f"{words}); {kept}: start the same command again once the endpoint is well"
+            ) from None
+        raise CallFailed(words, status) from None
+
+    async def _call(self, sent: Mapping[str, Any]) -> Answer:
+        import openai
+
+        self.usage.calls += 1
+        try:
+            # the plain form: the client's typed one takes twice the time of a call
+            body: Any = await self._client.post(self._address, cast_to=bytes, body=sent)
+        except openai.APIStatusError as error:
+            reply = error.response
+            (answer,) = read_answers(reply.content, reply.status_code, reply.headers)
+        else:
+            (answer,) = read_answers(body)
+        self.usage.count("".join(each["content"] for each in sent["messages"]), answer)
+        return replace(answer, text=sound(answer.text))

@@ -198,10 +198,14 @@ class Judging:
         file = judged_file(judged, judge.model)
         rubric = judged.rubric + (", with examples" if examples else "")
         rows = list(judged_rows(judged, judge.model, jobs, records, done, rubric))
+        adapted = {
+            name: how for r in records.values() for name, how in r.get("adapted", {}).items()
+        }
         told: dict[str, Any] = {
             "judge": judge.model,
             "fingerprint": digest,
             "parameters": judge.parameters,
+            "parameters_adapted": adapted,
             "form": judge.form,
             "forms_used": sorted({str(each["form"]) for each in records.values()}),
             "reported_models": sorted({str(each["model"]) for each in records.values()}),
