@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from persona_bench.scoring.judged import read_judged
     from persona_bench.scoring.methods import MethodComparison, compare_methods
     from persona_bench.scoring.outcomes import read_outcomes
+    from persona_bench.scoring.sensitivity import Sensitivity, grader_sensitivity
     from persona_bench.scoring.stability import Stability, stability
     from persona_bench.scoring.variance import VarianceParts, variance_parts
 
@@ -37,6 +38,7 @@ __all__ = [
     "MethodComparison",
     "Persona",
     "PersonaSet",
+    "Sensitivity",
     "Stability",
     "VarianceParts",
     "compare",
@@ -45,6 +47,7 @@ __all__ = [
     "contrasts",
     "fidelity",
     "gate",
+    "grader_sensitivity",
     "load_persona_set",
     "read_judged",
     "read_outcomes",
@@ -59,6 +62,8 @@ _HOME = {
     "Comparison": "persona_bench.scoring.compare",
     "compare": "persona_bench.scoring.compare",
     "read_outcomes": "persona_bench.scoring.outcomes",
+    "Sensitivity": "persona_bench.scoring.sensitivity",
+    "grader_sensitivity": "persona_bench.scoring.sensitivity",
     "Stability": "persona_bench.scoring.stability",
     "stability": "persona_bench.scoring.stability",
     "Fidelity": "persona_bench.scoring.fidelity",
