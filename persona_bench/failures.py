@@ -7,6 +7,8 @@ import traceback
 from importlib.util import find_spec
 from pathlib import Path
 
+from persona_bench_autoload import MEND
+
 _PACKAGE = Path(__file__).parent
 
 _HF = "torch transformers accelerate"
@@ -27,11 +29,6 @@ INSTALL = {
     "sentence_transformers": "sentence-transformers",
 }
 """What to give to `pip install` where a module is missing: the libraries by their own names."""
-
-REINSTALL = (
-    "pip uninstall persona-bench persona-stability-bench, and install Persona Bench again from "
-    "its checkout or wheel (the two can't share an environment)"
-)
 
 
 def not_installed(module: str) -> str:
@@ -60,7 +57,7 @@ def explain(error: BaseException) -> str:
         module = (error.name or "").partition(".")[0]
         wanted = re.search(r"requires the (\w+) library", text)
         if module == "persona_bench":
-            return f"this installation of Persona Bench is damaged ({text}): {REINSTALL}"
+            return f"this installation of Persona Bench is damaged ({text}): {MEND}"
         if wanted or (module and isinstance(error, ModuleNotFoundError)):
             known = {"PyTorch": "torch", "Accelerate": "accelerate"}
             return not_installed(known.get(wanted[1], wanted[1].lower()) if wanted else module)
