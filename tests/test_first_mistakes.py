@@ -13,7 +13,7 @@ import pytest
 
 from persona_bench import cli
 from persona_bench.failures import explain
-from persona_bench.harness.preflight import check_model
+from persona_bench.harness.preflight import ModelError, check_model
 from persona_bench.harness.run import RunError, parse_arguments
 
 WITHOUT = Path(__file__).parent / "support" / "without"
@@ -169,6 +169,15 @@ def test_a_hub_that_can_not_be_reached(
     assert words in said
 
 
+def test_a_hub_that_has_the_questions_and_can_not_be_reached(bare: Path, tmp_path: Path) -> None:
+    variables = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    variables |= {"HF_HOME": str(tmp_path), "PERSONA_BENCH_DATA": ""}
+    asked = ("run", "--model_args", f"pretrained={bare}", "--dry-run")
+    said = sentence(command(*asked, cwd=tmp_path, **variables))
+    assert "can't be had from the hub (ConnectError: [Errno 111] Connection refused)" in said
+    assert "PERSONA_BENCH_DATA" in said
+
+
 @pytest.mark.parametrize("name", ["run", "screen"])
 def test_a_gpu_that_is_not_there(bare: Path, here: Here, name: str) -> None:
     said = here(name, *SMALL, "--model-args", f"pretrained={bare}", "--device", "cuda:99")
@@ -194,7 +203,7 @@ def test_a_folder_that_is_no_model(
         (tmp_path / name).mkdir()
     (tmp_path / "adapter" / "adapter_config.json").touch()
     (tmp_path / "weights").touch()
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(ModelError) as caught:
         check_model("hf", arguments)
     assert words in str(caught.value)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from persona_bench.failures import NO_GPU, NO_TEMPLATE, missing
 from persona_bench.harness.fingerprint import hub_commit, is_api
-from persona_bench.harness.run import RunError
 
 HF = ("hf", "hf-auto", "huggingface")
 LIBRARIES = {
@@ -21,6 +20,10 @@ LIBRARIES = {
     "openai-completions": ("aiohttp", "tenacity", "tiktoken"),
     "openai-chat-completions": ("aiohttp", "tenacity"),
 }
+
+
+class ModelError(ValueError):
+    """A model that can't be loaded, or not used here; the message says what to do."""
 
 
 def check_model(
@@ -35,7 +38,7 @@ def check_model(
         device: Where the user wants the model; None leaves the choice to the backend.
 
     Raises:
-        RunError: what is missing, and what to do.
+        ModelError: what is missing, and what to do.
     """
     from lm_eval.api.registry import model_registry
 
@@ -43,7 +46,9 @@ def check_model(
     known = sorted(model_registry)
     if backend not in known:
         close = get_close_matches(backend, known, n=3) or ["hf", "vllm", "local-chat-completions"]
-        raise RunError(f"{who}lm-eval has no backend {backend!r}: did you mean {', '.join(close)}?")
+        raise ModelError(
+            f"{who}lm-eval has no backend {backend!r}: did you mean {', '.join(close)}?"
+        )
     if is_api(backend, model_args):
         problem = _endpoint_problem(backend, model_args)
     elif backend in (*HF, "vllm"):
@@ -54,7 +59,7 @@ def check_model(
     if not problem and device and backend in HF:
         problem = _device_problem(str(device))
     if problem:
-        raise RunError(f"{who}{problem}")
+        raise ModelError(f"{who}{problem}")
 
 
 def _endpoint_problem(backend: str, model_args: Mapping[str, Any]) -> str:
@@ -118,7 +123,7 @@ def check_chat_template(backend: str, model_args: Mapping[str, Any], name: str =
     """Whether a model's tokenizer has a chat template; the weights are not read.
 
     Raises:
-        RunError: it has none.
+        ModelError: it has none.
         FingerprintError: the hub can't be reached, or has no such model.
     """
     if is_api(backend, model_args) or backend not in (*HF, "vllm"):
@@ -131,7 +136,7 @@ def check_chat_template(backend: str, model_args: Mapping[str, Any], name: str =
     except (OSError, ValueError, ImportError):
         return  # what else is wrong with it, the backend says when it loads the model
     if not getattr(tokenizer, "chat_template", True):
-        raise RunError(f"{f'model {name!r}: ' if name else ''}{source} {NO_TEMPLATE}")
+        raise ModelError(f"{f'model {name!r}: ' if name else ''}{source} {NO_TEMPLATE}")
 
 
 def load(kind: str, source: str, model_args: Mapping[str, Any]) -> Any:

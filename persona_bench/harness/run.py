@@ -20,6 +20,7 @@ from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_str
 
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
+from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
 from persona_bench.harness.tasks import check_knobs
@@ -242,8 +243,6 @@ class Session:
             asked, self.model_args, limit=limit, confirm_run_unsafe_code=confirm_run_unsafe_code
         )
         if self._lm is None and apply_chat_template:
-            from persona_bench.harness.preflight import check_chat_template
-
             check_chat_template(self.model, self.model_args)  # quick; the weights are not
         tracker = tracker_for(folder, self.hub)
         seed = self.seed if seed is None else seed

@@ -233,7 +233,8 @@ def check_study(study: Study, models: list[StudyModel], shard: str | None = None
     """Everything that can be known to be wrong before a model is loaded.
 
     Raises:
-        RunError, KnobError, PersonaSetError, SourceError: the first fault, in one sentence.
+        RunError, ModelError, FingerprintError, KnobError, PersonaSetError, SourceError: the first
+            fault, in one sentence.
     """
     if study.judge and not any(is_judged(task.task) for task in study.tasks):
         raise RunError(
