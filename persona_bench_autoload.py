@@ -114,7 +114,7 @@ def check_package() -> str:
     if not theirs:
         return ""
     for name, path in ours.items():
-        if not path.locate().is_file():  # type: ignore[union-attr]
+        if not path.locate().is_file():
             raise ImportError(f"{name} of Persona Bench is missing, beside {shared}: {MEND}")
         # a folder goes before a module of the same name
         if f"{name[:-3]}/__init__.py" in theirs or (name in theirs and _changed(path)):

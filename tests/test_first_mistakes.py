@@ -190,6 +190,9 @@ def test_a_gpu_that_is_not_there(bare: Path, here: Here, name: str) -> None:
         ({"pretrained": "weights"}, "weights is a file: name the folder of a checkpoint"),
         ({"pretrained": "empty"}, "empty holds no model: there is no config.json in it"),
         ({"pretrained": "adapter"}, "add peft=adapter"),
+        ({"pretrained": "junk"}, "junk holds no model: its config.json names no model_type"),
+        ({"pretrained": "torn"}, "config.json is not JSON"),
+        ({"pretrained": "light"}, "light has a config.json and no weights"),
         ({"pretrained": "./none"}, "there is no folder none"),
         ({"pretrained": "a/b/c"}, "there is no folder a/b/c"),
         ({}, "hf needs pretrained=..., a hub id or a folder"),
@@ -199,8 +202,11 @@ def test_a_folder_that_is_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("empty", "adapter"):
+    for name in ("empty", "adapter", "junk", "torn", "light"):
         (tmp_path / name).mkdir()
+    (tmp_path / "junk" / "config.json").write_text("{}")
+    (tmp_path / "torn" / "config.json").write_text("{")
+    (tmp_path / "light" / "config.json").write_text('{"model_type": "llama"}')
     (tmp_path / "adapter" / "adapter_config.json").touch()
     (tmp_path / "weights").touch()
     with pytest.raises(ModelError) as caught:

@@ -134,8 +134,8 @@ def judge_results(
     from persona_bench.harness.judge.client import JudgeError
     from persona_bench.harness.judge.judging import Judging, find_judged
 
-    problem = "" if dry_run else missing("openai", *(["krippendorff"] if plan.audit else []))
-    if problem:
+    needed = ["openai", *(["krippendorff"] if plan.audit or len(plan.judges) > 1 else [])]
+    if not dry_run and (problem := missing(*needed)):
         raise JudgeError(problem)
     judged = find_judged(results, tasks)
     judging = Judging(plan, say, bar=not dry_run)

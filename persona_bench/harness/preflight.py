@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ from persona_bench.failures import NO_GPU, NO_TEMPLATE, missing
 from persona_bench.harness.fingerprint import hub_commit, is_api
 
 HF = ("hf", "hf-auto", "huggingface")
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack")
 LIBRARIES = {
     **dict.fromkeys(HF, ("torch", "transformers", "accelerate")),
     "vllm": ("vllm", "transformers"),
@@ -94,8 +96,10 @@ def folder_problem(model: str, *, gguf: bool = False) -> str:
     if folder.is_file():
         return f"{folder} is a file: name the folder of a checkpoint, with config.json and weights"
     if folder.is_dir():
-        if (folder / "config.json").is_file() or gguf:
+        if gguf:
             return ""
+        if (folder / "config.json").is_file():
+            return _contents_problem(folder)
         if (folder / "adapter_config.json").is_file():
             return (
                 f"{folder} holds an adapter, not a whole model: give the base model as pretrained "
@@ -104,6 +108,18 @@ def folder_problem(model: str, *, gguf: bool = False) -> str:
         return f"{folder} holds no model: there is no config.json in it"
     if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1:
         return f"there is no folder {folder}"
+    return ""
+
+
+def _contents_problem(folder: Path) -> str:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        return f"{folder / 'config.json'} is not JSON ({error}): save the checkpoint again"
+    if not isinstance(config, dict) or not config.get("model_type"):
+        return f"{folder} holds no model: its config.json names no model_type"
+    if not any(file.suffix in WEIGHTS for file in folder.iterdir()):
+        return f"{folder} has a config.json and no weights (.safetensors, .bin): copy them there"
     return ""
 
 

@@ -241,8 +241,10 @@ def check_study(study: Study, models: list[StudyModel], shard: str | None = None
             f"judge: none of {', '.join(task.task for task in study.tasks)} is judged, they are "
             "graded against reference answers: leave judge out"
         )
-    if study.judge and (problem := missing("openai", "krippendorff")):
-        raise RunError(f"judge: {problem}")
+    if study.judge:
+        several = study.judge.audit or len(study.judge.models) > 1
+        if problem := missing("openai", *(["krippendorff"] if several else [])):
+            raise RunError(f"judge: {problem}")
     for model in models:
         check_model(model.model, model.arguments(), model.name, model.device)
         load_tasks(
