@@ -6,12 +6,19 @@
     print(stability(outcomes).pss)
 
 The package is imported at the start of every `lm_eval` run (see
-`persona_bench_autoload.py`), so nothing heavy is imported until it is asked for.
+`persona_bench_autoload.py`), so nothing heavy is imported until it is asked for. Its distribution
+is called persona-stability-bench.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# The entry point for lm-eval's tasks names a package that holds them, persona_bench.tasks. In a
+# wheel that is a folder inside this one; in a checkout the folder stands beside it.
+if not os.path.isdir(os.path.join(__path__[0], "tasks")):
+    __path__.append(os.path.dirname(__path__[0]))
 
 __version__ = "0.1.0"
 
@@ -87,4 +94,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'persona_bench' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOME[name]), name)
+    try:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    except (ImportError, AttributeError):
+        import persona_bench_autoload
+
+        persona_bench_autoload.check_package()  # says so where another project's files are there
+        raise

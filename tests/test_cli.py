@@ -218,8 +218,11 @@ def test_compare_refuses_other_prompts(results: Path) -> None:
         (["score", "."], "no samples of a persona task"),
         (["personas", "show", "cora"], "did you mean 'core'?"),
         (["personas", "check", "absent.yaml"], "no such file"),
-        (["run", "--tasks", "persona_maths"], "no task 'persona_maths'"),
-        (["run", "--metadata", "{broken"], "neither key=value"),
+        (
+            ["run", "--tasks", "persona_maths"],
+            "did you mean 'persona_math500'?",
+        ),
+        (["run", "--metadata", "{broken"], "is not a JSON object"),
     ],
 )
 def test_an_error_is_one_sentence(tmp_path: Path, arguments: list[str], words: str) -> None:

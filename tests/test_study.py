@@ -53,7 +53,7 @@ ENDPOINT = {"name": "m", "model": "local-chat-completions"}
             {"models": [{"name": "m", "pretrained": "x", "model_args": {"pretrained": "y"}}]},
             "pretrained stands twice",
         ),
-        ({"tasks": ["persona_maths"]}, "no task 'persona_maths': use persona_aime24"),
+        ({"tasks": ["persona_maths"]}, "no task 'persona_maths': did you mean 'persona_math500'"),
         ({"metadata": {"persona_set": "demmo"}}, "did you mean 'demo'"),
         ({"metadata": {"persona_sets": "demo"}}, "did you mean 'persona_set'"),
         ({"metadata": {"samples": 3}}, "decoding is greedy"),

@@ -182,11 +182,11 @@ def run_model(
 ) -> None:
     """One model without a study file."""
     from persona_bench.harness.dry_run import plan_run
+    from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, RunError, Session, check_tasks
-    from persona_bench.harness.study import check_model
 
     check_tasks(tasks)
-    check_model(backend, arguments)
+    check_model(backend, arguments, device=of_session["device"])
     if shard and of_run["limit"] is not None:
         raise RunError("--limit and --shard: choose questions with n_questions in --metadata")
     knobs = {**knobs, **({"shard": shard} if shard else {})}

@@ -12,6 +12,8 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
+from persona_bench.failures import missing
+
 if TYPE_CHECKING:
     from persona_bench.train.config import TrainConfig
     from persona_bench.train.data import Prepared
@@ -81,10 +83,7 @@ def train(
             "teacher.model": teacher,
         },
     )
-    try:
-        import trl  # noqa: F401
-    except ImportError:
-        raise TrainError("trl is not installed: pip install 'persona-bench[train]'") from None
+    check_installed(settings, dry_run=dry_run)
     from persona_bench.train.data import prepare
     from persona_bench.train.folder import check_folder, finished
 
@@ -102,6 +101,26 @@ def train(
         sample(settings, prepare(settings), say)
     else:
         module.train(settings, say)
+
+
+def check_installed(settings: TrainConfig, *, dry_run: bool = False) -> None:
+    """Whether the libraries that a run needs are there, and its model looks like one.
+
+    Raises:
+        TrainError: what is missing, and what to do.
+    """
+    from persona_bench.harness.preflight import folder_problem
+    from persona_bench.train.config import TrainError
+
+    wanted = ["torch", "transformers", "trl"]
+    wanted += ["peft"] if settings.lora else []
+    wanted += ["vllm"] if settings.use_vllm == "colocate" and not dry_run else []
+    wanted += ["openai"] if settings.teacher and settings.teacher.base_url else []
+    models = [settings.model]
+    models += [settings.teacher.model] if settings.teacher and not settings.teacher.base_url else []
+    problems = [missing(*wanted), *(folder_problem(model) for model in models)]
+    if problem := next(filter(None, problems), ""):
+        raise TrainError(problem)
 
 
 def say(text: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,10 @@ from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_str
 
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
+from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
+from persona_bench.harness.tasks import check_knobs
 from persona_bench.resources import resource_folder
 
 if TYPE_CHECKING:
@@ -60,13 +64,28 @@ def parse_arguments(text: str | None) -> dict[str, Any]:
     text = (text or "").strip()
     if not text:
         return {}
+    if not text.startswith("{"):
+        parts = [part for part in text.split(",") if part]
+        if wrong := [part for part in parts if not part.partition("=")[1]]:
+            raise RunError(
+                f"{text!r} is neither key=value,key=value nor a JSON object: {wrong[0].strip()!r} "
+                "has no ="
+            )
+        return dict(simple_parse_args_string(text))
     try:
-        parsed = json.loads(text) if text.startswith("{") else simple_parse_args_string(text)
+        return dict(json.loads(text))
     except ValueError as error:
-        raise RunError(
-            f"{text!r} is neither key=value,key=value nor a JSON object ({error})"
-        ) from None
-    return dict(parsed)
+        how = error
+    try:  # single quotes, True, None: what Python would print
+        meant = ast.literal_eval(text)
+        mended = json.dumps(meant) if isinstance(meant, dict) else ""
+    except (ValueError, SyntaxError, TypeError, RecursionError):
+        mended = ""
+    raise RunError(
+        f"{text} is not JSON: write '{mended}', with double quotes inside and single ones around it"
+        if mended
+        else f'{text!r} is not a JSON object ({how}): write it as \'{{"key": "value"}}\''
+    )
 
 
 @dataclass(frozen=True)
@@ -223,6 +242,8 @@ class Session:
         tasks = load_tasks(
             asked, self.model_args, limit=limit, confirm_run_unsafe_code=confirm_run_unsafe_code
         )
+        if self._lm is None and apply_chat_template:
+            check_chat_template(self.model, self.model_args)  # quick; the weights are not
         tracker = tracker_for(folder, self.hub)
         seed = self.seed if seed is None else seed
         if isinstance(self.lm, StoredLM):
@@ -292,7 +313,11 @@ def check_tasks(names: Iterable[str]) -> None:
     known = task_names()
     for name in names:
         if name not in known:
-            raise RunError(f"no task {name!r}: use {', '.join(known)}")
+            close = get_close_matches(name, known, n=1)
+            raise RunError(
+                f"no task {name!r}: "
+                + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}")
+            )
 
 
 def load_tasks(
@@ -311,6 +336,8 @@ def load_tasks(
     loaded: list[Any] = []
     check_tasks(each.task for each in asked)
     for each in asked:
+        check_knobs(each.metadata, _benchmarks_of(each.task))
+    for each in asked:
         manager = _task_manager({**model_args, **each.metadata})
         file = resource_folder("tasks") / f"{each.task}.yaml"
         if not confirm_run_unsafe_code and load_yaml(file, resolve_func=False).get("unsafe_code"):
@@ -326,6 +353,14 @@ def load_tasks(
         groups = found["groups"]
         loaded += [groups[each.task]] if each.task in groups else list(found["tasks"].values())
     return loaded
+
+
+def _benchmarks_of(task: str) -> list[str]:
+    """The benchmarks of a task, or of a group's tasks."""
+    settings = load_yaml(resource_folder("tasks") / f"{task}.yaml", resolve_func=False)
+    if "group" in settings:
+        return [name for part in settings["task"] for name in _benchmarks_of(part)]
+    return [settings["dataset_kwargs"]["benchmark"]]
 
 
 def _task_manager(metadata: dict[str, Any]) -> TaskManager:

@@ -10,7 +10,7 @@ import importlib
 import logging
 import pkgutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import datasets
@@ -55,13 +55,26 @@ def knobs_of(metadata: Mapping[str, Any], name: str) -> tuple[Knobs, Benchmark]:
     Raises:
         KnobError: an impossible knob, or one of another benchmark's own.
     """
+    knobs = Knobs.from_metadata(metadata, benchmark_named(name), _all_benchmarks())
+    return knobs, knobs.configure(benchmark_named(name))
+
+
+def check_knobs(metadata: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Whether metadata without the model's arguments has only knobs of these benchmarks.
+
+    Raises:
+        KnobError: a name or a value that can't be.
+    """
+    for name in names:
+        Knobs.from_metadata(metadata, benchmark_named(name), _all_benchmarks(), only_knobs=True)
+
+
+def _all_benchmarks() -> list[Benchmark]:
     modules = [
         importlib.import_module(f"{benchmarks.__name__}.{module.name}")
         for module in pkgutil.iter_modules(benchmarks.__path__)
     ]
-    others = [module.BENCHMARK for module in modules if hasattr(module, "BENCHMARK")]
-    knobs = Knobs.from_metadata(metadata, benchmark_named(name), others)
-    return knobs, knobs.configure(benchmark_named(name))
+    return [module.BENCHMARK for module in modules if hasattr(module, "BENCHMARK")]
 
 
 def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:

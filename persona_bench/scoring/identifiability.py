@@ -253,13 +253,8 @@ def _tfidf(learn: list[str], name: list[str]) -> tuple[Any, Any]:
 
 def _embedded(texts: list[str], embeddings: str | Embed) -> Floats:
     if isinstance(embeddings, str):
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError:
-            raise ValueError(
-                f"embeddings by {embeddings!r} need a package that is not installed: "
-                "pip install sentence-transformers"
-            ) from None
+        from sentence_transformers import SentenceTransformer
+
         vectors = SentenceTransformer(embeddings).encode(texts, show_progress_bar=False)
     else:
         vectors = embeddings(texts)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.trainer_utils import get_last_checkpoint
 
+from persona_bench.harness.preflight import load
 from persona_bench.provenance import PACKAGES, versions
 from persona_bench.rendering import MissingPersonaError, check_persona
 from persona_bench.train.card import model_card
@@ -28,9 +29,10 @@ def load_tokenizer(model: str) -> Any:
 
     Raises:
         TrainError: it can't be had, or has no chat template.
+        FingerprintError: the hub can't be reached, or has no such model.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = load("AutoTokenizer", model, {})
     except (OSError, ValueError) as error:
         raise TrainError(f"model {model!r} can't be loaded: {_first_line(error)}") from None
     if not tokenizer.chat_template:
@@ -97,17 +99,11 @@ def arguments(config: TrainConfig, kind: type, **ours: Any) -> Any:
 
 
 def adapters(config: TrainConfig) -> Any:
-    """peft's configuration; None where all weights are trained.
-
-    Raises:
-        TrainError: peft is not installed.
-    """
+    """peft's configuration; None where all weights are trained."""
     if config.lora is None:
         return None
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise TrainError("peft is not installed: pip install 'persona-bench[train]'") from None
+    from peft import LoraConfig
+
     targets = config.lora.target_modules
     return LoraConfig(
         r=config.lora.r,
