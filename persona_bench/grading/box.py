@@ -20,8 +20,15 @@ from persona_bench.grading.isolation import ENVIRONMENT, STARS, TMP, Isolation
 
 INSIDE = ("privileges", "inside", "forked", "driver", "keeper")
 """What runs in there, in the order in which each needs the ones before it."""
-STARTER = """
-import marshal, os, sys, types
+STACK = 512 << 20
+"""Bytes that the stack of a program's first thread may grow to."""
+STARTER = f"""
+import marshal, os, resource, sys, types
+stack, most = resource.getrlimit(resource.RLIMIT_STACK)
+wanted = {STACK} if most == resource.RLIM_INFINITY else min({STACK}, most)
+if stack != wanted:
+    resource.setrlimit(resource.RLIMIT_STACK, (wanted, most))
+    os.execv(sys.executable, sys.orig_argv)
 def read(size):
     data = b""
     while len(data) < size:
@@ -32,7 +39,8 @@ for name, code in marshal.loads(read(int.from_bytes(read(4), "big"))):
     exec(code, vars(module))
 module.main()
 """
-"""The interpreter's own argument: it reads `INSIDE` from the first frame, and starts the last."""
+"""What the interpreter runs. It starts itself anew with room for a larger stack, which a process
+gets only as it starts; reads `INSIDE` from the first frame; and runs the last of it."""
 START_LIMIT = 60.0
 """Seconds that a sandbox may take to start on a busy machine."""
 
@@ -46,14 +54,19 @@ class Limits:
     """What a program may use.
 
     Attributes:
-        seconds: Processor time a test, of all its processes; by the clock it has twice as long.
-        memory: Bytes of address space a process, and resident in all its processes.
+        seconds: Processor time of one test, of all its processes; by the clock it has twice as
+            long. Compiling has as much.
+        total: Processor time of a program on all its tests together; by the clock it has twice as
+            long.
+        memory: Bytes of address space of one process; and of all its processes together, what they
+            hold resident and in files in memory.
         processes: And threads, at a time.
         file_size: Bytes of one file that it writes.
         output: Bytes that it prints in one test.
     """
 
     seconds: float = 6.0
+    total: float = 60.0
     memory: int = 2 << 30
     processes: int = 64
     file_size: int = 64 << 20

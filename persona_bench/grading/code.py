@@ -38,7 +38,7 @@ from persona_bench.grading.verdict import Verdict
 
 log = logging.getLogger("persona_bench")
 
-GRADER = "code 3"
+GRADER = "code 4"
 """Name and version; the number rises when a response may get another verdict than before."""
 
 LIMITS = Limits()
@@ -199,7 +199,8 @@ def run_programs(
     """Runs programs on their tests, several at a time: one outcome a job, in their order.
 
     A program that ran out of time by the clock, not by its own processor time, may have had a
-    noisy neighbour: it is run again with nothing beside it, and that counts.
+    noisy neighbour: it is run again with nothing beside it, and that counts. One that has used up
+    the time of all its tests together gets no further ones.
 
     Args:
         jobs: Best sorted by reference, so that tests are loaded once.
@@ -271,14 +272,21 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
     runs: list[Run] = []
     passed: list[bool] = []
     more = bool(suite.cases)
+    seconds = elapsed = 0.0  # of processes of the program that have ended
     while more:
         with slot.program(job.program, suite.function) as program:
             for run, right in _tested(program, suite, len(runs)):
+                if seconds + program.seconds > slot.limits.total:
+                    run, right, more = run._replace(status="timeout"), False, False
+                elif elapsed + program.elapsed > 2 * slot.limits.total:
+                    run, right, more = run._replace(status="clock"), False, False
                 runs.append(run._replace(output=run.output[:1000]))  # a bound for what is kept
                 passed.append(right)
                 if run.status == "lost" or program.fault != "ok" or not (right or all_tests):
                     more = False
+                if not more:
                     break
+            seconds, elapsed = seconds + program.seconds, elapsed + program.elapsed
         more = more and len(runs) < len(suite.cases)
     far = f"{_name(job.program)}: {sum(passed)} of {len(suite.cases)} tests"
     if len(passed) == len(suite.cases) and all(passed) and passed:

@@ -6,7 +6,8 @@ expected value: all it does is run the program on inputs and hand out what came 
 
 A script has a fork a test. A function's tests are calls in one fork, on one `Solution`, as in
 LiveCodeBench's runner; when that has ended, so has the program. It is forked before any input is
-read: later, this process would have held inputs that are not yet the program's to know.
+read: later, this process would have held inputs that are not yet the program's to know. The program
+is compiled in a fork too, as a source can make the compiler take all memory and time.
 
 Frames on stdin and stdout: a length in four bytes, then the bytes. In: the program, then frames of
 tests: the inputs, each after its length; an empty one is the end. Out: a greeting, one frame for
@@ -22,23 +23,29 @@ import contextlib
 import gc
 import importlib
 import json
+import marshal
 import os
 import resource
 import struct
 import sys
 import time
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from persona_bench.grading.forked import ENDS, Fork, cpu_seconds, ending, memory_file
+from persona_bench.grading.forked import ENDS, Fork, cpu_seconds, ending, fill
 from persona_bench.grading.inside import Program, Settings, limit, read, write
 
 SOON = 0.02  # seconds after which no further test of a frame is begun
 ENOUGH = 1 << 20  # bytes of output after which none is
 
 
-def drive(settings: Settings) -> None:
-    """Runs one program, from its frame to the end that the grader tells."""
+def drive(settings: Settings, stdin: int) -> None:
+    """Runs one program, from its frame to the end that the grader tells.
+
+    Args:
+        settings: The limits, and what this machine grants.
+        stdin: An empty file in memory, for the tests of a script.
+    """
     os.dup2(os.open(os.devnull, os.O_RDWR), 2)  # up to here, complaints are for the grader
     send({"pid": os.getpid()})
 
@@ -48,31 +55,30 @@ def drive(settings: Settings) -> None:
         limit(resource.RLIMIT_NPROC, settings["processes"])
     limit(resource.RLIMIT_AS, settings["memory"] + (256 << 20))  # the driver's own share
     if not told["function"]:
-        streams()
+        streams(stdin)
     module = prelude(told["imports"], bool(told["function"]))
-    code, fault = compiled(told["code"])
-    send({"status": fault or "ok"})
-    program = Program(code, told["function"], module, "/dev/std" in told["code"]) if code else None
+    program = Program(told["code"], told["function"], module)
     del told
     gc.freeze()  # else each child copies what the collector touches
-    fork = Fork(program, b"", settings) if program and program.function else None
+    program, compiled, fork = compile_program(program, stdin, settings)
+    send({"status": compiled.status, "seconds": compiled.seconds})
     while frame := receive():
-        if program is None or (program.function and fork is None):
+        if program.code is None and fork is None:
             raise ValueError("there is nothing to run")
-        fork = tests(pieces(frame), program, settings, fork)
+        fork = tests(pieces(frame), program, stdin, settings, fork)
     if fork and os.getpid() != 1:  # with the first process of a namespace, all others end
         fork.end()
 
 
-def streams() -> None:
+def streams(stdin: int) -> None:
     """Makes `sys` that of a script, once: it takes much of a small test to do so in each fork.
 
     The standard streams are those of the descriptors 0 to 2, which are the forks' own there. What
     they are of is asked when they are made, so a file and pipes lie there in the meantime.
     """
     saved = [os.dup(fd) for fd in range(3)]
-    file, (reader, writer) = memory_file(b""), os.pipe()
-    for target, fd in enumerate((file, writer, writer)):
+    reader, writer = os.pipe()
+    for target, fd in enumerate((stdin, writer, writer)):
         os.dup2(fd, target)
     kind: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "closefd": False}
     for fd, (name, mode) in enumerate(zip(("stdin", "stdout", "stderr"), "rww", strict=True)):
@@ -80,7 +86,7 @@ def streams() -> None:
         vars(sys).update({name: stream, f"__{name}__": stream})
     for target, fd in enumerate(saved):
         os.dup2(fd, target)
-    for fd in (*saved, file, reader, writer):
+    for fd in (*saved, reader, writer):
         os.close(fd)
     sys.argv = ["program.py"]
     atexit._clear()
@@ -106,39 +112,55 @@ def prelude(imports: list[tuple[str, list[str]]], function: bool) -> ModuleType:
     return module
 
 
-def compiled(source: str) -> tuple[CodeType | None, str]:
-    """The program, or what is wrong with it."""
-    try:
-        code = compile(source, "<program>", "exec", dont_inherit=True)
-    except MemoryError:
-        return None, "memory"
-    except (SyntaxError, ValueError, OverflowError, RecursionError):
-        return None, "syntax"
-    if "numpy" in code.co_names:
-        with contextlib.suppress(Exception):
-            import numpy  # noqa: F401 - slow, so before the forks
-    return code, ""
-
-
-# ---------------------------------------------------------------------- the tests of a frame
-
-
 class Answer(NamedTuple):
-    """What came of one test."""
+    """What came of compiling, or of one test."""
 
     status: str
     seconds: float
     output: bytes
 
 
+def compile_program(
+    program: Program, stdin: int, settings: Settings
+) -> tuple[Program, Answer, Fork | None]:
+    """Compiles the program in a watched child.
+
+    Returns:
+        The program, a script with its code; how compiling it ended; and the child, which lives on
+        where it has a function to be called.
+    """
+    fork = Fork(program, stdin, settings)
+    answer, alive = outcome(fork, fork.answer())
+    if alive and (answer.status != "ok" or not program.function):
+        fork.end()
+        alive = None
+    if answer.status == "ok" and not program.function:
+        program = program._replace(code=marshal.loads(answer.output))
+        for name in {"numpy", "sortedcontainers"}.intersection(program.code.co_names):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)  # this is slow, so it is done before the forks
+    return program, answer, alive
+
+
+# ---------------------------------------------------------------------- the tests of a frame
+
+
 def tests(
-    inputs: list[bytes], program: Program, settings: Settings, fork: Fork | None
+    inputs: list[bytes], program: Program, stdin: int, settings: Settings, fork: Fork | None
 ) -> Fork | None:
-    """The tests of a frame, as far as it is worth while, and the frame that answers; the fork that
-    can take the next call, if any."""
+    """Runs the tests of a frame, as far as it is worth while, and sends the frame that answers.
+
+    Returns:
+        The child that can take the next call, if any.
+    """
     began, answers, size = time.monotonic(), [], 0
     for data in inputs:
-        answer, fork = test(data, program, settings, fork)
+        if fork:
+            answer, fork = outcome(fork, fork.call(data))
+        else:
+            fill(stdin, data)
+            script = Fork(program, stdin, settings)
+            answer, fork = outcome(script, script.watch())
         answers.append(answer)
         size += len(answer.output)
         done = answer.status != "ok" or (program.function and fork is None)
@@ -150,23 +172,23 @@ def tests(
     return fork
 
 
-def test(
-    data: bytes, program: Program, settings: Settings, fork: Fork | None
-) -> tuple[Answer, Fork | None]:
-    """One test, and the fork that can take the next call, if any."""
-    fork = fork or Fork(program, data, settings)
-    status = fork.call(data) if program.function else fork.watch()
-    if program.function and not status and fork.answered():
+def outcome(fork: Fork, status: str) -> tuple[Answer, Fork | None]:
+    """What came of a test or of compiling, and the child, if it can take the next call.
+
+    Args:
+        fork: It has been watched to its answer or its end.
+        status: Why it has to be ended, or "".
+    """
+    if fork.answers and not status and fork.answered():
         now, value = cpu_seconds(fork.pid), bytes(fork.output[5:])
         seconds, fork.before = now - fork.before, now
-        status = ENDS.get(fork.output[0], "crash")
-        return Answer(status, seconds, value), fork
+        return Answer(ENDS.get(fork.output[0], "crash"), seconds, value), fork
     ended, seconds = fork.end()
-    status = status or ending(ended, seconds - fork.before, settings["seconds"])
-    if program.function and status == "ok":
+    seconds -= fork.before
+    status = status or ending(ended, seconds, fork.settings["seconds"])
+    if fork.answers and status == "ok":
         status = "crash"  # it left without an answer
-    body = bytes(fork.output) if status == "ok" else b""
-    return Answer(status, seconds - fork.before, body), None
+    return Answer(status, seconds, bytes(fork.output) if status == "ok" else b""), None
 
 
 # ---------------------------------------------------------------------- frames

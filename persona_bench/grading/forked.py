@@ -21,12 +21,19 @@ ENDS = {0: "ok", **FAILURES}
 
 
 class Fork:
-    """A child that runs the program, and what is seen of it from outside."""
+    """A child that compiles or runs the program, and what is seen of it from outside.
 
-    def __init__(self, program: Program, data: bytes, settings: Settings) -> None:
-        self.settings, self.output = settings, bytearray()
+    Args:
+        program: Without `code`, the child compiles it and then answers calls of its function.
+        stdin: A file in memory, which is the stdin of a script.
+        settings: The limits, and what this machine grants.
+    """
+
+    def __init__(self, program: Program, stdin: int, settings: Settings) -> None:
+        self.settings, self.stdin, self.output = settings, stdin, bytearray()
+        self.answers = program.code is None
         self.processors = stay() if program.function else None
-        given, self.calls = (memory_file(data), -1) if not program.function else os.pipe()
+        given, self.calls = os.pipe() if self.answers else (os.dup(stdin), -1)
         self.out, child_out = os.pipe()
         self.before, self.look = 0.0, time.monotonic() + TICK
         self.pid = os.fork()
@@ -48,6 +55,11 @@ class Fork:
             write(self.calls, len(data).to_bytes(4, "big") + data)
         except BrokenPipeError:
             return self.watch()
+        return self.answer()
+
+    def answer(self) -> str:
+        """Waits for an answer: "" where it is there or the child has ended, else why it has to be
+        ended."""
         if self.poll.poll(TICK * 1000) == [(self.out, select.POLLIN)]:  # as a rule all of it
             self.output += os.read(self.out, PIPE)
             if self.answered():
@@ -71,7 +83,7 @@ class Fork:
                 self.poll.unregister(self.out)
             if len(self.output) > self.settings["output"]:
                 return "output"
-            if self.calls >= 0 and self.answered():
+            if self.answers and self.answered():
                 return ""
             if self.ended in events:  # what it left behind may hold the pipe open: don't wait
                 drain(self.out, self.output, self.settings["output"])
@@ -105,6 +117,7 @@ class Fork:
         seconds, memory = used(self.pid)
         if seconds - self.before > self.settings["seconds"]:
             return "timeout"
+        memory += file_memory(self.stdin, self.settings)
         return "memory" if memory > self.settings["memory"] else ""
 
     def end(self) -> tuple[int, float]:
@@ -142,12 +155,21 @@ def stay() -> set[int] | None:
     return processors
 
 
-def memory_file(data: bytes) -> int:
-    """A file with the data, to be read from its start."""
-    fd = os.memfd_create("input")
-    write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
+def fill(file: int, data: bytes) -> None:
+    """Makes the data all that is in a file, to be read from its start."""
+    os.ftruncate(file, 0)
+    os.lseek(file, 0, os.SEEK_SET)
+    write(file, data)
+    os.lseek(file, 0, os.SEEK_SET)
+
+
+def file_memory(stdin: int, settings: Settings) -> int:
+    """Bytes that files take in memory: those in /tmp, and what is in stdin."""
+    size = os.fstat(stdin).st_blocks * 512
+    if settings["tmp"]:
+        tmp = os.statvfs("/tmp")
+        size += (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
+    return size
 
 
 def drain(out: int, output: bytearray, most: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import marshal
 import os
 import resource
 import sys
@@ -18,29 +19,42 @@ from typing import Any, NamedTuple, NoReturn
 from persona_bench.grading.privileges import set_dumpable
 
 RESULT, CALLS = 3, 4  # the child's descriptors on which values go out, and arguments come in
-CRASH, MEMORY, NOT_PLAIN = 70, 71, 72  # the child's exit codes, and of a call that failed
+CRASH, MEMORY, NOT_PLAIN, SYNTAX = 70, 71, 72, 73  # exit codes, and the status of an answer
 SCALARS = frozenset((int, str, float, bool, type(None)))
-FAILURES = {MEMORY: "memory", NOT_PLAIN: "not_plain"}
+FAILURES = {MEMORY: "memory", NOT_PLAIN: "not_plain", SYNTAX: "syntax"}
 dumps = json.dumps
 
 Settings = dict[str, Any]
 
 
 class Program(NamedTuple):
-    code: CodeType
+    """A program, as a child gets it.
+
+    Attributes:
+        source: Its text.
+        function: What its tests call; empty for a script.
+        module: Where it runs.
+        code: A script, compiled by an earlier child. Without it the child compiles the source.
+    """
+
+    source: str
     function: str
     module: ModuleType
-    opens_streams: bool  # by name, in /dev
+    code: CodeType | None = None
 
 
 def child(given: int, out: int, program: Program, settings: Settings) -> NoReturn:
-    """The forked process. What it has open: its input, its output, and nothing else."""
+    """The forked process. What it has open: its input, its output, and nothing else.
+
+    Without `program.code` it compiles the program, answers how that went, and serves calls of its
+    function, if it has one. With it, it is one test of a script.
+    """
     status = CRASH
     try:
         os.setsid()
-        if program.opens_streams:
+        if "/dev/std" in program.source:
             set_dumpable(1)  # else /dev/stdin is closed to it
-        fds = (2, 2, 2, out, given) if program.function else (given, out, 2)
+        fds = (2, 2, 2, out, given) if program.code is None else (given, out, 2)
         saved = [os.dup(fd) for fd in fds]
         for target, fd in enumerate(saved):
             os.dup2(fd, target)
@@ -50,7 +64,7 @@ def child(given: int, out: int, program: Program, settings: Settings) -> NoRetur
         limit(resource.RLIMIT_NOFILE, 64)
         if "random" in sys.modules:
             sys.modules["random"].seed(0)  # the same program, the same verdict
-        serve(program) if program.function else script(program)
+        script(program) if program.code else serve(program)
         status = 0
     except MemoryError:
         status = MEMORY
@@ -71,7 +85,7 @@ def script(program: Program) -> None:
     """Runs the program as `python program.py` would, on the input that is its stdin."""
     stdout = sys.stdout
     with contextlib.suppress(SystemExit):  # whatever its code, as LiveCodeBench's runner
-        exec(program.code, vars(program.module))
+        exec(program.code or "", vars(program.module))
     if "threading" in sys.modules:
         sys.modules["threading"]._shutdown()  # which waits for the threads that are no daemons
     atexit._run_exitfuncs()
@@ -81,9 +95,21 @@ def script(program: Program) -> None:
 
 
 def serve(program: Program) -> None:
-    """Calls the program's function, one JSON argument a line, and writes its value as JSON."""
-    function = None
-    while True:
+    """Compiles the program and answers with the code of a script. Where it has a function, then
+    calls it, one JSON argument a line, and answers with its value as JSON.
+
+    Compiling can take memory and time without end, or overflow the stack, so it is done here.
+    """
+    function, code, status, value = None, None, 0, b""
+    try:
+        code = compile(program.source, "<program>", "exec", dont_inherit=True)
+        value = b"" if program.function else marshal.dumps(code)
+    except MemoryError:
+        status = MEMORY
+    except (SyntaxError, ValueError, OverflowError, RecursionError):
+        status = SYNTAX
+    answer(status, value)
+    while program.function and code:
         frame = os.read(CALLS, 1 << 16)  # as a rule all of it: one comes after the other's answer
         if len(frame) < 4 or len(frame) < 4 + int.from_bytes(frame[:4], "big"):
             frame += read(max(0, 4 - len(frame)), CALLS)
@@ -91,7 +117,7 @@ def serve(program: Program) -> None:
         text, status, value = frame[4:], 0, b""
         try:
             if function is None:
-                exec(program.code, vars(program.module))
+                exec(code, vars(program.module))
                 owner = vars(program.module).get("Solution")
                 function = getattr(owner() if owner else program.module, program.function)
             found = function(*[json.loads(line) for line in text.decode().split("\n")])
@@ -102,7 +128,11 @@ def serve(program: Program) -> None:
             status = NOT_PLAIN
         except BaseException:
             status = CRASH
-        write(RESULT, bytes([status]) + len(value).to_bytes(4, "big") + value)
+        answer(status, value)
+
+
+def answer(status: int, value: bytes) -> None:
+    write(RESULT, bytes([status]) + len(value).to_bytes(4, "big") + value)
 
 
 class NotPlain(Exception):

@@ -13,6 +13,8 @@ of one program itself.
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -23,9 +25,17 @@ import sys
 from typing import NoReturn
 
 from persona_bench.grading.driver import Settings, drive, receive, send
-from persona_bench.grading.privileges import SYSTEM_CALLS, hide, libc, set_dumpable, the_filter
+from persona_bench.grading.privileges import (
+    CLONE_NEWNS,
+    SYSTEM_CALLS,
+    hide,
+    hide_mounts,
+    libc,
+    set_dumpable,
+    the_filter,
+)
 
-CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
+CLONE_NEWIPC, CLONE_NEWPID = 0x08000000, 0x20000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_RELATIME = 32, 1024, 2048, 4096, 1 << 21
 KEPT = {
@@ -52,12 +62,16 @@ def main() -> None:
     sys.path[:] = [path for path in sys.path if path] + settings["path"]
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(50_000)  # as LiveCodeBench's runner
+    _thread.stack_size(8 << 20)  # else each thread would get as large a stack as the first
     if not settings["warm"]:
+        stdin = os.memfd_create("stdin")  # the filter refuses it later
         if settings["isolated"]:
+            with contextlib.suppress(OSError):
+                hide_mounts()
             hide(settings["uid"])
         else:
             set_dumpable(0)
-        drive(settings)
+        drive(settings, stdin)
         return
     at_fork = os.register_at_fork
     vars(os).update(register_at_fork=lambda **_: None)  # else `random` takes a seed in every fork
@@ -69,6 +83,7 @@ def main() -> None:
     gc.freeze()  # else each fork copies what the collector touches
     called(libc.unshare(CLONE_NEWNS), "unshare")
     lock_devices()
+    outside = os.open("/proc/self/ns/mnt", os.O_RDONLY) if settings["proc"] else None
     while True:
         receive()
         try:
@@ -77,7 +92,7 @@ def main() -> None:
             send({"error": str(error)})
             os._exit(1)
         if driver == 0:
-            program(settings)
+            program(settings, outside)
         if os.waitpid(driver, 0)[1]:
             os._exit(1)  # it did not end in peace, and the grader is to hear of it at once
 
@@ -100,18 +115,27 @@ def fork_into(namespaces: int) -> int:
     return pid
 
 
-def program(settings: Settings) -> NoReturn:
-    """A program's driver, the first process of its namespaces, to its end."""
+def program(settings: Settings, outside: int | None) -> NoReturn:
+    """Runs a program's driver, the first process of its namespaces, to its end.
+
+    Args:
+        settings: The limits, and what this machine grants.
+        outside: This process's mount namespace before it was forked, where /proc is mounted.
+    """
     status = 1
     try:
         try:
             mounts(settings)
+            stdin = os.memfd_create("stdin")  # the filter refuses it later
+            if outside is not None:
+                hide_mounts(outside)
+                os.close(outside)
             if not hide(settings["uid"]):
                 raise OSError("the kernel filters no system calls here")
         except OSError as error:
             send({"error": str(error)})
         else:
-            drive(settings)
+            drive(settings, stdin)
             status = 0
     finally:
         os._exit(status)

@@ -3,8 +3,8 @@
     with Slot() as slot, slot.program("print(int(input()) * 2)") as program:
         print(program.run("21\\n"))  # Run(status='ok', output=b'42\\n', seconds=...)
 
-Inside there is the Python interpreter with its standard library and numpy, the system's libraries,
-a private /tmp in memory, and no network; everything else of this machine is absent. Each program
+Inside there is the Python interpreter with its standard library, numpy and sortedcontainers (where
+they are installed beside this project), the system's libraries, a private /tmp in memory, and no network; everything else of this machine is absent. Each program
 has namespaces of its own there, and a `driver` that is their PID 1. What this protects from, and
 what it does not: docs/livecodebench.md.
 """
@@ -18,6 +18,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -28,7 +29,7 @@ from persona_bench.grading.isolation import (
     Isolation,
     NoSandbox,
     command,
-    numpy_parent,
+    packages,
     prelude,
 )
 
@@ -81,7 +82,8 @@ def isolation(unsafe: bool = False) -> Isolation:
 
 
 def unprotected() -> Isolation:
-    return Isolation("none", (), sys.executable, numpy_parent(), processes=False, warm=False)
+    path = tuple(sorted({str(folder.parent) for folder in packages().values()}))
+    return Isolation("none", (), sys.executable, path, processes=False, warm=False)
 
 
 @lru_cache(maxsize=4)
@@ -99,7 +101,7 @@ def _probed(bwrap: str | None) -> Isolation:
             "bubblewrap",
             tuple(command(bwrap, flags.stdout + flags.stderr, user_namespace, proc, warm)),
             "/python/bin/python3",
-            ("/site",) if numpy_parent() else (),
+            ("/site",) if packages() else (),
             own_user=not user_namespace,
             processes=processes,
             warm=warm,
@@ -180,7 +182,10 @@ class RunningProgram:
     """A program in its sandbox; made by `Slot.program`.
 
     Attributes:
-        fault: Why it can't run at all (`syntax`, `memory`, `crash`), else `ok`.
+        fault: Why it can't run at all, as compiling it did not end well (`syntax`, `memory`,
+            `timeout`, `clock`, `crash`), else `ok`.
+        seconds: Processor time that it has taken so far, in compiling and in its tests.
+        elapsed: The same by the clock.
         over: Whether the process in which its function is called has ended.
     """
 
@@ -200,9 +205,12 @@ class RunningProgram:
             raise DriverError(greeting["error"])
         if slot.how.kind == "bubblewrap" and greeting["pid"] != 1:
             raise DriverError("bwrap gave no process namespace")
-        answer = box.receive(2 * slot.limits.seconds + GRACE)
+        self.elapsed = 0.0
+        answer = self._receive()
         self._lost = answer is None
-        self.fault: Status = json.loads(answer)["status"] if answer else "crash"
+        compiled = json.loads(answer) if answer else {"status": "crash", "seconds": 0.0}
+        self.fault: Status = compiled["status"]
+        self.seconds: float = compiled["seconds"]
 
     def run(self, text: str) -> Run:
         """One test: `text` is what stands on stdin, or a JSON argument a line.
@@ -216,10 +224,10 @@ class RunningProgram:
         """Several tests in one go: at least the first, and as many more of them as end well and
         soon (within 20 ms, and before a MiB of output). The program gets one after the other."""
         if self.fault != "ok":
-            return [Run(self.fault, b"", 0.0)]
+            return [Run(self.fault, b"", self.seconds)]
         inputs = [text.encode(errors="replace") for text in texts]
         self._box.send(b"".join(struct.pack(">I", len(data)) + data for data in inputs))
-        answer = self._box.receive(2 * self._slot.limits.seconds + GRACE)
+        answer = self._receive()
         if answer is None:
             self._lost = True
             return [Run("lost", b"", 0.0)]
@@ -230,7 +238,14 @@ class RunningProgram:
         for status, seconds, size in heads:
             runs.append(Run(status, output[at : at + size], seconds))
             at += size
+            self.seconds += seconds
         return runs
+
+    def _receive(self) -> bytes | None:
+        began = time.monotonic()
+        answer = self._box.receive(2 * self._slot.limits.seconds + GRACE)
+        self.elapsed += time.monotonic() - began
+        return answer
 
     def close(self) -> None:
         """Ends it; its sandbox stays for the next program where it can."""
