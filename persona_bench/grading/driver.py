@@ -61,7 +61,7 @@ def drive(settings: Settings, stdin: int) -> None:
     del told
     gc.freeze()  # else each child copies what the collector touches
     program, compiled, fork = compile_program(program, stdin, settings)
-    send({"status": compiled.status, "seconds": compiled.seconds})
+    send([compiled.status, compiled.seconds])
     while frame := receive():
         if program.code is None and fork is None:
             raise ValueError("there is nothing to run")
@@ -135,8 +135,9 @@ def compile_program(
         fork.end()
         alive = None
     if answer.status == "ok" and not program.function:
-        program = program._replace(code=marshal.loads(answer.output))
-        for name in {"numpy", "sortedcontainers"}.intersection(program.code.co_names):
+        code = marshal.loads(answer.output)
+        program = program._replace(code=code)
+        for name in {"numpy", "sortedcontainers"}.intersection(code.co_names):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)  # this is slow, so it is done before the forks
     return program, answer, alive

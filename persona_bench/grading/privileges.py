@@ -111,11 +111,7 @@ def hide_mounts(outside: int | None = None) -> int:
     """
     left = os.open("/proc/self/ns/mnt", os.O_RDONLY)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-    if outside is None:
-        failed = libc.unshare(CLONE_NEWNS)
-    else:
-        failed = libc.setns(outside, CLONE_NEWNS)
-    if failed:
+    if libc.unshare(CLONE_NEWNS) if outside is None else libc.setns(outside, CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), "could not enter another mount namespace")
     os.fchdir(root)
     os.chroot(".")

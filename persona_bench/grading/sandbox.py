@@ -4,9 +4,10 @@
         print(program.run("21\\n"))  # Run(status='ok', output=b'42\\n', seconds=...)
 
 Inside there is the Python interpreter with its standard library, numpy and sortedcontainers (where
-they are installed beside this project), the system's libraries, a private /tmp in memory, and no network; everything else of this machine is absent. Each program
-has namespaces of its own there, and a `driver` that is their PID 1. What this protects from, and
-what it does not: docs/livecodebench.md.
+they are installed beside this project), the system's libraries, a private /tmp in memory, and no
+network; everything else of this machine is absent. Each program has namespaces of its own there,
+and a `driver` that is their PID 1. What this protects from, and what it does not:
+docs/livecodebench.md.
 """
 
 from __future__ import annotations
@@ -208,9 +209,10 @@ class RunningProgram:
         self.elapsed = 0.0
         answer = self._receive()
         self._lost = answer is None
-        compiled = json.loads(answer) if answer else {"status": "crash", "seconds": 0.0}
-        self.fault: Status = compiled["status"]
-        self.seconds: float = compiled["seconds"]
+        self.fault: Status = "crash"
+        self.seconds = 0.0
+        if answer:
+            self.fault, self.seconds = json.loads(answer)
 
     def run(self, text: str) -> Run:
         """One test: `text` is what stands on stdin, or a JSON argument a line.

@@ -20,9 +20,11 @@ from tests.support.sandbox import needs_sandbox
 
 pytestmark = needs_sandbox
 
-CHANNELS = f'''
+CHANNELS = (
+    f"""
 USUAL = {os.nice(0)}
-''' + '''
+"""
+    + '''
 import ctypes, os, socket, time
 libc = ctypes.CDLL(None, use_errno=True)
 KEY, USER_KEYRING, ADD_KEY, KEYCTL, SEARCH, MQ_OPEN = b"left", -4, 248, 250, 10, 240
@@ -87,6 +89,7 @@ def leave():
     libc.syscall(ADD_KEY, b"user", KEY, b"1", 1, USER_KEYRING)
     os.nice(5)
 '''
+)
 
 
 @pytest.fixture
