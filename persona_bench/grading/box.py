@@ -10,6 +10,7 @@ import os
 import select
 import struct
 import subprocess
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -41,6 +42,8 @@ module.main()
 """
 """What the interpreter runs. It starts itself anew with room for a larger stack, which a process
 gets only as it starts; reads `INSIDE` from the first frame; and runs the last of it."""
+OWN_MEMORY = 256 << 20
+"""Bytes that the processes of the sandbox itself may take, beside the program's."""
 START_LIMIT = 60.0
 """Seconds that a sandbox may take to start on a busy machine."""
 
@@ -71,6 +74,64 @@ class Limits:
     processes: int = 64
     file_size: int = 64 << 20
     output: int = 32 << 20
+
+
+class MemoryGroup:
+    """A control group (version 2) whose `memory.max` bounds all that a sandbox takes.
+
+    Args:
+        most: Bytes.
+
+    Raises:
+        OSError: this process can't make one, as on most machines where it is not root.
+    """
+
+    def __init__(self, most: int) -> None:
+        with open("/proc/self/cgroup") as file:
+            own = next((line[3:].strip() for line in file if line.startswith("0::")), "")
+        folder = Path("/sys/fs/cgroup", own.strip("/"))
+        if "memory" not in (folder / "cgroup.subtree_control").read_text().split():
+            folder = folder.parent  # a group beside the own one
+        self.path = Path(tempfile.mkdtemp(prefix="persona-bench-", dir=folder))
+        try:
+            (self.path / "memory.max").write_text(str(most))
+            with contextlib.suppress(OSError):
+                (self.path / "memory.swap.max").write_text("0")
+        except OSError:
+            self.close()
+            raise
+        self._killed = 0
+
+    def enter(self) -> list[str]:
+        """What stands before a command, so that it runs in here."""
+        return ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self.path / "cgroup.procs")]
+
+    def has_killed(self) -> bool:
+        """Whether the kernel has killed a process for want of memory since this was last asked."""
+        before = self._killed
+        with contextlib.suppress(OSError):
+            events = dict(map(str.split, (self.path / "memory.events").open()))
+            self._killed = int(events["oom_kill"])
+        return self._killed > before
+
+    def close(self) -> None:
+        for _ in range(100):
+            with contextlib.suppress(OSError):  # the kernel has not yet removed the last process
+                self.path.rmdir()
+                return
+            time.sleep(0.01)
+
+
+def memory_groups() -> bool:
+    """Whether this process can make a `MemoryGroup` and start commands in it."""
+    try:
+        group = MemoryGroup(1 << 30)
+    except OSError:
+        return False
+    command = [*group.enter(), "true"]
+    entered = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    group.close()
+    return entered
 
 
 _ALIVE: set[Box] = set()
@@ -113,10 +174,13 @@ class Box:
             "tmp": TMP if "--tmpfs" in how.command else 0,
             "grader": os.getpid(),  # so that ps tells whose it is
         }
+        self.group = MemoryGroup(limits.memory + TMP + OWN_MEMORY) if how.memory_groups else None
         call = [*how.command, how.python, "-s", "-S", "-c", STARTER]
         info, child_info = os.pipe()
         if how.kind == "bubblewrap":
             call[1:1] = ["--info-fd", str(child_info)]
+        if self.group:
+            call = self.group.enter() + call
         self._info = info
         try:
             self.process = subprocess.Popen(
@@ -131,6 +195,8 @@ class Box:
             )
         except OSError as error:
             os.close(info)
+            if self.group:
+                self.group.close()
             raise DriverError(f"{call[0]} can't be started ({error.strerror})") from None
         finally:
             os.close(child_info)
@@ -214,6 +280,8 @@ class Box:
         if self in _ALIVE:
             _ALIVE.discard(self)
             os.close(self._info)
+            if self.group:
+                self.group.close()
 
 
 def _number(stream: Any) -> int:

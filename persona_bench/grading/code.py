@@ -282,7 +282,7 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
                     run, right, more = run._replace(status="clock"), False, False
                 runs.append(run._replace(output=run.output[:1000]))  # a bound for what is kept
                 passed.append(right)
-                if run.status == "lost" or program.fault != "ok" or not (right or all_tests):
+                if program.fault != "ok" or not (right or all_tests):
                     more = False
                 if not more:
                     break

@@ -40,6 +40,7 @@ class Isolation:
         own_user: Whether each slot drops to a real user of its own (started by root).
         processes: Whether the limit of processes can be set.
         warm: Whether a sandbox is kept for several programs, each in namespaces of its own.
+        memory_groups: Whether each sandbox is in a control group of its own that bounds its memory.
         version: Of bubblewrap.
     """
 
@@ -50,6 +51,7 @@ class Isolation:
     own_user: bool = False
     processes: bool = True
     warm: bool = True
+    memory_groups: bool = False
     version: str = ""
 
     def record(self) -> dict[str, Any]:

@@ -24,7 +24,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from persona_bench.grading.box import START_LIMIT, Box, DriverError, Limits, close_all
+from persona_bench.grading.box import (
+    START_LIMIT,
+    Box,
+    DriverError,
+    Limits,
+    close_all,
+    memory_groups,
+)
 from persona_bench.grading.isolation import (
     INSTALL,
     Isolation,
@@ -95,6 +102,7 @@ def _probed(bwrap: str | None) -> Isolation:
         raise NoSandbox(f"the command bwrap is not there: {INSTALL}")
     about = subprocess.run([bwrap, "--version"], capture_output=True, text=True, check=False)
     flags = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False)
+    groups = memory_groups()
     reasons = []
     users = (False, True) if os.geteuid() == 0 else (True,)
     for user_namespace, proc, processes, warm in itertools.product(users, *[(True, False)] * 3):
@@ -106,6 +114,7 @@ def _probed(bwrap: str | None) -> Isolation:
             own_user=not user_namespace,
             processes=processes,
             warm=warm,
+            memory_groups=groups,
             version=about.stdout.split()[-1] if about.stdout else "",
         )
         try:
@@ -183,8 +192,9 @@ class RunningProgram:
     """A program in its sandbox; made by `Slot.program`.
 
     Attributes:
-        fault: Why it can't run at all, as compiling it did not end well (`syntax`, `memory`,
-            `timeout`, `clock`, `crash`), else `ok`.
+        fault: Why it can't run at all, or not any more: compiling it did not end well (`syntax`,
+            `memory`, `timeout`, `clock`, `crash`), or its sandbox has ended (`lost`, `memory`).
+            Else `ok`.
         seconds: Processor time that it has taken so far, in compiling and in its tests.
         elapsed: The same by the clock.
         over: Whether the process in which its function is called has ended.
@@ -213,6 +223,7 @@ class RunningProgram:
         self.seconds = 0.0
         if answer:
             self.fault, self.seconds = json.loads(answer)
+        self.fault = self._cause(self.fault)
 
     def run(self, text: str) -> Run:
         """One test: `text` is what stands on stdin, or a JSON argument a line.
@@ -232,16 +243,22 @@ class RunningProgram:
         answer = self._receive()
         if answer is None:
             self._lost = True
-            return [Run("lost", b"", 0.0)]
+            self.fault = self._cause("lost")
+            return [Run(self.fault, b"", 0.0)]
         header, _, output = answer.partition(b"\n")
         heads, alive = json.loads(header)
         self.over = not alive
         runs, at = [], 0
         for status, seconds, size in heads:
-            runs.append(Run(status, output[at : at + size], seconds))
+            runs.append(Run(self._cause(status), output[at : at + size], seconds))
             at += size
             self.seconds += seconds
         return runs
+
+    def _cause(self, status: Status) -> Status:
+        """`memory` where the kernel ended a process for want of it."""
+        killed = status in ("crash", "lost") and self._box.group and self._box.group.has_killed()
+        return "memory" if killed else status
 
     def _receive(self) -> bytes | None:
         began = time.monotonic()
