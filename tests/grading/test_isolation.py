@@ -119,7 +119,8 @@ def test_a_control_group_bounds_a_sandbox(monkeypatch: pytest.MonkeyPatch) -> No
     with Slot(limits=Limits(memory=600 << 20)) as slot:
         with slot.program("x = b'x' * (450 << 20)\nprint(1)") as program:
             assert program.run("").status == "memory"
-            assert slot._box is not None and slot._box.group is not None
+            assert slot._box is not None
+            assert slot._box.group is not None
             group = slot._box.group.path
         with slot.program("raise ValueError") as program:
             assert program.run("").status == "crash"
