@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 from persona_bench.grading.isolation import NoSandbox
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.sandbox import (
-    DriverError,
     Limits,
     Run,
     RunningProgram,
+    SandboxError,
     Slot,
     close_all,
     isolation,
@@ -263,7 +263,7 @@ def _graded(job: Job, suite_of: Callable[[str], Suite], slot: Slot, all_tests: b
     for _ in range(2):
         try:
             return _run(job, suite_of(job.reference), slot, all_tests)
-        except (DriverError, OSError, ValueError, LookupError, MemoryError) as error:
+        except (SandboxError, OSError, ValueError, LookupError, MemoryError) as error:
             log.warning("a program on %s could not be graded: %s", job.reference, error)
     return Outcome(Verdict("unscored", "grader_error", _name(job.program)))
 
@@ -296,9 +296,7 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
     status = runs[passed.index(False)].status
     if status == "ok":
         reason = "wrong_answer"
-    elif (
-        status == "lost"
-    ):  # the driver has limits of its own, and only the program could break them
+    elif status == "lost":  # only the program could have ended its test runner
         reason = "crash"
     else:
         reason = REASONS.get(status, status)
@@ -347,7 +345,7 @@ def matches(output: bytes, expected: str, function: str = "") -> bool:
     """Whether what came back is what was expected.
 
     A function's value is compared as JSON: equal as Python compares plain data (1 is 1.0 is true),
-    floats exactly. A tuple counts as a list (the driver sees to that), but not within a list. A
+    floats exactly. A tuple counts as a list (`child.serve` sees to that), but not within a list. A
     script's output is stripped, split into lines, and each line stripped: as many lines, each the
     same text or the same numbers, one by one, as decimals (`2.0` is `2`; there is no tolerance).
     """

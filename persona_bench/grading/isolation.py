@@ -65,9 +65,12 @@ class Isolation:
 
 
 def command(bwrap: str, flags: str, user_namespace: bool, proc: bool, warm: bool) -> list[str]:
-    """bubblewrap's arguments. Started by root there is no user namespace: the driver drops to a
-    real user of its slot, as a limit of processes means nothing to a user that maps to root. To
-    keep it warm, its first process may make namespaces; the drivers that it makes may not."""
+    """bubblewrap's arguments.
+
+    Without a user namespace, as for root, the test runner changes to a real user of its slot: the
+    limit of processes has no effect on a user that maps to root. In a warm sandbox the first
+    process may make namespaces; the test runners that it forks may not.
+    """
     arguments = [bwrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     arguments += ["--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session"]
     arguments += ["--hostname", "sandbox", "--clearenv"]

@@ -1,4 +1,4 @@
-"""What the driver of a program gives up before it reads the program; nothing of it comes back.
+"""The privileges that a test runner gives up, for good, before it reads its program.
 
 Standard library only: it runs inside the sandbox.
 """
@@ -64,11 +64,11 @@ CLONE_NAMESPACES = 0x7E020000
 MAP_SHARED, MAP_ANONYMOUS, MAP_HUGETLB = 0x01, 0x20, 0x40000
 
 
-def hide(uid: int | None) -> bool:
-    """Drops to the slot's own user and gives up all capabilities, for good; nobody of that user may
-    trace this process.
+def drop_privileges(uid: int | None) -> bool:
+    """Changes to the slot's own user, gives up all capabilities, and filters system calls.
 
-    A process that changes its user can't be traced. One that does not says so for itself.
+    Processes of the same user can't trace this one: changing the user sees to that, and
+    `set_dumpable` where the user stays the same.
 
     Returns:
         Whether system calls are filtered, see `filter_calls`.
@@ -82,7 +82,7 @@ def hide(uid: int | None) -> bool:
         os.setresuid(uid, uid, uid)
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     if libc.capset(struct.pack("=Ii", CAPABILITIES_3, 0), bytes(24)):
-        raise OSError(ctypes.get_errno(), "the driver could not give up its capabilities")
+        raise OSError(ctypes.get_errno(), "the test runner could not give up its capabilities")
     filtered = filter_calls()
     if uid is None:
         set_dumpable(0)
@@ -138,13 +138,13 @@ def filter_calls() -> bool:
     """
     if SYSTEM_CALLS is None:
         return False
-    code = the_filter()
+    code = bpf_filter()
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(code))
     return not libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
 
 
 @lru_cache(maxsize=1)
-def the_filter() -> ctypes.Array[ctypes.c_char]:
+def bpf_filter() -> ctypes.Array[ctypes.c_char]:
     """The filter as BPF instructions."""
     if SYSTEM_CALLS is None:
         raise OSError("the system calls of this machine are not known")
@@ -179,12 +179,12 @@ def the_filter() -> ctypes.Array[ctypes.c_char]:
         "allow",
         (end, 0x7FFF0000, "", ""),
     ]
-    return ctypes.create_string_buffer(assembled(lines))
+    return ctypes.create_string_buffer(assemble(lines))
 
 
-def assembled(lines: list[tuple[int, int, str, str] | str]) -> bytes:
-    """The kernel's form of (operation, operand, label where true, where false) and labels; an empty
-    label is the next line."""
+def assemble(lines: list[tuple[int, int, str, str] | str]) -> bytes:
+    """BPF instructions from lines of (operation, operand, label if true, label if false), and
+    labels; an empty label means the next line."""
     places: dict[str, int] = {}
     plain: list[tuple[int, int, str, str]] = []
     for line in lines:

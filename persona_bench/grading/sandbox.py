@@ -6,7 +6,7 @@
 Inside there is the Python interpreter with its standard library, numpy and sortedcontainers (where
 they are installed beside this project), the system's libraries, a private /tmp in memory, and no
 network; everything else of this machine is absent. Each program has namespaces of its own there,
-and a `driver` that is their PID 1. What this protects from, and what it does not:
+and a `test_runner` that is their PID 1. What this protects from, and what it does not:
 docs/livecodebench.md.
 """
 
@@ -24,11 +24,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from persona_bench.grading.box import (
+from persona_bench.grading.bwrap_process import (
     START_LIMIT,
-    Box,
-    DriverError,
+    BwrapProcess,
     Limits,
+    SandboxError,
     close_all,
     memory_groups,
 )
@@ -43,17 +43,17 @@ from persona_bench.grading.isolation import (
 
 __all__ = [
     "LIMITS",
-    "DriverError",
     "Limits",
     "Run",
     "RunningProgram",
+    "SandboxError",
     "Slot",
     "close_all",
     "isolation",
 ]
 
 GRACE = 5.0
-"""Seconds beyond a test's own limit after which the driver is taken for lost."""
+"""Seconds beyond a test's own limit after which the sandbox is taken for lost."""
 
 Status = Literal[
     "ok", "not_plain", "timeout", "clock", "memory", "output", "crash", "syntax", "lost"
@@ -123,7 +123,7 @@ def _probed(bwrap: str | None) -> Isolation:
             if run.output == b"42\n":
                 return found
             reasons.append(f"the program ended with {run.status!r}")
-        except DriverError as error:
+        except SandboxError as error:
             reasons.append(str(error))
     raise NoSandbox(f"bwrap does not work here ({reasons[0]}): {INSTALL}")
 
@@ -147,7 +147,7 @@ class Slot:
         self, number: int = 0, *, limits: Limits = LIMITS, how: Isolation | None = None
     ) -> None:
         self.number, self.limits, self.how = number, limits, how or isolation()
-        self._box: Box | None = None
+        self._process: BwrapProcess | None = None
 
     def program(self, source: str, function: str = "") -> RunningProgram:
         """A program, ready to run; to be closed before the next.
@@ -158,28 +158,28 @@ class Slot:
                 a script, which reads stdin and prints.
 
         Raises:
-            DriverError: no fault of the program's.
+            SandboxError: no fault of the program's.
         """
-        if self._box is not None:
+        if self._process is not None:
             try:
-                return RunningProgram(self, self._box, source, function)
-            except DriverError:  # it was warm, and is broken: a new one it is
+                return RunningProgram(self, self._process, source, function)
+            except SandboxError:  # it was warm, and is broken: a new one it is
                 self.drop()
             except BaseException:
                 self.drop()
                 raise
-        self._box = Box(self.how, self.limits, self.number)
+        self._process = BwrapProcess(self.how, self.limits, self.number)
         try:
-            return RunningProgram(self, self._box, source, function)
+            return RunningProgram(self, self._process, source, function)
         except BaseException:
             self.drop()
             raise
 
     def drop(self) -> None:
         """Ends the sandbox and all that is in it; the next program gets a new one."""
-        box, self._box = self._box, None
-        if box is not None:
-            box.close()
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
 
     def __enter__(self) -> Slot:
         return self
@@ -200,22 +200,22 @@ class RunningProgram:
         over: Whether the process in which its function is called has ended.
     """
 
-    def __init__(self, slot: Slot, box: Box, source: str, function: str) -> None:
-        self._slot, self._box = slot, box
+    def __init__(self, slot: Slot, process: BwrapProcess, source: str, function: str) -> None:
+        self._slot, self._process = slot, process
         self._lost = False
         self.over = False
         if slot.how.warm:
-            box.send(b"")
+            process.send(b"")
         told = {"code": source, "function": function, "imports": prelude(source)}
-        box.send(json.dumps(told).encode())
-        hello = box.receive(START_LIMIT)
+        process.send(json.dumps(told).encode())
+        hello = process.receive(START_LIMIT)
         if hello is None:
-            raise DriverError(box.complaint())
+            raise SandboxError(process.complaint())
         greeting = json.loads(hello)
         if "error" in greeting:
-            raise DriverError(greeting["error"])
+            raise SandboxError(greeting["error"])
         if slot.how.kind == "bubblewrap" and greeting["pid"] != 1:
-            raise DriverError("bwrap gave no process namespace")
+            raise SandboxError("bwrap gave no process namespace")
         self.elapsed = 0.0
         answer = self._receive()
         self._lost = answer is None
@@ -239,7 +239,7 @@ class RunningProgram:
         if self.fault != "ok":
             return [Run(self.fault, b"", self.seconds)]
         inputs = [text.encode(errors="replace") for text in texts]
-        self._box.send(b"".join(struct.pack(">I", len(data)) + data for data in inputs))
+        self._process.send(b"".join(struct.pack(">I", len(data)) + data for data in inputs))
         answer = self._receive()
         if answer is None:
             self._lost = True
@@ -257,19 +257,21 @@ class RunningProgram:
 
     def _cause(self, status: Status) -> Status:
         """`memory` where the kernel ended a process for want of it."""
-        killed = status in ("crash", "lost") and self._box.group and self._box.group.has_killed()
+        killed = (
+            status in ("crash", "lost") and self._process.group and self._process.group.has_killed()
+        )
         return "memory" if killed else status
 
     def _receive(self) -> bytes | None:
         began = time.monotonic()
-        answer = self._box.receive(2 * self._slot.limits.seconds + GRACE)
+        answer = self._process.receive(2 * self._slot.limits.seconds + GRACE)
         self.elapsed += time.monotonic() - began
         return answer
 
     def close(self) -> None:
         """Ends it; its sandbox stays for the next program where it can."""
         if not self._lost:
-            self._box.send(b"")
+            self._process.send(b"")
         if self._lost or not self._slot.how.warm:
             self._slot.drop()
 

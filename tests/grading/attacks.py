@@ -105,7 +105,7 @@ for fd in range(4, 300):
 """
         )
     ),
-    "the driver's stdin": Attack(
+    "the test runner's stdin": Attack(
         attempt(
             """
 return any(open(f"/proc/{pid}/fd/0", "rb") for pid in (1, __import__("os").getppid()))
@@ -171,10 +171,10 @@ REPLACING = {
         "for name in ('all', 'any', 'map', 'zip', 'len', 'bool', 'isinstance', 'list'):\n"
         "    setattr(builtins, name, lambda *a, **k: True)\ndef solve(n): return 0"
     ),
-    "the driver's functions": function(
+    "the test runner's functions": function(
         "import sys\nframe = sys._getframe()\nwhile frame.f_back: frame = frame.f_back\n"
         "space = frame.f_globals\n"
-        "for name in ('send', 'watch', 'ending', 'plain', 'sweep', 'drain'):\n"
+        "for name in ('send', 'watch', 'answer', 'plain', 'outcome', 'drain'):\n"
         "    space[name] = lambda *a, **k: 'ok'\nspace['CRASH'] = 0\ndef solve(n): return 0"
     ),
     "os.write": function(
@@ -500,7 +500,7 @@ return libc.ptrace(16, os.getppid(), 0, 0) == 0 or libc.ptrace(0x4206, 1, 0, 0) 
 """
         )
     ),
-    "take the driver's limits": Attack(
+    "take the test runner's limits": Attack(
         attempt(
             """
 import resource

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from persona_bench.grading import box, sandbox
+from persona_bench.grading import bwrap_process, sandbox
 from persona_bench.grading.code import Case, Suite, grade, grade_all
 from persona_bench.grading.isolation import PACKAGES, STARS, NoSandbox, prelude
 from persona_bench.grading.sandbox import Limits, Slot, isolation
@@ -115,13 +115,13 @@ def test_a_control_group_bounds_a_sandbox(monkeypatch: pytest.MonkeyPatch) -> No
     """Here by a bound far below what the watched limit allows, so that the kernel alone acts."""
     if not isolation().memory_groups:
         pytest.skip("this process can't make control groups of version 2")
-    monkeypatch.setattr(box, "OWN_MEMORY", -(500 << 20))
+    monkeypatch.setattr(bwrap_process, "OWN_MEMORY", -(500 << 20))
     with Slot(limits=Limits(memory=600 << 20)) as slot:
         with slot.program("x = b'x' * (450 << 20)\nprint(1)") as program:
             assert program.run("").status == "memory"
-            assert slot._box is not None
-            assert slot._box.group is not None
-            group = slot._box.group.path
+            assert slot._process is not None
+            assert slot._process.group is not None
+            group = slot._process.group.path
         with slot.program("raise ValueError") as program:
             assert program.run("").status == "crash"
     assert not group.exists()

@@ -1,7 +1,7 @@
-"""The process in which a program runs, forked by `driver`: what the program can see and change.
+"""The process in which a program is compiled and runs, forked by `test_runner`.
 
-All of it is the program's to break: whatever it does here, it can only spoil its own output.
-Standard library only, but for `privileges`.
+The program can change everything in here; it can only spoil its own output. Standard library only:
+it runs inside the sandbox.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Program(NamedTuple):
     code: CodeType | None = None
 
 
-def child(given: int, out: int, program: Program, settings: Settings) -> NoReturn:
-    """The forked process. What it has open: its input, its output, and nothing else.
+def start(given: int, out: int, program: Program, settings: Settings) -> NoReturn:
+    """All that the forked process does. Its input and its output are all that it has open.
 
     Without `program.code` it compiles the program, answers how that went, and serves calls of its
     function, if it has one. With it, it is one test of a script.
@@ -75,7 +75,7 @@ def child(given: int, out: int, program: Program, settings: Settings) -> NoRetur
 
 
 def limit(which: int, value: int) -> None:
-    """Sets a limit for good, or what is allowed of it."""
+    """Sets a limit that can't be raised again, or as much of it as is allowed."""
     hard = resource.getrlimit(which)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(which, (value, value))
@@ -84,12 +84,12 @@ def limit(which: int, value: int) -> None:
 def script(program: Program) -> None:
     """Runs the program as `python program.py` would, on the input that is its stdin."""
     stdout = sys.stdout
-    with contextlib.suppress(SystemExit):  # whatever its code, as LiveCodeBench's runner
+    with contextlib.suppress(SystemExit):  # with any exit code, as LiveCodeBench's runner
         exec(program.code or "", vars(program.module))
     if "threading" in sys.modules:
-        sys.modules["threading"]._shutdown()  # which waits for the threads that are no daemons
+        sys.modules["threading"]._shutdown()  # waits for threads that are not daemons
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, stdout):  # the program may have put one of its own before it
+    for stream in (sys.stdout, stdout):  # the program may have replaced it
         with contextlib.suppress(Exception):
             stream.flush()
 
@@ -110,7 +110,7 @@ def serve(program: Program) -> None:
         status = SYNTAX
     answer(status, value)
     while program.function and code:
-        frame = os.read(CALLS, 1 << 16)  # as a rule all of it: one comes after the other's answer
+        frame = os.read(CALLS, 1 << 16)  # mostly a whole call: one is sent at a time
         if len(frame) < 4 or len(frame) < 4 + int.from_bytes(frame[:4], "big"):
             frame += read(max(0, 4 - len(frame)), CALLS)
             frame += read(4 + int.from_bytes(frame[:4], "big") - len(frame), CALLS)
@@ -120,8 +120,8 @@ def serve(program: Program) -> None:
                 exec(code, vars(program.module))
                 owner = vars(program.module).get("Solution")
                 function = getattr(owner() if owner else program.module, program.function)
-            found = function(*[json.loads(line) for line in text.decode().split("\n")])
-            value = dumps(plain(list(found) if isinstance(found, tuple) else found)).encode()
+            result = function(*[json.loads(line) for line in text.decode().split("\n")])
+            value = dumps(plain(list(result) if isinstance(result, tuple) else result)).encode()
         except MemoryError:
             status = MEMORY
         except NotPlain:
@@ -140,8 +140,8 @@ class NotPlain(Exception):
 
 
 def plain(value: Any) -> Any:
-    """A copy of plain types only, made without a method that the program could have replaced."""
-    kind = type(value)  # by `is`: a class can say of itself that it equals another
+    """A copy of plain types only, made without any method that the program could have replaced."""
+    kind = type(value)  # compared by `is`: a class can claim to equal another
     if value is None or kind is int or kind is str or kind is float or kind is bool:
         return value
     if kind is list:

@@ -1,4 +1,7 @@
-"""A process in bubblewrap, and the frames to and from it: `keeper` inside, a `Box` here."""
+"""A bubblewrap process as the grader sees it: its start, the frames to and from it, its end.
+
+Inside it runs `warm_server`.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from typing import Any
 
 from persona_bench.grading.isolation import ENVIRONMENT, STARS, TMP, Isolation
 
-INSIDE = ("privileges", "inside", "forked", "driver", "keeper")
-"""What runs in there, in the order in which each needs the ones before it."""
+INSIDE = ("privileges", "child", "child_monitor", "test_runner", "warm_server")
+"""The modules that run inside, each after those that it imports."""
 STACK = 512 << 20
 """Bytes that the stack of a program's first thread may grow to."""
 STARTER = f"""
@@ -40,16 +43,16 @@ for name, code in marshal.loads(read(int.from_bytes(read(4), "big"))):
     exec(code, vars(module))
 module.main()
 """
-"""What the interpreter runs. It starts itself anew with room for a larger stack, which a process
-gets only as it starts; reads `INSIDE` from the first frame; and runs the last of it."""
+"""What the interpreter runs. It starts itself again with room for a larger stack, which only a new
+process gets; then it reads the modules `INSIDE` from the first frame and runs the last one."""
 OWN_MEMORY = 256 << 20
 """Bytes that the processes of the sandbox itself may take, beside the program's."""
 START_LIMIT = 60.0
 """Seconds that a sandbox may take to start on a busy machine."""
 
 
-class DriverError(RuntimeError):
-    """The sandbox did not start: no fault of the program's, which it has not seen."""
+class SandboxError(RuntimeError):
+    """The sandbox did not start. This is no fault of the program, which it has not seen."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Limits:
             long.
         memory: Bytes of address space of one process; and of all its processes together, what they
             hold resident and in files in memory.
-        processes: And threads, at a time.
-        file_size: Bytes of one file that it writes.
+        processes: Processes and threads at a time.
+        file_size: Bytes of each file that it writes.
         output: Bytes that it prints in one test.
     """
 
@@ -134,29 +137,29 @@ def memory_groups() -> bool:
     return entered
 
 
-_ALIVE: set[Box] = set()
+_ALIVE: set[BwrapProcess] = set()
 
 
 def close_all() -> None:
     """Ends all sandboxes, as after Ctrl-C; what runs in them is `lost`."""
-    for box in list(_ALIVE):
-        box.kill()
+    for process in list(_ALIVE):
+        process.kill()
 
 
 atexit.register(close_all)
 
 
-class Box:
+class BwrapProcess:
     """One bubblewrap process with its pipes; not thread-safe.
 
     Args:
         how: From `sandbox.isolation`.
         limits: What each program may use.
-        slot: Tells apart the boxes that live at a time; each has a real user of its own where the
-            grader is root.
+        slot: Number among the sandboxes of this grader. Where the grader is root, each of them has
+            a real user of its own.
 
     Raises:
-        DriverError: it can't be started.
+        SandboxError: it can't be started.
     """
 
     def __init__(self, how: Isolation, limits: Limits, slot: int) -> None:
@@ -172,7 +175,7 @@ class Box:
             "modules": STARS,
             "proc": "--proc" in how.command,
             "tmp": TMP if "--tmpfs" in how.command else 0,
-            "grader": os.getpid(),  # so that ps tells whose it is
+            "grader": os.getpid(),  # so that ps shows whose it is
         }
         self.group = MemoryGroup(limits.memory + TMP + OWN_MEMORY) if how.memory_groups else None
         call = [*how.command, how.python, "-s", "-S", "-c", STARTER]
@@ -197,7 +200,7 @@ class Box:
             os.close(info)
             if self.group:
                 self.group.close()
-            raise DriverError(f"{call[0]} can't be started ({error.strerror})") from None
+            raise SandboxError(f"{call[0]} can't be started ({error.strerror})") from None
         finally:
             os.close(child_info)
         _ALIVE.add(self)
@@ -211,7 +214,7 @@ class Box:
     # ------------------------------------------------------------------ frames
 
     def send(self, data: bytes) -> None:
-        """One frame; nothing where the process has died: there will be no answer."""
+        """Sends one frame; does nothing where the process has died, as `receive` tells."""
         view = memoryview(struct.pack(">I", len(data)) + data)
         with contextlib.suppress(BrokenPipeError):
             while view:
@@ -250,18 +253,18 @@ class Box:
     # ------------------------------------------------------------------ the end
 
     def complaint(self) -> str:
-        """What bubblewrap, or the interpreter, said before it ended. Ends it."""
+        """Ends the sandbox; returns the last line that bubblewrap or the interpreter wrote."""
         self.kill()
         said = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         return lines[-1][:200] if lines else "it ended without a word"
 
     def kill(self) -> None:
-        """Ends its first process, and with it, as it is PID 1, everything in the sandbox."""
+        """Kills PID 1 of the sandbox, and so everything in it."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             os.set_blocking(self._info, False)
-            told = json.loads(os.read(self._info, 4096))
-            os.kill(int(told["child-pid"]), 9)
+            facts = json.loads(os.read(self._info, 4096))
+            os.kill(int(facts["child-pid"]), 9)
         with contextlib.suppress(OSError):
             self.process.kill()
 
@@ -291,7 +294,7 @@ def _number(stream: Any) -> int:
 
 @lru_cache(maxsize=1)
 def _inside() -> bytes:
-    """`INSIDE` as code, compiled here once, as that takes its time."""
+    """The modules `INSIDE`, compiled once."""
     compiled = []
     for name in INSIDE:
         file = Path(__file__).with_name(f"{name}.py")
@@ -301,7 +304,7 @@ def _inside() -> bytes:
 
 
 def _user(slot: int) -> int:
-    """A user that no other slot of any grader on this machine has, where there are enough."""
+    """A user that no other slot of any grader on this machine has, if there are enough users."""
     with open("/proc/self/uid_map") as file:
         most = max(int(line.split()[0]) + int(line.split()[2]) for line in file)
     if most > 1 << 31:
