@@ -1,4 +1,4 @@
-"""Programs that nobody has read, run where they can reach nothing.
+"""Runs untrusted programs in sandboxes.
 
     with Slot() as slot, slot.program("print(int(input()) * 2)") as program:
         print(program.run("21\\n"))  # Run(status='ok', output=b'42\\n', seconds=...)
@@ -62,11 +62,12 @@ LIMITS = Limits()
 
 
 class Run(NamedTuple):
-    """What came of one test.
+    """The outcome of one test.
 
     `status` is `ok` (it ended by itself; `output` is what it printed, or the function's value as
-    JSON), `not_plain` (a value that JSON has not), `timeout` (processor time), `clock` (twice that
-    by the clock), `memory`, `output` (too much of it), `crash`, or `lost` (the sandbox was ended).
+    JSON), `not_plain` (a value that JSON can't hold), `timeout` (processor time), `clock` (twice
+    that by the clock), `memory`, `output` (too much of it), `crash`, `syntax`, or `lost` (the
+    sandbox has ended).
     """
 
     status: Status
@@ -78,10 +79,10 @@ class Run(NamedTuple):
 
 
 def isolation(unsafe: bool = False) -> Isolation:
-    """How programs are isolated here; found out once.
+    """How programs are isolated on this machine; probed once.
 
     Args:
-        unsafe: Don't: programs run as this user, with all that this user can reach.
+        unsafe: Don't isolate them: they run as this user, and reach all that this user can.
 
     Raises:
         NoSandbox: bubblewrap is missing, or namespaces are refused.
@@ -96,8 +97,7 @@ def unprotected() -> Isolation:
 
 @lru_cache(maxsize=4)
 def _probed(bwrap: str | None) -> Isolation:
-    """The strictest set of flags that works here, by trying it on a program, and of these one that
-    keeps a sandbox warm."""
+    """The strictest options with which a program runs here; warm if that works."""
     if bwrap is None:
         raise NoSandbox(f"the command bwrap is not there: {INSTALL}")
     about = subprocess.run([bwrap, "--version"], capture_output=True, text=True, check=False)
@@ -132,10 +132,10 @@ def _probed(bwrap: str | None) -> Isolation:
 
 
 class Slot:
-    """Where programs run, one after another; not thread-safe.
+    """A place where programs run, one after another; not thread-safe.
 
     Args:
-        number: Tells apart the slots that are used at a time.
+        number: Different for slots that are used at the same time.
         limits: What each program may use.
         how: From `isolation`.
 
@@ -150,20 +150,20 @@ class Slot:
         self._process: BwrapProcess | None = None
 
     def program(self, source: str, function: str = "") -> RunningProgram:
-        """A program, ready to run; to be closed before the next.
+        """Compiles a program, ready to run. Close it before the next one.
 
         Args:
-            source: In Python.
+            source: Python code.
             function: Its function (or method of its class `Solution`) that a test calls; empty for
                 a script, which reads stdin and prints.
 
         Raises:
-            SandboxError: no fault of the program's.
+            SandboxError: the sandbox does not start, which is no fault of the program.
         """
         if self._process is not None:
             try:
                 return RunningProgram(self, self._process, source, function)
-            except SandboxError:  # it was warm, and is broken: a new one it is
+            except SandboxError:  # the warm sandbox is broken: start a new one
                 self.drop()
             except BaseException:
                 self.drop()
@@ -176,7 +176,7 @@ class Slot:
             raise
 
     def drop(self) -> None:
-        """Ends the sandbox and all that is in it; the next program gets a new one."""
+        """Ends the sandbox and everything in it; the next program gets a new one."""
         process, self._process = self._process, None
         if process is not None:
             process.close()
@@ -226,16 +226,16 @@ class RunningProgram:
         self.fault = self._cause(self.fault)
 
     def run(self, text: str) -> Run:
-        """One test: `text` is what stands on stdin, or a JSON argument a line.
+        """Runs one test: `text` is the stdin of a script, or the JSON arguments, one per line.
 
-        Scripts are run in a process of their own each time. Calls of a function share one, as in
-        LiveCodeBench's runner: once that has ended (`over`), there are no more.
+        Each test of a script has its own process. Calls of a function share one, as in
+        LiveCodeBench's runner; once that has ended (`over`), no further calls are possible.
         """
         return self.run_some([text])[0]
 
     def run_some(self, texts: Sequence[str]) -> list[Run]:
-        """Several tests in one go: at least the first, and as many more of them as end well and
-        soon (within 20 ms, and before a MiB of output). The program gets one after the other."""
+        """Runs the first of several tests, and as many more as end well within 20 ms and a MiB of
+        output. The program gets their inputs one by one."""
         if self.fault != "ok":
             return [Run(self.fault, b"", self.seconds)]
         inputs = [text.encode(errors="replace") for text in texts]
@@ -269,7 +269,7 @@ class RunningProgram:
         return answer
 
     def close(self) -> None:
-        """Ends it; its sandbox stays for the next program where it can."""
+        """Ends the program. A warm sandbox stays for the next one."""
         if not self._lost:
             self._process.send(b"")
         if self._lost or not self._slot.how.warm:
