@@ -347,7 +347,8 @@ def expression_end(text: str, position: int) -> int:
     taken = text[start:end].rstrip(" \t+-−–/^_=<([*\\|&")
     if not re.search(r"[\da-zA-Z\\π∞½¼¾]", taken):
         return start
-    taken = taken.rstrip("!") if not re.search(r"\d!", taken[:-1]) else taken
+    if taken.endswith("!!") or not re.search(r"\d!", taken[:-1]):
+        taken = taken.rstrip("!")  # the sentence's, not a factorial
     while taken.endswith(")") and taken.count(")") > taken.count("("):
         taken = taken[:-1]
     return start + len(taken)

@@ -309,6 +309,13 @@ KINDS: dict[str, list[Case]] = {
         Case("19", "*adjusts glasses* The answer is, of course, 19."),
         Case("19", "OMG so the answer is like 19???"),
         Case("19", "The answer's 19, innit."),
+        Case("19", "The answer is 19!"),
+        Case("19", "The answer is 19!!"),
+        Case("19", "The answer is 19!!!", integer=True),
+        Case("19", r"$\boxed{19!!!}$", integer=True),
+        Case("18", "The answer is 19!!!", WRONG, "wrong_answer"),
+        Case("18", r"$\boxed{19!!}$", WRONG, "wrong_answer", integer=True),
+        Case("945", r"$\boxed{9!!}$"),
     ],
 }  # fmt: skip
 
