@@ -17,7 +17,7 @@ from persona_bench.harness.preflight import ModelError, check_model
 from persona_bench.harness.run import RunError, parse_arguments
 
 WITHOUT = Path(__file__).parent / "support" / "without"
-SMALL = ("--tasks", "persona_arithmetic", "--metadata", '{"persona_set":"demo","n_questions":1}')
+SMALL = ("--tasks", "persona_arithmetic", "--metadata", '{"persona_set":"demo","n_questions":60}')
 CHAT = "model=x,base_url=http://127.0.0.1:9/v1/chat/completions"
 
 
