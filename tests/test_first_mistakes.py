@@ -18,6 +18,7 @@ from persona_bench.harness.run import RunError, parse_arguments
 
 WITHOUT = Path(__file__).parent / "support" / "without"
 SMALL = ("--tasks", "persona_arithmetic", "--metadata", '{"persona_set":"demo","n_questions":1}')
+LARGE = ("--tasks", "persona_arithmetic", "--metadata", '{"persona_set":"wide"}')
 CHAT = "model=x,base_url=http://127.0.0.1:9/v1/chat/completions"
 
 
@@ -106,7 +107,7 @@ HF = "pip install torch transformers accelerate"
             ("run", "--model", "local-chat-completions", "--model_args", CHAT, *SMALL),
             "pip install 'lm-eval[api]'",
         ),
-        ("torch", ("screen", "--model-args", "pretrained=x/y", *SMALL), HF),
+        ("torch", ("screen", "--model-args", "pretrained=x/y", *LARGE), HF),
         ("openai", ("judge", "out", "--judge", "x"), "pip install openai krippendorff"),
         ("krippendorff", ("judge", "out", "--judge", "x", "--audit"), "pip install openai kripp"),
         ("trl", ("train", "sft", "sft.yaml"), "pip install trl peft"),
@@ -180,7 +181,7 @@ def test_a_hub_that_has_the_questions_and_can_not_be_reached(bare: Path, tmp_pat
 
 @pytest.mark.parametrize("name", ["run", "screen"])
 def test_a_gpu_that_is_not_there(bare: Path, here: Here, name: str) -> None:
-    said = here(name, *SMALL, "--model-args", f"pretrained={bare}", "--device", "cuda:99")
+    said = here(name, *LARGE, "--model-args", f"pretrained={bare}", "--device", "cuda:99")
     assert said.startswith("--device cuda:99: torch finds no such GPU here: leave --device out")
 
 

@@ -55,7 +55,6 @@ def screen_model(
         if name in knobs_given:
             raise RunError(f"{name} in --metadata is set by the screening: leave it out")
     check_tasks([task])
-    check_model(model, model_args, device=settings.get("device"))
     defaults = task_settings(task)
     check_knobs(knobs_given, [defaults["dataset_kwargs"]["benchmark"]])
     knobs, benchmark = knobs_of(knobs_given, defaults["dataset_kwargs"]["benchmark"])
@@ -66,6 +65,7 @@ def screen_model(
     personas = [persona.id for persona in chosen]
     decoding = decoding_of({**(defaults.get("generation_kwargs") or {}), **(gen_kwargs or {})})
     plan_rounds(len(questions), len(personas), budget, decoding)  # refused before anything runs
+    check_model(model, model_args, device=settings.get("device"))
     _same_settings(
         output_path / "settings.json",
         {

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.trainer_utils import get_last_checkpoint
 
+from persona_bench.harness.fingerprint import FingerprintError
 from persona_bench.harness.preflight import load
 from persona_bench.provenance import PACKAGES, versions
 from persona_bench.rendering import MissingPersonaError, check_persona
@@ -29,10 +30,11 @@ def load_tokenizer(model: str) -> Any:
 
     Raises:
         TrainError: it can't be had, or has no chat template.
-        FingerprintError: the hub can't be reached, or has no such model.
     """
     try:
         tokenizer = load("AutoTokenizer", model, {})
+    except FingerprintError as error:
+        raise TrainError(f"model {model!r} can't be loaded: {error}") from None
     except (OSError, ValueError) as error:
         raise TrainError(f"model {model!r} can't be loaded: {_first_line(error)}") from None
     if not tokenizer.chat_template:
