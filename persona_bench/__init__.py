@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from persona_bench.scoring.judged import read_judged
     from persona_bench.scoring.methods import MethodComparison, compare_methods
     from persona_bench.scoring.outcomes import read_outcomes
-    from persona_bench.scoring.sensitivity import Sensitivity, grader_sensitivity
     from persona_bench.scoring.stability import Stability, stability
     from persona_bench.scoring.variance import VarianceParts, variance_parts
 
@@ -45,7 +44,6 @@ __all__ = [
     "MethodComparison",
     "Persona",
     "PersonaSet",
-    "Sensitivity",
     "Stability",
     "VarianceParts",
     "compare",
@@ -54,7 +52,6 @@ __all__ = [
     "contrasts",
     "fidelity",
     "gate",
-    "grader_sensitivity",
     "load_persona_set",
     "read_judged",
     "read_outcomes",
@@ -69,8 +66,6 @@ _HOME = {
     "Comparison": "persona_bench.scoring.compare",
     "compare": "persona_bench.scoring.compare",
     "read_outcomes": "persona_bench.scoring.outcomes",
-    "Sensitivity": "persona_bench.scoring.sensitivity",
-    "grader_sensitivity": "persona_bench.scoring.sensitivity",
     "Stability": "persona_bench.scoring.stability",
     "stability": "persona_bench.scoring.stability",
     "Fidelity": "persona_bench.scoring.fidelity",

@@ -140,11 +140,9 @@ def _score_graded(
     from persona_bench.commands.pages import stability_page
     from persona_bench.report.files import write_stability
     from persona_bench.report.parts import parts_record, print_parts, write_parts
-    from persona_bench.report.sensitivity import print_sensitivity, write_sensitivity
     from persona_bench.report.tables import print_stability
     from persona_bench.scoring.contrasts import contrasts
     from persona_bench.scoring.outcomes import read_outcomes, read_provenance
-    from persona_bench.scoring.sensitivity import grader_sensitivity
     from persona_bench.scoring.stability import stability
     from persona_bench.scoring.variance import variance_parts
 
@@ -163,13 +161,10 @@ def _score_graded(
         title = "-".join([str(task), *(str(part) for part in parts if part)])
         result = stability(rows, **settings, **of_stability)
         found = variance_parts(rows, **settings), contrasts(rows, **settings)
-        routes = grader_sensitivity(rows, result, **settings, **of_stability)
         place, name = places.of(str(model)), places.name(str(model))
         told = {key: getattr(result, key) for key in SETTINGS}
         made = provenance(results, runs[str(model), str(task)], told)
         beside = parts_record(*found)
-        if routes is not None:
-            beside["grader_sensitivity"] = routes.to_dict()
         written += write_stability(
             result,
             place,
@@ -179,8 +174,6 @@ def _score_graded(
             beside=beside,
         )
         written += write_parts(*found, place, task=title)
-        if routes is not None:
-            written.append(write_sensitivity(routes, place, task=title))
         if page:
             section, drawn = stability_page(title, name, result, found[0], rows, place, settings)
             sections.append(section)
@@ -189,8 +182,6 @@ def _score_graded(
             printed.append({"model": model, "task": title, **result.to_dict(), **beside})
         else:
             print_stability(result, title=f"{title} · {name}", console=out)
-            if routes is not None:
-                print_sensitivity(routes, out)
             print_parts(*found, out)
             for line in _of_programs(rows, runs[str(model), str(task)].get("task") or {}):
                 out.print(escape(line), soft_wrap=True)

@@ -2,7 +2,7 @@
 
 Columns, in this order: `model, task, persona, kind, question, level, sample, verdict,
 reason, correct, response, prompt_hash, grader, subject, date, domain, persona_domain,
-persona_level, route, method, seed`.
+persona_level`.
 
 - `correct` is 1.0, 0.0, or NaN where the response is unscored.
 - `prompt_hash` stands for the system and user message before any chat template, `grader` for the
@@ -10,8 +10,6 @@ persona_level, route, method, seed`.
 - `level`, `subject` and `date` are the question's, `domain` its benchmark's field.
 - `persona_domain` is what an expert is expert in, `persona_level` (NaN for most) the place of an
   `education` persona in the order of schooling.
-- `route` says how the answer was found (`boxed`, `tag`, `stated`, `last`), for maths.
-- `method` and `seed` are of the training of a checkpoint that `persona-bench train` wrote.
 
 Runs from before some of these were recorded have them empty.
 """
@@ -48,9 +46,6 @@ COLUMNS = (
     "domain",
     "persona_domain",
     "persona_level",
-    "route",
-    "method",
-    "seed",
 )
 __all__ = ["COLUMNS", "OutcomesError", "complete_questions", "read_outcomes", "read_provenance"]
 _CORRECT = {"correct": 1.0, "wrong": 0.0}
@@ -113,7 +108,6 @@ def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
 def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
     file, model, task = samples.file, samples.model, samples.task
     grader = str(samples.told.get("grader", ""))
-    training = samples.told.get("training") or {}
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -142,9 +136,6 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
                     doc.get("domain") or "",
                     doc.get("persona_domain") or "",
                     float("nan") if (place := doc.get("persona_level")) is None else place,
-                    record.get("route") or "",
-                    str(training.get("method", "")),
-                    str(training.get("seed", "")),
                 )
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise OutcomesError(
