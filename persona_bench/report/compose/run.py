@@ -14,7 +14,7 @@ from persona_bench.report.figures.lottery import lottery_data, lottery_figure
 from persona_bench.report.files import metric_table
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
-from persona_bench.report.tables import conclusion, how_little, meaning, size
+from persona_bench.report.tables import conclusion, extremes, how_little, meaning, size
 
 if TYPE_CHECKING:
     from persona_bench.report.compose.gallery import Gallery
@@ -30,6 +30,7 @@ def graded_section(
     """What one model's stability on one task is."""
     result, stem = scored.stability, file_stem(task)
     said = [f"{size(result)}.", meaning(result), conclusion(result), how_little(result)]
+    said += [f"{line}." for line in extremes(result)]
     said += [f"Note: {note}." for note in result.notes]
     return Section(
         name=f"{task}/{model}",
