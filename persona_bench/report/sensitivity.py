@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from persona_bench.scoring.stability import Stability
 
 TITLE = "How answers were found"
-NOTE = (
-    "shares of all responses; last: the last number or expression; none: no answer was found; "
-    "strict: accuracy if only boxed, tagged and stated answers count"
-)
+NOTES = {
+    "": "shares of all responses",
+    "last": "last: the last number or expression",
+    UNFOUND: "none: no answer was found",
+    "strict": "strict: accuracy if only boxed, tagged and stated answers count",
+}
+NOTE = "; ".join(NOTES.values())
 _IN_WORDS = {
     "boxed": "is boxed",
     "tag": "stands in an answer tag",
@@ -75,7 +78,7 @@ def print_sensitivity(found: GraderSensitivity, console: Console) -> None:
         shown = [route for route in (*routes, UNFOUND) if (found.table[route] > 0).any()]
         table = Table(
             title=f"{TITLE}, by persona",
-            caption=NOTE,
+            caption="; ".join(NOTES[name] for name in NOTES if name in ("", "strict", *shown)),
             title_justify="left",
             caption_justify="left",
             title_style="",

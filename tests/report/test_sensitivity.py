@@ -39,6 +39,8 @@ def test_routes_stand_by_persona_and_both_conclusions_are_named(outcomes, width:
     assert lines["pirate"] == ["pirate", "0.000", "0.000", "0.500", "0.500", "0.800", "0.400"]
     assert lines["none"] == ["none", "1.000", "0.000", "0.000", "0.000", "0.800", "0.800"]
     told = words(text)
+    assert "last: the last number" in told
+    assert "no answer was found" not in told  # it does not occur
     assert "would give mean accuracy 0.700, PSS 0.500, corrected PSS 0." in told
     assert "(unstable); as graded: mean accuracy 0.800, PSS 1.000, corrected PSS" in told
     assert (
