@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from persona_bench.scoring.judged import read_judged
     from persona_bench.scoring.methods import MethodComparison, compare_methods
     from persona_bench.scoring.outcomes import read_outcomes
+    from persona_bench.scoring.sensitivity import GraderSensitivity, grader_sensitivity
     from persona_bench.scoring.stability import Stability, stability
     from persona_bench.scoring.variance import VarianceParts, variance_parts
 
@@ -41,6 +42,7 @@ __all__ = [
     "Fidelity",
     "FidelityComparison",
     "Gate",
+    "GraderSensitivity",
     "MethodComparison",
     "Persona",
     "PersonaSet",
@@ -52,6 +54,7 @@ __all__ = [
     "contrasts",
     "fidelity",
     "gate",
+    "grader_sensitivity",
     "load_persona_set",
     "read_judged",
     "read_outcomes",
@@ -79,6 +82,8 @@ _HOME = {
     "read_judged": "persona_bench.scoring.judged",
     "Contrasts": "persona_bench.scoring.contrasts",
     "contrasts": "persona_bench.scoring.contrasts",
+    "GraderSensitivity": "persona_bench.scoring.sensitivity",
+    "grader_sensitivity": "persona_bench.scoring.sensitivity",
     "VarianceParts": "persona_bench.scoring.variance",
     "variance_parts": "persona_bench.scoring.variance",
 }

@@ -123,6 +123,35 @@ def run_of_another_model(results: Path, name: str, **changed: str) -> Path:
     return folder
 
 
+def test_score_says_where_the_conclusion_depends_on_the_grader(results: Path) -> None:
+    folder = results / "manner"
+    shutil.copytree(results / "out", folder, ignore=shutil.ignore_patterns("scores"))
+    (samples,) = folder.rglob("samples_*.jsonl")
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    for row in rows:  # all of the same skill, but the pirate never states its answer
+        answer = int(row["doc"]["answer"]) + (row["doc_id"] // 6 % 5 == 0)
+        pirate = row["doc"]["persona"] == "pirate"
+        said = f"Arr, {answer} it be" if pirate else f"So it is \\boxed{{{answer}}}."
+        row["resps"] = [[said]]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = persona_bench("score", "manner", "--regrade", cwd=results, columns=80)
+    printed = " ".join(done.stdout.split())
+    assert "pirate 0.000 1.000 0.800 0.000" in printed
+    assert "stable as graded, unstable under a strict grader." in printed
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    table = pd.read_csv(folder / "scores/persona_arithmetic_routes.csv").set_index("persona")
+    assert table.loc["pirate", ["last", "accuracy", "strict_accuracy"]].tolist() == [1, 0.8, 0]
+    assert (table.drop("pirate")["boxed"] == 1).all()
+    stored = json.loads((folder / "scores/persona_arithmetic_stability.json").read_text())
+    told = stored["grader_sensitivity"]
+    assert told["disagree"]
+    assert told["strict"]["conclusion"] == "unstable"
+    assert told["headline"]["pss"] == stored["pss"]
+    page = (folder / "scores/index.html").read_text()
+    for words in ("How answers were found", "stable as graded, unstable under a strict grader."):
+        assert words in page
+
+
 def test_compare_names_the_persona_that_got_worse(results: Path) -> None:
     assert "pirate" in [p.id for p in load_persona_set("demo")]
     run_of_another_model(results, "other")

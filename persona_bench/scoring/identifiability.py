@@ -76,7 +76,8 @@ class Identifiability:
     """That of the least-squares classifier behind the test; see the module."""
     per_persona: pd.DataFrame
     """persona, recall (share of its responses that are named rightly), low, high, taken_for (what
-    its other responses are taken for most often), n (responses), n_questions."""
+    its other responses are taken for most often; the first of a tie), n (responses),
+    n_questions."""
     confusion: pd.DataFrame
     """Counts of responses: a row a persona, a column for what they were taken for."""
     features: str

@@ -1,9 +1,11 @@
-"""The tidy table: one row a response, read from what lm-eval wrote.
+"""The tidy table: one row per response, read from what lm-eval wrote.
 
 Columns, in this order: `model, task, persona, kind, question, level, sample, verdict,
-reason, correct, response, prompt_hash, grader, subject, date, domain, persona_domain,
+reason, route, correct, response, prompt_hash, grader, subject, date, domain, persona_domain,
 persona_level`.
 
+- `route` says how the maths grader found the answer: `boxed`, `tag`, `stated` or `last` (see
+  `grader_sensitivity`). It is empty where no answer was found, and for other graders.
 - `correct` is 1.0, 0.0, or NaN where the response is unscored.
 - `prompt_hash` stands for the system and user message before any chat template, `grader` for the
   grader and its version.
@@ -37,6 +39,7 @@ COLUMNS = (
     "sample",
     "verdict",
     "reason",
+    "route",
     "correct",
     "response",
     "prompt_hash",
@@ -126,6 +129,7 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
                     doc["sample"],
                     record["verdict"],
                     record["reason"],
+                    record.get("route") or "",  # older results lack it
                     _CORRECT.get(record["verdict"], float("nan")),
                     response,
                     _hash(doc.get("system") or "", doc["prompt"]) if "prompt" in doc else "",
