@@ -2,7 +2,7 @@
 
 Columns, in this order: `model, task, persona, kind, question, level, sample, verdict,
 reason, route, correct, response, prompt_hash, grader, subject, date, domain, persona_domain,
-persona_level`.
+persona_level, method, seed`.
 
 - `route` says how the maths grader found the answer: `boxed`, `tag`, `stated` or `last` (see
   `grader_sensitivity`). It is empty where no answer was found, and for other graders.
@@ -12,6 +12,7 @@ persona_level`.
 - `level`, `subject` and `date` are the question's, `domain` its benchmark's field.
 - `persona_domain` is what an expert is expert in, `persona_level` (NaN for most) the place of an
   `education` persona in the order of schooling.
+- `method` and `seed` are those of the training of a checkpoint that `persona-bench train` wrote.
 
 Runs from before some of these were recorded have them empty.
 """
@@ -49,6 +50,8 @@ COLUMNS = (
     "domain",
     "persona_domain",
     "persona_level",
+    "method",
+    "seed",
 )
 __all__ = ["COLUMNS", "OutcomesError", "complete_questions", "read_outcomes", "read_provenance"]
 _CORRECT = {"correct": 1.0, "wrong": 0.0}
@@ -111,6 +114,7 @@ def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
 def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
     file, model, task = samples.file, samples.model, samples.task
     grader = str(samples.told.get("grader", ""))
+    training = samples.told.get("training") or {}
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -140,6 +144,8 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
                     doc.get("domain") or "",
                     doc.get("persona_domain") or "",
                     float("nan") if (place := doc.get("persona_level")) is None else place,
+                    str(training.get("method", "")),
+                    str(training.get("seed", "")),
                 )
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise OutcomesError(
