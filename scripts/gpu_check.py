@@ -5,8 +5,9 @@
 
 - `run`: `persona-bench run --model hf` on MATH-500 under the personas of `core`, by batch size.
 - `train`: a step of permix beside one of TRL's own GRPO, with float32 weights and bfloat16
-  autocast, and permix with bfloat16 weights: seconds, peak memory, and how far the weights moved
-  at a learning rate of 1e-6.
+  autocast: seconds and peak memory.
+- `moved`: how far ten steps of sft at a learning rate of 1e-6 move the weights, in float32 and in
+  bfloat16 without a master copy.
 
 Each measurement runs in a process of its own and is written as soon as it is there; one that fails
 leaves its error in its place.
@@ -30,7 +31,8 @@ from persona_bench.provenance import versions
 PACKAGES = ("lm-eval", "torch", "transformers", "trl", "accelerate", "datasets")
 SKIPPED = 2
 """First steps, which warm up and are not counted."""
-TRAININGS = ("trl", "permix", "permix-bf16-weights")
+TRAININGS = ("trl", "permix")
+PRECISIONS = ("float32", "bfloat16")
 SIZES = {
     False: {"questions": 16, "tokens": 256, "batches": (64, 256), "steps": 12, "prompts": 8,
             "completion": 128},
@@ -47,12 +49,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="a chat model's folder")
     parser.add_argument("--data-dir", type=Path, required=True, help="mirror with math500/")
     parser.add_argument("--small", action="store_true", help="a few tokens and steps, for a CPU")
-    parser.add_argument("--only", help="one measurement, printed: run:BATCH or train:KIND")
+    parser.add_argument(
+        "--only", help="one measurement, printed: run:BATCH, train:KIND, moved:DTYPE"
+    )
     args = parser.parse_args()
     sizes = SIZES[args.small]
     if args.only:
         part, _, which = args.only.partition(":")
-        measure = measure_run if part == "run" else measure_training
+        measure = {"run": measure_run, "train": measure_training, "moved": measure_moved}[part]
         print(json.dumps(measure(which, args, sizes)))
         return
     report: dict[str, Any] = {
@@ -65,7 +69,8 @@ def main() -> None:
         "seed": 0,
         "measurements": {},
     }
-    wanted = [f"run:{batch}" for batch in sizes["batches"]] + [f"train:{x}" for x in TRAININGS]
+    wanted = [f"run:{batch}" for batch in sizes["batches"]]
+    wanted += [f"train:{kind}" for kind in TRAININGS] + [f"moved:{x}" for x in PRECISIONS]
     for name in wanted:
         report["measurements"][name] = in_its_own_process(name, args)
         args.out.write_text(json.dumps(report, indent=1) + "\n")
@@ -129,7 +134,7 @@ def measure_run(batch: str, args: argparse.Namespace, sizes: dict[str, Any]) -> 
 
 
 def measure_training(kind: str, args: argparse.Namespace, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of a step, peak memory, and how far the weights moved from the starting model."""
+    """Seconds of a step and peak memory."""
     from scripts.bench_train import step_seconds
 
     folder = args.out.parent / f"train-{kind}"
@@ -147,15 +152,40 @@ def measure_training(kind: str, args: argparse.Namespace, sizes: dict[str, Any])
             "gradient_checkpointing": False,
         },
     }
-    if kind == "permix-bf16-weights":
-        settings["dtype"] = "bfloat16"
     seconds = step_seconds(settings, trls_own=kind == "trl")
     return {
         "steps": len(seconds),
         "seconds_per_step": round(statistics.median(seconds[SKIPPED:] or seconds), 3),
         **memory(),
-        **moved(args.model, folder),
     }
+
+
+def measure_moved(dtype: str, args: argparse.Namespace, sizes: dict[str, Any]) -> dict[str, Any]:
+    """How far sft moves the weights in a precision of them."""
+    from persona_bench.train import sft
+    from persona_bench.train.config import TrainConfig
+
+    folder = args.out.parent / f"moved-{dtype}"
+    config = TrainConfig.model_validate(
+        {
+            "method": "sft",
+            "model": str(args.model),
+            "output_path": str(folder),
+            "dtype": dtype,
+            "data": {"source": "arithmetic", "levels": ["2"], "n_questions": 80},
+            "trainer": {
+                "max_steps": 10,
+                "learning_rate": LEARNING_RATE,
+                "lr_scheduler_type": "constant",
+                "per_device_train_batch_size": 4,
+                "gradient_checkpointing": False,
+                "save_strategy": "no",
+                "report_to": "none",
+            },
+        }
+    )
+    sft.train(config, lambda _: None)
+    return {"steps": 10, **moved(args.model, folder)}
 
 
 def moved(before: Path, after: Path) -> dict[str, float]:
