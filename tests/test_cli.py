@@ -233,6 +233,23 @@ def test_a_leaderboard_keeps_what_was_asked_otherwise_apart(results: Path) -> No
     assert "--sort-by fame is unknown: use one of worst" in done.stderr
 
 
+def test_compare_refuses_other_generation_settings(results: Path) -> None:
+    folder = run_of_another_model(results, "sampled")
+    (file,) = folder.rglob("results_*.json")
+    record = json.loads(file.read_text())
+    told = record["configs"]["persona_arithmetic"]["generation_kwargs"]
+    told |= {"do_sample": True, "temperature": 0.8}
+    file.write_text(json.dumps(record))
+    done = persona_bench("compare", "out", "sampled", cwd=results, ok=False, columns=400)
+    assert done.returncode == 1
+    assert "different settings (temperature 0.0 and 0.8)" in done.stderr
+    again = ("compare", "out", "sampled", "--allow-different-generation", "--out", "allowed")
+    done = persona_bench(*again, "--no-page", cwd=results, columns=400)
+    assert "Note: generated under different settings: temperature 0.0 and 0.8" in done.stdout
+    stored = json.loads((results / "allowed/persona_arithmetic_comparison.json").read_text())
+    assert "temperature 0.0 and 0.8" in stored["notes"][0]
+
+
 def test_compare_refuses_other_prompts(results: Path) -> None:
     run_of_another_model(results, "reworded", system="You are somebody else.")
     done = persona_bench("compare", "out", "reworded", cwd=results, ok=False, columns=400)

@@ -2,7 +2,7 @@
 
 Columns, in this order: `model, task, persona, kind, question, level, sample, verdict,
 reason, route, correct, response, prompt_hash, grader, subject, date, domain, persona_domain,
-persona_level, method, seed`.
+persona_level, method, seed, generation`.
 
 - `route` says how the maths grader found the answer: `boxed`, `tag`, `stated` or `last` (see
   `grader_sensitivity`). It is empty where no answer was found, and for other graders.
@@ -13,6 +13,8 @@ persona_level, method, seed`.
 - `persona_domain` is what an expert is expert in, `persona_level` (NaN for most) the place of an
   `education` persona in the order of schooling.
 - `method` and `seed` are those of the training of a checkpoint that `persona-bench train` wrote.
+
+- `generation` says how the response was generated (temperature, tokens, samples, ...), as JSON.
 
 Runs from before some of these were recorded have them empty.
 """
@@ -52,6 +54,7 @@ COLUMNS = (
     "persona_level",
     "method",
     "seed",
+    "generation",
 )
 __all__ = ["COLUMNS", "OutcomesError", "complete_questions", "read_outcomes", "read_provenance"]
 _CORRECT = {"correct": 1.0, "wrong": 0.0}
@@ -115,6 +118,8 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
     file, model, task = samples.file, samples.model, samples.task
     grader = str(samples.told.get("grader", ""))
     training = samples.told.get("training") or {}
+    told = samples.generation
+    generation = json.dumps(told, sort_keys=True, default=str) if told else ""
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -146,6 +151,7 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
                     float("nan") if (place := doc.get("persona_level")) is None else place,
                     str(training.get("method", "")),
                     str(training.get("seed", "")),
+                    generation,
                 )
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise OutcomesError(
