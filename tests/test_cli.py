@@ -233,6 +233,20 @@ def test_a_leaderboard_keeps_what_was_asked_otherwise_apart(results: Path) -> No
     assert "--sort-by fame is unknown: use one of worst" in done.stderr
 
 
+def test_a_run_without_a_scored_response_ends_with_exit_code_1(results: Path) -> None:
+    folder = run_of_another_model(results, "unscored")
+    (samples,) = folder.rglob("samples_*.jsonl")
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    for row in rows:
+        row["acc"] |= {"verdict": "unscored", "reason": "api_error"}
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = persona_bench("score", "unscored", "--no-page", cwd=results, ok=False, columns=400)
+    assert done.returncode == 1
+    assert "every response is unscored (180 api_error)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((folder / "scores").glob("*_stability.json"))
+
+
 def test_compare_refuses_other_generation_settings(results: Path) -> None:
     folder = run_of_another_model(results, "sampled")
     (file,) = folder.rglob("results_*.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from persona_bench.commands.places import Places, provenance
 
 if TYPE_CHECKING:
     from persona_bench.report.page.contents import Section
+    from persona_bench.scoring.samples import Samples
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
@@ -125,7 +126,32 @@ def score_folder(
         Console().print(f"\nFiles and figures: {escape(str(folder))}", soft_wrap=True)
         if index:
             Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
+    _check_any_scored(results, everything)
     return written
+
+
+class NothingScoredError(RuntimeError):
+    """Every response is unscored: the instrument failed, and the numbers say nothing."""
+
+
+def _check_any_scored(results: Path, everything: Sequence[Samples]) -> None:
+    """Raises where no graded task has a scored response; what was written stays."""
+    from persona_bench.scoring.outcomes import read_outcomes
+
+    if not everything or all(samples.judged for samples in everything):
+        return
+    with warnings.catch_warnings():  # said once is enough
+        warnings.simplefilter("ignore")
+        outcomes = read_outcomes(results)
+    if outcomes["correct"].notna().any():
+        return
+    reasons = ", ".join(
+        f"{n:,} {reason}" for reason, n in outcomes["reason"].value_counts().items()
+    )
+    raise NothingScoredError(
+        f"every response is unscored ({reasons}): this says nothing about the model; put right "
+        "what failed and start the run again, which asks only for what is missing"
+    )
 
 
 def _score_graded(
