@@ -325,3 +325,124 @@ def test_a_full_disk_stops_the_run_with_one_sentence(
         ask(chat.url, tmp_path)
         assert len(chat.requests) == before + PROMPTS - 30
     assert reasons(tmp_path) == {("correct", ""): PROMPTS}
+
+
+# ---------------------------------------------------------------------- odd answers with status 200
+
+
+def chosen(**choice: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "finish_reason": "stop", **choice}], "model": "small"}
+
+
+def said(content: Any, **message: Any) -> dict[str, Any]:
+    return chosen(message={"role": "assistant", "content": content, **message})
+
+
+def cell_of(body: dict[str, Any]) -> tuple[str, str]:
+    """Persona and question of a request."""
+    by_role = {message["role"]: message["content"] for message in body["messages"]}
+    persona = next(p.id for p in PERSONAS if p.prompt == by_role.get("system", ""))
+    asked = by_role["user"]
+    return persona, next(q.id for q in QUESTIONS if BENCHMARK.prompt(q.problem) == asked)
+
+
+RIGHT = "\\boxed{RIGHT}"
+ODD: dict[str, tuple[Any, str, str]] = {
+    "text parts": (said([{"type": "text", "text": RIGHT}]), "correct", ""),
+    "output_text parts": (said([{"type": "output_text", "text": RIGHT}]), "correct", ""),
+    "thinking and text": (
+        said([{"type": "thinking", "thinking": [{"type": "text", "text": "\\boxed{999}"}]},
+              {"type": "text", "text": RIGHT}]), "correct", ""),
+    "thinking after text": (
+        said([{"type": "text", "text": RIGHT}, {"type": "thinking", "thinking": "999?"}]),
+        "correct", ""),
+    "one part": (said({"type": "text", "text": RIGHT}), "correct", ""),
+    "strings as parts": (said(["The answer is ", RIGHT]), "correct", ""),
+    "no choices": ({"choices": []}, "unscored", "api_error"),
+    "choices null with 500": (
+        {"choices": None, "error": {"code": 500, "message": "overloaded sk-abcdefghijk"}},
+        "unscored", "api_error"),
+    "message null": (chosen(message=None), "unscored", "api_error"),
+    "FAILED": ({"status": "FAILED", "error": "no capacity"}, "unscored", "api_error"),
+    "code and msg": ({"code": 500, "msg": "no capacity"}, "unscored", "api_error"),
+    "error as text": ({"error": "no capacity"}, "unscored", "api_error"),
+    "finish_reason error": (
+        chosen(finish_reason="error", message={"content": "hal"},
+               error={"message": "upstream died"}), "unscored", "api_error"),
+    "a list": ([], "unscored", "api_error"),
+    "refusal": (said(None, refusal="I can't help with that."), "wrong", "refused"),
+    "refusal as a part": (said([{"type": "refusal", "refusal": "No."}]), "wrong", "refused"),
+    "counts as text": (
+        {**said(RIGHT), "usage": {"completion_tokens": "12"}}, "correct", ""),
+    "NaN in counts": (
+        {**said(RIGHT), "usage": {"completion_tokens": float("nan")}}, "correct", ""),
+    "usage null": ({**said(RIGHT), "usage": None}, "correct", ""),
+    "index as text": (chosen(index="0", message={"content": RIGHT}), "correct", ""),
+    "nothing said": (said(None), "wrong", "no_answer"),
+    "html": ("<html>Bad gateway</html>", "unscored", "api_error"),
+    "sse": ("data: {\"choices\": []}\n\n", "unscored", "api_error"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_odd_answers_cost_no_other_response(tmp_path: Path, concurrency: int) -> None:
+    """Every body to one prompt of a run; all others are answered as usual."""
+    given: dict[str, str] = {}
+    names = iter(ODD)
+
+    def odd(body: dict[str, Any], _: int) -> Any:
+        prompt = prompt_of(body)
+        if prompt not in given:
+            given[prompt] = next(names, "")
+        if not given[prompt]:
+            return None
+        text = json.dumps(ODD[given[prompt]][0])
+        right = str(chat.answers[body["messages"][-1]["content"]])
+        if isinstance(ODD[given[prompt]][0], str):
+            return ODD[given[prompt]][0].encode()
+        return json.loads(text.replace("RIGHT", right)) or b"[]"
+
+    model_args = {"num_concurrent": concurrency, "max_retries": 1}
+    with server(odd) as chat:
+        ask(chat.url, tmp_path, model_args=model_args)
+        outcomes = read_outcomes(tmp_path)
+        by_prompt = {}
+        for row in outcomes.to_dict("records"):
+            by_prompt[row["persona"], row["question"]] = (row["verdict"], row["reason"])
+        records = stored(tmp_path)
+        found = {}
+        for body in chat.requests:
+            name = given[prompt_of(body)]
+            assert "stop" not in body
+            assert "seed" not in body  # greedy
+            if name:
+                found[name] = by_prompt[cell_of(body)]
+        assert found == {name: (verdict, reason) for name, (_, verdict, reason) in ODD.items()}
+        others = [v for key, v in by_prompt.items() if v[0] == "correct"]
+        assert len(others) >= PROMPTS - len(ODD)
+        errors = [record["error"] for record in records if "error" in record]
+        assert any("no capacity" in error for error in errors)
+        assert any("overloaded [key]" in error for error in errors)
+        assert not any("sk-" in error for error in errors)
+        assert all(record.get("tokens") in (None, 7, 12) for record in records)
+        before = len(chat.requests)
+        chat.fault = None
+        ask(chat.url, tmp_path, model_args=model_args)
+        failed = [name for name, (_, verdict, _) in ODD.items() if verdict == "unscored"]
+        assert sorted(given[prompt_of(body)] for body in chat.requests[before:]) == sorted(failed)
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_429_inside_an_answer_is_waited_for(tmp_path: Path, concurrency: int) -> None:
+    refused: set[str] = set()
+
+    def busy_once(body: dict[str, Any], _: int) -> Any:
+        if prompt_of(body) in refused or len(refused) > 3:
+            return None
+        refused.add(prompt_of(body))
+        return {"choices": None, "error": {"code": 429, "message": "slow down"}}
+
+    with server(busy_once) as chat:
+        ask(chat.url, tmp_path, model_args={"num_concurrent": concurrency, "max_retries": 1})
+    assert len(refused) == 4
+    assert reasons(tmp_path) == {("correct", ""): PROMPTS}

@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-Fault = Callable[[dict[str, Any], int], tuple[int, dict[str, str]] | dict[str, Any] | None]
+Sent = tuple[int, dict[str, str]] | dict[str, Any] | bytes | None
+Fault = Callable[[dict[str, Any], int], Sent]
 
 WORDINGS = (
     "The answer is {answer}.",
@@ -29,7 +30,7 @@ class ChatServer:
         rates: Rate of right answers by system message; the empty string is no system message.
         answers: Right answer by user message.
         fault: From a request's body and its number to what is sent instead of an answer: a
-            status with headers, or an answer of another kind. None: an answer as usual.
+            status with headers, an answer of another kind, or bytes as they are. None: as usual.
         delay: Seconds that each answer takes.
 
     Attributes:
@@ -68,7 +69,10 @@ class ChatServer:
                 if isinstance(answer, tuple):
                     status, headers = answer
                     answer = {"error": {"message": f"status {status}"}}
-                payload = json.dumps(answer or outer.reply(body)).encode()
+                if isinstance(answer, bytes):
+                    payload = answer
+                else:
+                    payload = json.dumps(answer or outer.reply(body)).encode()
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

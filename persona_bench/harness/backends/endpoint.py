@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from persona_bench.harness.backends.answers import Answer, read_answers, whole_number
 from persona_bench.harness.backends.base import Backend
 from persona_bench.harness.backends.request import Generated, Request, split_reasoning
 from persona_bench.harness.backends.retries import (
@@ -46,6 +47,7 @@ class Endpoint(Backend):
         self._acall, self._call, self._parse = lm.amodel_call, lm.model_call, lm.parse_generations
         lm.amodel_call, lm.model_call = self._acalling, self._calling
         lm.parse_generations = self._parsing
+        self._create, lm._create_payload = lm._create_payload, self._payload
         self._failures = 0
         self._answered = 0
         self.errors: Counter[str] = Counter()
@@ -93,6 +95,8 @@ class Endpoint(Backend):
         while True:
             try:
                 outputs = self._call(messages, generate=True, **kwargs)
+                if not _of_anthropic(outputs):
+                    read_answers(outputs)  # what can't be read is this request's failure
             except Exception as error:
                 wait = self._after(error, trial, requests)
                 if wait is None:
@@ -149,34 +153,51 @@ class Endpoint(Backend):
     # ------------------------------------------------------------------ reading
 
     def _parsing(self, outputs: Any, **kwargs: Any) -> list[str]:
-        """What lm-eval reads of an answer, and beside it what it leaves out."""
+        """What lm-eval reads of an answer, and beside it what it leaves out.
+
+        Raises:
+            AnswerError: there is no response in it.
+        """
         if isinstance(outputs, dict) and "failed" in outputs:
             return [None] * outputs["failed"]  # type: ignore[list-item]
-        answers = outputs if isinstance(outputs, list) else [outputs]
+        answers = outputs if isinstance(outputs, list) and outputs else [outputs]
         self.told.clear()
         for answer in answers:
-            if "choices" not in answer:  # not OpenAI's form: lm-eval reads it
+            if _of_anthropic(answer):  # not OpenAI's form: lm-eval reads it
                 text = "".join(self._parse(outputs=answer, **kwargs))
                 finish = STOP_REASONS.get(str(answer.get("stop_reason")), "stop")
                 self.told.append(Generated(text, finish, model=str(answer.get("model") or "")))
                 continue
-            choices = sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
-            self.told.extend(self._tell(choice, answer) for choice in choices)
+            choices = read_answers(answer)
+            self.told.extend(self._tell(choice, answer, len(choices)) for choice in choices)
         return [told.response for told in self.told]
 
-    def _tell(self, choice: Mapping[str, Any], answer: Mapping[str, Any]) -> Generated:
-        message = choice.get("message") or {}
-        text = message.get("content", choice.get("text"))
-        finish = choice.get("finish_reason") or "stop"
+    def _tell(self, choice: Answer, body: Mapping[str, Any], choices: int) -> Generated:
         end = getattr(self.lm, "think_end_token", None)
-        response, reasoning = split_reasoning(text or "", end, finish)
-        apart = message.get("reasoning_content") or message.get("reasoning") or ""
-        usage = answer.get("usage") or {}
-        single = len(answer["choices"]) == 1
+        response, reasoning = split_reasoning(choice.text, end, choice.finish)
+        usage = body.get("usage")
+        tokens = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
         return Generated(
             response=response,
-            finish=finish if finish in ("length", "content_filter") else "stop",
-            reasoning=str(apart or reasoning),
-            tokens=usage.get("completion_tokens") if single else None,
-            model=str(answer.get("model") or ""),
+            finish=choice.finish,
+            reasoning=choice.reasoning or reasoning,
+            tokens=whole_number(tokens) if choices == 1 else None,
+            model=str(body.get("model") or ""),
         )
+
+    def _payload(self, *args: Any, gen_kwargs: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """lm-eval's, without what says nothing: no stop texts, and a seed for greedy decoding.
+
+        Some endpoints refuse an empty list, and some a seed.
+        """
+        seeded = "seed" in (gen_kwargs or {})
+        payload: dict[str, Any] = self._create(*args, gen_kwargs=gen_kwargs, **kwargs)
+        if not payload.get("stop"):
+            payload.pop("stop", None)
+        if not seeded and kwargs.get("generate", True):
+            payload.pop("seed", None)
+        return payload
+
+
+def _of_anthropic(answer: Any) -> bool:
+    return isinstance(answer, dict) and "choices" not in answer and "stop_reason" in answer

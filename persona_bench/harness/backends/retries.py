@@ -7,6 +7,8 @@ import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
+from persona_bench.harness.backends.answers import AnswerError, without_keys
+
 REFUSED = (401, 404)  # the same for every request, where none was answered before
 # the same for this request, however often it is sent; 403 is also what some moderators say
 HOPELESS = (400, 401, 403, 404, 405, 413, 415, 422)
@@ -59,10 +61,12 @@ def _retry_after(error: Exception) -> float | None:
 
 
 def in_words(error: Exception) -> str:
-    """What went wrong, in a few words."""
+    """What went wrong, in a few words: the provider's own where it has any."""
+    if isinstance(error, AnswerError):
+        return str(error)[:200]
     status = status_of(error)
     if status is not None:  # aiohttp's, or that of requests
         said = getattr(error, "message", "") or getattr(getattr(error, "response", 0), "reason", "")
-        return f"HTTP {status} {said}".strip()[:200]
+        return without_keys(f"HTTP {status} {said}".strip())[:200]
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__} {lines[0] if lines else ''}".strip()[:200]
+    return without_keys(f"{type(error).__name__} {lines[0] if lines else ''}".strip())[:200]
