@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from persona_bench.harness.chat_date import dated_template, first_date, pin_date
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
 from persona_bench.harness.run import Asked, generations, load_tasks
 from persona_bench.harness.stored import make_request
@@ -57,6 +58,8 @@ def plan_run(
         asked, model_args, limit=limit, confirm_run_unsafe_code=confirm_run_unsafe_code
     )
     lm, note = _renderer(model, model_args), ""
+    pin_date(lm, first_date(store, record=False))
+    dated = dated_template(lm)
     try:
         found = fingerprint(model, model_args)
         shelf = generations(store, found)
@@ -84,6 +87,7 @@ def plan_run(
                     int(instance.doc["sample"]),
                     seed,
                     256,
+                    undated=dated.undated if dated else None,
                 )
                 for instance in task.instances
             )
