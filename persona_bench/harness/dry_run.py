@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from persona_bench.harness.chat_date import dated_template, first_date, pin_date
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
 from persona_bench.harness.preflight import check_chat_template, load
 from persona_bench.harness.run import Asked, generations, load_tasks
@@ -60,6 +61,8 @@ def plan_run(
     if apply_chat_template:
         check_chat_template(model, model_args)
     lm, note = _renderer(model, model_args), ""
+    pin_date(lm, first_date(store, record=False))
+    dated = dated_template(lm)
     try:
         found = fingerprint(model, model_args)
         shelf = generations(store, found)
@@ -87,6 +90,7 @@ def plan_run(
                     int(instance.doc["sample"]),
                     seed,
                     256,
+                    undated=dated.undated if dated else None,
                 )
                 for instance in task.instances
             )

@@ -18,6 +18,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
 
+from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
 from persona_bench.harness.preflight import check_chat_template
@@ -213,6 +214,7 @@ class Session:
             self._lm = get_model(self.model).create_from_arg_obj(
                 dict(self.model_args), {"batch_size": self.batch_size, "device": self.device}
             )
+            self._pin_date()
             if found is not None and self._shelf is not None:
                 self._lm = StoredLM(self._lm, self._shelf, found.digest, self.seed, self.say)
         return self._lm
@@ -281,6 +283,15 @@ class Session:
         _check_written(folder, tracker)
         finish_push(tracker)
         return str(make_table(results))
+
+    def _pin_date(self) -> None:
+        """Holds the date that the chat template prints at the day of the folder's first run."""
+        if not prints_date(self._lm):
+            return
+        day = first_date(self.store, record=True)
+        pin_date(self._lm, day)
+        if day != today():
+            self.say(f"The chat template prints the date: {day}, as in this folder's first run")
 
     def _open(self, found: Fingerprint) -> None:
         self._shelf = generations(self.store or self.output_path, found)

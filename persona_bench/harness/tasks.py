@@ -23,6 +23,7 @@ from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark
 from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
+from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
 from persona_bench.harness.crossing import KnobError, Knobs, cross
 from persona_bench.harness.design import design_record
 from persona_bench.harness.finishes import grade
@@ -436,6 +437,11 @@ class PersonaTask(ConfigurableTask):
             facts = template_facts(chat_template)
             record["template_system_role"] = facts.system_role
             record["default_system"] = facts.default_system
+            if prints_date(self._lm):
+                dated = dated_template(self._lm)
+                record["chat_dates"] = [str(dated.day if dated else today())]
+                with on_fixed_day(self._lm):  # by which runs of two days are told to be alike
+                    record["default_system_undated"] = template_facts(chat_template).default_system
             if self.knobs.system_role == "error" and facts.system_role in ("folded", "dropped"):
                 raise MissingPersonaError(
                     f"{self._template} has no system message of its own (it is "
