@@ -202,8 +202,9 @@ def different_generation(differing: str) -> str:
     """The error for runs that were generated under different settings."""
     return (
         f"the runs were generated under different settings ({differing}), so that a difference "
-        "may be theirs rather than the model's: run both alike, or compare them all the same with "
-        "--allow-different-generation (in Python allow_different_generation=True)"
+        "may be theirs rather than the model's: run both alike, or have two runs compared all the "
+        "same by persona-bench compare --allow-different-generation "
+        "(in Python allow_different_generation=True)"
     )
 
 
