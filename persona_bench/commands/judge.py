@@ -142,7 +142,14 @@ def judge_results(
     if dry_run:
         print_estimates(judging.estimates(judged))
         return
-    found = judging.run(judged)
+    try:
+        found = judging.run(judged)
+    except KeyboardInterrupt:
+        say(
+            f"\nInterrupted: {judging.desk.stored():,} verdicts are stored in {plan.store}; the "
+            "same command asks only for the others"
+        )
+        raise
     tell(found)
     if do_score:
         folder = results if results.is_dir() else results.parent

@@ -193,8 +193,25 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if stopped and int(getattr(self._lm, "rank", 0)) == 0:
+            self.say(f"\n{self.interrupted()}")  # a progress bar may stand on the line
         self.close()
+
+    def interrupted(self) -> str:
+        """What to tell of a run that was stopped by hand: what is stored, and how to go on."""
+        if self.store is None:
+            return "Interrupted: this run keeps no store, so that it starts anew next time"
+        shelf = self._shelf if self._shelf is not None else ()
+        asked = self._lm.asked if isinstance(self._lm, StoredLM) else set()
+        if not asked and not len(shelf):
+            return "Interrupted before anything was asked: the same command starts anew"
+        done = f"{sum(key in shelf for key in asked):,} of {len(asked):,}"
+        return (
+            f"Interrupted: {done if asked else f'{len(shelf):,}'} responses are stored in "
+            f"{self.store}; the same command goes on from there"
+        )
 
     def close(self) -> None:
         """Lets go of the store and of the model."""

@@ -57,6 +57,7 @@ class StoredLM(LM):
         self.gather_object = inner.gather_object
         self.barrier = inner.barrier
         self.failed: dict[str, str] = {}
+        self.asked: set[str] = set()  # the keys of this run's requests
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inner"], name)
@@ -106,6 +107,7 @@ class StoredLM(LM):
                 f"{len(missing):,} to generate"
             )
         self.failed.clear()
+        self.asked = set(unique)
         if missing:
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.shelf.sync()

@@ -224,7 +224,8 @@ def read_study(path: Path) -> Study:
         RunError: one sentence for the first thing that is wrong: no such file, no YAML, an
             unknown key, an impossible value.
     """
-    data = read_mapping(path, "a study is a mapping with output_path, models and tasks", RunError)
+    what = "a study is a mapping with output_path, models and tasks"
+    data = read_mapping(path, what, RunError, prose=("system_instruction",))
     parts = {"models": StudyModel, "tasks": StudyTask, "judge": StudyJudge}
     return validated(Study, data, path, parts, RunError)
 
