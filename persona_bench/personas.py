@@ -31,6 +31,7 @@ from typing import Any
 import yaml
 
 from persona_bench.resources import resource_folder
+from persona_bench.yaml_files import compose, warn_of_comment
 
 KINDS: dict[str, str] = {
     "control": "no persona: `none` sends no system message; or a plain assistant",
@@ -209,7 +210,8 @@ def read_persona_set(path: str | Path) -> PersonaSet:
     """
     path = Path(path)
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        root = compose(text, path, PersonaSetError)
     except FileNotFoundError:
         raise PersonaSetError(f"{path}: no such file; give the path of a persona set") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -222,7 +224,7 @@ def read_persona_set(path: str | Path) -> PersonaSet:
             f"{path}:{line}: not YAML ({problem}); mend the line (a prompt with a colon or a "
             "quote in it goes behind `>-` on lines of its own)"
         ) from None
-    return _Reader(path).persona_set(root)
+    return _Reader(path, text).persona_set(root)
 
 
 def build_persona_set(name: str, kind: str, template: str, values: Sequence[str]) -> PersonaSet:
@@ -272,8 +274,8 @@ def dump_persona_set(chosen: PersonaSet) -> str:
 class _Reader:
     """Turns YAML nodes into a PersonaSet, so that every fault knows its line."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.yaml = path, text
 
     def fault(self, node: yaml.Node | None, message: str) -> PersonaSetError:
         line = node.start_mark.line + 1 if node is not None else 1
@@ -353,6 +355,7 @@ class _Reader:
             close = get_close_matches(kind, KINDS, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise self.fault(keys["kind"], f"unknown kind {kind!r}: {hint}use {', '.join(KINDS)}")
+        warn_of_comment(keys["prompt"], self.yaml, self.path, f"the prompt of {id_!r}")
         if not prompt and kind != "control":
             raise self.fault(
                 keys["prompt"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,20 +22,25 @@ class Part(BaseModel):
 Whole = TypeVar("Whole", bound=Part)
 
 
-def read_mapping(path: Path, what: str, error: type[Exception]) -> dict[str, Any]:
+def read_mapping(
+    path: Path, what: str, error: type[Exception], prose: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Args:
         path: The file.
         what: What such a file is, for the message where it holds no mapping.
         error: What is raised.
+        prose: Keys of texts that a model reads: a warning says where a ` #` cuts one off.
 
     Raises:
-        error: no such file, no YAML, a key twice, no mapping.
+        error: no such file, no YAML, half of a surrogate pair, a key twice, no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        data, twice = yaml.safe_load(text), _twice(yaml.compose(text, yaml.SafeLoader))
+        root = compose(text, path, error)
+        data = None if root is None else yaml.SafeLoader("").construct_document(root)
+        twice = _twice(root)
     except OSError as fault:
         raise error(f"{path} can't be read ({fault.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
@@ -45,7 +52,86 @@ def read_mapping(path: Path, what: str, error: type[Exception]) -> dict[str, Any
         raise error(f"{path}:{line}: the key {twice.value!r} stands twice; keep one")
     if not isinstance(data, dict):
         raise error(f"{path}: {what}")
+    if isinstance(root, yaml.MappingNode):
+        for key, node in root.value:
+            if key.value in prose:
+                warn_of_comment(node, text, path, str(key.value))
     return data
+
+
+def compose(text: str, path: Path, error: type[Exception]) -> yaml.Node | None:
+    """The nodes of a YAML text, in which JSON's escapes of a surrogate pair are one character.
+
+    Args:
+        text: The YAML.
+        path: The file that it is from, for the message.
+        error: What is raised for half of a pair.
+
+    Raises:
+        yaml.YAMLError: no YAML.
+        error: half of a surrogate pair, which no model or file can take; names the line.
+    """
+    root = yaml.compose(text, yaml.SafeLoader)
+    for node in _scalars(root):
+        try:
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise error(
+                f"{path}:{_line_of_half(node, text)}: half of a surrogate pair stands there "
+                'without its other half, as in "\\ud83d" without "\\ude00": write the '
+                "character itself, or both halves"
+            ) from None
+    return root
+
+
+def warn_of_comment(node: yaml.Node, text: str, path: Path, what: str) -> None:
+    """Warns where a text without quotes ends at a ` #`, from which on YAML reads a comment.
+
+    Args:
+        node: The text's node.
+        text: The whole YAML.
+        path: The file that it is from.
+        what: What the text is, for the message.
+    """
+    if not isinstance(node, yaml.ScalarNode) or node.style:  # quoted, or a block
+        return
+    rest = text[node.end_mark.index :].split("\n", 1)[0]
+    if rest.lstrip().startswith("#"):
+        warnings.warn(
+            f"{path}:{node.end_mark.line + 1}: {what} ends before {rest.strip()[:40]!r}, which "
+            "YAML reads as a comment: put the text into quotes, or behind >- on lines of its own, "
+            "if that belongs to it",
+            stacklevel=2,
+        )
+
+
+def _scalars(root: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """All texts and numbers, keys among them; once each, where aliases repeat them."""
+    todo, met = [root], set()
+    while todo:
+        node = todo.pop()
+        if node is None or id(node) in met:
+            continue
+        met.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            yield node
+        elif isinstance(node, yaml.MappingNode):
+            todo += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            todo += node.value
+
+
+_SURROGATES = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F])"
+)
+
+
+def _line_of_half(node: yaml.ScalarNode, text: str) -> int:
+    start = node.start_mark.index
+    for match in _SURROGATES.finditer(text, start, node.end_mark.index):
+        if match["half"]:
+            return text.count("\n", 0, match.start()) + 1
+    return int(node.start_mark.line) + 1
 
 
 def _twice(root: yaml.Node | None) -> yaml.ScalarNode | None:

@@ -1,7 +1,9 @@
 """How fast are grading, runs and scoring, beside what one would use without this project?
 
     make bench                                # all of it: ten to twenty minutes on two cores
+    make bench BENCH="--data-dir FOLDER"      # without the hub: the folder has math500/test.jsonl
     make bench BENCH="grading --results DIR"  # on the responses of a run of one's own
+    make bench BENCH="runs scoring store"     # only these parts
 
 grading: responses/s of `grade_all`, of lm-eval's minerva_math500 grader, and of math-verify called
 one by one, on a real model's responses to MATH-500 questions under the persona set `core`, with the
@@ -28,10 +30,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK as ARITHMETIC
 from persona_bench.benchmarks.math500 import BENCHMARK as MATH500
+from persona_bench.benchmarks.sources import SourceError
 from persona_bench.demo import demo_model
 from scripts.bench_code import bench_code
 from scripts.bench_judge import bench_judge
@@ -68,10 +72,27 @@ WORDINGS = (
 )
 
 
-def bench_grading(args: argparse.Namespace) -> None:
-    if not args.results.exists():
+def grid_outcomes(args: argparse.Namespace) -> pd.DataFrame:
+    """The outcomes in `--results`; where it has none, the run is made, or resumed."""
+    if not any(args.results.rglob("samples_*.jsonl")):
         make_grid(args.results, args.questions, args.tokens, args.data_dir)
-    outcomes = read_outcomes(args.results)
+    return read_outcomes(args.results)
+
+
+def check_data(data_dir: str | None) -> None:
+    """Ends with one sentence where MATH-500's questions can't be had, before anything runs."""
+    try:
+        MATH500.load(Path(data_dir) if data_dir else None, 0)
+    except SourceError as error:
+        sys.exit(
+            f"bench: the part 'grading' needs the questions of MATH-500: {error}. "
+            'Pass the folder as make bench BENCH="--data-dir FOLDER", or leave the part out: '
+            f'make bench BENCH="{" ".join(part for part in PARTS if part not in NEED_DATA)}"'
+        )
+
+
+def bench_grading(args: argparse.Namespace) -> None:
+    outcomes = grid_outcomes(args)
     every = MATH500.load(Path(args.data_dir) if args.data_dir else None, 0)
     questions, solutions = {q.id: q for q in every}, solutions_of(args.data_dir)
     real = [
@@ -187,7 +208,9 @@ def persona_bench_run(
         json.dumps(knobs), "--gen_kwargs", f"max_gen_toks={tokens}", "--batch_size", batch,
         "--device", "cpu", "--output_path", str(folder), *extra,
     ]  # fmt: skip
-    subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, check=False, env=environment(), stdout=subprocess.DEVNULL)
+    if done.returncode:
+        sys.exit("bench: a run of persona-bench failed (see above); the same command resumes it")
 
 
 def bench_runs(args: argparse.Namespace) -> None:
@@ -270,11 +293,21 @@ def code_part(args: argparse.Namespace) -> None:
     bench_code(args.data_dir, args.peer)
 
 
+PARTS = {
+    "grading": bench_grading,
+    "runs": bench_runs,
+    "scoring": bench_scoring,
+    "store": lambda _: bench_store(header, line),
+    "judge": lambda _: bench_judge(header, line),
+    "train": lambda _: bench_train(header, line),
+    "code": code_part,
+}
+NEED_DATA = ("grading", "code")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "parts", nargs="*", help="grading, runs, scoring, store, judge, train, code; all by default"
-    )
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all by default")
     parser.add_argument("--results", type=Path, default=Path("bench-results/math500-core"))
     parser.add_argument("--questions", type=int, default=12)
     parser.add_argument("--tokens", type=int, default=192)
@@ -282,19 +315,12 @@ def main() -> None:
     parser.add_argument("--data-dir", default=os.environ.get("PERSONA_BENCH_DATA"))
     parser.add_argument("--peer", type=Path, help="a checkout of LiveCodeBench's repository")
     args = parser.parse_args()
-    parts = {
-        "grading": bench_grading,
-        "runs": bench_runs,
-        "scoring": bench_scoring,
-        "store": lambda _: bench_store(header, line),
-        "judge": lambda _: bench_judge(header, line),
-        "train": lambda _: bench_train(header, line),
-        "code": code_part,
-    }
-    if unknown := [part for part in args.parts if part not in parts]:
-        parser.error(f"no part {unknown[0]!r}: use {', '.join(parts)}")
-    for part in args.parts or parts:
-        parts[part](args)
+    if unknown := [part for part in args.parts if part not in PARTS]:
+        parser.error(f"no part {unknown[0]!r}: use {', '.join(PARTS)}")
+    if "grading" in (args.parts or PARTS):
+        check_data(args.data_dir)
+    for part in args.parts or PARTS:
+        PARTS[part](args)
 
 
 if __name__ == "__main__":

@@ -53,10 +53,35 @@ def timed(which: str, folder: Path) -> list[float]:
 
 def run(which: str, folder: Path) -> None:
     """One run; prints the seconds of its steps."""
+    from persona_bench.demo import demo_model
+
+    settings = {
+        "model": str(demo_model()),
+        "output_path": str(folder),
+        "data": {"source": "arithmetic", "levels": ["1"], "n_questions": 40},
+        "trainer": {
+            "max_steps": STEPS,
+            "learning_rate": 0.0,  # the model stays the same, and so do its completions
+            "per_device_train_batch_size": 16,
+            "num_generations": 8,
+            "max_completion_length": 16,
+            "bf16": which == "permix-bf16",
+            "gradient_checkpointing": False,
+        },
+    }
+    print(json.dumps(step_seconds(settings, trls_own=which == "trl")))
+
+
+def step_seconds(settings: dict[str, Any], *, trls_own: bool) -> list[float]:
+    """Seconds of each step of a permix run, every prompt under a persona.
+
+    Args:
+        settings: Of the run, without its method.
+        trls_own: With TRL's own trainer and a reward function that compares strings.
+    """
     import transformers
     import trl
 
-    from persona_bench.demo import demo_model
     from persona_bench.train import permix
     from persona_bench.train.config import TrainConfig
 
@@ -71,40 +96,28 @@ def run(which: str, folder: Path) -> None:
         said = (completion[-1]["content"] for completion in completions)
         return [float(a in text) for text, a in zip(said, answer, strict=True)]
 
-    base = trl.GRPOTrainer if which == "trl" else permix.RedrawingTrainer
+    base = trl.GRPOTrainer if trls_own else permix.RedrawingTrainer
 
     class Timed(base):  # type: ignore[misc, valid-type]
         def __init__(self, *given: Any, **named: Any) -> None:
-            if which == "trl":
+            if trls_own:
                 named = {k: v for k, v in named.items() if k not in ("spare", "rounds")}
                 named |= {"reward_funcs": [plain], "callbacks": []}
             named["callbacks"] = [*named["callbacks"], Times()]
             super().__init__(*given, **named)
 
     permix.RedrawingTrainer = Timed
+    logged = {"logging_steps": 1, "save_strategy": "no", "report_to": "none"}
     config = TrainConfig.model_validate(
         {
+            **settings,
             "method": "permix",
-            "model": str(demo_model()),
-            "output_path": str(folder),
-            "data": {"source": "arithmetic", "levels": ["1"], "n_questions": 40},
             "personas": {"mix_ratio": 1.0},
-            "trainer": {
-                "max_steps": STEPS,
-                "learning_rate": 0.0,  # the model stays the same, and so do its completions
-                "per_device_train_batch_size": 16,
-                "num_generations": 8,
-                "max_completion_length": 16,
-                "bf16": which == "permix-bf16",
-                "gradient_checkpointing": False,
-                "logging_steps": 1,
-                "save_strategy": "no",
-                "report_to": "none",
-            },
+            "trainer": {**settings["trainer"], **logged},
         }
     )
     permix.train(config, lambda _: None)
-    print(json.dumps(seconds))
+    return seconds
 
 
 if __name__ == "__main__":

@@ -123,6 +123,35 @@ def run_of_another_model(results: Path, name: str, **changed: str) -> Path:
     return folder
 
 
+def test_score_says_where_the_conclusion_depends_on_the_grader(results: Path) -> None:
+    folder = results / "manner"
+    shutil.copytree(results / "out", folder, ignore=shutil.ignore_patterns("scores"))
+    (samples,) = folder.rglob("samples_*.jsonl")
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    for row in rows:  # all of the same skill, but the pirate never states its answer
+        answer = int(row["doc"]["answer"]) + (row["doc_id"] // 6 % 5 == 0)
+        pirate = row["doc"]["persona"] == "pirate"
+        said = f"Arr, {answer} it be" if pirate else f"So it is \\boxed{{{answer}}}."
+        row["resps"] = [[said]]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = persona_bench("score", "manner", "--regrade", cwd=results, columns=80)
+    printed = " ".join(done.stdout.split())
+    assert "pirate 0.000 1.000 0.800 0.000" in printed
+    assert "stable as graded, unstable under a strict grader." in printed
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    table = pd.read_csv(folder / "scores/persona_arithmetic_routes.csv").set_index("persona")
+    assert table.loc["pirate", ["last", "accuracy", "strict_accuracy"]].tolist() == [1, 0.8, 0]
+    assert (table.drop("pirate")["boxed"] == 1).all()
+    stored = json.loads((folder / "scores/persona_arithmetic_stability.json").read_text())
+    told = stored["grader_sensitivity"]
+    assert told["disagree"]
+    assert told["strict"]["conclusion"] == "unstable"
+    assert told["headline"]["pss"] == stored["pss"]
+    page = (folder / "scores/index.html").read_text()
+    for words in ("How answers were found", "stable as graded, unstable under a strict grader."):
+        assert words in page
+
+
 def test_compare_names_the_persona_that_got_worse(results: Path) -> None:
     assert "pirate" in [p.id for p in load_persona_set("demo")]
     run_of_another_model(results, "other")
@@ -204,6 +233,37 @@ def test_a_leaderboard_keeps_what_was_asked_otherwise_apart(results: Path) -> No
     assert "--sort-by fame is unknown: use one of worst" in done.stderr
 
 
+def test_a_run_without_a_scored_response_ends_with_exit_code_1(results: Path) -> None:
+    folder = run_of_another_model(results, "unscored")
+    (samples,) = folder.rglob("samples_*.jsonl")
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    for row in rows:
+        row["acc"] |= {"verdict": "unscored", "reason": "api_error"}
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = persona_bench("score", "unscored", "--no-page", cwd=results, ok=False, columns=400)
+    assert done.returncode == 1
+    assert "every response is unscored (180 api_error)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((folder / "scores").glob("*_stability.json"))
+
+
+def test_compare_refuses_other_generation_settings(results: Path) -> None:
+    folder = run_of_another_model(results, "sampled")
+    (file,) = folder.rglob("results_*.json")
+    record = json.loads(file.read_text())
+    told = record["configs"]["persona_arithmetic"]["generation_kwargs"]
+    told |= {"do_sample": True, "temperature": 0.8}
+    file.write_text(json.dumps(record))
+    done = persona_bench("compare", "out", "sampled", cwd=results, ok=False, columns=400)
+    assert done.returncode == 1
+    assert "different settings (temperature 0.0 and 0.8)" in done.stderr
+    again = ("compare", "out", "sampled", "--allow-different-generation", "--out", "allowed")
+    done = persona_bench(*again, "--no-page", cwd=results, columns=400)
+    assert "Note: generated under different settings: temperature 0.0 and 0.8" in done.stdout
+    stored = json.loads((results / "allowed/persona_arithmetic_comparison.json").read_text())
+    assert "temperature 0.0 and 0.8" in stored["notes"][0]
+
+
 def test_compare_refuses_other_prompts(results: Path) -> None:
     run_of_another_model(results, "reworded", system="You are somebody else.")
     done = persona_bench("compare", "out", "reworded", cwd=results, ok=False, columns=400)
@@ -218,8 +278,11 @@ def test_compare_refuses_other_prompts(results: Path) -> None:
         (["score", "."], "no samples of a persona task"),
         (["personas", "show", "cora"], "did you mean 'core'?"),
         (["personas", "check", "absent.yaml"], "no such file"),
-        (["run", "--tasks", "persona_maths"], "no task 'persona_maths'"),
-        (["run", "--metadata", "{broken"], "neither key=value"),
+        (
+            ["run", "--tasks", "persona_maths"],
+            "did you mean 'persona_math500'?",
+        ),
+        (["run", "--metadata", "{broken"], "is not a JSON object"),
     ],
 )
 def test_an_error_is_one_sentence(tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -460,7 +460,7 @@ def test_a_dry_run_leaves_no_trace(out: Path, persona_bench: Command) -> None:
             ["--task", "persona_personagym"],
             "no responses of a judged task named persona_personagym",
         ),
-        (["--gen-kwargs", "{"], "'{' is neither key=value,key=value nor a JSON object"),
+        (["--gen-kwargs", "{"], "'{' is not a JSON object"),
     ],
 )
 def test_what_can_t_be_is_said_in_one_sentence(

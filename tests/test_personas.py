@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -198,3 +200,106 @@ def test_a_set_is_built_from_a_template(tmp_path: Path) -> None:
     ]:
         with pytest.raises(PersonaSetError, match=words):
             build_persona_set("x", kind, template, values)
+
+
+# ---------------------------------------------------------------------- what YAML and JSON hide
+
+
+def one_prompt(scalar: str) -> str:
+    return GOOD.replace("prompt: You are a pirate.", f"prompt: {scalar}")
+
+
+@pytest.mark.parametrize(
+    ("escaped", "wanted"),
+    [
+        (r'"You smile \ud83d\ude00 a lot"', "You smile 😀 a lot"),
+        (r'"\uD83D\uDE00\ud83d\ude80"', "😀🚀"),
+        (r'"caf\u00e9 \ud835\udd38"', "café 𝔸"),
+        (r'"\U0001F600"', "😀"),
+        ('"plain 😀"', "plain 😀"),
+        (r"'\ud83d is text in single quotes'", r"\ud83d is text in single quotes"),
+    ],
+)
+def test_surrogate_pairs_are_one_character(tmp_path: Path, escaped: str, wanted: str) -> None:
+    loaded = read_persona_set(written(tmp_path, one_prompt(escaped)))
+    assert loaded.personas[1].prompt == wanted
+    assert loaded.personas[1].prompt.encode("utf-8").decode() == wanted
+    assert loaded.fingerprint
+
+
+def test_a_set_written_as_json_may_have_surrogate_pairs(tmp_path: Path) -> None:
+    personas = [
+        {"id": "none", "kind": "control", "prompt": ""},
+        {"id": "smile", "kind": "speech", "prompt": "You are 😀."},
+    ]
+    told = {"name": "mine", "version": "1", "description": "🚀", "personas": personas}
+    text = json.dumps(told, indent=1)  # ASCII: pairs of escapes
+    assert r"\ud83d\ude00" in text
+    loaded = read_persona_set(written(tmp_path, text))
+    assert (loaded.personas[1].prompt, loaded.description) == ("You are 😀.", "🚀")
+
+
+@pytest.mark.parametrize(
+    ("escaped", "line"),
+    [
+        (r'"You smile \ud83d a lot"', 10),
+        (r'"\ude00\ud83d"', 10),  # the wrong way round
+        (r'"\ud83d \ude00"', 10),  # not beside each other
+        (r'"\ud83d\ude00 \uDE00"', 10),
+        ('"You smile\n      on the next line: \\ud83d."', 11),
+        ('"\\ud83d\\ude00\n\n      \\udfff"', 12),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_refused_with_its_line(
+    tmp_path: Path, escaped: str, line: int
+) -> None:
+    path = written(tmp_path, one_prompt(escaped))
+    with pytest.raises(PersonaSetError, match=rf"set\.yaml:{line}: half of a surrogate pair"):
+        read_persona_set(path)
+
+
+@pytest.mark.parametrize(
+    ("scalar", "prompt", "line"),
+    [
+        ("You write C #1 of all.", "You write C", 10),
+        ("You love hashtags #pirate", "You love hashtags", 10),
+        ("You speak\n      of things # and more", "You speak of things", 11),
+        ("You are two words.   #", "You are two words.", 10),
+        ("~tilde #5", "~tilde", 10),
+    ],
+)
+def test_a_prompt_that_a_comment_cuts_off_is_warned_about(
+    tmp_path: Path, scalar: str, prompt: str, line: int
+) -> None:
+    path = written(tmp_path, one_prompt(scalar))
+    words = rf"set\.yaml:{line}: the prompt of 'pirate' ends before '#.*reads as a comment"
+    with pytest.warns(UserWarning, match=words):
+        loaded = read_persona_set(path)
+    assert loaded.personas[1].prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("scalar", "prompt"),
+    [
+        ("C#1 of all", "C#1 of all"),
+        ('"A #1 fan"', "A #1 fan"),
+        ("'A #1 fan'  # a note", "A #1 fan"),
+        (">-\n      A #1 fan", "A #1 fan"),
+        ("|\n      A\n      #1", "A\n#1"),
+        ("A fan\n\n  # a note between two personas", "A fan"),
+    ],
+)
+def test_a_hash_that_cuts_nothing_is_not_warned_about(
+    tmp_path: Path, scalar: str, prompt: str
+) -> None:
+    text = one_prompt(scalar).replace("kind: speech", "kind: speech  # a way to talk")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_persona_set(written(tmp_path, text)).personas[1].prompt == prompt
+
+
+@pytest.mark.parametrize("name", sorted(bundled_sets()))
+def test_bundled_sets_are_not_cut_off(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_persona_set(name)

@@ -167,9 +167,14 @@ def test_regrading_needs_no_model_and_keeps_the_old(tmp_path: Path) -> None:
     for row in spoiled:  # as an older grader might have had it
         for metric in row["metrics"]:
             row[metric].update(verdict="wrong", reason="wrong_answer")
+    for row in rows:  # nor did it record how it found the answer
+        for metric in row["metrics"]:
+            del row[metric]["route"]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     kept = file.read_bytes()
     assert read_outcomes(tmp_path / "out")["correct"].sum() == first["correct"].sum() - 7
+    assert set(read_outcomes(tmp_path / "out")["route"]) == {""}
+    assert set(first["route"]) == {"boxed", "stated"}
 
     done = persona_bench("score", "out", "--regrade", cwd=tmp_path)
     assert f"7 of {len(rows)} verdicts changed" in done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from persona_bench import read_outcomes
 from persona_bench.harness.dry_run import plan_run
@@ -53,7 +54,7 @@ ENDPOINT = {"name": "m", "model": "local-chat-completions"}
             {"models": [{"name": "m", "pretrained": "x", "model_args": {"pretrained": "y"}}]},
             "pretrained stands twice",
         ),
-        ({"tasks": ["persona_maths"]}, "no task 'persona_maths': use persona_aime24"),
+        ({"tasks": ["persona_maths"]}, "no task 'persona_maths': did you mean 'persona_math500'"),
         ({"metadata": {"persona_set": "demmo"}}, "did you mean 'demo'"),
         ({"metadata": {"persona_sets": "demo"}}, "did you mean 'persona_set'"),
         ({"metadata": {"samples": 3}}, "decoding is greedy"),
@@ -106,11 +107,24 @@ def test_a_fault_in_the_file_is_one_sentence_before_anything_is_loaded(
         ),
         ("- a list", "a study is a mapping"),
         ("output_path: out\nmodels:\n  - name: x\n   y: 1\n", "study.yaml:4: not YAML"),
+        (
+            'output_path: out\nsystem_instruction: "Smile \\ud83d!"\n',
+            "study.yaml:2: half of a surro",
+        ),
     ],
 )
 def test_what_is_no_study_is_said_with_the_line(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(RunError, match=words):
         read_study(written(tmp_path, text))
+
+
+def test_texts_in_a_study_file_are_what_they_look_like(tmp_path: Path) -> None:
+    whole = yaml.safe_dump(GOOD)
+    pair = read_study(written(tmp_path, f'{whole}system_instruction: "Smile \\ud83d\\ude00"\n'))
+    assert pair.system_instruction == "Smile 😀"
+    file = written(tmp_path, f"{whole}system_instruction: Be our #1 fan\n")
+    with pytest.warns(UserWarning, match="system_instruction ends before '#1 fan', which YAML"):
+        assert read_study(file).system_instruction == "Be our"
 
 
 def test_flags_of_a_single_model_beside_a_file_are_refused(tmp_path: Path) -> None:

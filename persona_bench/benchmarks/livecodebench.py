@@ -34,7 +34,7 @@ from persona_bench.benchmarks.livecodebench_files import (
 )
 from persona_bench.benchmarks.sources import SourceError
 from persona_bench.grading import Verdict
-from persona_bench.grading.code import GRADER, Suite, grade_all
+from persona_bench.grading.code import GRADER, LIMITS, Suite, grade_all
 from persona_bench.grading.isolation import NoSandbox
 from persona_bench.grading.sandbox import isolation
 
@@ -193,7 +193,12 @@ class LiveCodeBench:
                 len(self._left_out),
                 ", ".join(self._left_out),
             )
-        told = {**asdict(self.options), "tests": dict(labels), "errata_left_out": self._left_out}
+        told = {
+            **asdict(self.options),
+            "tests": dict(labels),
+            "errata_left_out": self._left_out,
+            "limits": asdict(LIMITS),
+        }
         if reason := self._no_sandbox():
             log.warning("persona_livecodebench: everything will be unscored: %s", reason)
             return {**told, "sandbox": "missing", "sandbox_missing": reason}

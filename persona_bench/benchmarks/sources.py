@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MIRROR_VARIABLE = "PERSONA_BENCH_DATA"
+WAIT_SECONDS = 10
 
 
 class SourceError(RuntimeError):
@@ -59,14 +60,15 @@ class HubFile:
         return path
 
     def _download(self, folder: Path | None) -> Path:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, get_session, hf_hub_download, try_to_load_from_cache
 
+        place: dict[str, Any] = {"revision": self.revision, "repo_type": "dataset"}
         try:
-            return Path(
-                hf_hub_download(
-                    self.repo_id, self.filename, revision=self.revision, repo_type="dataset"
-                )
-            )
+            cached = try_to_load_from_cache(self.repo_id, self.filename, **place)
+            if not isinstance(cached, str) and not constants.HF_HUB_OFFLINE:
+                # the download below would try for half a minute
+                get_session().head(constants.ENDPOINT, timeout=WAIT_SECONDS)
+            return Path(hf_hub_download(self.repo_id, self.filename, **place))
         except Exception as error:  # the hub's client raises a dozen unrelated types
             where = (
                 f"put the file at {folder / self.mirror}"

@@ -49,6 +49,13 @@ def compare(
             help="Compare training methods, with the seed as the unit: METHOD@SEED=FOLDER ...",
         ),
     ] = False,
+    allow_different_generation: Annotated[
+        bool,
+        typer.Option(
+            "--allow-different-generation",
+            help="Compare runs with other temperature, tokens, samples, ... too, and say so.",
+        ),
+    ] = False,
     training: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,7 +96,9 @@ def compare(
             task: _common(each, restrict_to_common_verdicts) for task, each in verdicts.items()
         }
     settings = Settings(confidence, resamples, seed)
-    pairs = {task: _compare(each, settings) for task, each in tables.items()}
+    allowed = allow_different_generation
+    _check_generation(found, judged, allowed)
+    pairs = {task: _compare(each, settings, allowed) for task, each in tables.items()}
     roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
     records = [
         *_records(found, pairs, write_comparison, out_folder),
@@ -172,12 +181,48 @@ Pairs = dict[str, "Comparison"]
 RolePairs = dict[str, "FidelityComparison"]
 
 
-def _compare(tables: Mapping[str, pd.DataFrame], settings: Any) -> Pairs:
+def _check_generation(runs: Sequence[Run], judged: Sequence[str], allowed: bool) -> None:
+    """Refuses judged runs with different generation settings, or warns where that is allowed.
+
+    Graded ones are checked by `compare` itself.
+    """
+    import pandas as pd
+
+    from persona_bench.scoring.compare import (
+        CompareError,
+        different_generation,
+        generation_differences,
+    )
+
+    for task in judged:
+        tables = [
+            pd.DataFrame({"generation": [json.dumps(told, sort_keys=True, default=str)]})
+            for run in runs
+            if (told := run.judged[task].samples.generation)
+        ]
+        for other in tables[1:]:
+            if differing := generation_differences(tables[0], other):
+                if not allowed:
+                    raise CompareError(f"{task}: {different_generation(differing)}")
+                warnings.warn(
+                    f"{task}: generated under different settings: {differing}", stacklevel=1
+                )
+
+
+def _compare(
+    tables: Mapping[str, pd.DataFrame], settings: Any, allow_different_generation: bool
+) -> Pairs:
     from persona_bench.scoring.compare import compare as compare_outcomes
 
     (_, reference), *others = tables.items()
     return {
-        name: compare_outcomes(reference, table, **settings.to_dict()) for name, table in others
+        name: compare_outcomes(
+            reference,
+            table,
+            **settings.to_dict(),
+            allow_different_generation=allow_different_generation,
+        )
+        for name, table in others
     }
 
 

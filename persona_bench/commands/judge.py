@@ -13,6 +13,7 @@ from rich.table import Table
 
 from persona_bench.commands import options
 from persona_bench.commands.score import score_folder
+from persona_bench.failures import missing
 
 if TYPE_CHECKING:
     from persona_bench.harness.judge.client import Price
@@ -133,12 +134,22 @@ def judge_results(
     from persona_bench.harness.judge.client import JudgeError
     from persona_bench.harness.judge.judging import Judging, find_judged
 
+    needed = ["openai", *(["krippendorff"] if plan.audit or len(plan.judges) > 1 else [])]
+    if not dry_run and (problem := missing(*needed)):
+        raise JudgeError(problem)
     judged = find_judged(results, tasks)
     judging = Judging(plan, say, bar=not dry_run)
     if dry_run:
         print_estimates(judging.estimates(judged))
         return
-    found = judging.run(judged)
+    try:
+        found = judging.run(judged)
+    except KeyboardInterrupt:
+        say(
+            f"\nInterrupted: {judging.desk.stored():,} verdicts are stored in {plan.store}; the "
+            "same command asks only for the others"
+        )
+        raise
     tell(found)
     if do_score:
         folder = results if results.is_dir() else results.parent

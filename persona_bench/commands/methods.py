@@ -96,12 +96,19 @@ def _outcomes(checkpoints: dict[tuple[str, str], Run], task: str) -> pd.DataFram
     """One table of all checkpoints, which have to have been asked and graded alike."""
     import pandas as pd
 
-    from persona_bench.scoring.compare import check_comparable
+    from persona_bench.scoring.compare import (
+        CompareError,
+        check_comparable,
+        different_generation,
+        generation_differences,
+    )
 
     tables = {key: run.graded[task].outcomes for key, run in checkpoints.items()}
     first, *others = tables.values()
     for other in others:
         check_comparable(first, other)
+        if differing := generation_differences(first, other):
+            raise CompareError(different_generation(differing))
     return pd.concat(
         [table.assign(method=method, seed=seed) for (method, seed), table in tables.items()],
         ignore_index=True,

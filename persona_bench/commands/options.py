@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,4 +33,25 @@ ConfirmUnsafe = Annotated[
     ),
 ]
 Score = Annotated[bool, typer.Option("--score/--no-score", help="Score at the end.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show lm-eval's log.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show lm-eval's log, and the traceback of an error.")
+]
+Traceback = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")]
+
+
+def with_verbose(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a subcommand take `--verbose`, which `cli.main` reads, where it has none of its own."""
+    signature = inspect.signature(command, eval_str=True)
+    if "verbose" in signature.parameters:
+        return command
+    kind = inspect.Parameter.KEYWORD_ONLY
+    verbose = inspect.Parameter("verbose", kind, default=False, annotation=Traceback)
+    every = [*signature.parameters.values(), verbose]
+
+    @functools.wraps(command)
+    def without_verbose(*args: Any, verbose: bool = False, **kwargs: Any) -> Any:
+        return command(*args, **kwargs)
+
+    without_verbose.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
+    without_verbose.__annotations__ = {each.name: each.annotation for each in every}
+    return without_verbose

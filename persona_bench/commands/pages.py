@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
     from persona_bench.scoring.samples import Samples
+    from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
     from persona_bench.scoring.variance import VarianceParts
 
@@ -74,13 +75,15 @@ def stability_page(
     model: str,
     result: Stability,
     parts: VarianceParts,
+    sensitivity: GraderSensitivity | None,
     outcomes: pd.DataFrame,
     folder: Path,
     settings: Mapping[str, Any],
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
     gallery = Gallery(folder, provenance_line([model], settings))
-    scored = Scored(result, parts, stability_by_level(outcomes, Settings(**settings)))
+    by_level = stability_by_level(outcomes, Settings(**settings))
+    scored = Scored(result, parts, by_level, sensitivity)
     return graded_section(task, model, scored, outcomes, gallery), gallery.paths
 
 

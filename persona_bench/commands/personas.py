@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from persona_bench.commands import options
 from persona_bench.personas import (
     KINDS,
     PersonaSet,
@@ -24,6 +25,7 @@ out = Console()
 
 
 @app.command("list")
+@options.with_verbose
 def personas_list() -> None:
     """The bundled sets, with how many personas of each kind they have."""
     table = Table(title="Persona sets", title_justify="left")
@@ -37,6 +39,7 @@ def personas_list() -> None:
 
 
 @app.command("show")
+@options.with_verbose
 def personas_show(
     name: Annotated[str, typer.Argument(help="A bundled set, or a .yaml file.")],
     n: Annotated[int | None, typer.Option(help="Only so many, drawn evenly by kind.")] = None,
@@ -63,6 +66,7 @@ def personas_show(
 
 
 @app.command("sample")
+@options.with_verbose
 def personas_sample(
     name: Annotated[str, typer.Argument(help="A bundled set, or a .yaml file.")],
     n: Annotated[int, typer.Option(help="How many, drawn evenly by kind.")],
@@ -75,6 +79,7 @@ def personas_sample(
 
 
 @app.command("build")
+@options.with_verbose
 def personas_build(
     name: Annotated[str, typer.Argument(help="The name of the new set.")],
     values: Annotated[list[str], typer.Argument(help="What goes into the template.")],
@@ -96,6 +101,7 @@ def _write_set(chosen: PersonaSet, target: Path | None) -> None:
 
 
 @app.command("check")
+@options.with_verbose
 def personas_check(
     names: Annotated[list[str], typer.Argument(help="Bundled sets or .yaml files.")],
 ) -> None:

@@ -164,6 +164,11 @@ def _cost(design: Design, tokens: float | None) -> dict[str, Any]:
     return cost if tokens is None else {**cost, "tokens": round(design.responses * tokens)}
 
 
+def _detected(pss: float) -> str:
+    """The highest PSS that is found; `none` where not even a PSS of 0 would be."""
+    return f"{pss:.3f}" if pss > 0 else "none"
+
+
 def _print_forecasts(
     console: Console,
     assumed: Assumptions,
@@ -192,8 +197,8 @@ def _print_forecasts(
         "half-width of the PSS's interval": lambda f: f"{f.pss_half_width:.3f}",
         "noise floor (PSS if personas do nothing)": lambda f: f"{f.noise_floor:.3f}",
         "true PSS found, 80% power at 5%": None,
-        "  one bad persona": lambda f: f"{f.detected_one:.3f}",
-        "  normally spread personas": lambda f: f"{f.detected_normal:.3f}",
+        "  one bad persona": lambda f: _detected(f.detected_one),
+        "  normally spread personas": lambda f: _detected(f.detected_normal),
     }
     for name, value in rows.items():
         table.add_row(name, *("" if value is None else value(f) for f in forecasts))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from persona_bench.harness.study import Study, StudyModel
 
 OUTPUT = Path("persona-bench-results")
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 err = Console(stderr=True)
 
 
@@ -182,11 +187,11 @@ def run_model(
 ) -> None:
     """One model without a study file."""
     from persona_bench.harness.dry_run import plan_run
+    from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, RunError, Session, check_tasks
-    from persona_bench.harness.study import check_model
 
     check_tasks(tasks)
-    check_model(backend, arguments)
+    check_model(backend, arguments, device=of_session["device"])
     if shard and of_run["limit"] is not None:
         raise RunError("--limit and --shard: choose questions with n_questions in --metadata")
     knobs = {**knobs, **({"shard": shard} if shard else {})}
@@ -195,10 +200,13 @@ def run_model(
     if dry_run:
         print_plans({backend: plan_run(backend, arguments, asked, store, seed=seed, **of_run)})
         return
-    with Session(
-        backend, arguments, output_path, store=store, seed=seed, say=say, **of_session
-    ) as session:
-        folder = shard_folder(output_path, shard)
+    folder = shard_folder(output_path, shard)
+    with (
+        _says_how_to_score(output_path, do_score),
+        Session(
+            backend, arguments, output_path, store=store, seed=seed, say=say, **of_session
+        ) as session,
+    ):
         table = session.run(asked, output_path=folder, **of_run)
     if table and do_score:
         score_folder(folder, folder / "scores", page=not shard)  # a shard is a part: no page
@@ -216,7 +224,7 @@ def run_study(
 ) -> None:
     """Every model of a study, each in a process of its own; one that fails does not stop others."""
     from persona_bench.harness.dry_run import plan_run
-    from persona_bench.harness.run import RunError, check_writable
+    from persona_bench.harness.run import check_writable
     from persona_bench.harness.study import check_study
 
     models = study.chosen(only)
@@ -238,29 +246,10 @@ def run_study(
         print_plans(plans)
         return
     check_writable(study.output_path)
-    if len(models) == 1:
-        table = _run_one(study, models[0], shard, "--verbose" in flags)
-        if not table:  # a rank that holds no results
-            return
-    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RunError(
-            "under a launcher of several processes a study runs one model at a time: add --only, "
-            f"one of {', '.join(model.name for model in models)}"
-        )
-    else:
-        failed = []
-        for number, model in enumerate(models, start=1):
-            say(f"Model {number} of {len(models)}: {model.name}")
-            command = [sys.executable, "-m", "persona_bench", "run", str(file)]
-            command += ["--only", model.name, "--no-score", *flags]
-            command += ["--shard", shard] if shard else []
-            if subprocess.run(command, check=False).returncode:  # a GPU is free again after it
-                failed.append(model.name)
-        if failed:
-            raise RunError(
-                f"{', '.join(failed)} did not finish (see above); what was done is kept: run the "
-                "same command again to go on"
-            )
+    with _says_how_to_score(study.output_path, do_score):
+        asked_all = _ask_all(file, study, models, shard, flags)
+    if not asked_all:  # a rank that holds no results
+        return
     if study.judge and shard:
         say("Shards are judged once they are merged: persona-bench judge")
     elif study.judge and do_score:
@@ -268,6 +257,74 @@ def run_study(
     if do_score:
         folder = shard_folder(study.output_path, shard)
         score_folder(folder, folder / "scores", page=not shard)
+
+
+def _ask_all(
+    file: Path, study: Study, models: list[StudyModel], shard: str | None, flags: list[str]
+) -> bool:
+    """Asks every model; returns whether this process holds results.
+
+    Raises:
+        RunError: a model did not finish; the others did all the same.
+    """
+    from persona_bench.harness.run import RunError
+
+    if len(models) == 1:
+        return bool(_run_one(study, models[0], shard, "--verbose" in flags))
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError(
+            "under a launcher of several processes a study runs one model at a time: add --only, "
+            f"one of {', '.join(model.name for model in models)}"
+        )
+    failed = []
+    for number, model in enumerate(models, start=1):
+        say(f"Model {number} of {len(models)}: {model.name}")
+        command = [sys.executable, "-m", "persona_bench", "run", str(file)]
+        command += ["--only", model.name, "--no-score", *flags]
+        command += ["--shard", shard] if shard else []
+        if _run_child(command):  # a process of its own: a GPU is free again after it
+            failed.append(model.name)
+    if failed:
+        raise RunError(
+            f"{', '.join(failed)} did not finish (see above); what was done is kept: run the "
+            "same command again to go on"
+        )
+    return True
+
+
+@contextmanager
+def _says_how_to_score(output_path: Path, do_score: bool) -> Iterator[None]:
+    """After Ctrl-C: how to score what is stored so far."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if do_score and any(output_path.glob("store/generations/*/*.jsonl")):
+            say(f"persona-bench score {output_path} scores what is there")
+        raise
+
+
+def _run_child(command: list[str]) -> int:
+    """Runs one model in a process of its own; returns its exit code.
+
+    On Ctrl-C the process, which gets it too, says what is stored, and is waited for.
+
+    Raises:
+        KeyboardInterrupt: this process or the other one was interrupted.
+    """
+    with subprocess.Popen(command) as child:
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            for patience, send in ((3, signal.SIGINT), (30, signal.SIGKILL)):
+                try:
+                    child.wait(patience)
+                    break
+                except subprocess.TimeoutExpired:  # it alone was not sent the signal, or it hangs
+                    child.send_signal(send)
+            raise
+    if code in (INTERRUPTED, -signal.SIGINT):
+        raise KeyboardInterrupt
+    return code
 
 
 def _run_one(study: Study, model: StudyModel, shard: str | None, verbose: bool) -> str:

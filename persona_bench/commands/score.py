@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from persona_bench.commands.places import Places, provenance
 
 if TYPE_CHECKING:
     from persona_bench.report.page.contents import Section
+    from persona_bench.scoring.samples import Samples
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
@@ -125,7 +126,32 @@ def score_folder(
         Console().print(f"\nFiles and figures: {escape(str(folder))}", soft_wrap=True)
         if index:
             Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
+    _check_any_scored(results, everything)
     return written
+
+
+class NothingScoredError(RuntimeError):
+    """Every response is unscored: the instrument failed, and the numbers say nothing."""
+
+
+def _check_any_scored(results: Path, everything: Sequence[Samples]) -> None:
+    """Raises where no graded task has a scored response; what was written stays."""
+    from persona_bench.scoring.outcomes import read_outcomes
+
+    if not everything or all(samples.judged for samples in everything):
+        return
+    with warnings.catch_warnings():  # said once is enough
+        warnings.simplefilter("ignore")
+        outcomes = read_outcomes(results)
+    if outcomes["correct"].notna().any():
+        return
+    reasons = ", ".join(
+        f"{n:,} {reason}" for reason, n in outcomes["reason"].value_counts().items()
+    )
+    raise NothingScoredError(
+        f"every response is unscored ({reasons}): this says nothing about the model; put right "
+        "what failed and start the run again, which asks only for what is missing"
+    )
 
 
 def _score_graded(
@@ -140,9 +166,11 @@ def _score_graded(
     from persona_bench.commands.pages import stability_page
     from persona_bench.report.files import write_stability
     from persona_bench.report.parts import parts_record, print_parts, write_parts
+    from persona_bench.report.sensitivity import print_sensitivity, write_sensitivity
     from persona_bench.report.tables import print_stability
     from persona_bench.scoring.contrasts import contrasts
     from persona_bench.scoring.outcomes import read_outcomes, read_provenance
+    from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
     from persona_bench.scoring.stability import stability
     from persona_bench.scoring.variance import variance_parts
 
@@ -161,10 +189,13 @@ def _score_graded(
         title = "-".join([str(task), *(str(part) for part in parts if part)])
         result = stability(rows, **settings, **of_stability)
         found = variance_parts(rows, **settings), contrasts(rows, **settings)
+        sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
         place, name = places.of(str(model)), places.name(str(model))
         told = {key: getattr(result, key) for key in SETTINGS}
         made = provenance(results, runs[str(model), str(task)], told)
         beside = parts_record(*found)
+        if sensitivity is not None:
+            beside["grader_sensitivity"] = sensitivity.to_dict()
         written += write_stability(
             result,
             place,
@@ -174,14 +205,19 @@ def _score_graded(
             beside=beside,
         )
         written += write_parts(*found, place, task=title)
+        written += write_sensitivity(sensitivity, place, task=title)
         if page:
-            section, drawn = stability_page(title, name, result, found[0], rows, place, settings)
+            section, drawn = stability_page(
+                title, name, result, found[0], sensitivity, rows, place, settings
+            )
             sections.append(section)
             written += drawn
         if as_json:
             printed.append({"model": model, "task": title, **result.to_dict(), **beside})
         else:
             print_stability(result, title=f"{title} · {name}", console=out)
+            if sensitivity is not None:
+                print_sensitivity(sensitivity, out)
             print_parts(*found, out)
             for line in _of_programs(rows, runs[str(model), str(task)].get("task") or {}):
                 out.print(escape(line), soft_wrap=True)

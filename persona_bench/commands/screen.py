@@ -85,7 +85,9 @@ def _write(result: Screening, folder: Path) -> None:
 
 
 def print_screening(result: Screening, *, title: str, console: Console) -> None:
-    """The finalists, then the numbers, each with what it means."""
+    """Print the finalists, then the numbers, each with what it means."""
+    from persona_bench.report.tables import with_ties
+
     console.print(f"[bold]{escape(title)}[/]")
     console.print(
         f"{result.n_personas} personas x {result.n_questions} questions: {result.n_responses} "
@@ -110,7 +112,8 @@ def print_screening(result: Screening, *, title: str, console: Console) -> None:
     console.print(f"[bold]PSS {result.pss:.3f}[/] {_ends(result.pss_interval)}: {what}")
     console.print(
         f"PSS of the finalists as measured {result.pss_finalists:.3f} "
-        f"({escape(result.worst_persona)} / {escape(result.best_persona)})"
+        f"({escape(with_ties(result.worst_personas))} / "
+        f"{escape(with_ties(result.best_personas))})"
     )
     console.print(
         f"PSS on held-out questions {result.pss_held_out:.3f} "

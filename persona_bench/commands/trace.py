@@ -160,11 +160,11 @@ def _session(
     if not model_args:
         return None
     from persona_bench.harness.information import check_backend
+    from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Session, parse_arguments
-    from persona_bench.harness.study import check_model
 
     arguments = parse_arguments(model_args)
-    check_model(model, arguments)
+    check_model(model, arguments, device=device)
     check_backend(model, arguments)
     err = Console(stderr=True)
     session = Session(

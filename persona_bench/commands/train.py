@@ -12,6 +12,8 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
+from persona_bench.failures import missing
+
 if TYPE_CHECKING:
     from persona_bench.train.config import TrainConfig
     from persona_bench.train.data import Prepared
@@ -81,10 +83,7 @@ def train(
             "teacher.model": teacher,
         },
     )
-    try:
-        import trl  # noqa: F401
-    except ImportError:
-        raise TrainError("trl is not installed: pip install 'persona-bench[train]'") from None
+    check_installed(settings, dry_run=dry_run)
     from persona_bench.train.data import prepare
     from persona_bench.train.folder import check_folder, finished
 
@@ -94,14 +93,57 @@ def train(
     check_folder(settings)  # before anything is loaded
     module = importlib.import_module(f"persona_bench.train.{method}")
     show(settings, module.arguments(settings))
-    if dry_run:
-        show_data(prepare(settings))
-    elif teacher_only:
-        from persona_bench.train.teacher import sample
+    try:
+        if dry_run:
+            show_data(prepare(settings))
+        elif teacher_only:
+            from persona_bench.train.teacher import sample
 
-        sample(settings, prepare(settings), say)
-    else:
-        module.train(settings, say)
+            sample(settings, prepare(settings), say)
+        else:
+            module.train(settings, say)
+    except KeyboardInterrupt:
+        say(f"\n{interrupted(settings.output_path)}")
+        raise
+
+
+def interrupted(folder: Path) -> str:
+    """What to tell of a training that was stopped by hand: what is stored, and how to go on."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    from persona_bench.train.folder import FINISHED
+    from persona_bench.train.teacher import FILE
+
+    if (folder / FINISHED).is_file():
+        return f"Interrupted at the end: the checkpoint in {folder} is finished"
+    if last := (get_last_checkpoint(str(folder)) if folder.is_dir() else None):
+        return f"Interrupted: {last} is stored; the same command goes on from there"
+    words = "Interrupted before the first checkpoint (trainer: {save_steps: N} says how often)"
+    if (folder / FILE).is_file():
+        with (folder / FILE).open("rb") as lines:
+            said = max(sum(1 for _ in lines) - 1, 0)
+        return f"{words}: {said:,} responses of the teacher are stored; the same command uses them"
+    return f"{words}: the same command starts anew"
+
+
+def check_installed(settings: TrainConfig, *, dry_run: bool = False) -> None:
+    """Whether the libraries that a run needs are there, and its model looks like one.
+
+    Raises:
+        TrainError: what is missing, and what to do.
+    """
+    from persona_bench.harness.preflight import folder_problem
+    from persona_bench.train.config import TrainError
+
+    wanted = ["torch", "transformers", "trl"]
+    wanted += ["peft"] if settings.lora else []
+    wanted += ["vllm"] if settings.use_vllm == "colocate" and not dry_run else []
+    wanted += ["openai"] if settings.teacher and settings.teacher.base_url else []
+    models = [settings.model]
+    models += [settings.teacher.model] if settings.teacher and not settings.teacher.base_url else []
+    problems = [missing(*wanted), *(folder_problem(model) for model in models)]
+    if problem := next(filter(None, problems), ""):
+        raise TrainError(problem)
 
 
 def say(text: str) -> None:

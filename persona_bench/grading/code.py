@@ -27,10 +27,10 @@ from persona_bench.grading.isolation import NoSandbox
 from persona_bench.grading.reasoning import final_part
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.sandbox import (
-    DriverError,
     Limits,
     Run,
     RunningProgram,
+    SandboxError,
     Slot,
     close_all,
     isolation,
@@ -39,7 +39,7 @@ from persona_bench.grading.verdict import Verdict
 
 log = logging.getLogger("persona_bench")
 
-GRADER = "code 3"
+GRADER = "code 4"
 """Name and version; the number rises when a response may get another verdict than before."""
 
 LIMITS = Limits()
@@ -202,7 +202,8 @@ def run_programs(
     """Runs programs on their tests, several at a time: one outcome a job, in their order.
 
     A program that ran out of time by the clock, not by its own processor time, may have had a
-    noisy neighbour: it is run again with nothing beside it, and that counts.
+    noisy neighbour: it is run again with nothing beside it, and that counts. One that has used up
+    the time of all its tests together gets no further ones.
 
     Args:
         jobs: Best sorted by reference, so that tests are loaded once.
@@ -265,7 +266,7 @@ def _graded(job: Job, suite_of: Callable[[str], Suite], slot: Slot, all_tests: b
     for _ in range(2):
         try:
             return _run(job, suite_of(job.reference), slot, all_tests)
-        except (DriverError, OSError, ValueError, LookupError, MemoryError) as error:
+        except (SandboxError, OSError, ValueError, LookupError, MemoryError) as error:
             log.warning("a program on %s could not be graded: %s", job.reference, error)
     return Outcome(Verdict("unscored", "grader_error", _name(job.program)))
 
@@ -274,14 +275,21 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
     runs: list[Run] = []
     passed: list[bool] = []
     more = bool(suite.cases)
+    seconds = elapsed = 0.0  # of processes of the program that have ended
     while more:
         with slot.program(job.program, suite.function) as program:
             for run, right in _tested(program, suite, len(runs)):
+                if seconds + program.seconds > slot.limits.total:
+                    run, right, more = run._replace(status="timeout"), False, False
+                elif elapsed + program.elapsed > 2 * slot.limits.total:
+                    run, right, more = run._replace(status="clock"), False, False
                 runs.append(run._replace(output=run.output[:1000]))  # a bound for what is kept
                 passed.append(right)
-                if run.status == "lost" or program.fault != "ok" or not (right or all_tests):
+                if program.fault != "ok" or not (right or all_tests):
                     more = False
+                if not more:
                     break
+            seconds, elapsed = seconds + program.seconds, elapsed + program.elapsed
         more = more and len(runs) < len(suite.cases)
     far = f"{_name(job.program)}: {sum(passed)} of {len(suite.cases)} tests"
     if len(passed) == len(suite.cases) and all(passed) and passed:
@@ -291,9 +299,7 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
     status = runs[passed.index(False)].status
     if status == "ok":
         reason = "wrong_answer"
-    elif (
-        status == "lost"
-    ):  # the driver has limits of its own, and only the program could break them
+    elif status == "lost":  # only the program could have ended its test runner
         reason = "crash"
     else:
         reason = REASONS.get(status, status)
@@ -342,7 +348,7 @@ def matches(output: bytes, expected: str, function: str = "") -> bool:
     """Whether what came back is what was expected.
 
     A function's value is compared as JSON: equal as Python compares plain data (1 is 1.0 is true),
-    floats exactly. A tuple counts as a list (the driver sees to that), but not within a list. A
+    floats exactly. A tuple counts as a list (`child.serve` sees to that), but not within a list. A
     script's output is stripped, split into lines, and each line stripped: as many lines, each the
     same text or the same numbers, one by one, as decimals (`2.0` is `2`; there is no tolerance).
     """

@@ -68,6 +68,7 @@ _TAG = re.compile(
     r"|\[(ANSWER)\](.*?)(?:\[/ANSWER\]|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
+_LABEL = re.compile(r"^[A-Za-z][A-Za-z ]{1,30}:\s*")
 _SHORT = 100
 """Characters up to which the content of a tag is taken as it is."""
 
@@ -87,7 +88,7 @@ def _tagged(text: str, boxes: list[Box], *, several: bool) -> Extracted | None:
         if answer := find_statement(content):
             return Extracted(answer, "tag")
         if len(content) <= _SHORT and "\n" not in content:
-            return Extracted(content, "tag")
+            return Extracted(_LABEL.sub("", content), "tag")
         if last := find_last(content):
             return Extracted(last, "tag")
     return None
@@ -136,7 +137,7 @@ _BOX_JOINT = re.compile(
     r"(?:[\s$*_~,;&]|\.(?=[\s$*_]*\n)|\\[()\[\]]|\\[,;:! \\]|\\q?quad\b|\\hspace\*?\{[^{}]*\}"
     r"|\\(?:text\w*|mbox|mathrm)\s*\{[\s,.;]*(?:and|or|y|und|et|ou)?[\s,.;]*\}"
     r"|\b(?:and|or|y|und|oder|et|ou|e|o|also)\b|[和或、，；]"
-    r"|\n[ \t]*(?:[-+•·]|\d{1,2}[.)]|\(\w\))[ \t]"  # the next item of a list
+    r"|\n[ \t]*(?:[-+•·]|\d{1,2}[.)])[ \t]|\(\w\)\s"  # the next item of a list
     r"|\\?[a-zA-Z]+(?:_\{?\w+\}?)?'?[\s$]*(?:=|:|\\in\b)(?!=)"  # x =
     r")*"
 )

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,10 +36,11 @@ class Isolation:
         kind: `bubblewrap`, or `none` where the user asked for that.
         command: What stands before the interpreter.
         python: The interpreter, by its path inside.
-        path: Added to its module path: numpy.
+        path: Added to its module path: where `PACKAGES` lie.
         own_user: Whether each slot drops to a real user of its own (started by root).
         processes: Whether the limit of processes can be set.
         warm: Whether a sandbox is kept for several programs, each in namespaces of its own.
+        memory_groups: Whether each sandbox is in a control group of its own that bounds its memory.
         version: Of bubblewrap.
     """
 
@@ -49,23 +51,32 @@ class Isolation:
     own_user: bool = False
     processes: bool = True
     warm: bool = True
+    memory_groups: bool = False
     version: str = ""
 
     def record(self) -> dict[str, Any]:
         """For the results file."""
-        python = sys.version.split()[0]
-        return {"sandbox": self.kind, "sandbox_version": self.version, "program_python": python}
+        return {
+            "sandbox": self.kind,
+            "sandbox_version": self.version,
+            "program_python": sys.version.split()[0],
+            "program_packages": {name: metadata.version(name) for name in packages()},
+        }
 
 
 def command(bwrap: str, flags: str, user_namespace: bool, proc: bool, warm: bool) -> list[str]:
-    """bubblewrap's arguments. Started by root there is no user namespace: the driver drops to a
-    real user of its slot, as a limit of processes means nothing to a user that maps to root. To
-    keep it warm, its first process may make namespaces; the drivers that it makes may not."""
+    """bubblewrap's arguments.
+
+    Without a user namespace, as for root, the test runner changes to a real user of its slot: the
+    limit of processes has no effect on a user that maps to root. In a warm sandbox the first
+    process may make namespaces; the test runners that it forks may not.
+    """
     arguments = [bwrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     arguments += ["--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session"]
     arguments += ["--hostname", "sandbox", "--clearenv"]
     if user_namespace:
-        arguments += ["--cap-add", "CAP_SYS_ADMIN"] if warm else []
+        for capability in ("CAP_SYS_ADMIN", "CAP_SYS_CHROOT") if warm else ():
+            arguments += ["--cap-add", capability]
         arguments += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
         arguments += ["--disable-userns"] if "--disable-userns" in flags else []
     for name, value in ENVIRONMENT.items():
@@ -79,6 +90,8 @@ def command(bwrap: str, flags: str, user_namespace: bool, proc: bool, warm: bool
         arguments += ["--ro-bind", source, target]
     arguments += ["--proc", "/proc"] if proc else []
     arguments += ["--dev", "/dev", "--remount-ro", "/dev"]
+    # a shared mapping of /dev/zero is memory that no limit counts
+    arguments += ["--dev-bind", "/dev/null", "/dev/zero"]
     if "--size" in flags and "--perms" in flags:
         arguments += ["--perms", "1777", "--size", str(TMP), "--tmpfs", "/tmp"]
     else:  # bubblewrap before 0.7 can't bound a /tmp: there is an empty one, not to be written
@@ -117,16 +130,21 @@ def _system() -> list[tuple[str, str]]:
     for folder in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"):
         if Path(folder).is_dir():
             binds.append((os.path.realpath(folder), folder))
-    for parent in numpy_parent():
-        for name in ("numpy", "numpy.libs"):
-            if Path(parent, name).is_dir():
-                binds.append((str(Path(parent, name)), f"/site/{name}"))
+    for name, package in packages().items():
+        binds.append((str(package), f"/site/{name}"))
+        if (libraries := package.with_name(f"{name}.libs")).is_dir():
+            binds.append((str(libraries), f"/site/{name}.libs"))
     return binds
 
 
-def numpy_parent() -> tuple[str, ...]:
-    found = importlib.util.find_spec("numpy")
-    return (str(Path(found.origin).parents[1]),) if found and found.origin else ()
+PACKAGES = ("numpy", "sortedcontainers")
+"""What programs may import beside the standard library, where it is installed here."""
+
+
+def packages() -> dict[str, Path]:
+    """The folders of those of `PACKAGES` that are installed here."""
+    specs = {name: importlib.util.find_spec(name) for name in PACKAGES}
+    return {name: Path(spec.origin).parent for name, spec in specs.items() if spec and spec.origin}
 
 
 STARS = (

@@ -117,6 +117,7 @@ _SPACE_DROP = re.compile(
     r"(?<=[^\w\s]) (?=.)|(?<=.) (?=[^\w\s])|(?<=[a-zA-Z]) (?=\d)|(?<=\d) (?=[a-zA-Z])"
 )
 _COMMAND_SPACE = re.compile(r"(\\[a-zA-Z]+) (?=[a-zA-Z])")
+_EXCLAIMED = re.compile(r"!{3,}$")
 _EDGES = " \t\r\n,;:?*_`'\"#"
 _CLOSING = _EDGES + "."
 _CHOICE_LABEL = re.compile(r"^\(([A-J])\)\s*(?=[^\s])")
@@ -239,7 +240,7 @@ def _close_up(text: str) -> str:
     text = _FRAC_ARGUMENTS.sub(_braced_fraction, text)
     text = _BRACED_POWER.sub(r"\1\2", re.sub(r"\s+(?=[_^])", "", text))
     text = _BARE_POWER.sub(r"^{\1}", text)
-    text = _SPACE_RUN.sub(" ", text).strip(_EDGES).rstrip(_CLOSING)
+    text = _EXCLAIMED.sub("", _SPACE_RUN.sub(" ", text).strip(_EDGES).rstrip(_CLOSING))
     text = _COMMAND_SPACE.sub("\\1\x00", text)
     text = _SPACE_DROP.sub("", text).replace("\x00", " ")
     text = re.sub(r"(?<=[a-zA-Z]) (?=[a-zA-Z])", "", text) if "\\" not in text else text

@@ -160,13 +160,11 @@ class _Arithmetic:
 
     def _power(self) -> Fraction:
         value = self._atom()
+        marks = 0
         while self._next() == "!":
-            self._take()
-            if value.denominator != 1 or not 0 <= value <= 10**5:
-                raise _NotPlainError
-            if _factorial_digits(int(value)) > HUGE:
-                raise _NotPlainError
-            value = Fraction(math.factorial(int(value)))
+            marks += len(self._take())
+        if marks:
+            value = _factorial(value, marks)
         if self._next() != "^":
             return value
         self._take()
@@ -196,6 +194,13 @@ class _Arithmetic:
 
     def _take(self) -> str:
         return self.tokens.pop(0) if self.tokens else ""
+
+
+def _factorial(n: Fraction, step: int) -> Fraction:
+    """n (n - step) (n - 2 step) ...: the factorial for one mark, the double factorial for two."""
+    if n.denominator != 1 or not 0 <= n <= 10**5 or _factorial_digits(int(n)) > HUGE * step:
+        raise _NotPlainError
+    return Fraction(math.prod(range(int(n), 0, -step)))
 
 
 def _binomial(n: Fraction, k: Fraction) -> Fraction:

@@ -143,8 +143,8 @@ def read_statement(tail: str) -> Statement:
 
 _SENTENCE_END = re.compile(r"\n\s*\n|\.(?!\d)(?=\s|\*|$)|[;!?](?=\s|$)|\Z")
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est)\b"
-    r"|(?<=\$)\s*[=:]|:(?=\s)|[是为為は]"
+    r"\b(?:is|are|was|were|be|equals|equal to|becomes|measures|has|have|contains|gives|yields|"
+    r"totals|ist|beträgt|es|est)\b|(?<![<>!=:])=|(?<=\$)\s*:|:(?=\s)|[是为為は]"
 )
 _ORDINAL = re.compile(
     r"\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
@@ -191,7 +191,7 @@ def _value_at(text: str, position: int) -> tuple[str, int] | None:
             end = span[1]
         return _scaled(text, position, found, end)
     if number := leading_number_words(text[position : position + 200]):
-        return number[0], position + number[1]
+        return _scaled(text, position, number[0], position + number[1])
     return None
 
 
@@ -347,7 +347,8 @@ def expression_end(text: str, position: int) -> int:
     taken = text[start:end].rstrip(" \t+-−–/^_=<([*\\|&")
     if not re.search(r"[\da-zA-Z\\π∞½¼¾]", taken):
         return start
-    taken = taken.rstrip("!") if not re.search(r"\d!", taken[:-1]) else taken
+    if taken.endswith("!!") or not re.search(r"\d!", taken[:-1]):
+        taken = taken.rstrip("!")  # the sentence's, not a factorial
     while taken.endswith(")") and taken.count(")") > taken.count("("):
         taken = taken[:-1]
     return start + len(taken)

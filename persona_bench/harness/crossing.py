@@ -22,6 +22,17 @@ SYSTEM_ROLES: dict[str, str] = {
 }
 
 
+GENERATION = frozenset(
+    {
+        "temperature", "top_p", "top_k", "min_p", "do_sample", "until", "stop", "max_new_tokens",
+        "max_tokens", "max_completion_tokens", "num_beams", "num_return_sequences",
+        "repetition_penalty", "presence_penalty", "frequency_penalty", "gen_kwargs",
+        "generation_kwargs",
+    }
+)  # fmt: skip
+"""Generation arguments that no backend takes as a model argument, so that they are misplaced."""
+
+
 class KnobError(ValueError):
     """A knob in `--metadata` with an impossible name or value."""
 
@@ -66,6 +77,8 @@ class Knobs:
         metadata: Mapping[str, Any],
         benchmark: Benchmark | None = None,
         others: Sequence[Benchmark] = (),
+        *,
+        only_knobs: bool = False,
     ) -> Knobs:
         """Picks the knobs out of lm-eval's metadata and checks them.
 
@@ -73,10 +86,13 @@ class Knobs:
             metadata: What lm-eval passes.
             benchmark: Whose own knobs are read too.
             others: Benchmarks whose own knobs are refused.
+            only_knobs: The model's arguments are not among the metadata, so that every name has
+                to be a knob's. Otherwise an unknown name may be one of theirs, and is refused
+                only where it is nearly a knob's or a generation argument's.
 
         Raises:
-            KnobError: a value that can't be, a name that is nearly a knob's, or another
-                benchmark's knob.
+            KnobError: a value that can't be, a name that is no knob's, or another benchmark's
+                knob.
         """
         names = [field.name for field in fields(cls) if field.name != "own"]
         readers = benchmark.knobs if benchmark else {}
@@ -88,8 +104,15 @@ class Knobs:
                         f"--metadata, or run that task by itself"
                     )
             known = [*names, *readers]
-            close = get_close_matches(key, known, n=1, cutoff=0.8)
-            if key not in known and (close or key.startswith("persona")):
+            if key in known:
+                continue
+            if key in GENERATION or (only_knobs and key == "max_gen_toks"):
+                raise KnobError(
+                    f"{key!r} is a generation argument and would do nothing here: move it from "
+                    "--metadata or --model_args to --gen_kwargs"
+                )
+            close = get_close_matches(key, known, n=1, cutoff=0.6 if only_knobs else 0.8)
+            if close or only_knobs or key.startswith("persona"):
                 raise KnobError(
                     f"--metadata has no {key!r}: "
                     + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}")

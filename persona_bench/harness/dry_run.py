@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from persona_bench.harness.chat_date import dated_template, first_date, pin_date
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
+from persona_bench.harness.preflight import check_chat_template, load
 from persona_bench.harness.run import Asked, generations, load_tasks
 from persona_bench.harness.stored import make_request
 
@@ -56,7 +58,11 @@ def plan_run(
     tasks = load_tasks(
         asked, model_args, limit=limit, confirm_run_unsafe_code=confirm_run_unsafe_code
     )
+    if apply_chat_template:
+        check_chat_template(model, model_args)
     lm, note = _renderer(model, model_args), ""
+    pin_date(lm, first_date(store, record=False))
+    dated = dated_template(lm)
     try:
         found = fingerprint(model, model_args)
         shelf = generations(store, found)
@@ -84,6 +90,7 @@ def plan_run(
                     int(instance.doc["sample"]),
                     seed,
                     256,
+                    undated=dated.undated if dated else None,
                 )
                 for instance in task.instances
             )
@@ -123,21 +130,14 @@ def _renderer(model: str, model_args: Mapping[str, Any]) -> Any:
     if is_api(model, model_args):
         return kind.create_from_arg_obj(dict(model_args), {"batch_size": 1})
     from lm_eval.models.utils import resolve_max_length
-    from transformers import AutoConfig, AutoTokenizer
 
-    source = {
-        "revision": model_args.get("revision", "main"),
-        "trust_remote_code": bool(model_args.get("trust_remote_code", False)),
-    }
     pretrained = model_args["pretrained"]
     lm = object.__new__(kind)  # with the tokenizer and the template, without the weights
-    lm.tokenizer = AutoTokenizer.from_pretrained(
-        model_args.get("tokenizer") or pretrained, **source
-    )
+    lm.tokenizer = load("AutoTokenizer", model_args.get("tokenizer") or pretrained, model_args)
     lm.add_bos_token = model_args.get("add_bos_token")
     lm.custom_prefix_token_id = None
     given = model_args.get("max_length") or model_args.get("max_model_len")
-    config = AutoConfig.from_pretrained(pretrained, **source)
+    config = load("AutoConfig", pretrained, model_args)
     lm._max_length = int(given) if given else resolve_max_length(config, lm.tokenizer, default=2048)
     lm.chat_template_args = dict(model_args.get("chat_template_args") or {})
     lm.enable_thinking = model_args.get("enable_thinking")

@@ -101,7 +101,7 @@ def _content(given: str, revision: Any) -> Any:
     folder = Path(given).expanduser()
     if folder.is_dir():
         return {"files": _hashes(folder)}
-    return {"hub": given, "commit": _commit(given, str(revision or "main"))}
+    return {"hub": given, "commit": hub_commit(given, str(revision or "main"))}
 
 
 # ---------------------------------------------------------------------- folders
@@ -137,19 +137,37 @@ def _hash(file: Path) -> str:
 # ---------------------------------------------------------------------- hub
 
 
-def _commit(name: str, revision: str) -> str:
-    """The commit of a hub model: the hub's word, else that of the copy on this machine."""
+def hub_commit(name: str, revision: str) -> str:
+    """The commit of a hub model: the hub's word, else that of the copy on this machine.
+
+    Raises:
+        FingerprintError: neither is to be had; says why.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import (
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         commit = HfApi().model_info(name, revision=revision, timeout=WAIT_SECONDS).sha
         if commit:
             return str(commit)
-    except Exception as error:  # no network, offline mode, no such model, not allowed
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    else:
-        why = "the hub names no commit"
+        why = "the hub names no commit for it"
+    except OfflineModeIsEnabled:
+        why = "HF_HUB_OFFLINE is set and no copy is in this machine's cache: unset it"
+    except HFValidationError:
+        why = "it is no hub id either: check the name"
+    except RevisionNotFoundError:
+        why = "the hub's model has no such revision: check it"
+    except RepositoryNotFoundError:  # a gated one too
+        why = "the hub has no such model, or does not let you have it: check the name, or log in"
+    except Exception as error:  # the clients below raise a dozen unrelated types
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        why = f"the hub can't be reached ({first}): check the network"
     stored = Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
     reference = stored / "refs" / revision
     if reference.is_file():
@@ -157,8 +175,8 @@ def _commit(name: str, revision: str) -> str:
     if (stored / "snapshots" / revision).is_dir():
         return revision
     raise FingerprintError(
-        f"the model {name!r} (revision {revision!r}) is no folder here, and the hub gives no "
-        f"commit for it ({why}): check the name, or log in where it is gated"
+        f"the model {name!r} (revision {revision!r}) is no folder here, and {why}, or name the "
+        "folder of a checkpoint"
     )
 
 

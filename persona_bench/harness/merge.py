@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from persona_bench.harness.chat_date import record_date, recorded_dates
 from persona_bench.harness.crossing import parse_shard
 from persona_bench.harness.results_files import read_rows, write_results
 from persona_bench.harness.run import RunError
@@ -14,6 +15,10 @@ from persona_bench.harness.store import Shelf, join, shelves
 from persona_bench.scoring.samples import Samples, find_samples
 
 SAME_VERSIONS = ("persona-bench", "lm-eval", "torch", "transformers", "vllm")
+# what shards differ in by their questions alone, or by where and when they ran
+NOT_COMPARED = (
+    "shard", "tests", "sandbox", "sandbox_missing", "design_asked", "versions", "chat_dates",
+)  # fmt: skip
 
 
 class MergeError(RunError):
@@ -59,6 +64,8 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
         raise MergeError(f"{', '.join(map(str, sources))}: neither a store nor results are there")
     parts = {name: _shards(*name, files) for name, files in found.items()}
     segments = join(stores, target / "store")
+    for day in {day for store in stores for day in recorded_dates(store)}:
+        record_date(target / "store", day)
     tasks = []
     for (model, task), files in parts.items():
         count = _write(task, files, target)
@@ -118,12 +125,9 @@ def _shards(model: str, task: str, files: Sequence[Samples]) -> list[Samples]:
 
 
 def _comparable(samples: Samples) -> dict[str, Any]:
-    told = {
-        key: value
-        for key, value in samples.told.items()
-        # what runs differ in by their questions alone, or by where they ran
-        if key not in ("shard", "tests", "sandbox", "sandbox_missing", "design_asked", "versions")
-    }
+    told = {key: value for key, value in samples.told.items() if key not in NOT_COMPARED}
+    if "default_system_undated" in told:  # shards of two days are alike but for the date
+        told["default_system"] = told.pop("default_system_undated")
     for package in SAME_VERSIONS:
         told[f"version of {package}"] = (samples.told.get("versions") or {}).get(package)
     return {**told, "generation_kwargs": samples.config.get("generation_kwargs")}
@@ -147,6 +151,9 @@ def _write(task: str, files: Sequence[Samples], target: Path) -> int:
     for number, row in enumerate(rows):
         row["doc_id"] = number
     told = {**files[0].told, "shard": None, "merged_from": [str(each.file) for each in files]}
+    if "chat_dates" in told:
+        dates = {day for each in files for day in each.told.get("chat_dates") or ()}
+        told["chat_dates"] = sorted(dates)
     if isinstance(told.get("tests"), dict):  # whose tests graded how many programs
         told["tests"] = _sum(each.told.get("tests") or {} for each in files)
     write_results(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +18,13 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
 
+from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
+from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
+from persona_bench.harness.tasks import check_knobs
 from persona_bench.resources import resource_folder
 
 if TYPE_CHECKING:
@@ -60,13 +65,28 @@ def parse_arguments(text: str | None) -> dict[str, Any]:
     text = (text or "").strip()
     if not text:
         return {}
+    if not text.startswith("{"):
+        parts = [part for part in text.split(",") if part]
+        if wrong := [part for part in parts if not part.partition("=")[1]]:
+            raise RunError(
+                f"{text!r} is neither key=value,key=value nor a JSON object: {wrong[0].strip()!r} "
+                "has no ="
+            )
+        return dict(simple_parse_args_string(text))
     try:
-        parsed = json.loads(text) if text.startswith("{") else simple_parse_args_string(text)
+        return dict(json.loads(text))
     except ValueError as error:
-        raise RunError(
-            f"{text!r} is neither key=value,key=value nor a JSON object ({error})"
-        ) from None
-    return dict(parsed)
+        how = error
+    try:  # single quotes, True, None: what Python would print
+        meant = ast.literal_eval(text)
+        mended = json.dumps(meant) if isinstance(meant, dict) else ""
+    except (ValueError, SyntaxError, TypeError, RecursionError):
+        mended = ""
+    raise RunError(
+        f"{text} is not JSON: write '{mended}', with double quotes inside and single ones around it"
+        if mended
+        else f'{text!r} is not a JSON object ({how}): write it as \'{{"key": "value"}}\''
+    )
 
 
 @dataclass(frozen=True)
@@ -173,8 +193,25 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if stopped and int(getattr(self._lm, "rank", 0)) == 0:
+            self.say(f"\n{self.interrupted()}")  # a progress bar may stand on the line
         self.close()
+
+    def interrupted(self) -> str:
+        """What to tell of a run that was stopped by hand: what is stored, and how to go on."""
+        if self.store is None:
+            return "Interrupted: this run keeps no store, so that it starts anew next time"
+        shelf = self._shelf if self._shelf is not None else ()
+        asked = self._lm.asked if isinstance(self._lm, StoredLM) else set()
+        if not asked and not len(shelf):
+            return "Interrupted before anything was asked: the same command starts anew"
+        done = f"{sum(key in shelf for key in asked):,} of {len(asked):,}"
+        return (
+            f"Interrupted: {done if asked else f'{len(shelf):,}'} responses are stored in "
+            f"{self.store}; the same command goes on from there"
+        )
 
     def close(self) -> None:
         """Lets go of the store and of the model."""
@@ -194,6 +231,7 @@ class Session:
             self._lm = get_model(self.model).create_from_arg_obj(
                 dict(self.model_args), {"batch_size": self.batch_size, "device": self.device}
             )
+            self._pin_date()
             if found is not None and self._shelf is not None:
                 self._lm = StoredLM(self._lm, self._shelf, found.digest, self.seed, self.say)
         return self._lm
@@ -223,6 +261,8 @@ class Session:
         tasks = load_tasks(
             asked, self.model_args, limit=limit, confirm_run_unsafe_code=confirm_run_unsafe_code
         )
+        if self._lm is None and apply_chat_template:
+            check_chat_template(self.model, self.model_args)  # quick; the weights are not
         tracker = tracker_for(folder, self.hub)
         seed = self.seed if seed is None else seed
         if isinstance(self.lm, StoredLM):
@@ -265,6 +305,15 @@ class Session:
         finish_push(tracker)
         return str(make_table(results))
 
+    def _pin_date(self) -> None:
+        """Holds the date that the chat template prints at the day of the folder's first run."""
+        if not prints_date(self._lm):
+            return
+        day = first_date(self.store, record=True)
+        pin_date(self._lm, day)
+        if day != today():
+            self.say(f"The chat template prints the date: {day}, as in this folder's first run")
+
     def _open(self, found: Fingerprint) -> None:
         self._shelf = generations(self.store or self.output_path, found)
         if self._shelf.torn:
@@ -296,7 +345,11 @@ def check_tasks(names: Iterable[str]) -> None:
     known = task_names()
     for name in names:
         if name not in known:
-            raise RunError(f"no task {name!r}: use {', '.join(known)}")
+            close = get_close_matches(name, known, n=1)
+            raise RunError(
+                f"no task {name!r}: "
+                + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}")
+            )
 
 
 def load_tasks(
@@ -315,6 +368,8 @@ def load_tasks(
     loaded: list[Any] = []
     check_tasks(each.task for each in asked)
     for each in asked:
+        check_knobs(each.metadata, _benchmarks_of(each.task))
+    for each in asked:
         manager = _task_manager({**without_secrets(model_args), **each.metadata})
         file = resource_folder("tasks") / f"{each.task}.yaml"
         if not confirm_run_unsafe_code and load_yaml(file, resolve_func=False).get("unsafe_code"):
@@ -330,6 +385,14 @@ def load_tasks(
         groups = found["groups"]
         loaded += [groups[each.task]] if each.task in groups else list(found["tasks"].values())
     return loaded
+
+
+def _benchmarks_of(task: str) -> list[str]:
+    """The benchmarks of a task, or of a group's tasks."""
+    settings = load_yaml(resource_folder("tasks") / f"{task}.yaml", resolve_func=False)
+    if "group" in settings:
+        return [name for part in settings["task"] for name in _benchmarks_of(part)]
+    return [settings["dataset_kwargs"]["benchmark"]]
 
 
 def _task_manager(metadata: dict[str, Any]) -> TaskManager:

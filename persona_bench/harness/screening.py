@@ -15,8 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.harness.run import Asked, RunError, Session, task_settings
-from persona_bench.harness.tasks import knobs_of
+from persona_bench.harness.preflight import check_model
+from persona_bench.harness.run import Asked, RunError, Session, check_tasks, task_settings
+from persona_bench.harness.tasks import check_knobs, knobs_of
 from persona_bench.scoring.outcomes import OutcomesError, read_outcomes
 from persona_bench.scoring.screened import Screening
 from persona_bench.scoring.screening import Decoding, plan_rounds, screen
@@ -53,7 +54,9 @@ def screen_model(
     for name in TAKEN:
         if name in knobs_given:
             raise RunError(f"{name} in --metadata is set by the screening: leave it out")
+    check_tasks([task])
     defaults = task_settings(task)
+    check_knobs(knobs_given, [defaults["dataset_kwargs"]["benchmark"]])
     knobs, benchmark = knobs_of(knobs_given, defaults["dataset_kwargs"]["benchmark"])
     if benchmark.judged:
         raise RunError(f"{task} has no accuracy to be screened: its responses are judged")
@@ -62,6 +65,7 @@ def screen_model(
     personas = [persona.id for persona in chosen]
     decoding = decoding_of({**(defaults.get("generation_kwargs") or {}), **(gen_kwargs or {})})
     plan_rounds(len(questions), len(personas), budget, decoding)  # refused before anything runs
+    check_model(model, model_args, device=settings.get("device"))
     _same_settings(
         output_path / "settings.json",
         {

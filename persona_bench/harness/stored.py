@@ -21,6 +21,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from persona_bench.harness.backends import Backend, backend_of
 from persona_bench.harness.backends.request import Generated, Request
 from persona_bench.harness.backends.response import Response
+from persona_bench.harness.chat_date import dated_template
 from persona_bench.harness.store import Shelf
 
 log = logging.getLogger("persona_bench")
@@ -61,6 +62,7 @@ class StoredLM(LM):
         self.barrier = inner.barrier
         self.failed: dict[str, str] = {}
         self.adapted: dict[str, dict[str, str]] = {}
+        self.asked: set[str] = set()  # the keys of this run's requests
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inner"], name)
@@ -111,6 +113,7 @@ class StoredLM(LM):
             )
         self.failed.clear()
         self.adapted.clear()
+        self.asked = set(unique)
         if missing:
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.shelf.sync()
@@ -127,9 +130,11 @@ class StoredLM(LM):
         context, given = instance.args[:2]
         default = int(getattr(self.inner, "max_gen_toks", 256) or 256)
         sample = int(instance.doc.get("sample", instance.idx))
+        dated = dated_template(self.inner)
         return make_request(
-            self.fingerprint, context, dict(given), sample, self.seed, default, instance
-        )
+            self.fingerprint, context, dict(given), sample, self.seed, default, instance,
+            undated=dated.undated if dated else None,
+        )  # fmt: skip
 
     def _finished(self, request: Request, made: Generated) -> None:
         """A response has come: into the store with it."""
@@ -164,17 +169,21 @@ def make_request(
     seed: int,
     default_length: int,
     instance: Instance | None = None,
+    *,
+    undated: Callable[[str], str] | None = None,
 ) -> Request:
     """What is asked, and the key under which it is found again.
 
     The key holds the model's fingerprint, the rendered prompt, the generation arguments as
     lm-eval normalises them, and, where decoding samples, the sample's index and the run's seed.
+    `undated` gives what stands for a prompt with a date in it, the same on every day.
     """
     settings, told, sampled = _normalised(json.dumps(gen_kwargs, default=str), default_length)
     draw = f"{sample} {seed}" if sampled else ""
     text = context.prompt if hasattr(context, "prompt") else context
     text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
-    parts = "\0".join(["generate_until", fingerprint, told, draw, text])
+    identity = undated(text) if undated else text
+    parts = "\0".join(["generate_until", fingerprint, told, draw, identity])
     key = hashlib.sha256(parts.encode(errors="surrogatepass")).hexdigest()
     return Request(
         key=key,

@@ -18,16 +18,15 @@ metadata: {persona_set: core}
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from persona_bench.failures import missing
 from persona_bench.harness.fingerprint import is_api
+from persona_bench.harness.preflight import check_chat_template, check_model
 from persona_bench.harness.run import Asked, RunError, load_tasks, task_names, task_settings
 from persona_bench.harness.tasks import benchmark_named
 from persona_bench.yaml_files import Part, read_mapping, validated
@@ -225,7 +224,8 @@ def read_study(path: Path) -> Study:
         RunError: one sentence for the first thing that is wrong: no such file, no YAML, an
             unknown key, an impossible value.
     """
-    data = read_mapping(path, "a study is a mapping with output_path, models and tasks", RunError)
+    what = "a study is a mapping with output_path, models and tasks"
+    data = read_mapping(path, what, RunError, prose=("system_instruction",))
     parts = {"models": StudyModel, "tasks": StudyTask, "judge": StudyJudge}
     return validated(Study, data, path, parts, RunError)
 
@@ -234,20 +234,28 @@ def check_study(study: Study, models: list[StudyModel], shard: str | None = None
     """Everything that can be known to be wrong before a model is loaded.
 
     Raises:
-        RunError, KnobError, PersonaSetError, SourceError: the first fault, in one sentence.
+        RunError, ModelError, FingerprintError, KnobError, PersonaSetError, SourceError: the first
+            fault, in one sentence.
     """
     if study.judge and not any(is_judged(task.task) for task in study.tasks):
         raise RunError(
             f"judge: none of {', '.join(task.task for task in study.tasks)} is judged, they are "
             "graded against reference answers: leave judge out"
         )
+    if study.judge:
+        several = study.judge.audit or len(study.judge.models) > 1
+        if problem := missing("openai", *(["krippendorff"] if several else [])):
+            raise RunError(f"judge: {problem}")
     for model in models:
-        check_model(model.model, model.arguments(), model.name)
+        check_model(model.model, model.arguments(), model.name, model.device)
         load_tasks(
             study.asked(model, shard),
             model.arguments(),
             confirm_run_unsafe_code=study.confirm_run_unsafe_code,
         )
+    for model in models:  # last, as it may ask the hub
+        if model.apply_chat_template:
+            check_chat_template(model.model, model.arguments(), model.name)
 
 
 def is_judged(task: str) -> bool:
@@ -255,41 +263,3 @@ def is_judged(task: str) -> bool:
     if task not in task_names() or task == "persona_bench":
         return False
     return benchmark_named(task_settings(task)["dataset_kwargs"]["benchmark"]).judged
-
-
-def check_model(backend: str, model_args: Mapping[str, Any], name: str = "") -> None:
-    """Whether a backend exists, is installed, and has what it needs.
-
-    Raises:
-        RunError: what is missing.
-    """
-    from lm_eval.api.registry import model_registry
-
-    who = f"model {name!r}: " if name else ""
-    known = sorted(model_registry)
-    if backend not in known:
-        close = get_close_matches(backend, known, n=3) or ["hf", "vllm", "local-chat-completions"]
-        raise RunError(f"{who}lm-eval has no backend {backend!r}: did you mean {', '.join(close)}?")
-    if backend == "vllm" and find_spec("vllm") is None:
-        raise RunError(f"{who}vllm is not installed: pip install 'persona-bench[vllm]'")
-    if is_api(backend, model_args):
-        if not (model_args.get("model") or model_args.get("pretrained")):
-            raise RunError(f"{who}an endpoint needs model=NAME in its model_args")
-        url = str(model_args.get("base_url") or "")
-        if backend.startswith("local-") and not url:
-            raise RunError(f"{who}{backend} needs base_url=... in its model_args")
-        if url and not url.startswith(("http://", "https://")):
-            raise RunError(f"{who}base_url={url!r} must start with http:// or https://")
-        if backend.startswith("openai-") and not os.environ.get("OPENAI_API_KEY"):
-            raise RunError(f"{who}{backend} needs a key in the environment: OPENAI_API_KEY")
-        return
-    pretrained = str(model_args.get("pretrained") or "")
-    if backend in ("hf", "hf-auto", "huggingface", "vllm"):
-        if not pretrained:
-            raise RunError(f"{who}{backend} needs pretrained=..., a hub id or a folder")
-        folder = Path(pretrained).expanduser()
-        if folder.is_dir() and not (folder / "config.json").is_file():
-            raise RunError(f"{who}{folder} holds no model: there is no config.json in it")
-        like_a_path = pretrained.startswith(("/", "./", "../", "~")) or pretrained.count("/") > 1
-        if like_a_path and not folder.is_dir():
-            raise RunError(f"{who}there is no folder {folder}")

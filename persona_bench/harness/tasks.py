@@ -10,7 +10,7 @@ import importlib
 import logging
 import pkgutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import datasets
@@ -23,6 +23,7 @@ from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark
 from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
+from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
 from persona_bench.harness.crossing import KnobError, Knobs, cross
 from persona_bench.harness.design import design_record
 from persona_bench.harness.finishes import grade
@@ -55,13 +56,26 @@ def knobs_of(metadata: Mapping[str, Any], name: str) -> tuple[Knobs, Benchmark]:
     Raises:
         KnobError: an impossible knob, or one of another benchmark's own.
     """
+    knobs = Knobs.from_metadata(metadata, benchmark_named(name), _all_benchmarks())
+    return knobs, knobs.configure(benchmark_named(name))
+
+
+def check_knobs(metadata: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Whether metadata without the model's arguments has only knobs of these benchmarks.
+
+    Raises:
+        KnobError: a name or a value that can't be.
+    """
+    for name in names:
+        Knobs.from_metadata(metadata, benchmark_named(name), _all_benchmarks(), only_knobs=True)
+
+
+def _all_benchmarks() -> list[Benchmark]:
     modules = [
         importlib.import_module(f"{benchmarks.__name__}.{module.name}")
         for module in pkgutil.iter_modules(benchmarks.__path__)
     ]
-    others = [module.BENCHMARK for module in modules if hasattr(module, "BENCHMARK")]
-    knobs = Knobs.from_metadata(metadata, benchmark_named(name), others)
-    return knobs, knobs.configure(benchmark_named(name))
+    return [module.BENCHMARK for module in modules if hasattr(module, "BENCHMARK")]
 
 
 def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
@@ -423,6 +437,11 @@ class PersonaTask(ConfigurableTask):
             facts = template_facts(chat_template)
             record["template_system_role"] = facts.system_role
             record["default_system"] = facts.default_system
+            if prints_date(self._lm):
+                dated = dated_template(self._lm)
+                record["chat_dates"] = [str(dated.day if dated else today())]
+                with on_fixed_day(self._lm):  # by which runs of two days are told to be alike
+                    record["default_system_undated"] = template_facts(chat_template).default_system
             if self.knobs.system_role == "error" and facts.system_role in ("folded", "dropped"):
                 raise MissingPersonaError(
                     f"{self._template} has no system message of its own (it is "

@@ -29,10 +29,10 @@ SHOWN_PARTS = ("question", "persona", "interaction", "sampling", "interaction_or
 
 def print_parts(parts: VarianceParts, found: Contrasts, console: Console) -> None:
     """Print where the variance lies, and what could be compared with the control."""
-    known = {
+    known = {  # all shares are undefined where no verdict differs from another
         str(row["part"]): row
         for row in parts.table.reset_index().to_dict("records")
-        if row["variance"] == row["variance"]
+        if row["share"] == row["share"]
     }
     separable = "sampling" in known
     shown = [p for p in SHOWN_PARTS if p in known and (p != SHOWN_PARTS[-1] or not separable)]

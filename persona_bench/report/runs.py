@@ -17,6 +17,7 @@ from persona_bench.scoring.fidelity import Fidelity, fidelity
 from persona_bench.scoring.judged import JudgeFile, judge_files, read_judged
 from persona_bench.scoring.outcomes import read_outcomes, read_provenance
 from persona_bench.scoring.samples import NoSamplesError, Samples, newest_samples
+from persona_bench.scoring.sensitivity import GraderSensitivity
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.variance import VarianceParts, variance_parts
 
@@ -219,6 +220,8 @@ class Scored:
     parts: VarianceParts
     by_level: Mapping[str, Stability]
     """Of the questions of each level; empty with fewer than two levels."""
+    sensitivity: GraderSensitivity | None = None
+    """What a strict grader would give; None where routes are not recorded, or not asked for."""
 
 
 def scored_outcomes(outcomes: pd.DataFrame, settings: Settings) -> Scored:

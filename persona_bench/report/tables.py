@@ -21,6 +21,8 @@ from rich.text import Text
 from persona_bench.scoring.family import DEFINITIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from rich.console import Console
 
@@ -53,8 +55,8 @@ def print_stability(result: Stability, *, title: str, console: Console) -> None:
         console.print(Text(verdict, style="bold"))
     if little := how_little(result):
         console.print(Text(little))
-    if extremes := _extremes(result):
-        console.print(Text(extremes))
+    for line in extremes(result):
+        console.print(Text(line))
     console.print(_metric_table(result, _family_rows(result)))
     if result.unscored:
         console.print(Text(_unscored(result)))
@@ -73,6 +75,11 @@ def meaning(result: Stability) -> str:
         )
     if math.isnan(result.p_value) or (result.per_persona["n"] > 0).sum() < 2:
         return "Only one persona is scored: whether personas matter can't be told."
+    if result.spread == 0:
+        return (
+            f"Every persona has the same accuracy, {number(result.best)}; "
+            f"{count(result.n_questions, 'question')} can't rule a small effect out."
+        )
     p = format_p(result.p_value)
     if result.p_value < 1 - result.confidence:
         return f"Personas change this model's accuracy more than chance would ({p})."
@@ -92,9 +99,26 @@ def conclusion(result: Stability) -> str:
         "undetermined": f"lies on both sides of {result.stable_from:g}",
     }[result.conclusion]
     return (
-        f"Conclusion: {result.conclusion} (the interval of the corrected PSS {where}). With one "
-        f"persona worse than the rest, a PSS of {number(result.minimum_detectable)} or lower "
-        "would have been noticed 8 times in 10."
+        f"Conclusion: {result.conclusion} (the interval of the corrected PSS {where}). "
+        f"{_power(result)}"
+    ).strip()
+
+
+def _power(result: Stability) -> str:
+    """What this design could have detected; empty where that is no information."""
+    detectable = number(result.minimum_detectable)
+    if detectable in (UNKNOWN, number(1.0)):  # every PSS is 1 or lower
+        return ""
+    if detectable != number(0.0):
+        return (
+            "With one persona worse than the rest, this run had 80% power to detect a PSS of "
+            f"{detectable} or lower."
+        )
+    if result.conclusion != "undetermined":
+        return ""
+    return (
+        "This run had less than 80% power to detect even one persona that gets every question "
+        "wrong: more questions or samples are needed."
     )
 
 
@@ -102,14 +126,16 @@ FEW_QUESTIONS = 100
 
 
 def how_little(result: Stability) -> str:
-    """What a small table can't tell; empty where it is large, or has nothing to compare."""
+    """How imprecise a small table is; empty where it is large, or where nothing can vary."""
     if result.n_questions >= FEW_QUESTIONS or math.isnan(result.p_value):
         return ""
-    low, high = result.noise_floor_interval
+    low, high = map(number, result.noise_floor_interval)
+    if low == high:  # all is correct, or nothing is: `meaning` and the notes say so
+        return ""
     return (
-        f"{count(result.n_questions, 'question')} tell little: on so many, a model that no persona "
-        f"touches shows a PSS from {number(low)} to {number(high)} in {result.confidence:.0%} of "
-        "cases. More questions or samples narrow that."
+        f"A wide range is possible with {count(result.n_questions, 'question')}: a model that no "
+        f"persona affects would show a PSS between {low} and {high} in {result.confidence:.0%} of "
+        "runs by chance alone. More questions or samples narrow that."
     )
 
 
@@ -125,6 +151,25 @@ def printable(text: str) -> str:
 def count(n: int, noun: str) -> str:
     """`1 question`, `1,200 questions`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+MOST_TIED = 5
+"""Names that are listed of a tie."""
+
+
+def with_ties(names: Sequence[str]) -> str:
+    """`pirate`, `hater, sleeper (tie)`, `a, b, c, d, e and 12 more (tie)`."""
+    text = ", ".join(map(printable, names[:MOST_TIED]))
+    if len(names) > MOST_TIED:
+        text += f" and {len(names) - MOST_TIED:,} more"
+    return f"{text} (tie)" if len(names) > 1 else text
+
+
+def undefined(result: Stability) -> str:
+    """Why the corrected PSS of a result is undefined, in two or three words."""
+    if math.isnan(result.mean):
+        return "nothing scored"
+    return "nothing correct" if result.best == 0 else "only one persona"
 
 
 def size(result: Stability, times: str = "x") -> str:
@@ -301,19 +346,24 @@ def _family_rows(result: Stability) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _extremes(result: Stability) -> str:
-    """The worst and the best persona; empty where no two can be told apart."""
+def extremes(result: Stability) -> list[str]:
+    """The worst and the best persona, ties named as such; empty where all have one accuracy."""
     if not result.spread > 0:  # NaN too
-        return ""
-    rows = {row["persona"]: row for row in result.per_persona.to_dict("records")}
+        return []
+    table = result.per_persona.set_index("persona")
     lines = []
-    for label, name in (("Worst", result.worst_persona), ("Best", result.best_persona)):
-        row = rows[name]
-        lines.append(
-            f"{label} persona: {printable(name)}, accuracy {number(row['accuracy'])} "
-            f"{interval((row['low'], row['high']))}, n = {row['n']:,}"
+    for label, names in (("Worst", result.worst_personas), ("Best", result.best_personas)):
+        rows = table.loc[names]
+        line = (
+            f"{label} persona{'s' if len(names) > 1 else ''}: {with_ties(names)}, accuracy "
+            f"{number(rows['accuracy'].iloc[0])}"
         )
-    return "\n".join(lines)
+        same = rows[["low", "high", "n"]].drop_duplicates()
+        if len(same) == 1:
+            ends = interval((same["low"].iloc[0], same["high"].iloc[0]))
+            line += f" {ends}, n = {same['n'].iloc[0]:,}{' each' if len(names) > 1 else ''}"
+        lines.append(line)
+    return lines
 
 
 def _unscored(result: Stability) -> str:

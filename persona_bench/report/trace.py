@@ -15,7 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from persona_bench.report.names import file_stem
-from persona_bench.report.tables import PADDING, count, format_p, interval, number, printable
+from persona_bench.report.tables import (
+    PADDING,
+    count,
+    format_p,
+    interval,
+    number,
+    printable,
+    with_ties,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,7 +137,9 @@ def _personas(found: Identifiability, information: Information | None) -> Table:
     for row in personas_table(found, information).to_dict("records"):
         cells = [number(row["recall"]), interval((row["recall_low"], row["recall_high"]))]
         if information is None:
-            cells += [str(row["taken_for"])]
+            others = found.confusion.loc[row["persona"]].drop(row["persona"])
+            most = others.index[(others > 0) & (others == others.max())]
+            cells += [with_ties(list(most)) if len(most) else ""]
         else:
             ends = row["information_low"], row["information_high"]
             cells += [number(row["information"]), interval(ends)]

@@ -11,6 +11,7 @@ behind which p-value is in the column `test`; docs/metrics.md has the formulas.
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ def compare(
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
+    allow_different_generation: bool = False,
 ) -> Comparison:
     """Compare two models' outcomes on one benchmark, b against a.
 
@@ -100,16 +102,24 @@ def compare(
         b: The other's.
         confidence: Level of the intervals.
         resamples: Bootstrap replicates, and random flips and swaps.
-        seed: Of all that is random.
+        seed: Seed of all that is random.
+        allow_different_generation: Compare runs with other generation settings (temperature,
+            tokens, samples, ...) too; what differs stands in `notes`.
 
     Raises:
-        CompareError: the two differ in task, questions, personas, prompts or graders.
+        CompareError: the two differ in task, questions, personas, prompts, graders or generation
+            settings.
         ValueError: a table that `stability` would refuse.
     """
     first, second = check(a), check(b)
     check_comparable(first, second)
+    differing = generation_differences(first, second)
+    if differing and not allow_different_generation:
+        raise CompareError(different_generation(differing))
     left, right, left_out = paired_cells(Cells.count(first), Cells.count(second))
     notes = _notes(left, right, left_out)
+    if differing:
+        notes = (f"generated under different settings: {differing}", *notes)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     flips, boot, swaps, draws = (
@@ -163,6 +173,39 @@ def check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
                 f"persona {persona}, question {question}: the wording of the persona, of the "
                 "question or of the benchmark has changed between the two runs"
             )
+
+
+def generation_differences(a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """Generation settings in which two runs differ, with both values; empty where there are none.
+
+    Args:
+        a: One run's outcomes; `generation` is compared where both have it.
+        b: The other's.
+    """
+    if "generation" not in a.columns or "generation" not in b.columns:
+        return ""
+    told = [sorted({str(each) for each in x["generation"].dropna()} - {""}) for x in (a, b)]
+    if not all(told):
+        return ""
+    if len(told[0]) > 1 or len(told[1]) > 1:
+        mixed = told[0] if len(told[0]) > 1 else told[1]
+        raise CompareError(f"one run mixes generation settings: {' and '.join(mixed)}")
+    one, other = (json.loads(each[0]) for each in told)
+    return ", ".join(
+        f"{name} {one.get(name, 'default')} and {other.get(name, 'default')}"
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
+    )
+
+
+def different_generation(differing: str) -> str:
+    """The error for runs that were generated under different settings."""
+    return (
+        f"the runs were generated under different settings ({differing}), so that a difference "
+        "may be theirs rather than the model's: run both alike, or have two runs compared all the "
+        "same by persona-bench compare --allow-different-generation "
+        "(in Python allow_different_generation=True)"
+    )
 
 
 def restrict_to_common(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

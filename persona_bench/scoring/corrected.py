@@ -72,7 +72,8 @@ def corrected_pss(
 
     Returns:
         NaN where nothing is scored or nothing is correct, where fewer than two personas are scored,
-        and for `questions` where fewer than half of the cells have two scored samples.
+        and for `questions` where fewer than half of the cells have two scored samples, or where
+        there is a single question.
     """
     draws = corrected_draws(cells.scored_only(), rng, population=population)
     return UNKNOWN if draws is None else summarise(draws, confidence)
@@ -87,7 +88,7 @@ def corrected_draws(
     if population == "asked":
         accuracy = np.broadcast_to(cells.accuracy, (CHAINS, len(cells.personas)))
         share = noise_share(cells.correct, cells.scored)
-    elif _has_samples(cells.scored):
+    elif _has_samples(cells.scored) and len(cells.questions) > 1:
         accuracy, share = _without_common_error(cells, rng)
     else:
         return None

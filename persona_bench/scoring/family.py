@@ -29,7 +29,7 @@ DEFINITIONS: dict[str, str] = {
     "off; median and interval of a hierarchical model",
     "pss_population": "the same over all questions like these; needs two samples a cell",
     "minimum_detectable": "highest PSS below 1 that this design tells from no effect, 8 times in "
-    "10, with one persona worse than the rest",
+    "10, with one persona worse than the rest; 0: none",
     "mean_if_unscored": "mean accuracy with all that is unscored wrong, and with all of it right",
     "pss_if_unscored": "PSS with all that is unscored wrong, and with all of it right",
     "pss_bounds": "lowest and highest PSS over every way the unscored could have come out",

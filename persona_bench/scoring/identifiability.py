@@ -76,7 +76,8 @@ class Identifiability:
     """That of the least-squares classifier behind the test; see the module."""
     per_persona: pd.DataFrame
     """persona, recall (share of its responses that are named rightly), low, high, taken_for (what
-    its other responses are taken for most often), n (responses), n_questions."""
+    its other responses are taken for most often; the first of a tie), n (responses),
+    n_questions."""
     confusion: pd.DataFrame
     """Counts of responses: a row a persona, a column for what they were taken for."""
     features: str
@@ -253,13 +254,8 @@ def _tfidf(learn: list[str], name: list[str]) -> tuple[Any, Any]:
 
 def _embedded(texts: list[str], embeddings: str | Embed) -> Floats:
     if isinstance(embeddings, str):
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError:
-            raise ValueError(
-                f"embeddings by {embeddings!r} need a package that is not installed: "
-                "pip install sentence-transformers"
-            ) from None
+        from sentence_transformers import SentenceTransformer
+
         vectors = SentenceTransformer(embeddings).encode(texts, show_progress_bar=False)
     else:
         vectors = embeddings(texts)

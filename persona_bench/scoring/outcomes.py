@@ -1,15 +1,20 @@
-"""The tidy table: one row a response, read from what lm-eval wrote.
+"""The tidy table: one row per response, read from what lm-eval wrote.
 
 Columns, in this order: `model, task, persona, kind, question, level, sample, verdict,
-reason, correct, response, prompt_hash, grader, subject, date, domain, persona_domain,
-persona_level`.
+reason, route, correct, response, prompt_hash, grader, subject, date, domain, persona_domain,
+persona_level, method, seed, generation`.
 
+- `route` says how the maths grader found the answer: `boxed`, `tag`, `stated` or `last` (see
+  `grader_sensitivity`). It is empty where no answer was found, and for other graders.
 - `correct` is 1.0, 0.0, or NaN where the response is unscored.
 - `prompt_hash` stands for the system and user message before any chat template, `grader` for the
   grader and its version.
 - `level`, `subject` and `date` are the question's, `domain` its benchmark's field.
 - `persona_domain` is what an expert is expert in, `persona_level` (NaN for most) the place of an
   `education` persona in the order of schooling.
+- `method` and `seed` are those of the training of a checkpoint that `persona-bench train` wrote.
+
+- `generation` says how the response was generated (temperature, tokens, samples, ...), as JSON.
 
 Runs from before some of these were recorded have them empty.
 """
@@ -37,6 +42,7 @@ COLUMNS = (
     "sample",
     "verdict",
     "reason",
+    "route",
     "correct",
     "response",
     "prompt_hash",
@@ -46,6 +52,9 @@ COLUMNS = (
     "domain",
     "persona_domain",
     "persona_level",
+    "method",
+    "seed",
+    "generation",
 )
 __all__ = ["COLUMNS", "OutcomesError", "complete_questions", "read_outcomes", "read_provenance"]
 _CORRECT = {"correct": 1.0, "wrong": 0.0}
@@ -108,6 +117,9 @@ def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
 def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
     file, model, task = samples.file, samples.model, samples.task
     grader = str(samples.told.get("grader", ""))
+    training = samples.told.get("training") or {}
+    told = samples.generation
+    generation = json.dumps(told, sort_keys=True, default=str) if told else ""
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -126,6 +138,7 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
                     doc["sample"],
                     record["verdict"],
                     record["reason"],
+                    record.get("route") or "",  # older results lack it
                     _CORRECT.get(record["verdict"], float("nan")),
                     response,
                     _hash(doc.get("system") or "", doc["prompt"]) if "prompt" in doc else "",
@@ -136,6 +149,9 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
                     doc.get("domain") or "",
                     doc.get("persona_domain") or "",
                     float("nan") if (place := doc.get("persona_level")) is None else place,
+                    str(training.get("method", "")),
+                    str(training.get("seed", "")),
+                    generation,
                 )
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise OutcomesError(

@@ -15,7 +15,8 @@ def read_responses(samples: Samples) -> pd.DataFrame:
     Columns: persona, kind, question, sample, response (None where an API error left none);
     how it was asked: persona_prompt, system and prompt (the messages), and context (the rendered
     prompt, or what an API was sent; empty where it was not written down); what is known of the
-    question: answer, level and subject; and verdict and reason, empty where it was not graded.
+    question: answer, level and subject; and verdict, reason and route (how the answer was found),
+    empty where it was not graded.
 
     Raises:
         OutcomesError: a line that is no sample of a persona task.
@@ -47,6 +48,7 @@ def read_responses(samples: Samples) -> pd.DataFrame:
                         "subject": doc.get("subject") or "",
                         "verdict": graded.get("verdict", ""),
                         "reason": graded.get("reason", ""),
+                        "route": graded.get("route", ""),
                     }
                 )
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:

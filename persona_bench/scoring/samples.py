@@ -58,6 +58,32 @@ class Samples:
         return dict((self.config.get("metadata") or {}).get("persona_bench") or {})
 
     @property
+    def generation(self) -> dict[str, Any]:
+        """How responses were generated, under one name for each setting; empty where unknown.
+
+        Temperature 0 and greedy decoding are the same, and so are the names of the length.
+        """
+        given = self.config.get("generation_kwargs")
+        if given is None:
+            return {}
+        found = {key: value for key, value in given.items() if value not in (None, [], {}, "")}
+        for name in ("max_new_tokens", "max_tokens", "max_completion_tokens"):
+            if name in found:
+                found["max_gen_toks"] = found.pop(name)
+        sampled = bool(found.pop("do_sample", False))
+        temperature = float(found.pop("temperature", 0.0 if not sampled else 1.0))
+        found["temperature"] = temperature if sampled else 0.0
+        if not sampled:
+            for name in ("top_p", "top_k", "min_p", "seed"):
+                found.pop(name, None)
+        model_args = (self.results.get("config") or {}).get("model_args")
+        if isinstance(model_args, dict) and model_args.get("enable_thinking") is not None:
+            found["enable_thinking"] = model_args["enable_thinking"]
+        if "samples" in self.told:
+            found["samples"] = self.told["samples"]
+        return found
+
+    @property
     def model(self) -> str:
         """The model's name from the results file, else from the folder."""
         return str(self.results.get("model_name") or self.file.parent.name)

@@ -45,7 +45,7 @@ class Screening:
     pss_finalists: float
     worst_persona: str
     best_persona: str
-    """The finalists with the lowest and the highest accuracy."""
+    """The finalists with the lowest and the highest accuracy, the first of a tie."""
     chosen_worst: str
     chosen_best: str
     """What screening alone chose: the two of `pss_held_out`."""
@@ -62,6 +62,24 @@ class Screening:
     """persona, finalist ("worst", "best" or ""), n (scored responses), share_correct (of those
     asked: questions differ between personas), accuracy, low, high (posterior); worst first."""
 
+    @property
+    def worst_personas(self) -> list[str]:
+        """All finalists with the lowest accuracy; more than one is a tie."""
+        return self._finalists_with(self._of_finalists().min())
+
+    @property
+    def best_personas(self) -> list[str]:
+        """All finalists with the highest accuracy; more than one is a tie."""
+        return self._finalists_with(self._of_finalists().max())
+
+    def _of_finalists(self) -> pd.Series:
+        finalists = self.per_persona[self.per_persona["finalist"] != ""]
+        return finalists.set_index("persona")["accuracy"]
+
+    def _finalists_with(self, accuracy: float) -> list[str]:
+        own = self._of_finalists()
+        return sorted(own.index[np.isclose(own, accuracy, rtol=0, atol=1e-9)])
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON, with `DEFINITIONS`."""
         plain = {key: value for key, value in vars(self).items() if key != "per_persona"}
@@ -69,6 +87,7 @@ class Screening:
             plain[name] = {key: _finite(end) for key, end in plain[name]._asdict().items()}
         for name in ("pss", "pss_held_out", "pss_finalists"):
             plain[name] = _finite(plain[name])
+        plain |= {"worst_personas": self.worst_personas, "best_personas": self.best_personas}
         rows = self.per_persona.astype(object).where(self.per_persona.notna(), None)
         return {**plain, "definitions": DEFINITIONS, "per_persona": rows.to_dict("records")}
 

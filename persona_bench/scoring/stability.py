@@ -91,7 +91,8 @@ class Stability:
     of cases, at a level of 5%, with one persona worse than the others; NaN with one persona."""
     worst_persona: str
     best_persona: str
-    """Ties go to the first name; empty where nothing is scored."""
+    """The first name of a tie (`worst_personas` and `best_personas` have all of them); empty where
+    nothing is scored."""
     unscored: int
     mean_if_unscored: Interval
     """Mean accuracy with all of the unscored wrong, and all of it right."""
@@ -119,40 +120,54 @@ class Stability:
     population: str = "questions"
     """What the intervals are over: `questions`, or `personas` and questions both."""
 
+    @property
+    def worst_personas(self) -> list[str]:
+        """All personas with the lowest accuracy, by name; more than one is a tie."""
+        return self._with_accuracy(self.per_persona["accuracy"].min())
+
+    @property
+    def best_personas(self) -> list[str]:
+        """All personas with the highest accuracy, by name; more than one is a tie."""
+        return self._with_accuracy(self.per_persona["accuracy"].max())
+
+    def _with_accuracy(self, accuracy: float) -> list[str]:
+        table = self.per_persona
+        return sorted(table.loc[table["accuracy"] == accuracy, "persona"])
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON: NaN becomes None, `per_persona` a list of records, and each metric
         {"value", "low", "high", "definition"} (low and high only where it has an interval)."""
         out: dict[str, Any] = {}
         for name in (*METRICS, *OTHERS):
-            out[name] = {"value": _plain(getattr(self, name))}
+            out[name] = {"value": plain(getattr(self, name))}
             if (interval := getattr(self, f"{name}_interval", None)) is not None:
-                out[name] |= {"low": _plain(interval.low), "high": _plain(interval.high)}
+                out[name] |= {"low": plain(interval.low), "high": plain(interval.high)}
             out[name]["definition"] = DEFINITIONS[name]
         for name in ("mean_if_unscored", "pss_if_unscored"):
             wrong, right = getattr(self, name)
-            out[name] = {"all_wrong": _plain(wrong), "all_right": _plain(right)}
+            out[name] = {"all_wrong": plain(wrong), "all_right": plain(right)}
             out[name]["definition"] = DEFINITIONS[name]
         out["pss_bounds"] = {
-            "low": _plain(self.pss_bounds.low),
-            "high": _plain(self.pss_bounds.high),
+            "low": plain(self.pss_bounds.low),
+            "high": plain(self.pss_bounds.high),
             "definition": DEFINITIONS["pss_bounds"],
         }
         for name in (
-            "worst_persona", "best_persona", "unscored", "missing", "n_questions", "n_personas",
-            "n_samples", "n_responses", "confidence", "resamples", "seed", "conclusion",
-            "stable_from", "stratify", "population",
+            "worst_persona", "worst_personas", "best_persona", "best_personas", "unscored",
+            "missing", "n_questions", "n_personas", "n_samples", "n_responses", "confidence",
+            "resamples", "seed", "conclusion", "stable_from", "stratify", "population",
         ):  # fmt: skip
             out[name] = getattr(self, name)
         out["notes"] = list(self.notes)
         out["per_persona"] = [
-            {str(key): _plain(value) for key, value in row.items()}
+            {str(key): plain(value) for key, value in row.items()}
             for row in self.per_persona.to_dict("records")
         ]
         return out
 
 
-def _plain(value: Any) -> Any:
-    """A value that JSON knows: NumPy numbers become Python's, NaN becomes None."""
+def plain(value: Any) -> Any:
+    """A value that JSON can hold: NumPy numbers become Python's, NaN becomes None."""
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value

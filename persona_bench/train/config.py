@@ -161,7 +161,8 @@ class TrainConfig(Part):
         model: The checkpoint that training starts from: a hub id or a folder.
         output_path: Where the trained checkpoint, its logs and its resumable states go.
         seed: Of the data's order, the personas' draw, and TRL's.
-        dtype: Of the weights; by default `bfloat16` on a GPU and `float32` without one.
+        dtype: Precision of the weights; by default `float32` (on a GPU with bfloat16 autocast), and
+            `bfloat16` on a GPU where only adapters are trained.
         data, personas, reward, teacher, lora: See there. `rlvr` has no personas, `teacher` is
             distill's alone, `reward` is of rlvr and permix.
         use_vllm: Who writes the completions of rlvr and permix: vLLM in the same processes

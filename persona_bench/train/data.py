@@ -111,6 +111,7 @@ def schedule(
     seed: int,
     mix: Mix | None = None,
     prompts: int = 1,
+    groups: int | None = None,
 ) -> list[Row]:
     """All prompts of a training in their order.
 
@@ -120,12 +121,14 @@ def schedule(
         seed: Of the order.
         mix: Who draws personas; without one there are none.
         prompts: Rows a question: the completions of its group, where each has a persona of its own.
+        groups: How many groups the training takes, at most `epochs` x questions; all by default.
+            The curriculum runs over these, and the schedule ends with them.
 
     Returns:
-        `epochs` x questions x `prompts` rows, those of a question's group next to each other.
+        `groups` x `prompts` rows, those of a question's group next to each other.
     """
     rows: list[Row] = []
-    total = epochs * len(questions)
+    total = groups or epochs * len(questions)
     for epoch in range(epochs):
         order = list(questions)
         random.Random(f"order/{seed}/{epoch}").shuffle(order)
@@ -133,7 +136,7 @@ def schedule(
             progress = len(rows) / prompts / total
             personas = mix.draw(epoch, question.id, progress, prompts) if mix else [None] * prompts
             rows += [Row(epoch, question, persona) for persona in personas]
-    return rows
+    return rows[: total * prompts]
 
 
 def spare_group(

@@ -40,15 +40,16 @@ def check_folder(config: TrainConfig) -> None:
 
 
 def begin(config: TrainConfig) -> None:
-    """Notes the run's settings in the output folder; the first process does.
+    """Makes the output folder; the first process notes the run's settings in it.
 
     Raises:
         TrainError: as `check_folder`.
     """
+    folder = config.output_path
     if os.environ.get("RANK", "0") != "0":
+        folder.mkdir(parents=True, exist_ok=True)  # each process looks for checkpoints in it
         return
     check_folder(config)
-    folder = config.output_path
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)
     part = folder / f"{SETTINGS}.part"

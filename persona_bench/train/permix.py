@@ -28,7 +28,7 @@ from persona_bench.train.data import Prepared, columns, messages, prepare, sched
 from persona_bench.train.logs import Logs
 from persona_bench.train.redraw import RedrawingTrainer, spare_rows
 from persona_bench.train.rewards import Information, Reward
-from persona_bench.train.rlvr import arguments, epochs, in_one_pass
+from persona_bench.train.rlvr import arguments, epochs, groups_taken, in_one_pass
 
 
 def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
@@ -48,6 +48,7 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
         config.seed,
         data.mix,
         prompts=args.num_generations if across else 1,
+        groups=groups_taken(args, len(data.questions)),
     )
     table = columns(data.benchmark, rows, personas.system_role)
     running.check_prompts(rows, table["prompt"], tokenizer, config.model)

@@ -2,7 +2,12 @@
 
 One function gives the whole reward of a completion,
 
-    correct + format_weight * boxed + information_weight * information
+    correct * (1 + information) + format_weight * boxed
+
+where `information` is `information_weight` times the answer's persona information, within
++-INFORMATION_CAP: a right answer is worth more than a wrong one whatever its voice. A right answer
+without a persona gets the mean of the right answers to its question under one, so that the voice
+is compared only among answers that have a persona.
 
 rather than one function a part: TRL adds up the parts that there are, so that a completion which
 could not be graded would be rewarded like a wrong one for its form alone. Here it gives no signal.
@@ -23,6 +28,11 @@ import numpy as np
 from persona_bench.benchmarks.base import Grader
 from persona_bench.grading import Verdict
 from persona_bench.train.config import Reward as Settings
+from persona_bench.train.config import TrainError
+from persona_bench.train.data import NONE
+
+INFORMATION_CAP = 0.5
+"""The most that persona information adds to a right answer's reward, or takes from it."""
 
 log = logging.getLogger("persona_bench")
 
@@ -94,16 +104,45 @@ class Reward:
         told: list[float] | list[None] = [None] * len(texts)
         if self.information:
             told = self.information(texts, problem, persona)
+        if verdicts and all(verdict.reason == "grader_error" for verdict in verdicts):
+            raise TrainError(
+                "the grader failed on every completion of a step (the log has its errors): nothing "
+                "can be learnt; mend the grader, then start the same command again"
+            )
+        bonus = self._bonus(verdicts, told, problem, persona)
         rewards: list[float | None] = []
         for i, verdict in enumerate(verdicts):
             reward = verdict.correct
             if reward is not None:
                 reward += self.settings.format_weight * ("\\boxed{" in texts[i])
-                reward += self.settings.information_weight * (told[i] or 0.0)
+                reward += bonus[i]
             rewards.append(reward)
             tokens = len(completion_ids[i])
             self.seen.append(Rewarded(persona[i], verdict, reward, told[i], tokens))
         return rewards
+
+    def _bonus(
+        self,
+        verdicts: Sequence[Verdict],
+        information: Sequence[float | None],
+        problems: Sequence[str],
+        personas: Sequence[str],
+    ) -> list[float]:
+        """What persona information adds to each reward; 0 where the answer is not right."""
+        found = np.clip(
+            self.settings.information_weight * np.array([each or 0.0 for each in information]),
+            -INFORMATION_CAP,
+            INFORMATION_CAP,
+        ) * [bool(verdict.correct) for verdict in verdicts]
+        for i, verdict in enumerate(verdicts):
+            if verdict.correct and personas[i] == NONE:
+                same = [
+                    found[j]
+                    for j, other in enumerate(verdicts)
+                    if other.correct and personas[j] != NONE and problems[j] == problems[i]
+                ]
+                found[i] = np.mean(same) if same else 0.0
+        return [float(each) for each in found]
 
 
 def graded(

@@ -10,6 +10,7 @@ be graded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,12 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     data = prepare(config)
     args = arguments(config)
     tokenizer = running.load_tokenizer(config.model)
-    rows = schedule(data.questions, epochs(args, len(data.questions)), config.seed)
+    rows = schedule(
+        data.questions,
+        epochs(args, len(data.questions)),
+        config.seed,
+        groups=groups_taken(args, len(data.questions)),
+    )
     reward = Reward(data.benchmark.grade, config.reward)
     trainer = RedrawingTrainer(
         model=running.load_model(config),
@@ -55,16 +61,33 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
 def arguments(config: TrainConfig) -> Any:
     """TRL's arguments of rlvr and permix; the order of the rows is the schedule's."""
     vllm = {"use_vllm": True, "vllm_mode": config.use_vllm} if config.use_vllm else {}
-    return running.arguments(config, GRPOConfig, shuffle_dataset=False, **vllm)
+    args = running.arguments(config, GRPOConfig, shuffle_dataset=False, **vllm)
+    steps = steps_of_a_generation(args)
+    if args.save_strategy == "steps" and steps > 1 and args.save_steps % steps:
+        raise TrainError(
+            f"trainer.save_steps: completions are used for {steps:g} steps (num_iterations, "
+            f"steps_per_generation), so a run resumed after {args.save_steps:g} would differ from "
+            f"one that was not stopped: use a multiple of {steps:g}"
+        )
+    return args
 
 
 def epochs(args: Any, questions: int) -> int:
     """Epochs that the schedule needs: those asked for, or as many as `max_steps` steps take."""
+    return -(-groups_taken(args, questions) // questions)
+
+
+def groups_taken(args: Any, questions: int) -> int:
+    """How many groups the training takes: so many epochs, or as many as `max_steps` steps need."""
     if args.max_steps <= 0:
-        return running.epochs(args)
+        return running.rows_taken(args, questions)
     groups = args.generation_batch_size // args.num_generations
-    steps = args.steps_per_generation * args.num_iterations / args.gradient_accumulation_steps
-    return max(1, -int(-args.max_steps * groups // (questions * steps)))
+    return math.ceil(args.max_steps / steps_of_a_generation(args)) * groups
+
+
+def steps_of_a_generation(args: Any) -> float:
+    """Optimizer steps on the completions of one round of generation; above 1 is off-policy."""
+    return float(args.steps_per_generation * args.num_iterations / args.gradient_accumulation_steps)
 
 
 def in_one_pass(args: Any, groups: int) -> Any:

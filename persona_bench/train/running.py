@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import typing
 import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -10,15 +12,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.trainer_utils import get_last_checkpoint
+from pydantic import TypeAdapter, ValidationError
+from transformers import AutoModelForCausalLM
 
+from persona_bench.harness.fingerprint import FingerprintError
+from persona_bench.harness.preflight import load
 from persona_bench.provenance import PACKAGES, versions
 from persona_bench.rendering import MissingPersonaError, check_persona
 from persona_bench.train.card import model_card
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import NONE, Mix, Row
 from persona_bench.train.folder import ARGUMENTS, FINISHED, as_data, begin
+
+LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
+"""What TRL checks only in the first step."""
+
+POSITIVE = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "steps_per_generation",
+    "generation_batch_size",
+    "num_generations",
+    "num_iterations",
+    "max_completion_length",
+    "num_train_epochs",
+    "temperature",
+)
 
 TRAINING_PACKAGES = (*PACKAGES, "trl", "peft", "accelerate", "datasets")
 
@@ -30,7 +49,9 @@ def load_tokenizer(model: str) -> Any:
         TrainError: it can't be had, or has no chat template.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = load("AutoTokenizer", model, {})
+    except FingerprintError as error:
+        raise TrainError(f"model {model!r} can't be loaded: {error}") from None
     except (OSError, ValueError) as error:
         raise TrainError(f"model {model!r} can't be loaded: {_first_line(error)}") from None
     if not tokenizer.chat_template:
@@ -50,15 +71,47 @@ def load_model(config: TrainConfig, model: str | None = None) -> Any:
     """
     name = model or config.model
     try:
-        return AutoModelForCausalLM.from_pretrained(name, dtype=precision(config))
+        loaded = AutoModelForCausalLM.from_pretrained(name, dtype=precision(config))
     except (OSError, ValueError) as error:
         raise TrainError(f"model {name!r} can't be loaded: {_first_line(error)}") from None
+    if config.lora and not model:
+        _check_targets(config.lora.target_modules, loaded)
+    return loaded
+
+
+def _check_targets(targets: str | tuple[str, ...], model: Any) -> None:
+    """That a model has the layers which adapters are named for; a mere text is peft's pattern.
+
+    Raises:
+        TrainError: it has none of a name.
+    """
+    names = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
+    for target in () if isinstance(targets, str) else targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            known = sorted({name.rpartition(".")[2] for name in names})
+            raise TrainError(
+                f"lora.target_modules: the model has no linear layer {target!r}: use some of "
+                f"{', '.join(known)}, or all-linear"
+            )
 
 
 def precision(config: TrainConfig) -> torch.dtype:
-    """Of the weights: as asked for, else bfloat16 on a GPU and float32 without one."""
+    """The weights' precision: as asked for, else float32, and bfloat16 under adapters on a GPU.
+
+    Steps at the learning rates of RL are smaller than bfloat16 can hold: without a master copy in
+    float32 most of them are lost (results/gpu has how many). On a GPU the calculation is in
+    bfloat16 all the same, by TRL's autocast.
+    """
     if config.dtype == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+        frozen = config.lora is not None and torch.cuda.is_available()
+        return torch.bfloat16 if frozen else torch.float32
+    if config.dtype != "float32" and config.lora is None:
+        warnings.warn(
+            f"dtype: {config.dtype} weights without a float32 copy hardly move at the learning "
+            "rates of RL (ten steps at 1e-6 change 0.5% of them, 95% in float32): leave dtype "
+            "out, or train adapters (lora)",
+            stacklevel=2,
+        )
     return {
         "float32": torch.float32,
         "bfloat16": torch.bfloat16,
@@ -91,23 +144,43 @@ def arguments(config: TrainConfig, kind: type, **ours: Any) -> Any:
     if not torch.cuda.is_available():
         given |= {"bf16": False, "use_cpu": True}  # transformers refuses bf16 without use_cpu
     try:
-        return kind(**{**given, **config.trainer, **ours})
-    except (ValueError, TypeError) as error:
+        args = kind(**{**given, **coerced(config.trainer, kind), **ours})
+    except (ValueError, TypeError, ZeroDivisionError) as error:
         raise TrainError(f"trainer: {_first_line(error)}") from None
+    known = LOSSES if kind.__name__ == "GRPOConfig" else ("nll", "dft")
+    if "loss_type" in config.trainer and args.loss_type not in known:
+        raise TrainError(
+            f"trainer.loss_type: there is no {args.loss_type!r}: use {', '.join(known)}"
+        )
+    return args
+
+
+def coerced(trainer: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The values of `trainer` as the types of TRL's fields: YAML reads `1e-6` as text.
+
+    Raises:
+        TrainError: a value is not of its field's type, or is 0 where that can't be.
+    """
+    hints, found = typing.get_type_hints(kind), dict(trainer)
+    for name, value in trainer.items():
+        types = set(typing.get_args(hints[name])) or {hints[name]}
+        if types <= {int, float, bool, type(None)}:
+            try:
+                found[name] = TypeAdapter(hints[name]).validate_python(value)
+            except ValidationError as error:
+                message = error.errors()[0]["msg"]
+                raise TrainError(f"trainer.{name}: {message} (it is {value!r})") from None
+        if name in POSITIVE and found[name] is not None and not found[name] > 0:
+            raise TrainError(f"trainer.{name}: it must be above 0 (it is {value!r})")
+    return found
 
 
 def adapters(config: TrainConfig) -> Any:
-    """peft's configuration; None where all weights are trained.
-
-    Raises:
-        TrainError: peft is not installed.
-    """
+    """peft's configuration; None where all weights are trained."""
     if config.lora is None:
         return None
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise TrainError("peft is not installed: pip install 'persona-bench[train]'") from None
+    from peft import LoraConfig
+
     targets = config.lora.target_modules
     return LoraConfig(
         r=config.lora.r,
@@ -178,13 +251,13 @@ def train(
         warnings.warn(note, stacklevel=2)
     folder = config.output_path
     begin(config)
-    last = get_last_checkpoint(str(folder))
+    last = newest_complete_checkpoint(folder, redraws=bool(config.redraw))
     if last:
-        say(f"Going on from {Path(last).name}")
+        say(f"Going on from {last.name}")
     first = trainer.is_world_process_zero()
     if first:
         (folder / ARGUMENTS).write_text(json.dumps(trainer.args.to_dict(), indent=1, default=str))
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     if config.lora:
         trainer.model = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
     trainer.save_model(str(folder))
@@ -198,13 +271,36 @@ def train(
         }
         (folder / "README.md").write_text(model_card(made), encoding="utf-8")
         (folder / FINISHED).write_text(json.dumps(made, indent=1, ensure_ascii=False))
+        rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
+        if rewards and not any(rewards):
+            say("Every reward was zero: nothing was learnt. Start with easier questions")
         say(f"The checkpoint: {folder}")
     return folder
 
 
-def epochs(args: Any) -> int:
-    """Whole epochs that cover what TRL's arguments ask for, where they count epochs."""
-    return max(1, -int(-args.num_train_epochs // 1))
+def rows_taken(args: Any, questions: int) -> int:
+    """Rows that `num_train_epochs` takes; half an epoch takes half of the questions."""
+    return max(1, math.ceil(args.num_train_epochs * questions))
+
+
+def newest_complete_checkpoint(folder: Path, *, redraws: bool) -> Path | None:
+    """The newest checkpoint that was written to its end; None without one.
+
+    Args:
+        folder: The run's output folder.
+        redraws: Whether a checkpoint must also say how many groups were drawn again.
+    """
+    found = [
+        path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()
+    ]
+    for path in sorted(found, key=lambda path: -int(path.name.rpartition("-")[2])):
+        try:
+            for name in ("trainer_state.json", *(["draws.json"] if redraws else [])):
+                json.loads((path / name).read_text(encoding="utf-8"))  # these are written last
+        except (OSError, ValueError):
+            continue
+        return path
+    return None
 
 
 def _first_line(error: BaseException) -> str:

@@ -37,7 +37,9 @@ def learn(
     """Cross-entropy on the `solution` of each question, in the schedule's order."""
     args = arguments(config)
     tokenizer = running.load_tokenizer(config.model)
-    rows = schedule(data.questions, epochs(args, len(data.questions)), config.seed, data.mix)
+    taken = rows_taken(args, len(data.questions))
+    epochs = -(-taken // len(data.questions))
+    rows = schedule(data.questions, epochs, config.seed, data.mix, groups=taken)
     table = columns(
         data.benchmark, rows, config.personas.system_role if config.personas else "native"
     )
@@ -63,9 +65,9 @@ def arguments(config: TrainConfig) -> Any:
     )
 
 
-def epochs(args: Any, questions: int) -> int:
-    """Epochs that the schedule needs: those asked for, or as many as `max_steps` steps take."""
+def rows_taken(args: Any, questions: int) -> int:
+    """How many rows the training takes: so many epochs, or as many as `max_steps` steps need."""
     if args.max_steps <= 0:
-        return running.epochs(args)
+        return running.rows_taken(args, questions)
     step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return max(1, -(-args.max_steps * step // questions))
+    return int(args.max_steps * step)

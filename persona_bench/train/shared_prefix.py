@@ -60,13 +60,15 @@ class SharedPrefixTrainer(GRPOTrainer):
         **others: Any,
     ) -> Any:
         start = input_ids.shape[1] - logits_to_keep - 1  # of the last prompt token
-        first, member = _distinct(input_ids[:, : start + 1], attention_mask)
-        alone = len(first) == len(input_ids) or start < 1
-        if not self.shares_prefixes or alone or any(others.values()):
+        shared = None
+        if self.shares_prefixes and start >= 1 and not any(others.values()):
+            shared = _distinct(input_ids[:, : start + 1], attention_mask)
+        if shared is None or len(shared[0]) == len(input_ids):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy,
                 **others,
             )  # fmt: skip
+        first, member = shared
         with self.accelerator.autocast():
             cache = model(
                 input_ids=input_ids[first, :start],

@@ -184,6 +184,7 @@ def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
         where = f"{path}:{number + 1}"
         if not isinstance(row, dict):
             raise TrainError(f"{where}: a row is a mapping, and this one is {row!r}")
+        _check_text(row, where)
         name, level = (row.get(key) for key in ("id", "level"))
         answer = "" if row.get("answer") is None else str(row["answer"])
         if "messages" in row or "prompt" in row:
@@ -210,6 +211,17 @@ def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
     if len({question.id for question in questions}) < len(questions):
         raise TrainError(f"{path}: an id stands twice; give each question its own, or none")
     return _mathematics(path.stem, questions, integer=False), questions
+
+
+def _check_text(row: Mapping[str, Any], where: str) -> None:
+    """Refuses half of a surrogate pair, which JSON's escapes can hold and no tokenizer takes."""
+    try:
+        json.dumps(row, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise TrainError(
+            f"{where}: half of a surrogate pair stands there without its other half, as in "
+            '"\\ud83d" without "\\ude00": write the character itself, or both halves'
+        ) from None
 
 
 def _conversation(row: Mapping[str, Any], where: str) -> tuple[list[dict[str, str]], str]:

@@ -173,10 +173,8 @@ def _seed(config: TrainConfig, first: Asked) -> int:
 def _endpoint(
     config: TrainConfig, data: Prepared, asked: Sequence[Asked]
 ) -> Iterator[tuple[list[Asked], list[Said]]]:
-    try:
-        import openai
-    except ImportError:
-        raise TrainError("openai is not installed: pip install 'persona-bench[judge]'") from None
+    import openai
+
     teacher = config.teacher
     assert teacher
 

@@ -111,6 +111,8 @@ def test_errata_are_left_out_by_default_and_named(
     assert len(questions) == 390
     assert benchmark.record
     record = benchmark.record([q.id for q in questions])
+    assert record["limits"]["seconds"] == 6
+    assert record["limits"]["total"] == 60
     assert len(record["errata_left_out"]) == 10
     assert "abc337_e" in record["errata_left_out"]
     assert "3194" in record["errata_left_out"]  # by its title

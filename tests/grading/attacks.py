@@ -105,7 +105,7 @@ for fd in range(4, 300):
 """
         )
     ),
-    "the driver's stdin": Attack(
+    "the test runner's stdin": Attack(
         attempt(
             """
 return any(open(f"/proc/{pid}/fd/0", "rb") for pid in (1, __import__("os").getppid()))
@@ -171,10 +171,10 @@ REPLACING = {
         "for name in ('all', 'any', 'map', 'zip', 'len', 'bool', 'isinstance', 'list'):\n"
         "    setattr(builtins, name, lambda *a, **k: True)\ndef solve(n): return 0"
     ),
-    "the driver's functions": function(
+    "the test runner's functions": function(
         "import sys\nframe = sys._getframe()\nwhile frame.f_back: frame = frame.f_back\n"
         "space = frame.f_globals\n"
-        "for name in ('send', 'watch', 'ending', 'plain', 'sweep', 'drain'):\n"
+        "for name in ('send', 'watch', 'answer', 'plain', 'outcome', 'drain'):\n"
         "    space[name] = lambda *a, **k: 'ok'\nspace['CRASH'] = 0\ndef solve(n): return 0"
     ),
     "os.write": function(
@@ -288,6 +288,120 @@ return True
     "nested terms": Attack("print(" + "-" * 500_000 + "1)", ("syntax", "crash", "memory")),
     "null byte": Attack("print(0)\x00", ("syntax",)),
     "deep recursion": Attack("def f(): return f()\nf()", ("crash", "memory")),
+    "deep recursion without a limit": Attack(
+        "import sys\nfrom functools import lru_cache\nsys.setrecursionlimit(10**9)\n"
+        "@lru_cache(None)\ndef f(n): return f(n + 1)\nf(0)",
+        ("crash", "memory", "timeout"),
+    ),
+}
+
+COMPILING = {
+    "time of a script": Attack("x = f'" + "{1}" * 10**6 + "'", ("timeout",)),
+    "time of a function": Attack("x = f'" + "{1}" * 10**6 + "'", ("timeout",), "solve"),
+    "memory": Attack("x = [" + "0," * 6_000_000 + "]", ("memory", "timeout")),
+    "stack": Attack("x = 0" + "[0]" * 200_000, ("crash", "syntax", "timeout")),
+    "parentheses": Attack("x = " + "(a for a in " * 150 + "b" + ")" * 150, ("syntax", "crash")),
+    "branches": Attack("if 0: pass\n" + "elif 0: pass\n" * 50_000, ("memory", "syntax", WRONG)),
+    "powers": Attack("x = 9**9**9", ("timeout", "memory")),
+    "literal": Attack("print(0x" + "9" * 10**7 + ")", ("crash", "timeout")),
+}
+
+
+def holding(body: str) -> Attack:
+    """A script that tries to get twice the memory of its limit (`HELD`) where no process has it
+    resident."""
+    return Attack(
+        attempt("import ctypes, mmap, os\nlibc = ctypes.CDLL(None)\nPIECE = 16 << 20\n" + body),
+        (WRONG, "memory", "crash"),
+    )
+
+
+HELD = 256 << 20
+"""The limit of memory for those that hold it."""
+HOLDING = {
+    "memfd": holding(
+        """
+data = bytes(PIECE)
+return sum(os.write(os.memfd_create(""), data) for _ in range(32)) == 32 * PIECE
+"""
+    ),
+    "System V segments": holding(
+        """
+libc.shmat.restype = ctypes.c_void_p
+for _ in range(32):
+    segment = libc.shmget(0, PIECE, 0o1666)
+    address = libc.shmat(segment, None, 0)
+    if segment < 0 or address in (None, 2**64 - 1):
+        return False
+    ctypes.memset(address, 1, PIECE)
+    libc.shmdt(ctypes.c_void_p(address))
+return True
+"""
+    ),
+    "System V queues and semaphores": holding(
+        "return libc.msgget(0, 0o1666) >= 0 or libc.semget(0, 100, 0o1666) >= 0"
+    ),
+    "/dev/shm": holding(
+        """
+for number in range(32):
+    with open(f"/dev/shm/{number}", "wb") as file:
+        file.write(bytes(PIECE))
+return True
+"""
+    ),
+    "shared mappings": holding(
+        """
+for number in range(32):
+    shared = mmap.mmap(-1, PIECE)
+    shared.write(bytes(PIECE))
+    shared.madvise(mmap.MADV_DONTNEED)
+return True
+"""
+    ),
+    "shared mappings of /dev/zero": holding(
+        """
+zero = os.open("/dev/zero", os.O_RDWR)
+for number in range(32):
+    shared = mmap.mmap(zero, PIECE)
+    shared.write(bytes(PIECE))
+    shared.madvise(mmap.MADV_DONTNEED)
+return True
+"""
+    ),
+    "pages in a pipe": holding(
+        """
+class Piece(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_char_p), ("size", ctypes.c_size_t)]
+piece = Piece(b"x" * 4096, 4096)
+return libc.vmsplice(os.pipe()[1], ctypes.byref(piece), ctypes.c_ulong(1), 0) > 0
+"""
+    ),
+    "files and resident pages": holding(
+        """
+import time
+with open("/tmp/x", "wb") as file:
+    for _ in range(10):
+        file.write(bytes(PIECE))
+resident = b"x" * (8 * PIECE)
+time.sleep(0.5)
+return True
+"""
+    ),
+    "attributes of stdin": holding(
+        """
+for number in range(100):
+    os.setxattr("/proc/self/fd/0", f"user.{number}", bytes(60_000))
+return True
+"""
+    ),
+    "stdin itself": holding(
+        """
+os.lseek(0, 0, os.SEEK_END)
+while os.lseek(0, 0, os.SEEK_CUR) < 32 * PIECE:
+    os.write(0, bytes(PIECE))
+return True
+"""
+    ),
 }
 
 REACHING = {
@@ -386,6 +500,30 @@ return libc.ptrace(16, os.getppid(), 0, 0) == 0 or libc.ptrace(0x4206, 1, 0, 0) 
 """
         )
     ),
+    "take the test runner's limits": Attack(
+        attempt(
+            """
+import resource
+for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_CPU):
+    resource.prlimit(1, which, (0, 0))
+"""
+        ),
+        (WRONG, "crash"),
+    ),
+    "names of the host's folders": Attack(
+        attempt(
+            """
+import os
+for pid in ("self", "1", str(os.getppid()), "self/task/" + str(os.getpid())):
+    for name in ("mountinfo", "mounts", "mountstats"):
+        try:
+            if open(f"/proc/{pid}/{name}").read():
+                return True
+        except OSError:
+            pass
+"""
+        )
+    ),
     "become root": Attack(attempt("import os\nos.setuid(0)\nreturn True")),
     "mount": Attack(
         attempt(
@@ -440,6 +578,8 @@ ATTACKS = {
         "lies": LYING,
         "replaces": REPLACING,
         "hogs": HOGGING,
+        "compiles": COMPILING,
+        "holds": HOLDING,
         "reaches": REACHING,
     }.items()
     for name, attack in attacks.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from persona_bench.grading import sandbox
-from persona_bench.grading.code import grade, grade_all
-from persona_bench.grading.isolation import STARS, NoSandbox, prelude
-from persona_bench.grading.sandbox import Limits, isolation
+from persona_bench.grading import bwrap_process, sandbox
+from persona_bench.grading.code import Case, Suite, grade, grade_all
+from persona_bench.grading.isolation import PACKAGES, STARS, NoSandbox, prelude
+from persona_bench.grading.sandbox import Limits, Slot, isolation
 from tests.support.programs import DOUBLE, fenced
 from tests.support.sandbox import needs_sandbox
 
@@ -110,6 +110,23 @@ def test_programs_run_unprotected_only_where_that_is_asked_for(
     assert isolation(unsafe=True).record()["sandbox"] == "none"
 
 
+@needs_sandbox
+def test_a_control_group_bounds_a_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here by a bound far below what the watched limit allows, so that the kernel alone acts."""
+    if not isolation().memory_groups:
+        pytest.skip("this process can't make control groups of version 2")
+    monkeypatch.setattr(bwrap_process, "OWN_MEMORY", -(500 << 20))
+    with Slot(limits=Limits(memory=600 << 20)) as slot:
+        with slot.program("x = b'x' * (450 << 20)\nprint(1)") as program:
+            assert program.run("").status == "memory"
+            assert slot._process is not None
+            assert slot._process.group is not None
+            group = slot._process.group.path
+        with slot.program("raise ValueError") as program:
+            assert program.run("").status == "crash"
+    assert not group.exists()
+
+
 # ---------------------------------------------------------------------- other users
 
 AS_A_USER = """
@@ -124,6 +141,8 @@ programs = [
     "import os\\nos.kill(os.getppid(), 9)\\nprint(int(input()) * 2)",
     "import os\\nprint(os.listdir('/home'))",
     "open(f'/proc/1/mem')\\nprint(int(input()) * 2)",
+    "print(open('/proc/self/mountinfo').read() or int(input()) * 2)",
+    "import os\\nos.memfd_create('')\\nprint(int(input()) * 2)",
 ]
 jobs = [Job("", program) for program in programs]
 outcomes = run_programs(jobs, lambda _: suite, limits=Limits(seconds=1), workers=2)
@@ -165,6 +184,21 @@ def test_it_works_without_being_root() -> None:
     assert verdicts[3] == ["correct", ""]  # the signal has no effect
     assert verdicts[4] == ["wrong", "crash"]
     assert verdicts[5] == ["wrong", "crash"]
+    assert verdicts[6] == ["correct", ""]  # it is empty
+    assert verdicts[7] == ["wrong", "crash"]
+
+
+@needs_sandbox
+def test_programs_find_the_packages_that_are_named_and_no_others() -> None:
+    source = (
+        "import importlib.util\nnames = input().split()\n"
+        "print(*[n for n in names if importlib.util.find_spec(n)])"
+    )
+    others = ["pytest", "math_verify", "lm_eval", "pip", "persona_bench"]
+    assert all(map(importlib.util.find_spec, (*PACKAGES, others[0], others[-1])))
+    suite = Suite((Case(" ".join([*PACKAGES, *others]), " ".join(PACKAGES)),))
+    assert grade(fenced(source), suite)[:2] == ("correct", "")
+    assert set(isolation().record()["program_packages"]) == set(PACKAGES)
 
 
 @needs_sandbox

@@ -17,7 +17,7 @@ import pytest
 from persona_bench.grading import code
 from persona_bench.grading.code import Case, Job, Suite, run_programs
 from persona_bench.grading.sandbox import Limits, isolation
-from tests.grading.attacks import ATTACKS, Attack
+from tests.grading.attacks import ATTACKS, HELD, HOLDING, Attack
 from tests.support.sandbox import needs_sandbox
 
 pytestmark = needs_sandbox
@@ -104,14 +104,16 @@ def repel(name: str, host: Host) -> None:
     suites = {"attack": FUNCTION if attack.function else SCRIPT, "honest": SCRIPT}
     jobs = [Job("attack", program), Job("honest", HONEST)]
     before = time.monotonic()
-    attacked, honest = run_programs(jobs, suites.__getitem__, limits=LIMITS, workers=2)
+    holds = attack in HOLDING.values()
+    limits = Limits(seconds=2, memory=HELD) if holds else LIMITS
+    attacked, honest = run_programs(jobs, suites.__getitem__, limits=limits, workers=2)
     took = time.monotonic() - before
 
     assert attacked.verdict.verdict == "wrong", attacked
     assert attacked.verdict.reason in attack.reasons, attacked
     assert honest.verdict.verdict == "correct", honest
     # its seconds by the clock, twice, and once more if the clock ran out; and the rest
-    assert took < 4 * LIMITS.seconds + 20
+    assert took < 4 * limits.seconds + 20
     assert left_running() == []
     assert host.visits == 0
     assert sorted(path.name for path in host.folder.iterdir()) == ["answers.txt"]
@@ -124,4 +126,4 @@ def test_the_attempts_would_be_correct_if_they_succeeded(host: Host) -> None:
     jobs = [Job("a", attempt("return True")), Job("b", attempt("return False"))]
     won, lost = run_programs(jobs, lambda _: SCRIPT, limits=LIMITS)
     assert won.verdict.verdict == "correct"
-    assert lost.verdict == ("wrong", "wrong_answer", lost.verdict.answer)
+    assert lost.verdict[:2] == ("wrong", "wrong_answer")

@@ -48,11 +48,22 @@ def test_every_knob_is_read() -> None:
         ({"system_role": ["merge"]}, "use native, merge, error"),
         ({"kinds": 5}, "must be a list of names"),
         ({"kinds": []}, "must be a list of names"),
+        ({"temperature": 0.5}, "'temperature' is a generation argument"),
+        ({"pretrained": "org/name", "do_sample": True}, "'do_sample' is a generation argument"),
     ],
 )
 def test_a_wrong_knob_is_refused(metadata: dict[str, object], words: str) -> None:
     with pytest.raises(KnobError, match=words):
         Knobs.from_metadata(metadata)
+
+
+def test_without_the_model_s_arguments_every_name_has_to_be_a_knob_s() -> None:
+    given = {"persona_set": "wide", "levels": [1], "bananas": 3}
+    assert Knobs.from_metadata(given, BENCHMARK).persona_set == "wide"
+    with pytest.raises(KnobError, match="has no 'bananas': use persona_set"):
+        Knobs.from_metadata(given, BENCHMARK, only_knobs=True)
+    del given["bananas"]
+    assert Knobs.from_metadata(given, BENCHMARK, only_knobs=True).own == {"levels": ("1",)}
 
 
 def test_the_chosen_personas_follow_the_knobs() -> None:

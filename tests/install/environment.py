@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROBE = Path(__file__).with_name("probe.py")
-FORBIDDEN = "*persona[-_]bench*"  # the name of everything that an uninstall has to remove
+FORBIDDEN = "*persona[-_]*bench*"  # the name of everything that an uninstall has to remove
 
 METRICS = {
     "acc", "acc_se", "worst", "best", "pss", "pss_corrected", "noise_floor", "unscored",
@@ -212,7 +212,8 @@ def borrow_packages(target: Path) -> Path:
     files do nothing there, as Python reads those of its own site-packages only.
     """
     target.mkdir()
-    under_test = ("lm_eval", "persona_bench", "_editable_impl_persona_bench", "__editable__")
+    under_test = ("lm_eval", "persona_bench", "persona_stability_bench", "__editable__")
+    under_test += ("_editable_impl_persona_bench", "_editable_impl_persona_stability_bench")
     for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(folder).iterdir():
             if entry.name != "__pycache__" and not entry.name.startswith(under_test):

@@ -8,12 +8,15 @@ from __future__ import annotations
 import sys
 
 AT_START = sorted(sys.modules)  # before anything else is imported
+FINDERS = [type(finder).__name__ for finder in sys.meta_path]
 
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
 import subprocess  # noqa: E402
+from importlib.metadata import entry_points  # noqa: E402
+from importlib.util import find_spec  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -77,10 +80,26 @@ def main(folder: Path) -> dict[str, Any]:
         indexes["tasks path, without defaults"] = index(include_path=tasks, include_defaults=False)
     return {
         "modules_at_start": AT_START,
+        "finders_at_start": FINDERS,
+        "ours_in_the_end": sorted(name for name in sys.modules if name.startswith("persona_bench")),
+        "declared": declared(),
         "lm_eval": str(Path(lm_eval.__file__).resolve()),
         "tasks_path": tasks,
         "indexes": indexes,
     }
+
+
+def declared() -> list[str]:
+    """Where the tasks lie that are declared as lm-eval's PR #4015 reads them.
+
+    It takes the value of each entry point in the group `lm_eval.tasks` as a module's name, and
+    scans the folder of that package.
+    """
+    found = []
+    for point in entry_points(group="lm_eval.tasks"):
+        spec = find_spec(point.value)
+        found += list(spec.submodule_search_locations or ()) if spec else []
+    return found
 
 
 def tasks_path() -> str:

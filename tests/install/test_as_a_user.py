@@ -30,7 +30,7 @@ def test_install_run_and_uninstall(
     done = literal_command.run(environment)
     assert literal_command.metrics(done) == METRICS, done.stdout
 
-    environment.pip("uninstall", "--quiet", "--yes", "persona-bench")
+    environment.pip("uninstall", "--quiet", "--yes", "persona-stability-bench")
     assert environment.traces() == []
     start = environment.run(environment.python, "-c", "import lm_eval, lm_eval.tasks")
     assert start.stdout + start.stderr == ""

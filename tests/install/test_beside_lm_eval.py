@@ -129,7 +129,7 @@ def life(
     literal = literal_command.run(environment)
     metrics = literal_command.metrics(literal)
     personas = environment.run(environment.bin / "persona-bench", "personas", "list")
-    environment.pip("uninstall", "--quiet", "--yes", "persona-bench")
+    environment.pip("uninstall", "--quiet", "--yes", "persona-stability-bench")
     after = observe(environment, package)
     return Life(package, tasks, before, installed, off, literal, metrics, personas, after)
 
@@ -149,8 +149,23 @@ def test_python_starts_silently_and_imports_nothing_heavy(life: Life) -> None:
     assert [life.before.start, life.installed.start, life.off.start, life.after.start] == [""] * 4
     before = set(life.before.probe["modules_at_start"])
     more = set(life.installed.probe["modules_at_start"]) - before
-    assert "persona_bench_autoload" in more  # else nothing was measured
-    assert more <= {"persona_bench_autoload", "__future__"}
+    assert more <= {"types"}
+    before, off, installed = (
+        state.probe["finders_at_start"] for state in (life.before, life.off, life.installed)
+    )
+    assert off == before
+    # twice where a Python reads its site-packages under two names, lib and lib64
+    assert installed in ([*["SimpleNamespace"] * n, *before] for n in (1, 2))
+
+
+def test_nothing_of_ours_is_imported_where_the_hook_is_turned_off(life: Life) -> None:
+    assert life.off.probe["ours_in_the_end"] == []
+    assert "persona_bench_autoload" in life.installed.probe["ours_in_the_end"]
+
+
+def test_the_tasks_are_declared_as_lm_eval_proposes(life: Life) -> None:
+    assert [Path(path).resolve() for path in life.off.probe["declared"]] == [life.tasks.resolve()]
+    assert life.after.probe["declared"] == []
 
 
 def test_the_tasks_are_found_once_with_no_path_given(life: Life) -> None:
@@ -236,12 +251,14 @@ def test_lm_eval_may_be_uninstalled_first(
     environment.pip("uninstall", "--quiet", "--yes", "lm_eval")
     found = environment.run(environment.python, "-c", "import lm_eval", ok=False)
     assert "No module named 'lm_eval'" in found.stderr
-    start = environment.run(environment.python, "-c", "pass")
-    assert start.stdout + start.stderr == ""
+    code = "import sys\ntry: import lm_eval\nexcept ImportError: print(sorted(sys.modules))"
+    start = environment.run(environment.python, "-c", code)
+    assert "persona_bench" not in start.stdout
+    assert start.stderr == ""
     tasks = environment.run(environment.bin / "persona-bench", "tasks-path")
     assert Path(tasks.stdout.strip()).is_dir()
 
-    environment.pip("uninstall", "--quiet", "--yes", "persona-bench")
+    environment.pip("uninstall", "--quiet", "--yes", "persona-stability-bench")
     start = environment.run(environment.python, "-c", "pass")
     assert start.stdout + start.stderr == ""
     assert environment.traces() == []
@@ -261,7 +278,5 @@ def test_a_damaged_installation_does_not_break_lm_eval(
 
     (environment.site_packages / "persona_bench").rename(environment.folder / "gone")
     [said] = environment.run(environment.python, "-c", code).stderr.splitlines()
-    assert said.startswith("persona-bench: its tasks could not be added to lm_eval")
-
-    (environment.site_packages / "persona_bench_autoload.py").unlink()
-    assert environment.run(environment.python, "-c", code).stderr == ""
+    assert said.startswith("Persona Bench: its tasks could not be added to lm_eval: ")
+    assert "pip uninstall persona-bench persona-stability-bench" in said

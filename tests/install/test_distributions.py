@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -37,6 +38,25 @@ def test_the_wheel_has_the_package_the_yamls_the_hook_and_nothing_else(
     assert found == expected
 
 
+def test_the_readme_shows_the_hook_as_it_is(wheel: Path, checkout: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        hook = archive.read("persona_bench_autoload.pth").decode()
+    assert len(hook.splitlines()) == 2
+    assert f"```text\n{hook}```" in (checkout / "README.md").read_text(encoding="utf-8")
+
+
+def test_nothing_names_the_other_project_s_distribution_to_be_installed(checkout: Path) -> None:
+    """On the package index `persona-bench` is another project, and ours is not there."""
+    command = re.compile(r"pip3? install[^\n`]*persona[-_](stability[-_])?bench")
+    for path in checkout.rglob("*"):
+        if path.is_file() and path.suffix in (".py", ".md", ".toml", ".yaml", ".cff", ""):
+            if path == checkout / "tests" / "install" / Path(__file__).name:
+                continue
+            text = path.read_text(encoding="utf-8", errors="replace")
+            assert not command.search(text), path
+            assert "persona-bench[" not in text.replace(__name__, ""), path
+
+
 def test_the_wheel_puts_nothing_into_lm_eval(wheel: Path) -> None:
     top = {name.split("/")[0] for name in names_in_wheel(wheel) if ".dist-info/" not in name}
     assert top == {"persona_bench", "persona_bench_autoload.py", "persona_bench_autoload.pth"}
@@ -46,7 +66,8 @@ def test_the_wheel_names_the_command_and_carries_the_licence(wheel: Path) -> Non
     with zipfile.ZipFile(wheel) as archive:
         texts = {name.rsplit("/", 1)[1]: name for name in archive.namelist() if "dist-info" in name}
         entry_points = archive.read(texts["entry_points.txt"]).decode()
-    assert "persona-bench = persona_bench.cli:main" in entry_points
+    assert "persona-bench = persona_bench_autoload:main" in entry_points
+    assert "[lm_eval.tasks]\npersona_bench = persona_bench.tasks" in entry_points
     assert "LICENSE" in texts
 
 
@@ -54,6 +75,7 @@ def test_the_source_distribution_builds_the_same_wheel_as_the_checkout(
     wheel: Path, wheel_from_tree: Path
 ) -> None:
     assert wheel.name == wheel_from_tree.name
+    assert wheel.name.startswith("persona_stability_bench-")
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(wheel_from_tree) as other:
         assert {i.filename: i.CRC for i in one.infolist()} == {
             i.filename: i.CRC for i in other.infolist()

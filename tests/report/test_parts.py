@@ -76,3 +76,10 @@ def test_a_table_without_rows_leaves_no_old_file(tmp_path) -> None:
     )
     assert [path.name for path in paths] == ["t_variance.csv"]
     assert [path.name for path in tmp_path.iterdir()] == ["t_variance.csv"]
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_a_table_of_undefined_shares_is_not_printed(right: int) -> None:
+    table = outcomes_of(np.full((10, 3), right), np.ones((10, 3), int))
+    found = variance_parts(table, resamples=50), contrasts(table, control="p000", resamples=50)
+    assert "Where the variance" not in printed(found)

@@ -9,7 +9,16 @@ import re
 import pytest
 from rich.console import Console
 
-from persona_bench.report.tables import FAMILY, meaning, print_stability, printable
+from persona_bench.report.tables import (
+    FAMILY,
+    conclusion,
+    extremes,
+    how_little,
+    meaning,
+    print_stability,
+    printable,
+    with_ties,
+)
 
 SPREAD = [0.8, 0.7, 0.6, 0.5, 0.1, 0.1]
 
@@ -61,9 +70,10 @@ def test_each_metric_stands_with_its_interval_and_definition(made_up) -> None:
     assert re.search(rf"PSS +{result.pss:.3f} +\[", text)
     assert re.search(rf"noise floor +{result.noise_floor:.3f} +\[", text)
     assert "40 questions x 6 personas x 1 sample (240 responses)" in text
-    worst, best = result.worst_persona, result.best_persona
-    assert f"Worst persona: {worst}, accuracy {result.worst:.3f} [" in text
-    assert f"Best persona: {best}, accuracy {result.best:.3f} [" in text
+    assert f"Worst persona: {result.worst_persona}, accuracy {result.worst:.3f} [" in text
+    best = ", ".join(result.best_personas)
+    assert len(result.best_personas) == 2
+    assert f"Best personas: {best} (tie), accuracy {result.best:.3f} [" in text
 
 
 def test_an_effect_is_called_one(made_up) -> None:
@@ -158,7 +168,97 @@ def test_a_small_table_says_how_little_it_can_tell(made_up) -> None:
     small, large = made_up([0.5] * 6, questions=30), made_up([0.5] * 6, questions=100)
     low, high = small.noise_floor_interval
     told = words(printed(small))
-    assert "30 questions tell little" in told
-    assert f"a PSS from {low:.3f} to {high:.3f} in 95% of cases" in told
-    assert "tell little" not in printed(large)
-    assert "tell little" not in words(printed(made_up([0.5], questions=30)))
+    assert "A wide range is possible with 30 questions" in told
+    assert f"a PSS between {low:.3f} and {high:.3f} in 95% of runs by chance alone" in told
+    assert "A wide range" not in printed(large)
+    assert "A wide range" not in words(printed(made_up([0.5], questions=30)))
+
+
+# ------------------------------------------------------------------ sentences that say something
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+@pytest.mark.parametrize("questions", [4, 30])
+def test_where_no_verdict_varies_nothing_is_said_of_ranges_and_power(
+    made_up, chance: float, questions: int
+) -> None:
+    result = made_up([chance] * 3, questions=questions)
+    text = words(printed(result))
+    assert how_little(result) == ""
+    assert "power" not in text
+    assert "PSS between" not in text
+    assert ("Every persona has the same accuracy, 1.000" in text) == (chance == 1.0)
+
+
+def test_equal_accuracies_are_called_equal(made_up) -> None:
+    result = made_up([0.5] * 3)
+    table = result.per_persona.assign(accuracy=0.5)
+    equal = dataclasses.replace(result, spread=0.0, worst=0.5, best=0.5, per_persona=table)
+    assert meaning(equal).startswith("Every persona has the same accuracy, 0.500; 40 questions")
+    assert extremes(equal) == []
+
+
+@pytest.mark.parametrize(
+    ("detectable", "word", "said"),
+    [
+        (0.283, "undetermined", "80% power to detect a PSS of 0.283 or lower."),
+        (0.0, "undetermined", "less than 80% power to detect even one persona"),
+        (0.0004, "undetermined", "less than 80% power to detect even one persona"),
+        (0.0, "unstable", ""),
+        (1.0, "undetermined", ""),
+        (float("nan"), "undetermined", ""),
+    ],
+)
+def test_the_power_of_a_run_is_told_where_it_is_information(
+    made_up, detectable: float, word: str, said: str
+) -> None:
+    result = dataclasses.replace(made_up(SPREAD), minimum_detectable=detectable, conclusion=word)
+    text = conclusion(result)
+    assert text.startswith(f"Conclusion: {word} (")
+    assert said in text
+    assert ("power" in text) == bool(said)
+    for empty in ("0.000", "1.000", "n/a"):
+        assert empty not in text
+
+
+# ---------------------------------------------------------------------------------- ties
+@pytest.fixture
+def tied(made_up):
+    """Two personas are worst, three are best."""
+    names = ["none", "sleeper", "hater", "chef", "pirate", "poet"]
+    return made_up([1.0, 0.0, 0.0, 1.0, 0.6, 1.0], names=names)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_personas_that_share_the_worst_or_best_accuracy_are_named_as_a_tie(tied, width) -> None:
+    text = words(printed(tied, width=width))
+    assert "Worst personas: hater, sleeper (tie), accuracy 0.000 [" in text
+    assert "Best personas: chef, none, poet (tie), accuracy 1.000 [" in text
+    assert "n = 40 each" in text
+
+
+def test_a_tie_of_unequal_precision_has_no_common_interval(tied) -> None:
+    table = tied.per_persona
+    table = table.assign(n=table["n"].where(table["persona"] != "hater", 20))
+    line, _ = extremes(dataclasses.replace(tied, per_persona=table))
+    assert line == "Worst personas: hater, sleeper (tie), accuracy 0.000"
+
+
+def test_a_tie_is_in_the_exported_data_too(tied) -> None:
+    told = tied.to_dict()
+    assert (told["worst_persona"], told["worst_personas"]) == ("hater", ["hater", "sleeper"])
+    assert (told["best_persona"], told["best_personas"]) == ("chef", ["chef", "none", "poet"])
+
+
+def test_of_a_long_tie_the_first_names_are_given() -> None:
+    assert with_ties(["a"]) == "a"
+    assert with_ties(["a", "b"]) == "a, b (tie)"
+    assert with_ties(list("abcdefgh")) == "a, b, c, d, e and 3 more (tie)"
+
+
+def test_nothing_scored_is_no_tie(made_up) -> None:
+    result = made_up([0.5, 0.5], unscored=1.0)
+    assert (result.worst_personas, result.best_personas) == ([], [])
+    partly = made_up([0.5, 0.2, 0.9])
+    table = partly.per_persona
+    lost = table["persona"] == partly.worst_persona
+    table = table.assign(accuracy=table["accuracy"].mask(lost))
+    assert partly.worst_persona not in dataclasses.replace(partly, per_persona=table).worst_personas

@@ -202,3 +202,19 @@ def test_same_seed_same_numbers(pair: tuple[np.ndarray, np.ndarray]) -> None:
     one, other = compare(a, b, seed=3), compare(a.sample(frac=1, random_state=0), b, seed=3)
     pd.testing.assert_frame_equal(one.metrics, other.metrics)
     pd.testing.assert_frame_equal(one.per_persona, other.per_persona)
+
+
+def test_other_generation_settings_are_refused_by_name(
+    pair: tuple[np.ndarray, np.ndarray],
+) -> None:
+    greedy = json.dumps({"max_gen_toks": 40, "temperature": 0.0, "samples": 1})
+    sampled = json.dumps({"max_gen_toks": 80, "temperature": 0.8, "samples": 1})
+    a, b = (outcomes(x, generation=g) for x, g in zip(pair, (greedy, sampled), strict=True))
+    words = r"max_gen_toks 40 and 80, temperature 0.0 and 0.8.*--allow-different-generation"
+    with pytest.raises(CompareError, match=words):
+        compare(a, b)
+    with pytest.warns(UserWarning, match="temperature 0.0 and 0.8"):
+        allowed = compare(a, b, allow_different_generation=True)
+    assert "max_gen_toks 40 and 80" in allowed.notes[0]
+    assert not compare(a, b.assign(generation=greedy)).notes
+    assert not compare(a, b.assign(generation="")).notes  # not recorded

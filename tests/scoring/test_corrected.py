@@ -271,3 +271,14 @@ def test_more_questions_detect_smaller_effects() -> None:
     assert found == sorted(found)
     assert found[0] < 0.2
     assert found[-1] > 0.75
+
+
+@pytest.mark.parametrize("samples", [1, 4, 16])
+def test_a_single_question_says_little_and_breaks_nothing(samples: int) -> None:
+    correct = np.random.default_rng(0).binomial(samples, 0.5, (1, 6))
+    rng = np.random.default_rng(1)
+    found = corrected_pss(as_cells(correct, samples), 0.95, rng)
+    assert found.interval.high == 1.0
+    assert conclude(found.interval) == "undetermined"
+    of_questions = corrected_pss(as_cells(correct, samples), 0.95, rng, population="questions")
+    assert np.isnan(of_questions.pss)

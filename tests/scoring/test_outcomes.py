@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,11 +15,16 @@ from persona_bench.harness.crossing import cross
 from persona_bench.scoring.outcomes import COLUMNS
 
 
-def written(folder: Path, documents: list[dict[str, object]]) -> pd.DataFrame:
-    rows = [
+def written(
+    folder: Path, documents: list[dict[str, object]], routes: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The outcomes of a samples file; without `routes` it is one from before they were recorded."""
+    rows: list[dict[str, Any]] = [
         {"doc": doc, "acc": {"verdict": "correct", "reason": ""}, "resps": [["7"]]}
         for doc in documents
     ]
+    for row, route in zip(rows, routes, strict=False):
+        row["acc"]["route"] = route
     file = folder / "samples_persona_arithmetic_2026-01-01T00-00-00.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return read_outcomes(file)
@@ -43,3 +50,12 @@ def test_files_without_them_are_still_read(tmp_path: Path) -> None:
     found = written(tmp_path, old)
     assert (found[["subject", "domain", "persona_domain"]] == "").all(axis=None)
     assert found["persona_level"].isna().all()
+    assert set(found["route"]) == {""}
+
+
+def test_the_route_to_the_answer_reaches_the_table(tmp_path: Path) -> None:
+    documents = cross(BENCHMARK, BENCHMARK.load(None, 0)[:1], load_persona_set("demo"))
+    routes = ["boxed", "tag", "stated", "last", ""]
+    documents = documents[: len(routes)]
+    found = written(tmp_path, documents, routes)
+    assert list(found["route"]) == routes

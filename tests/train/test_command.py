@@ -116,7 +116,7 @@ def test_a_dry_run_shows_settings_and_data_and_makes_nothing(
         ("rlvr", {}, "rlvr has none"),
         ("permix", {"trainer": {"learning_rat": 1}}, "did you mean 'learning_rate'"),
         ("permix", {"data": {"source": "nowhere.jsonl"}}, "there is no file nowhere.jsonl"),
-        ("permix", {"model": "./nowhere"}, "model './nowhere' can't be loaded"),
+        ("permix", {"model": "./nowhere"}, "there is no folder nowhere"),
         ("permix", {"personas": {"persona_set": "core"}}, "persona set 'core' shares"),
     ],
 )

@@ -432,3 +432,12 @@ def test_a_near_copy_of_an_evaluations_persona_is_refused(tmp_path: Path) -> Non
     # where the set is no evaluation's, it may be trained under
     found = prepared(tmp_path, data, method="permix", personas={**personas, "evaluation": []})
     assert [persona.id for persona in found.mix.personas] == ["own-0", "own-1"]
+
+
+def test_the_curriculum_runs_over_the_groups_that_the_training_takes() -> None:
+    """With `max_steps` fewer groups are taken than a whole epoch has."""
+    drawn = schedule(questions(400), 1, 0, mix(mix_ratio=1, curriculum=0.5), groups=100)
+    assert len(drawn) == 100
+    harmful = [i for i, row in enumerate(drawn) if row.persona and row.persona.kind == "harmful"]
+    assert 40 <= harmful[0] < 65
+    assert {row.persona.kind for row in drawn[:5] if row.persona} == {"expert"}

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from persona_bench.grading import Verdict
 from persona_bench.personas import load_persona_set
-from persona_bench.train import rlvr, sources
+from persona_bench.train import rlvr, running, sft, sources
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.rewards import Reward
 from tests.support.chat_server import ChatServer
@@ -298,10 +298,10 @@ def test_unscored_completions_give_no_signal(
 ) -> None:
     """With all unscored nothing is learnt; a format reward does not change that."""
 
-    def fails(*_: Any, **__: Any) -> list[Verdict]:
-        raise OSError("the grader is gone")
+    def slow(responses: Sequence[str], *_: Any, **__: Any) -> list[Verdict]:
+        return [Verdict("unscored", "timeout")] * len(responses)
 
-    monkeypatch.setattr(sources, "grade_all", fails)
+    monkeypatch.setattr(sources, "grade_all", slow)
     folder = run(make("rlvr", reward={"format_weight": 0.5}))
     assert calls[0]["rewards"] == [None] * 4
     before, after = weights(tiny), weights(folder)
@@ -490,7 +490,10 @@ def test_a_schedule_is_as_long_as_the_steps_need(make: Make) -> None:
     for trainer, prompts in (
         ({"max_steps": 5}, 5),
         ({"max_steps": 5, "gradient_accumulation_steps": 4}, 20),
-        ({"max_steps": 5, "gradient_accumulation_steps": 4, "steps_per_generation": 8}, 20),
+        (
+            {"max_steps": 5, "gradient_accumulation_steps": 4, "steps_per_generation": 8},
+            24,
+        ),  # whole rounds
         ({"max_steps": 6, "num_iterations": 2}, 3),
     ):
         args = rlvr.arguments(make("rlvr", trainer=trainer))
@@ -498,3 +501,59 @@ def test_a_schedule_is_as_long_as_the_steps_need(make: Make) -> None:
         assert rlvr.epochs(args, 2) == -(-prompts // 2)
     args = rlvr.arguments(make("rlvr", trainer={"max_steps": -1, "num_train_epochs": 2.5}))
     assert rlvr.epochs(args, 7) == 3
+
+
+def test_half_an_epoch_takes_half_of_the_questions(make: Make) -> None:
+    for method, module in (("rlvr", rlvr), ("sft", sft)):
+        trainer = {"max_steps": -1, "num_train_epochs": 0.5}
+        args = module.arguments(make(method, trainer=trainer))
+        taken = rlvr.groups_taken if method == "rlvr" else sft.rows_taken
+        assert taken(args, 12) == 6
+
+
+def test_numbers_written_as_text_are_numbers(make: Make) -> None:
+    """YAML reads 1e-6 as text."""
+    args = rlvr.arguments(make("rlvr", trainer={"learning_rate": "1e-6", "beta": "1e-3"}))
+    assert (args.learning_rate, args.beta) == (1e-6, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ({"learning_rate": "fast"}, "trainer.learning_rate: .*it is 'fast'"),
+        ({"loss_type": "grpoo"}, "trainer.loss_type: there is no 'grpoo': use grpo"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size: it must be above 0"),
+        ({"temperature": 0}, "trainer.temperature: it must be above 0"),
+        ({"num_generations": 0}, "trainer.num_generations: it must be above 0"),
+        ({"num_generations": "many"}, "trainer.num_generations: .*it is 'many'"),
+        (
+            {"num_iterations": 2, "save_strategy": "steps", "save_steps": 3},
+            "trainer.save_steps: .*use a multiple of 2",
+        ),
+    ],
+)
+def test_values_that_trl_would_take_until_the_first_step_are_refused(
+    make: Make, trainer: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TrainError, match=message):
+        rlvr.arguments(make("rlvr", trainer=trainer))
+
+
+def test_adapters_for_layers_that_do_not_exist_are_refused(make: Make) -> None:
+    config = make("sft", lora={"target_modules": ["q_porj"]})
+    with pytest.raises(TrainError, match=r"lora.target_modules: .*'q_porj'.*q_proj"):
+        run(config)
+    assert not config.output_path.exists()
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    newest = running.newest_complete_checkpoint
+    assert newest(tmp_path, redraws=False) is None
+    for step, state in ((2, '{"global_step": 2}'), (10, '{"glob'), (12, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert newest(tmp_path, redraws=False) == tmp_path / "checkpoint-2"
+    assert newest(tmp_path, redraws=True) is None
+    (tmp_path / "checkpoint-2" / "draws.json").write_text('{"groups": 3}')
+    assert newest(tmp_path, redraws=True) == tmp_path / "checkpoint-2"

@@ -29,6 +29,7 @@ from persona_bench.benchmarks import arithmetic
 from persona_bench.benchmarks.base import Grader
 from persona_bench.grading import Verdict
 from persona_bench.train.config import Reward as Settings
+from persona_bench.train.config import TrainError
 from persona_bench.train.logs import LOG, PERSONAS, Logs, append, by_persona
 from persona_bench.train.rewards import Information, Reward, Rewarded, graded
 
@@ -107,9 +108,30 @@ def test_a_completion_that_no_ending_token_ends_was_cut_off() -> None:
 def test_form_and_information_are_added_by_their_weights() -> None:
     settings = Settings(format_weight=0.25, information_weight=0.5)
     reward = Reward(by_word, settings, told(0.2, 0.4, -0.6, 0.0))
-    found = rewarded(reward, ["\\boxed{17}", "17", "\\boxed{18}", "18"])
-    assert found == pytest.approx([1 + 0.25 + 0.1, 1 + 0.2, 0.25 - 0.3, 0.0])
+    texts = ["\\boxed{17}", "17", "\\boxed{18}", "18"]
+    found = rewarded(reward, texts, personas=["pirate"] * 4)
+    assert found == pytest.approx([1 + 0.25 + 0.1, 1 + 0.2, 0.25, 0.0])
     assert [each.information for each in reward.seen] == [0.2, 0.4, -0.6, 0.0]
+
+
+def test_information_is_capped_so_that_a_right_answer_is_always_worth_more() -> None:
+    reward = Reward(by_word, Settings(information_weight=1), told(9.0, -9.0, 9.0))
+    assert rewarded(reward, ["17", "17", "18"], personas=["pirate"] * 3) == [1.5, 0.5, 0.0]
+
+
+def test_a_right_answer_without_a_persona_is_not_punished_for_having_none() -> None:
+    reward = Reward(by_word, Settings(information_weight=1), told(0.1, 0.3, 0.0, 0.0))
+    found = rewarded(reward, ["17"] * 3 + ["18"], personas=["pirate", "poet", "none", "none"])
+    assert found == pytest.approx([1.1, 1.3, 1.2, 0.0])
+    assert found[2] == pytest.approx(sum(map(float, found[:2])) / 2)  # no advantage either way
+
+
+def test_a_grader_that_fails_on_every_completion_stops_the_run() -> None:
+    def broken(*_: Any, **__: Any) -> list[Verdict]:
+        raise OSError("no such program")
+
+    with pytest.raises(TrainError, match="failed on every completion"):
+        rewarded(Reward(broken, Settings()), ["17", "18"])
 
 
 def test_weights_of_nothing_add_nothing() -> None:

@@ -295,6 +295,17 @@ def test_a_file_that_is_none_or_lacks_a_field_is_refused(tmp_path: Path) -> None
         source(path)
 
 
+@pytest.mark.parametrize("name", ["question", "answer", "solution"])
+def test_half_of_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
+    rows = [{"question": f"{n} 😀?", "answer": "1", "solution": "1"} for n in range(2)]
+    path = jsonl(tmp_path / "own.jsonl", rows)
+    assert [question.problem for question in learnt(path)] == ["0 😀?", "1 😀?"]
+    rows[1][name] = "half \ud83d"
+    path = jsonl(tmp_path / "own.jsonl", rows)
+    with pytest.raises(TrainError, match=r"own\.jsonl:2: half of a surrogate pair"):
+        source(path)
+
+
 def test_a_null_is_as_good_as_nothing(tmp_path: Path) -> None:
     row = {"question": "?", "answer": "1", "id": None, "level": None, "solution": None}
     questions = learnt(jsonl(tmp_path / "own.jsonl", [row, row]))

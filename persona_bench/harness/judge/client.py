@@ -185,12 +185,8 @@ class Judge:
         self._health = Health()
 
     async def __aenter__(self) -> Judge:
-        try:
-            import openai
-        except ImportError:
-            raise JudgeError(
-                "openai is not installed: pip install 'persona-bench[judge]'"
-            ) from None
+        import openai
+
         for name in ("openai", "httpx", "httpx2"):  # a line a call, with the address
             logging.getLogger(name).setLevel(logging.WARNING)
         try:  # half the time of a call of the default transport

@@ -55,6 +55,12 @@ class Desk:
         about = {"kind": kind, "fingerprint": digest, "judge": judge.model}
         return Shelf(self.plan.store / kind / digest[:16], about)
 
+    def stored(self) -> int:
+        """How many verdicts are in the store, of the judges that were asked so far."""
+        kept = {self._digests[name] for name in self._digests}
+        shelves = [self.plan.store / "verdicts" / digest[:16] for digest in kept]
+        return sum(len(Shelf(folder, {})) for folder in shelves)
+
     def carry_out(self, what: str, work: Sequence[Work], judge: JudgeSettings, show: str) -> Done:
         """Asks for what is not there yet; see `asking.carry_out`."""
         self.digest(judge)  # else the records of an endpoint that is down would lie apart

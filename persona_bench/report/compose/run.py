@@ -14,11 +14,14 @@ from persona_bench.report.figures.lottery import lottery_data, lottery_figure
 from persona_bench.report.files import metric_table
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
-from persona_bench.report.tables import conclusion, how_little, meaning, size
+from persona_bench.report.sensitivity import NOTE, TITLE, sensitivity_lines
+from persona_bench.report.tables import conclusion, extremes, how_little, meaning, size
+from persona_bench.scoring.sensitivity import ROUTES, UNFOUND
 
 if TYPE_CHECKING:
     from persona_bench.report.compose.gallery import Gallery
     from persona_bench.report.runs import Scored
+    from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
 
 SHARE = ".3f"
@@ -30,13 +33,19 @@ def graded_section(
     """What one model's stability on one task is."""
     result, stem = scored.stability, file_stem(task)
     said = [f"{size(result)}.", meaning(result), conclusion(result), how_little(result)]
+    said += [f"{line}." for line in extremes(result)]
     said += [f"Note: {note}." for note in result.notes]
+    routes = []
+    if scored.sensitivity is not None:
+        said += sensitivity_lines(scored.sensitivity)
+        routes.append(routes_page_table(stem, scored.sensitivity))
     return Section(
         name=f"{task}/{model}",
         title=f"{task}: {model}",
         text=[line for line in said if line],
         tables=[
             personas_page_table(stem, result),
+            *routes,
             metrics_page_table(stem, result),
             *_groups(stem, scored),
         ],
@@ -67,6 +76,12 @@ def personas_page_table(stem: str, result: Stability) -> PageTable:
     note = f"accuracy: correct share of the n scored responses; {result.confidence:.0%} intervals"
     table = result.per_persona.rename(columns=lambda name: str(name).replace(":", ": "))
     return PageTable(f"{stem}_personas", "By persona", table, note, formats)
+
+
+def routes_page_table(stem: str, found: GraderSensitivity) -> PageTable:
+    """One row per persona: the share of each route, and accuracy under both graders."""
+    formats = dict.fromkeys((*ROUTES, UNFOUND, "accuracy", "strict_accuracy"), SHARE)
+    return PageTable(f"{stem}_routes", TITLE, found.table, NOTE, formats)
 
 
 def metrics_page_table(stem: str, result: Stability) -> PageTable:

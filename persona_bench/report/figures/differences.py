@@ -74,7 +74,7 @@ def differences_figure(
         for own, rows, xlabel in shown:
             axes = page.axes(rows.total, left=left, xlabel=xlabel, top=rows.top)
             rows.put_on(axes)
-            _draw(axes, own, rows)
+            _draw(axes, own, rows, _undefined(result))
     return page.figure
 
 
@@ -96,7 +96,15 @@ def differences_data(result: Comparison) -> pd.DataFrame:
     return pd.concat(known, ignore_index=True).reindex(columns=COLUMNS)
 
 
-def _draw(axes: Axes, data: pd.DataFrame, rows: Rows) -> None:
+def _undefined(result: Comparison) -> str:
+    """Why the difference of a metric is undefined, in a few words."""
+    best = result.metrics.set_index("metric").reindex(["best"]).iloc[0]
+    if none := [letter for letter in ("a", "b") if best.get(letter) == 0]:
+        return f"nothing correct in {' and '.join(none)}"
+    return "only one persona" if result.n_personas == 1 else "nothing scored"
+
+
+def _draw(axes: Axes, data: pd.DataFrame, rows: Rows, undefined: str) -> None:
     axes.grid(axis="both")
     values = data[["difference", "low", "high"]].to_numpy().ravel().tolist()
     low, high = limits([*values, 0.0], -math.inf, math.inf)
@@ -104,9 +112,13 @@ def _draw(axes: Axes, data: pd.DataFrame, rows: Rows) -> None:
     set_ticks(axes.xaxis)
     axes.axvline(0, color="#444444", linewidth=0.9, zorder=1.5)
     for row, at in zip(data.to_dict("records"), rows.y, strict=True):
-        look = look_of(row["kind"]) if row["panel"] == "persona" else ("#000000", "o")
+        of_persona = row["panel"] == "persona"
+        look = look_of(row["kind"]) if of_persona else ("#000000", "o")
+        missing = "nothing scored" if of_persona else undefined
         ends, filled = (row["low"], row["high"]), bool(row["significant"])
-        draw_interval(axes, ends, row["difference"], at, look, rows.marker, filled=filled)
+        draw_interval(
+            axes, ends, row["difference"], at, look, rows.marker, filled=filled, missing=missing
+        )
 
 
 def _fill_handles(data: pd.DataFrame) -> list[Artist]:

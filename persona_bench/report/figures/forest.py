@@ -69,7 +69,7 @@ def forest_figure(results: Mapping[str, Stability], *, title: str = "", columns:
         handles = _line_handles(data) if beside else _model_handles(looks)
         page = Page(title, size_notes(results), [handles if len(data) else []], columns=columns)
         if data.empty:
-            return page.say("nothing scored")
+            return page.say("no models")
         names = [*persona_order(results), MEAN]
         xlabel = "Accuracy (correct / scored responses)"
         if beside:

@@ -83,6 +83,10 @@ def frontier_figure(
             f"Bars: {confidence:.0%} intervals of either number; shaded: joint {confidence:.0%} "
             "regions (different questions, hence independent)",
         )
+    unknown = table.loc[table[x].isna() | table[y].isna(), "method"].astype(str)
+    if len(unknown):
+        left_out = ", ".join(map(printable, dict.fromkeys(unknown)))
+        notes = (*notes, f"Not shown, as one of the two numbers is undefined: {left_out}")
     with styled():
         handles: list[Artist] = [
             Line2D([], [], color=colour, label=printable(method), **marker_look(marker, 6))
@@ -98,7 +102,8 @@ def frontier_figure(
         for axis in (axes.xaxis, axes.yaxis):
             set_ticks(axis)
         if data.empty:
-            say_in(axes, sum(axes.get_xlim()) / 2, sum(axes.get_ylim()) / 2, "nothing scored")
+            middle = [sum(ends) / 2 for ends in (axes.get_xlim(), axes.get_ylim())]
+            say_in(axes, middle[0], middle[1], "no checkpoint has both numbers")
         _draw(axes, data, x, y, looks)
     return page.figure
 

@@ -24,6 +24,7 @@ from persona_bench.report.figures.style import (
     share_ticks,
     styled,
 )
+from persona_bench.report.tables import undefined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,12 +90,13 @@ def groups_figure(
                 page.axes(rows.total, left=rows.left, xlabel=xlabels[own["panel"].iloc[0]])
                 for own, _, rows, _ in drawn
             ]
+        why = {str(level): undefined(result) for level, result in by_level.items()}
         for axes, (own, at, rows, draw) in zip(made, drawn, strict=True):
             rows.put_on(axes)
             axes.grid(axis="both")
             axes.set_xlim(*limits(own[["value", "low", "high"]].to_numpy().ravel().tolist()))
             share_ticks(axes.xaxis)
-            draw(axes, own, at)
+            draw(axes, own, at, why)
     return page.figure
 
 
@@ -146,19 +148,23 @@ def _level_handles(by_level: Mapping[str, Stability]) -> list[Artist]:
     return [*handles, Patch(label=label, **FLOOR)]
 
 
-def _draw_level(axes: Axes, data: pd.DataFrame, at: dict[str, float]) -> None:
+def _draw_level(
+    axes: Axes, data: pd.DataFrame, at: dict[str, float], why: Mapping[str, str]
+) -> None:
+    """Draw the PSS, the corrected PSS and the noise floor; `why` says why one is undefined."""
     for row in data.to_dict("records"):
         y, ends = at[row["group"]], (row["low"], row["high"])
         if row["metric"] != "noise_floor":
             dodged = y + (-0.07 if row["metric"] == "pss" else 0.07)
-            draw_interval(axes, ends, row["value"], dodged, LOOKS[row["metric"]], 5.0)
+            look, missing = LOOKS[row["metric"]], why[row["group"]]
+            draw_interval(axes, ends, row["value"], dodged, look, 5.0, missing=missing)
         elif not math.isnan(row["value"]):
             size = ends[1] - ends[0], 0.3
             axes.add_patch(Rectangle((ends[0], y - 0.15), *size, zorder=1.5, **FLOOR))
             axes.plot([row["value"]] * 2, [y - 0.15, y + 0.15], color="#777777", zorder=2)
 
 
-def _draw_kind(axes: Axes, data: pd.DataFrame, at: dict[str, float]) -> None:
+def _draw_kind(axes: Axes, data: pd.DataFrame, at: dict[str, float], _: object) -> None:
     for row in data.to_dict("records"):
         look = look_of(row["group"])
         draw_interval(axes, (row["low"], row["high"]), row["value"], at[row["group"]], look, 5.5)

@@ -56,10 +56,11 @@ def draw_interval(
     size: float,
     *,
     filled: bool = True,
+    missing: str = "nothing scored",
 ) -> None:
-    """A point with its interval at the height `at`; in words where there is none."""
+    """A point with its interval at the height `at`; `missing` says why where there is none."""
     if math.isnan(value):
-        text = "  nothing scored" if inches_of(axes)[0] > 1 else f"  {UNKNOWN}"
+        text = f"  {missing}" if inches_of(axes)[0] > 1 else f"  {UNKNOWN}"
         say_in(axes, axes.get_xlim()[0], at, text, align="left")
         return
     colour, marker = look

@@ -21,6 +21,7 @@ RESPONSE_COLUMNS = (
     "sample",
     "verdict",
     "reason",
+    "route",
     "response",
     "system",
     "context",

@@ -14,7 +14,7 @@ from persona_bench.report.names import file_stem
 from persona_bench.report.paper.models import models_table
 from persona_bench.report.paper.table import Cell, Column, Number, PaperTable
 from persona_bench.report.runs import Settings, scored_verdicts
-from persona_bench.scoring.stability import Stability, stability
+from persona_bench.scoring.stability import stability
 
 if TYPE_CHECKING:
     from persona_bench.report.runs import Run
@@ -71,19 +71,22 @@ def _stability(
     task: str, tables: Mapping[str, pd.DataFrame], settings: Settings, sort_by: str
 ) -> PaperTable:
     found = {model: stability(table, **settings.to_dict()) for model, table in tables.items()}
-
-    def height(item: tuple[str, Stability]) -> float:
-        value = float(getattr(item[1], sort_by))
-        return -math.inf if math.isnan(value) else value
-
-    ordered = dict(sorted(found.items(), key=height, reverse=True))
+    values = {model: float(getattr(result, sort_by)) for model, result in found.items()}
+    ordered = {model: found[model] for model in _highest_first(values)}
     table = models_table(task, ordered, {})
-    return _ranked(replace(table, name=f"{file_stem(task)}_leaderboard"))
+    return _ranked(replace(table, name=f"{file_stem(task)}_leaderboard"), values)
+
+
+def _highest_first(values: Mapping[str, float]) -> list[str]:
+    """The models in order; undefined values come last."""
+    height = {model: -math.inf if math.isnan(v) else v for model, v in values.items()}
+    return sorted(height, key=height.__getitem__, reverse=True)
 
 
 def _fidelity(task: str, tables: Mapping[str, pd.DataFrame], settings: Settings) -> PaperTable:
     found = {model: scored_verdicts(table, settings) for model, table in tables.items()}
-    ordered = sorted(found.items(), key=lambda item: -item[1].persona_score)
+    values = {model: each.persona_score for model, each in found.items()}
+    ordered = [(model, found[model]) for model in _highest_first(values)]
     rows: list[list[Cell]] = [
         [
             model,
@@ -106,14 +109,35 @@ def _fidelity(task: str, tables: Mapping[str, pd.DataFrame], settings: Settings)
         ],
         stacked=True,
     )
-    return _ranked(table)
+    return _ranked(table, values)
 
 
-def _ranked(table: PaperTable) -> PaperTable:
-    rows = [[Number(i, digits=0), *row] for i, row in enumerate(table.rows, start=1)]
+TIED = "Models with the same value share a rank (tie)."
+
+
+def _ranked(table: PaperTable, values: Mapping[str, float]) -> PaperTable:
+    """The table with ranks in front; models with the same value share one, and are called a tie.
+
+    Args:
+        table: One row per model, the highest value first, undefined ones last.
+        values: By model, what the models are ordered by.
+    """
+    known = [values[str(row[0])] for row in table.rows]
+    ranks: list[int | None] = [None if math.isnan(v) else 1 + known.index(v) for v in known]
+    shown: list[Cell] = []
+    for rank in ranks:
+        tied = rank is not None and ranks.count(rank) > 1
+        shown.append(f"{rank} (tie)" if tied else Number(rank or math.nan, digits=0))
     frame = table.frame()
-    frame.insert(0, "rank", range(1, len(frame) + 1))
-    return replace(table, columns=[Column("rank"), *table.columns], rows=rows, data=frame)
+    frame.insert(0, "rank", pd.Series(ranks, index=frame.index, dtype="Int64"))
+    notes = [*table.notes, TIED] if any(isinstance(cell, str) for cell in shown) else table.notes
+    return replace(
+        table,
+        columns=[Column("rank"), *table.columns],
+        rows=[[rank, *row] for rank, row in zip(shown, table.rows, strict=True)],
+        notes=notes,
+        data=frame,
+    )
 
 
 def _numbered(tables: Sequence[PaperTable]) -> list[PaperTable]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -87,3 +88,27 @@ def test_differences_that_are_not_known_are_said() -> None:
         figure = differences_figure(comparison(n, missing=True), a="a", b="b")
         assert_readable(figure)
         assert "nothing scored" in words(figure)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "label"),
+    [("a", "nothing correct in a"), ("b", "nothing correct in b"), ("ab", "in a and b")],
+)
+def test_a_model_without_a_correct_answer_is_not_called_unscored(wrong: str, label: str) -> None:
+    tables = {name: outcomes(6, 30, unscored=0.1, seed=i) for i, name in enumerate("ab")}
+    for name in wrong:
+        tables[name]["correct"] = tables[name]["correct"].where(tables[name]["correct"].isna(), 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = compare(tables["a"], tables["b"], resamples=100)
+    figure = differences_figure(result, a="base", b="sft")
+    assert_readable(figure)
+    assert label in words(figure)
+    assert "nothing scored" not in words(figure)
+
+
+def test_one_persona_has_no_corrected_pss_to_compare() -> None:
+    one, other = (outcomes(1, 30, unscored=0.0, seed=seed) for seed in (0, 1))
+    figure = differences_figure(compare(one, other, resamples=100), a="base", b="sft")
+    assert "only one persona" in words(figure)
+    assert "nothing scored" not in words(figure)

@@ -80,7 +80,8 @@ def test_a_persona_that_one_model_was_not_asked_under_is_left_out_there(made_up)
 @pytest.mark.parametrize("columns", [1, 2])
 def test_nothing_scored_is_said(made_up, models, columns: int) -> None:
     nothing = made_up([0.5, 0.5], unscored=1.0)
-    for results in ({}, {"a": nothing}, {"a": nothing, **models(3, 6)}):
+    assert "no models" in words(forest_figure({}, columns=columns))
+    for results in ({"a": nothing}, {"a": nothing, **models(3, 6)}):
         figure = forest_figure(results, columns=columns)
         assert_readable(figure, columns)
         assert "nothing scored" in words(figure) or "n/a" in words(figure)

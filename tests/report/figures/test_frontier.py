@@ -97,7 +97,20 @@ def test_labels_are_apart_and_inside(n: int, columns: int) -> None:
     rows["method"] = [f"$method_{i}$-with-a-name-as-long-as-some-are" for i in range(n)]
     figure = frontier_figure(rows, title=TITLE, columns=columns)
     assert_readable(figure, columns)
-    assert ("nothing scored" in words(figure)) == (n == 0)
+    assert ("no checkpoint has both numbers" in words(figure)) == (n == 0)
+
+
+def test_a_checkpoint_without_a_correct_answer_is_named_as_left_out() -> None:
+    data = table()
+    numbers = ["pss_corrected", "pss_corrected_low", "pss_corrected_high"]
+    data.loc[data["method"] == "sft", numbers] = math.nan
+    figure = frontier_figure(data)
+    assert_readable(figure)
+    assert "Not shown, as one of the two numbers is undefined: sft" in words(figure)
+    assert "Not shown" not in words(frontier_figure(table()))
+    none = words(frontier_figure(data.assign(pss_corrected=math.nan)))
+    assert "no checkpoint has both numbers" in none
+    assert "nothing scored" not in none
 
 
 def test_a_number_without_an_interval_is_a_point_alone() -> None:

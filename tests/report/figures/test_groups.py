@@ -70,3 +70,25 @@ def test_what_is_drawn_is_the_data(by_level, kinds) -> None:
 def test_no_groups_and_nothing_scored_are_said(by_level, kinds) -> None:
     assert "no groups" in words(groups_figure({}, kinds.head(0)))
     assert "nothing scored" in words(groups_figure(by_level, kinds.head(0)))
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize(
+    ("chances", "unscored", "label"),
+    [
+        ([0.0, 0.0], 0.0, "nothing correct"),
+        ([0.0, 0.0], 0.3, "nothing correct"),
+        ([0.5], 0.0, "only one persona"),
+        ([0.5, 0.5], 1.0, "nothing scored"),
+    ],
+)
+def test_a_level_says_why_its_corrected_pss_is_undefined(
+    made_up, chances: list[float], unscored: float, label: str, columns: int
+) -> None:
+    easy, hard = made_up([0.8, 0.7]), made_up(chances, unscored=unscored)
+    figure = groups_figure({"easy": easy, "hard": hard}, pd.DataFrame(), columns=columns)
+    assert_readable(figure, columns)
+    said = words(figure)
+    assert label in said
+    for other in {"nothing correct", "only one persona", "nothing scored"} - {label}:
+        assert other not in said

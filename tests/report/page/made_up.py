@@ -71,6 +71,7 @@ WORDS = [
 ]
 KINDS = ("control", "expert", "speech", "character", "harmful")
 REASONS = ("wrong_answer", "no_answer", "truncated", "refused")
+ROUTES = ("boxed", "stated", "last")
 
 
 def texts(rng: np.random.Generator, n: int, sentences: tuple[int, int] = (9, 16)) -> list[str]:
@@ -130,6 +131,11 @@ def responses(
             "sample": sample,
             "verdict": np.where(lost, "unscored", np.where(right, "correct", "wrong")),
             "reason": np.where(lost, "api_error", reason),
+            "route": np.where(
+                ~lost & np.isin(reason, ["", "wrong_answer"]),
+                np.asarray(ROUTES)[np.arange(n) % len(ROUTES)],
+                "",
+            ),
             "response": texts(rng, n),
             "system": [prompts[p] for p in persona],
             "context": context,
@@ -142,7 +148,7 @@ def judged(n_questions: int = 4, n_personas: int = 5, **more: Any) -> pd.DataFra
     """A judged task's responses, with two judges; those to the last question are not judged yet."""
     table = responses(n_questions, n_personas, task="persona_roleplay", **more)
     rng = np.random.default_rng(1)
-    table["answer"] = table["level"] = table["reason"] = ""
+    table["answer"] = table["level"] = table["reason"] = table["route"] = ""
     open_ = table["question"] == table["question"].iloc[-1]
     table["verdict"] = np.where(open_, "", "scored")
     table["judgements"] = pd.Series(

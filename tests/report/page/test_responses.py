@@ -29,6 +29,8 @@ def test_a_graded_run(real_runs: RealRuns) -> None:
     assert pirate["answer"].isdigit()
     assert pirate["level"] == "1"
     assert all(said == [] for said in table["judgements"])
+    assert set(table.loc[table["verdict"] != "unscored", "route"]) == {"boxed", "stated"}
+    assert set(lost["route"]) == {""}
 
 
 def test_a_judged_run_has_its_judges_words(real_runs: RealRuns) -> None:
@@ -46,6 +48,7 @@ def test_a_judged_run_has_its_judges_words(real_runs: RealRuns) -> None:
 def test_what_is_not_judged_yet_has_no_verdict(real_runs: RealRuns) -> None:
     assert set(real_runs.open["verdict"]) == {""}
     assert set(real_runs.open["reason"]) == {""}
+    assert set(real_runs.open["route"]) == {""}
 
 
 def test_a_persona_in_the_user_message_is_no_part_of_the_question(

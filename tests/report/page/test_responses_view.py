@@ -34,6 +34,7 @@ def test_a_question_with_all_its_personas_side_by_side(opened: Open) -> None:
     assert browser.texts(".card .badge") == [words[each] for each in own["verdict"]]
     reasons = [reason.replace("_", " ") for reason in own["reason"] if reason]
     assert browser.texts(".card .reason") == reasons
+    assert browser.texts(".card .route") == [f"route: {route}" for route in own["route"] if route]
     counted = own["verdict"].value_counts()
     graded = counted["correct"] + counted["wrong"]
     assert browser.text(".overview strong").startswith(f"{counted['correct']} of {graded} correct")
@@ -114,6 +115,26 @@ def test_filters_narrow_the_list_and_the_question(opened: Open) -> None:
     browser.shows(CARDS, "persona-3")
     browser.choose("subject", "Geometry")
     browser.shows(IDS, "algebra/001", "algebra/004")
+
+
+def test_responses_can_be_filtered_by_the_route_to_their_answer(opened: Open) -> None:
+    frame = responses(6, 8)
+    browser = opened(contents(frame), "#responses")
+    shown(browser, "algebra/000")
+    last = frame[(frame["route"] == "last") & (frame["verdict"] == "wrong")]
+    browser.choose("route", "last")
+    browser.choose("verdict", "wrong")
+    browser.shows(IDS, *last["question"].unique())
+    assert browser.text(".status").startswith(f"{len(last)} response")
+    assert set(browser.texts(".card .route")) == {"route: last"}
+
+
+def test_without_routes_there_is_none_to_choose(opened: Open) -> None:
+    for frame in (responses(3, 4).drop(columns="route"), judged(3, 4)):
+        browser = opened(contents(frame), "#responses")
+        shown(browser, "algebra/000")
+        assert browser.texts(".card .route") == []
+        assert not browser.script("return document.querySelector('select[name=route]')")
 
 
 def test_the_list_sorts_by_share(opened: Open) -> None:

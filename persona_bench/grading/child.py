@@ -1,7 +1,7 @@
-"""The process in which a program runs, forked by `driver`: what the program can see and change.
+"""The process in which a program is compiled and runs, forked by `test_runner`.
 
-All of it is the program's to break: whatever it does here, it can only spoil its own output.
-Standard library only, but for `privileges`.
+The program can change everything in here; it can only spoil its own output. Standard library only:
+it runs inside the sandbox.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import marshal
 import os
 import resource
 import sys
@@ -18,29 +19,42 @@ from typing import Any, NamedTuple, NoReturn
 from persona_bench.grading.privileges import set_dumpable
 
 RESULT, CALLS = 3, 4  # the child's descriptors on which values go out, and arguments come in
-CRASH, MEMORY, NOT_PLAIN = 70, 71, 72  # the child's exit codes, and of a call that failed
+CRASH, MEMORY, NOT_PLAIN, SYNTAX = 70, 71, 72, 73  # exit codes, and the status of an answer
 SCALARS = frozenset((int, str, float, bool, type(None)))
-FAILURES = {MEMORY: "memory", NOT_PLAIN: "not_plain"}
+FAILURES = {MEMORY: "memory", NOT_PLAIN: "not_plain", SYNTAX: "syntax"}
 dumps = json.dumps
 
 Settings = dict[str, Any]
 
 
 class Program(NamedTuple):
-    code: CodeType
+    """A program, as a child gets it.
+
+    Attributes:
+        source: Its text.
+        function: What its tests call; empty for a script.
+        module: Where it runs.
+        code: A script, compiled by an earlier child. Without it the child compiles the source.
+    """
+
+    source: str
     function: str
     module: ModuleType
-    opens_streams: bool  # by name, in /dev
+    code: CodeType | None = None
 
 
-def child(given: int, out: int, program: Program, settings: Settings) -> NoReturn:
-    """The forked process. What it has open: its input, its output, and nothing else."""
+def start(given: int, out: int, program: Program, settings: Settings) -> NoReturn:
+    """All that the forked process does. Its input and its output are all that it has open.
+
+    Without `program.code` it compiles the program, answers how that went, and serves calls of its
+    function, if it has one. With it, it is one test of a script.
+    """
     status = CRASH
     try:
         os.setsid()
-        if program.opens_streams:
+        if "/dev/std" in program.source:
             set_dumpable(1)  # else /dev/stdin is closed to it
-        fds = (2, 2, 2, out, given) if program.function else (given, out, 2)
+        fds = (2, 2, 2, out, given) if program.code is None else (given, out, 2)
         saved = [os.dup(fd) for fd in fds]
         for target, fd in enumerate(saved):
             os.dup2(fd, target)
@@ -50,7 +64,7 @@ def child(given: int, out: int, program: Program, settings: Settings) -> NoRetur
         limit(resource.RLIMIT_NOFILE, 64)
         if "random" in sys.modules:
             sys.modules["random"].seed(0)  # the same program, the same verdict
-        serve(program) if program.function else script(program)
+        script(program) if program.code else serve(program)
         status = 0
     except MemoryError:
         status = MEMORY
@@ -61,7 +75,7 @@ def child(given: int, out: int, program: Program, settings: Settings) -> NoRetur
 
 
 def limit(which: int, value: int) -> None:
-    """Sets a limit for good, or what is allowed of it."""
+    """Sets a limit that can't be raised again, or as much of it as is allowed."""
     hard = resource.getrlimit(which)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(which, (value, value))
@@ -70,39 +84,55 @@ def limit(which: int, value: int) -> None:
 def script(program: Program) -> None:
     """Runs the program as `python program.py` would, on the input that is its stdin."""
     stdout = sys.stdout
-    with contextlib.suppress(SystemExit):  # whatever its code, as LiveCodeBench's runner
-        exec(program.code, vars(program.module))
+    with contextlib.suppress(SystemExit):  # with any exit code, as LiveCodeBench's runner
+        exec(program.code or "", vars(program.module))
     if "threading" in sys.modules:
-        sys.modules["threading"]._shutdown()  # which waits for the threads that are no daemons
+        sys.modules["threading"]._shutdown()  # waits for threads that are not daemons
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, stdout):  # the program may have put one of its own before it
+    for stream in (sys.stdout, stdout):  # the program may have replaced it
         with contextlib.suppress(Exception):
             stream.flush()
 
 
 def serve(program: Program) -> None:
-    """Calls the program's function, one JSON argument a line, and writes its value as JSON."""
-    function = None
-    while True:
-        frame = os.read(CALLS, 1 << 16)  # as a rule all of it: one comes after the other's answer
+    """Compiles the program and answers with the code of a script. Where it has a function, then
+    calls it, one JSON argument a line, and answers with its value as JSON.
+
+    Compiling can take memory and time without end, or overflow the stack, so it is done here.
+    """
+    function, code, status, value = None, None, 0, b""
+    try:
+        code = compile(program.source, "<program>", "exec", dont_inherit=True)
+        value = b"" if program.function else marshal.dumps(code)
+    except MemoryError:
+        status = MEMORY
+    except (SyntaxError, ValueError, OverflowError, RecursionError):
+        status = SYNTAX
+    answer(status, value)
+    while program.function and code:
+        frame = os.read(CALLS, 1 << 16)  # mostly a whole call: one is sent at a time
         if len(frame) < 4 or len(frame) < 4 + int.from_bytes(frame[:4], "big"):
             frame += read(max(0, 4 - len(frame)), CALLS)
             frame += read(4 + int.from_bytes(frame[:4], "big") - len(frame), CALLS)
         text, status, value = frame[4:], 0, b""
         try:
             if function is None:
-                exec(program.code, vars(program.module))
+                exec(code, vars(program.module))
                 owner = vars(program.module).get("Solution")
                 function = getattr(owner() if owner else program.module, program.function)
-            found = function(*[json.loads(line) for line in text.decode().split("\n")])
-            value = dumps(plain(list(found) if isinstance(found, tuple) else found)).encode()
+            result = function(*[json.loads(line) for line in text.decode().split("\n")])
+            value = dumps(plain(list(result) if isinstance(result, tuple) else result)).encode()
         except MemoryError:
             status = MEMORY
         except NotPlain:
             status = NOT_PLAIN
         except BaseException:
             status = CRASH
-        write(RESULT, bytes([status]) + len(value).to_bytes(4, "big") + value)
+        answer(status, value)
+
+
+def answer(status: int, value: bytes) -> None:
+    write(RESULT, bytes([status]) + len(value).to_bytes(4, "big") + value)
 
 
 class NotPlain(Exception):
@@ -110,8 +140,8 @@ class NotPlain(Exception):
 
 
 def plain(value: Any) -> Any:
-    """A copy of plain types only, made without a method that the program could have replaced."""
-    kind = type(value)  # by `is`: a class can say of itself that it equals another
+    """A copy of plain types only, made without any method that the program could have replaced."""
+    kind = type(value)  # compared by `is`: a class can claim to equal another
     if value is None or kind is int or kind is str or kind is float or kind is bool:
         return value
     if kind is list:

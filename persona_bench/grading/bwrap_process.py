@@ -1,4 +1,7 @@
-"""A process in bubblewrap, and the frames to and from it: `keeper` inside, a `Box` here."""
+"""A bubblewrap process as the grader sees it: its start, the frames to and from it, its end.
+
+Inside it runs `warm_server`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import os
 import select
 import struct
 import subprocess
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -18,10 +22,17 @@ from typing import Any
 
 from persona_bench.grading.isolation import ENVIRONMENT, STARS, TMP, Isolation
 
-INSIDE = ("privileges", "inside", "forked", "driver", "keeper")
-"""What runs in there, in the order in which each needs the ones before it."""
-STARTER = """
-import marshal, os, sys, types
+INSIDE = ("privileges", "child", "child_monitor", "test_runner", "warm_server")
+"""The modules that run inside, each after those that it imports."""
+STACK = 512 << 20
+"""Bytes that the stack of a program's first thread may grow to."""
+STARTER = f"""
+import marshal, os, resource, sys, types
+stack, most = resource.getrlimit(resource.RLIMIT_STACK)
+wanted = {STACK} if most == resource.RLIM_INFINITY else min({STACK}, most)
+if stack != wanted:
+    resource.setrlimit(resource.RLIMIT_STACK, (wanted, most))
+    os.execv(sys.executable, sys.orig_argv)
 def read(size):
     data = b""
     while len(data) < size:
@@ -32,13 +43,16 @@ for name, code in marshal.loads(read(int.from_bytes(read(4), "big"))):
     exec(code, vars(module))
 module.main()
 """
-"""The interpreter's own argument: it reads `INSIDE` from the first frame, and starts the last."""
+"""What the interpreter runs. It starts itself again with room for a larger stack, which only a new
+process gets; then it reads the modules `INSIDE` from the first frame and runs the last one."""
+OWN_MEMORY = 256 << 20
+"""Bytes that the processes of the sandbox itself may take, beside the program's."""
 START_LIMIT = 60.0
 """Seconds that a sandbox may take to start on a busy machine."""
 
 
-class DriverError(RuntimeError):
-    """The sandbox did not start: no fault of the program's, which it has not seen."""
+class SandboxError(RuntimeError):
+    """The sandbox did not start. This is no fault of the program, which it has not seen."""
 
 
 @dataclass(frozen=True)
@@ -46,43 +60,106 @@ class Limits:
     """What a program may use.
 
     Attributes:
-        seconds: Processor time a test, of all its processes; by the clock it has twice as long.
-        memory: Bytes of address space a process, and resident in all its processes.
-        processes: And threads, at a time.
-        file_size: Bytes of one file that it writes.
+        seconds: Processor time of one test, of all its processes; by the clock it has twice as
+            long. Compiling has as much.
+        total: Processor time of a program on all its tests together; by the clock it has twice as
+            long.
+        memory: Bytes of address space of one process; and of all its processes together, what they
+            hold resident and in files in memory.
+        processes: Processes and threads at a time.
+        file_size: Bytes of each file that it writes.
         output: Bytes that it prints in one test.
     """
 
     seconds: float = 6.0
+    total: float = 60.0
     memory: int = 2 << 30
     processes: int = 64
     file_size: int = 64 << 20
     output: int = 32 << 20
 
 
-_ALIVE: set[Box] = set()
+class MemoryGroup:
+    """A control group (version 2) whose `memory.max` bounds all that a sandbox takes.
+
+    Args:
+        most: Bytes.
+
+    Raises:
+        OSError: this process can't make one, as on most machines where it is not root.
+    """
+
+    def __init__(self, most: int) -> None:
+        with open("/proc/self/cgroup") as file:
+            own = next((line[3:].strip() for line in file if line.startswith("0::")), "")
+        folder = Path("/sys/fs/cgroup", own.strip("/"))
+        if "memory" not in (folder / "cgroup.subtree_control").read_text().split():
+            folder = folder.parent  # a group beside the own one
+        self.path = Path(tempfile.mkdtemp(prefix="persona-bench-", dir=folder))
+        try:
+            (self.path / "memory.max").write_text(str(most))
+            with contextlib.suppress(OSError):
+                (self.path / "memory.swap.max").write_text("0")
+        except OSError:
+            self.close()
+            raise
+        self._killed = 0
+
+    def enter(self) -> list[str]:
+        """What stands before a command, so that it runs in here."""
+        return ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self.path / "cgroup.procs")]
+
+    def has_killed(self) -> bool:
+        """Whether the kernel has killed a process for want of memory since this was last asked."""
+        before = self._killed
+        with contextlib.suppress(OSError):
+            events = dict(map(str.split, (self.path / "memory.events").open()))
+            self._killed = int(events["oom_kill"])
+        return self._killed > before
+
+    def close(self) -> None:
+        for _ in range(100):
+            with contextlib.suppress(OSError):  # the kernel has not yet removed the last process
+                self.path.rmdir()
+                return
+            time.sleep(0.01)
+
+
+def memory_groups() -> bool:
+    """Whether this process can make a `MemoryGroup` and start commands in it."""
+    try:
+        group = MemoryGroup(1 << 30)
+    except OSError:
+        return False
+    command = [*group.enter(), "true"]
+    entered = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    group.close()
+    return entered
+
+
+_ALIVE: set[BwrapProcess] = set()
 
 
 def close_all() -> None:
     """Ends all sandboxes, as after Ctrl-C; what runs in them is `lost`."""
-    for box in list(_ALIVE):
-        box.kill()
+    for process in list(_ALIVE):
+        process.kill()
 
 
 atexit.register(close_all)
 
 
-class Box:
+class BwrapProcess:
     """One bubblewrap process with its pipes; not thread-safe.
 
     Args:
         how: From `sandbox.isolation`.
         limits: What each program may use.
-        slot: Tells apart the boxes that live at a time; each has a real user of its own where the
-            grader is root.
+        slot: Number among the sandboxes of this grader. Where the grader is root, each of them has
+            a real user of its own.
 
     Raises:
-        DriverError: it can't be started.
+        SandboxError: it can't be started.
     """
 
     def __init__(self, how: Isolation, limits: Limits, slot: int) -> None:
@@ -98,12 +175,15 @@ class Box:
             "modules": STARS,
             "proc": "--proc" in how.command,
             "tmp": TMP if "--tmpfs" in how.command else 0,
-            "grader": os.getpid(),  # so that ps tells whose it is
+            "grader": os.getpid(),  # so that ps shows whose it is
         }
+        self.group = MemoryGroup(limits.memory + TMP + OWN_MEMORY) if how.memory_groups else None
         call = [*how.command, how.python, "-s", "-S", "-c", STARTER]
         info, child_info = os.pipe()
         if how.kind == "bubblewrap":
             call[1:1] = ["--info-fd", str(child_info)]
+        if self.group:
+            call = self.group.enter() + call
         self._info = info
         try:
             self.process = subprocess.Popen(
@@ -118,7 +198,9 @@ class Box:
             )
         except OSError as error:
             os.close(info)
-            raise DriverError(f"{call[0]} can't be started ({error.strerror})") from None
+            if self.group:
+                self.group.close()
+            raise SandboxError(f"{call[0]} can't be started ({error.strerror})") from None
         finally:
             os.close(child_info)
         _ALIVE.add(self)
@@ -132,7 +214,7 @@ class Box:
     # ------------------------------------------------------------------ frames
 
     def send(self, data: bytes) -> None:
-        """One frame; nothing where the process has died: there will be no answer."""
+        """Sends one frame; does nothing where the process has died, as `receive` tells."""
         view = memoryview(struct.pack(">I", len(data)) + data)
         with contextlib.suppress(BrokenPipeError):
             while view:
@@ -171,18 +253,18 @@ class Box:
     # ------------------------------------------------------------------ the end
 
     def complaint(self) -> str:
-        """What bubblewrap, or the interpreter, said before it ended. Ends it."""
+        """Ends the sandbox; returns the last line that bubblewrap or the interpreter wrote."""
         self.kill()
         said = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         return lines[-1][:200] if lines else "it ended without a word"
 
     def kill(self) -> None:
-        """Ends its first process, and with it, as it is PID 1, everything in the sandbox."""
+        """Kills PID 1 of the sandbox, and so everything in it."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             os.set_blocking(self._info, False)
-            told = json.loads(os.read(self._info, 4096))
-            os.kill(int(told["child-pid"]), 9)
+            facts = json.loads(os.read(self._info, 4096))
+            os.kill(int(facts["child-pid"]), 9)
         with contextlib.suppress(OSError):
             self.process.kill()
 
@@ -201,6 +283,8 @@ class Box:
         if self in _ALIVE:
             _ALIVE.discard(self)
             os.close(self._info)
+            if self.group:
+                self.group.close()
 
 
 def _number(stream: Any) -> int:
@@ -210,7 +294,7 @@ def _number(stream: Any) -> int:
 
 @lru_cache(maxsize=1)
 def _inside() -> bytes:
-    """`INSIDE` as code, compiled here once, as that takes its time."""
+    """The modules `INSIDE`, compiled once."""
     compiled = []
     for name in INSIDE:
         file = Path(__file__).with_name(f"{name}.py")
@@ -220,7 +304,7 @@ def _inside() -> bytes:
 
 
 def _user(slot: int) -> int:
-    """A user that no other slot of any grader on this machine has, where there are enough."""
+    """A user that no other slot of any grader on this machine has, if there are enough users."""
     with open("/proc/self/uid_map") as file:
         most = max(int(line.split()[0]) + int(line.split()[2]) for line in file)
     if most > 1 << 31:
