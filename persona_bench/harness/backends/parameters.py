@@ -89,5 +89,5 @@ def _names(words: str, name: str) -> bool:
     """Whether words name a parameter: in quotes, before a colon, or as an argument."""
     quoted = rf"[\"'`‘“]{name}[\"'`’”]"
     called = rf"(?:parameter|argument|field|property|option|input|key)s?\b\W*(?:\w+\W+)?{name}\b"
-    colon = rf"(?:^|[\s.]){name}(?::|\s+(?:parameter|is not|does not|must))"
+    colon = rf"(?:^|[.:;]\s*){name}(?::|\s+(?:parameter|is not|does not|must))"
     return re.search(f"{quoted}|{called}|{colon}", words, re.IGNORECASE) is not None
