@@ -22,6 +22,7 @@ from persona_bench.harness.hub import check_hub, finish_push, tracker_for
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
 from persona_bench.resources import resource_folder
+from persona_bench.texts import short_name
 
 if TYPE_CHECKING:
     from lm_eval.loggers import EvaluationTracker
@@ -269,9 +270,9 @@ class Session:
         if results is None:
             return ""
         results["config"]["model"] = self.model
-        if self.name:
-            tracker.general_config_tracker.model_name = self.name
-            tracker.general_config_tracker.model_name_sanitized = sanitize_model_name(self.name)
+        general = tracker.general_config_tracker
+        general.model_name = self.name or general.model_name
+        general.model_name_sanitized = short_name(sanitize_model_name(str(general.model_name)))
         samples = results.pop("samples")
         tracker.save_results_aggregated(results=results, samples=samples)
         for task in results["configs"]:

@@ -16,7 +16,9 @@ from typing import Any
 import datasets
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
+from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
 from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.utils import sanitize_model_name
 
 import persona_bench
 from persona_bench import benchmarks
@@ -40,6 +42,7 @@ log = logging.getLogger("persona_bench")
 
 API_SEED = 1234  # what lm-eval sends with every API request
 LENGTH_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
+LONGEST_NAME = 255  # bytes of a folder's name
 LONGEST = 50  # prompts whose tokens are counted: the longest in characters
 
 
@@ -168,6 +171,7 @@ class PersonaTask(ConfigurableTask):
                 "%s: --system_instruction stands before every persona, the control's too",
                 self.task_name,
             )
+        self._check_name()
         self._template = self._template_name(apply_chat_template)
         self._record(chat_template if apply_chat_template else None, system_instruction)
         super().build_all_requests(
@@ -290,6 +294,20 @@ class PersonaTask(ConfigurableTask):
         return "length" if long else ""
 
     # ------------------------------------------------------------------ checks and records
+
+    def _check_name(self) -> None:
+        """Warns of a model's name that plain lm-eval can't make a folder of, after all is done."""
+        if hasattr(self._lm, "persona_bench"):  # `persona-bench run` shortens it
+            return
+        named = GeneralConfigTracker._get_model_name(self.config.metadata or {})
+        if named and len(sanitize_model_name(named).encode()) > LONGEST_NAME:
+            log.warning(
+                "%s: lm-eval names its results folder after the model, and this name is too long "
+                "for a file system (%s...): with --output_path its results would be lost. Stop "
+                "it, and give the model by a shorter path, for example a link to it",
+                self.task_name,
+                named[:60],
+            )
 
     def _gen_kwargs(self) -> dict[str, Any]:
         default = int(getattr(self._lm, "max_gen_toks", 256) or 256)
