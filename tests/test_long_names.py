@@ -10,7 +10,7 @@ import pytest
 from persona_bench import read_outcomes
 from persona_bench.commands.places import Places
 from persona_bench.commands.score import score_folder
-from persona_bench.harness.run import run
+from persona_bench.harness.run import Asked, load_tasks, run
 from persona_bench.report.names import file_stem
 from persona_bench.texts import short_name
 from tests.support.judge_server import JudgeServer, Reply, verdict
@@ -76,26 +76,11 @@ def test_a_judge_with_a_long_name(tmp_path: Path) -> None:
     assert found.verdicts[0].file.is_file()
 
 
-def test_plain_lm_eval_is_warned_at_the_start(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-
-    from persona_bench.resources import resource_folder
-
+def test_plain_lm_eval_is_warned_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
     for name, warned in (("short", False), (LONG.format(1), True)):
         caplog.clear()
-        metadata = {"persona_set": "demo", "n_questions": 1, "pretrained": name}
-        manager = TaskManager(
-            include_path=str(resource_folder("tasks")), include_defaults=False, metadata=metadata
-        )
+        asked = Asked("persona_arithmetic", {"persona_set": "demo", "n_questions": 1})
+        (task,) = load_tasks([asked], {"pretrained": name})
         with caplog.at_level(logging.WARNING, logger="persona_bench"):
-            lm_eval.simple_evaluate(
-                model="dummy",
-                tasks=["persona_arithmetic"],
-                task_manager=manager,
-                limit=6,
-                predict_only=True,
-            )
+            task.build_all_requests(limit=6, rank=0, world_size=1)
         assert ("its results would be lost" in caplog.text) == warned
