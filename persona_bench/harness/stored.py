@@ -9,7 +9,7 @@ import gc
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -36,6 +36,9 @@ class StoredLM(LM):
         fingerprint: The model's, as the keys hold it.
         seed: Of the draws, where decoding samples.
         say: Is told how many responses are there already.
+
+    Attributes:
+        before: Is told of all requests before any is asked.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class StoredLM(LM):
         self.barrier = inner.barrier
         self.failed: dict[str, str] = {}
         self.asked: set[str] = set()  # the keys of this run's requests
+        self.before: Callable[[Sequence[Request]], None] = lambda _: None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inner"], name)
@@ -108,6 +112,7 @@ class StoredLM(LM):
             )
         self.failed.clear()
         self.asked = set(unique)
+        self.before(asked)
         if missing:
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.shelf.sync()

@@ -405,10 +405,8 @@ class PersonaTask(ConfigurableTask):
         name = getattr(self._lm, "tokenizer_name", "") or type(self._lm).__name__
         return f"the chat template of {str(name).replace('__', '/')}"
 
-    def _record(
-        self, chat_template: Callable[..., Any] | None, system_instruction: str | None
-    ) -> None:
-        """Writes what was done into the configuration that lm-eval saves with the results."""
+    def facts(self, system_instruction: str | None) -> dict[str, Any]:
+        """What can be told of a run without its model: personas, knobs, grader, versions."""
         personas = self.knobs.choose_personas(self.benchmark)
         record: dict[str, Any] = {
             "version": persona_bench.__version__,
@@ -420,7 +418,6 @@ class PersonaTask(ConfigurableTask):
             "persona_set_version": personas.version,
             "personas": self.personas,
             "personas_fingerprint": personas.fingerprint,
-            "chat_template": chat_template is not None,
             "system_instruction": system_instruction or "",
         }
         if training := training_of(self.config.metadata or {}):
@@ -431,6 +428,14 @@ class PersonaTask(ConfigurableTask):
             test = self.dataset["test"]
             pairs = frozenset(zip(test["question"], test["persona"], strict=True))
             record["design_asked"] = design_record(pairs)
+        return record
+
+    def _record(
+        self, chat_template: Callable[..., Any] | None, system_instruction: str | None
+    ) -> None:
+        """Writes what was done into the configuration that lm-eval saves with the results."""
+        record = self.facts(system_instruction)
+        record["chat_template"] = chat_template is not None
         if chat_template is None:
             log.warning(
                 "%s: without --apply_chat_template the persona is plain text before the "
