@@ -1,8 +1,29 @@
-"""Texts that come from outside."""
+"""Texts that come from outside, and names of files made from them."""
 
 from __future__ import annotations
+
+import hashlib
 
 
 def sound(text: str) -> str:
     """A text that can be written: half of a surrogate pair, which JSON can hold, is replaced."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def short_name(name: str, most: int = 200) -> str:
+    """A name as a part of a path, which file systems limit to 255 bytes.
+
+    Args:
+        name: As it is to be, without characters that a path can't have.
+        most: Most bytes in UTF-8.
+
+    Returns:
+        The name itself where it is short enough; else its end (of a path the part that tells it
+        from others) and the first eight digits of its sha256, so that no two names meet.
+    """
+    whole = name.encode(errors="replace")
+    if len(whole) <= most:
+        return name
+    digest = hashlib.sha256(whole).hexdigest()[:8]
+    end = whole[-(most - len(digest) - 1) :].decode(errors="ignore")
+    return f"{end.lstrip('_-.')}-{digest}"

@@ -97,7 +97,7 @@ def score_page(
     told = read_provenance(results)
     contents = PageContents(
         title=", ".join(names),
-        summary=[f"{', '.join(names)} on {', '.join(tasks)}."],
+        summary=[f"{', '.join(names)} on {', '.join(tasks)}.", *_unfinished(samples, shown)],
         sections=sections,
         responses=responses_of(shown),
         provenance={
@@ -108,6 +108,15 @@ def score_page(
         },
     )
     return write_page(contents, places.folder / PAGE)
+
+
+def _unfinished(samples: Sequence[Samples], shown: Mapping[Samples, str]) -> list[str]:
+    parts = [(each, part) for each in samples if (part := each.told.get("unfinished"))]
+    return [
+        f"{each.task} of {shown[each]} is an unfinished run: {part['stored']:,} of "
+        f"{part['asked']:,} responses."
+        for each, part in parts
+    ]
 
 
 def compare_page(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_bench.provenance import versions
+from persona_bench.texts import short_name
 
 
 class Places:
@@ -35,7 +36,7 @@ class Places:
         if len(self._shown) == 1:
             return self.folder
         safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in self.name(model))
-        return self.folder / safe
+        return self.folder / short_name(safe)
 
 
 def command_line() -> str:

@@ -59,6 +59,8 @@ def score(
         for done in grade_again(results, confirm_run_unsafe_code=confirm_run_unsafe_code):
             told = f"{done.changed:,} of {done.responses:,} verdicts changed ({done.file.name})"
             Console(stderr=True).print(escape(f"{done.task} of {done.model}: {told}"))
+    elif any(results.glob("store/unfinished/*.json")):
+        grade_stopped(results, confirm_run_unsafe_code)
     folder = out_folder or (results if results.is_dir() else results.parent) / "scores"
     score_folder(
         results,
@@ -71,6 +73,19 @@ def score(
         resamples=resamples,
         seed=seed,
     )
+
+
+def grade_stopped(results: Path, confirm_run_unsafe_code: bool) -> None:
+    """Grades what is stored of runs that were stopped before their results were written."""
+    from persona_bench.harness.unfinished import grade_unfinished
+
+    said = Console(stderr=True)
+    for each in grade_unfinished(results, confirm_run_unsafe_code=confirm_run_unsafe_code):
+        text = (
+            f"{each.task} of {each.model} is an unfinished run: {each.stored:,} of {each.asked:,} "
+            "responses are stored, and no random choice of them; start the run again to finish it"
+        )
+        said.print(escape(text), soft_wrap=True)
 
 
 def score_folder(
@@ -219,7 +234,10 @@ def _score_graded(
             if sensitivity is not None:
                 print_sensitivity(sensitivity, out)
             print_parts(*found, out)
-            for line in _of_programs(rows, runs[str(model), str(task)].get("task") or {}):
+            task_facts = runs[str(model), str(task)].get("task") or {}
+            if part := task_facts.get("unfinished"):
+                out.print(f"Unfinished run: {part['stored']:,} of {part['asked']:,} responses.")
+            for line in _of_programs(rows, task_facts):
                 out.print(escape(line), soft_wrap=True)
     return written, printed, sections
 

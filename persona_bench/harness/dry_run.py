@@ -9,6 +9,7 @@ from typing import Any
 
 from persona_bench.harness.chat_date import dated_template, first_date, pin_date
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
+from persona_bench.harness.notes import parts_of
 from persona_bench.harness.preflight import check_chat_template, load
 from persona_bench.harness.run import Asked, generations, load_tasks
 from persona_bench.harness.stored import make_request
@@ -69,7 +70,7 @@ def plan_run(
     except FingerprintError as error:
         found, shelf, note = None, None, str(error)
     plans = []
-    for task in (part for each in tasks for part in _parts(each)):
+    for task in (part for each in tasks for part in parts_of(each)):
         task.build_all_requests(
             limit=int(limit) if limit and limit >= 1 else limit,
             rank=0,
@@ -109,10 +110,6 @@ def plan_run(
             )
         )
     return plans
-
-
-def _parts(task: Any) -> list[Any]:
-    return list(task.get_all_tasks()) if hasattr(task, "get_all_tasks") else [task]
 
 
 def _tokens(lm: Any, text: str) -> int | None:

@@ -93,6 +93,9 @@ def _check_versions(stores: Sequence[Path]) -> None:
 
 def _shards(model: str, task: str, files: Sequence[Samples]) -> list[Samples]:
     """The newest of each shard, in order, checked to be all of one run."""
+    files = [each for each in files if not each.told.get("unfinished")]
+    if not files:
+        raise MergeError(f"{task} of {model}: the run is unfinished: start it again to finish it")
     last = max(files, key=lambda each: each.date)
     if not last.told.get("shard"):  # whole, of which shards are parts
         return [last]

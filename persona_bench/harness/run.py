@@ -8,12 +8,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import LM
+from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
@@ -21,11 +22,13 @@ from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_str
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
+from persona_bench.harness.notes import Note, forget_unfinished
 from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import Shelf
 from persona_bench.harness.stored import StoredLM
 from persona_bench.harness.tasks import check_knobs
 from persona_bench.resources import resource_folder
+from persona_bench.texts import short_name
 
 if TYPE_CHECKING:
     from lm_eval.loggers import EvaluationTracker
@@ -267,6 +270,14 @@ class Session:
         seed = self.seed if seed is None else seed
         if isinstance(self.lm, StoredLM):
             self.lm.seed = seed
+        about = {
+            "limit": limit,
+            "apply_chat_template": apply_chat_template,
+            "system_instruction": system_instruction,
+        }
+        note = self._note(asked, folder, {**about, "seed": seed})
+        if isinstance(self.lm, StoredLM) and note is not None:
+            self.lm.before = note.write
         results = lm_eval.simple_evaluate(
             model=self.lm,
             model_args=without_secrets(self.model_args),
@@ -294,16 +305,37 @@ class Session:
             for task, adapted in self.lm.adapted.items():
                 told = results["configs"][task]["metadata"]["persona_bench"]
                 told["parameters_adapted"] = adapted
-        if self.name:
-            tracker.general_config_tracker.model_name = self.name
-            tracker.general_config_tracker.model_name_sanitized = sanitize_model_name(self.name)
+        general = tracker.general_config_tracker
+        general.model_name = self.name or general.model_name
+        general.model_name_sanitized = short_name(sanitize_model_name(str(general.model_name)))
         samples = results.pop("samples")
         tracker.save_results_aggregated(results=results, samples=samples)
         for task in results["configs"]:
             tracker.save_results_samples(task_name=task, samples=samples[task])
         _check_written(folder, tracker)
+        forget_unfinished(folder / general.model_name_sanitized, results["configs"])
+        if note is not None:
+            note.remove()
         finish_push(tracker)
         return str(make_table(results))
+
+    def _note(self, asked: Sequence[Asked], folder: Path, about: Mapping[str, Any]) -> Note | None:
+        """What is asked, by which the stored part of a stopped run can be graded."""
+        if self.store is None or not isinstance(self.lm, StoredLM):
+            return None
+        secret = ("header", "auth_token")
+        named = GeneralConfigTracker._get_model_name(self.model_args)
+        whole = {
+            **about,
+            "model": self.model,
+            "model_args": {k: v for k, v in self.model_args.items() if k not in secret},
+            "name": self.name or named or self.model,
+            "fingerprint": self.lm.fingerprint,
+            "folder": os.path.relpath(folder, self.store.parent),
+            "think_end_token": getattr(self.lm, "think_end_token", None),
+            "tasks": [asdict(each) for each in asked],
+        }
+        return Note(self.store, whole, self.lm.rank)
 
     def _pin_date(self) -> None:
         """Holds the date that the chat template prints at the day of the folder's first run."""

@@ -9,7 +9,7 @@ import gc
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -40,6 +40,7 @@ class StoredLM(LM):
     Attributes:
         failed: Errors of requests that failed for good, by key.
         adapted: By task, the parameters that its endpoint did not take (`Generated.adapted`).
+        before: Is told of all requests before any is asked.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class StoredLM(LM):
         self.failed: dict[str, str] = {}
         self.adapted: dict[str, dict[str, str]] = {}
         self.asked: set[str] = set()  # the keys of this run's requests
+        self.before: Callable[[Sequence[Request]], None] = lambda _: None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inner"], name)
@@ -114,6 +116,7 @@ class StoredLM(LM):
         self.failed.clear()
         self.adapted.clear()
         self.asked = set(unique)
+        self.before(asked)
         if missing:
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.shelf.sync()

@@ -16,7 +16,9 @@ from typing import Any
 import datasets
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
+from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
 from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.utils import sanitize_model_name
 
 import persona_bench
 from persona_bench import benchmarks
@@ -40,6 +42,7 @@ log = logging.getLogger("persona_bench")
 
 API_SEED = 1234  # what lm-eval sends with every API request
 LENGTH_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
+LONGEST_NAME = 255  # bytes of a folder's name
 LONGEST = 50  # prompts whose tokens are counted: the longest in characters
 
 
@@ -181,6 +184,7 @@ class PersonaTask(ConfigurableTask):
                 "%s: --system_instruction stands before every persona, the control's too",
                 self.task_name,
             )
+        self._check_name()
         self._template = self._template_name(apply_chat_template)
         self._record(chat_template if apply_chat_template else None, system_instruction)
         super().build_all_requests(
@@ -304,6 +308,20 @@ class PersonaTask(ConfigurableTask):
 
     # ------------------------------------------------------------------ checks and records
 
+    def _check_name(self) -> None:
+        """Warns of a model's name that plain lm-eval can't make a folder of, after all is done."""
+        if hasattr(self._lm, "persona_bench"):  # `persona-bench run` shortens it
+            return
+        named = GeneralConfigTracker._get_model_name(self.config.metadata or {})
+        if named and len(sanitize_model_name(named).encode()) > LONGEST_NAME:
+            log.warning(
+                "%s: lm-eval names its results folder after the model, and this name is too long "
+                "for a file system (%s...): with --output_path its results would be lost. Stop "
+                "it, and give the model by a shorter path, for example a link to it",
+                self.task_name,
+                named[:60],
+            )
+
     def _gen_kwargs(self) -> dict[str, Any]:
         default = int(getattr(self._lm, "max_gen_toks", 256) or 256)
         return dict(normalize_gen_kwargs(self.config.generation_kwargs or {}, default))
@@ -400,10 +418,8 @@ class PersonaTask(ConfigurableTask):
         name = getattr(self._lm, "tokenizer_name", "") or type(self._lm).__name__
         return f"the chat template of {str(name).replace('__', '/')}"
 
-    def _record(
-        self, chat_template: Callable[..., Any] | None, system_instruction: str | None
-    ) -> None:
-        """Writes what was done into the configuration that lm-eval saves with the results."""
+    def facts(self, system_instruction: str | None) -> dict[str, Any]:
+        """What can be told of a run without its model: personas, knobs, grader, versions."""
         personas = self.knobs.choose_personas(self.benchmark)
         record: dict[str, Any] = {
             "version": persona_bench.__version__,
@@ -415,7 +431,6 @@ class PersonaTask(ConfigurableTask):
             "persona_set_version": personas.version,
             "personas": self.personas,
             "personas_fingerprint": personas.fingerprint,
-            "chat_template": chat_template is not None,
             "system_instruction": system_instruction or "",
         }
         if training := training_of(self.config.metadata or {}):
@@ -426,6 +441,14 @@ class PersonaTask(ConfigurableTask):
             test = self.dataset["test"]
             pairs = frozenset(zip(test["question"], test["persona"], strict=True))
             record["design_asked"] = design_record(pairs)
+        return record
+
+    def _record(
+        self, chat_template: Callable[..., Any] | None, system_instruction: str | None
+    ) -> None:
+        """Writes what was done into the configuration that lm-eval saves with the results."""
+        record = self.facts(system_instruction)
+        record["chat_template"] = chat_template is not None
         if chat_template is None:
             log.warning(
                 "%s: without --apply_chat_template the persona is plain text before the "

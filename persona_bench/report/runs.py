@@ -147,6 +147,12 @@ def _run(name: str, model: str, folder: Path, samples_of: Iterable[Samples]) -> 
     graded: dict[str, Graded] = {}
     judged: dict[str, Judged] = {}
     for samples in samples_of:
+        if part := samples.told.get("unfinished"):
+            warnings.warn(
+                f"{samples.task} of {model} is an unfinished run: {part['stored']:,} of "
+                f"{part['asked']:,} responses",
+                stacklevel=3,
+            )
         if samples.judged:
             verdicts = read_judged(samples.file) if judge_files(samples) else None
             judged[samples.task] = Judged(samples, verdicts, *trace_of(samples, folder))

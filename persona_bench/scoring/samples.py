@@ -145,6 +145,11 @@ def newest_samples(path: Path, *, judged: bool | None = None) -> list[Samples]:
     runs: dict[tuple[str, str], list[Samples]] = {}
     for samples in find_samples(path):
         runs.setdefault((samples.model, samples.task), []).append(samples)
+    if not runs and any(path.glob("store/generations/*/*.jsonl")):
+        raise NoSamplesError(
+            f"{path}: responses are stored there, but no run's results: start the same run again, "
+            "which asks only for what is missing"
+        )
     if not runs:
         raise NoSamplesError(
             f"{path}: no samples of a persona task; run lm_eval with --log_samples and "

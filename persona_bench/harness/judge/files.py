@@ -10,11 +10,12 @@ from typing import Any
 
 from persona_bench.harness.judge.asking import Done
 from persona_bench.harness.judge.jobs import Job, Judged
+from persona_bench.texts import short_name
 
 
 def judged_file(judged: Judged, judge: str) -> Path:
     """Where a judge's verdicts go: beside the samples."""
-    safe = "".join(c if c.isalnum() or c in "-." else "_" for c in judge)
+    safe = short_name("".join(c if c.isalnum() or c in "-." else "_" for c in judge), 120)
     short = hashlib.sha256(judge.encode()).hexdigest()[:6]  # of names that look alike as files
     samples = judged.samples
     return samples.file.parent / f"judged_{samples.task}_{samples.date}_{safe}-{short}.jsonl"

@@ -1,0 +1,88 @@
+"""What a run asks, noted in the store until its results are written (see `unfinished`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from persona_bench.harness.backends.request import Request
+from persona_bench.harness.store import StoreError
+from persona_bench.scoring.samples import find_samples
+
+FOLDER = "unfinished"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What one process of a run asks.
+
+    Attributes:
+        store: The store that the note lies in.
+        about: The run: model, tasks, settings.
+        rank: Of the process.
+    """
+
+    store: Path
+    about: Mapping[str, Any]
+    rank: int = 0
+
+    @property
+    def _stem(self) -> Path:
+        text = json.dumps(self.about, sort_keys=True, default=str)
+        return self.store / FOLDER / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def write(self, requests: Iterable[Request]) -> None:
+        """Writes down the requests: by task, the documents' numbers and the store's keys."""
+        responses: dict[str, list[tuple[int, str]]] = {}
+        for each in requests:
+            if each.instance is not None:
+                task, number = str(each.instance.task_name), int(each.instance.doc_id or 0)
+                responses.setdefault(task, []).append((number, each.key))
+        text = json.dumps({**self.about, "responses": responses}, default=str)
+        file = self._stem.with_name(f"{self._stem.name}-{self.rank}.json")
+        part = file.with_suffix(f".{os.getpid()}.part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
+            part.replace(file)  # whole or not at all
+        except OSError as error:
+            raise StoreError(f"{file} can't be written ({error.strerror})") from None
+
+    def remove(self) -> None:
+        """Takes the notes of all processes away: the run's results are written."""
+        for file in self._stem.parent.glob(f"{self._stem.name}-*.json"):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # the notes of other runs are in it
+            self._stem.parent.rmdir()
+
+
+def read_notes(store: Path) -> list[dict[str, Any]]:
+    """The runs that go on or were stopped, each with the requests of all its processes."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted((store / FOLDER).glob("*.json")):
+        about = dict(json.loads(file.read_text(encoding="utf-8")))
+        whole = found.setdefault(file.stem.partition("-")[0], {**about, "responses": {}})
+        for task, responses in about["responses"].items():
+            whole["responses"].setdefault(task, []).extend(map(tuple, responses))
+    return list(found.values())
+
+
+def forget_unfinished(folder: Path, tasks: Iterable[str]) -> None:
+    """Removes what was written of a run's stored part, once there is more."""
+    wanted = set(tasks)
+    for samples in find_samples(folder) if folder.is_dir() else ():
+        if samples.task in wanted and samples.told.get("unfinished"):
+            for file in samples.file.parent.glob(f"*{samples.date}.json"):
+                file.unlink(missing_ok=True)
+            samples.file.unlink(missing_ok=True)
+
+
+def parts_of(task: Any) -> list[Any]:
+    """The tasks of a group; a task itself."""
+    return list(task.get_all_tasks()) if hasattr(task, "get_all_tasks") else [task]
