@@ -16,9 +16,18 @@ _STRUCK_OUT = re.compile(
 )
 
 
-def without_struck_out(text: str) -> str:
-    """The text without what its writer has crossed out (`~~4~~ 5`)."""
-    return _STRUCK_OUT.sub(" ", text)
+_HTML = re.compile(
+    r"</?(?:b|i|u|em|strong|br|p|span|font|div|center|code|mark|small|big|h[1-6]|li|ul|ol|pre)"
+    r"(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+_SUPERSCRIPT = re.compile(r"<sup>([^<>]{1,20})</sup>", re.IGNORECASE)
+
+
+def without_markup(text: str) -> str:
+    """The text without HTML, and without what its writer has crossed out (`~~4~~ 5`)."""
+    text = _STRUCK_OUT.sub(" ", text)
+    return _HTML.sub(" ", _SUPERSCRIPT.sub(r"^{\1}", text)) if "<" in text else text
 
 
 _IS = (
