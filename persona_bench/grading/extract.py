@@ -141,11 +141,13 @@ _JOINT_REACH = 80
 _APART = re.compile(
     r"\d|[-+*/×÷^<>]|\\(?:times|cdot|div|frac|sqrt|leq?|geq?|implies|[rR]ightarrow)(?![a-zA-Z])|=\s*[^\s$=]*="
     r"|\b(?:so|thus|hence|therefore|then|total\w*|sum|product|answer|but|no|not|nope|wait|instead|"
-    r"rather|actually|finally|check\w*|oops|sorry|again|gives?|i\.?e|first|step)\b(?!\s*root)",
+    r"rather|actually|finally|check\w*|oops|sorry|again|gives?|step)\b",
     re.IGNORECASE,
 )
 """What between two boxes shows that they are not members of one answer."""
-_LIST_SIGNS = re.compile(r"\n[ \t]*(?:[-+*•·]|\d{1,2}[.)]|\(\w\))(?=[ \t])|_\{?\d+\}?|\*+|\|?-[-|: ]*\|")
+_LIST_SIGNS = re.compile(
+    r"\n[ \t]*(?:[-+*•·]|\d{1,2}[.)]|\(\w\))(?=[ \t])|_\{?\d+\}?|\*+|\d(?:st|nd|rd|th)\b|\w+ \d{1,2}:|\|?-[-|: ]*\|"
+)
 """Numbers and signs between two boxes that carry no value: list items, subscripts, bold, tables."""
 
 

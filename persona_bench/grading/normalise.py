@@ -87,9 +87,7 @@ _ABOUT = re.compile(
     r"\\text\w*\s*\{[\s,(]*(?:or\s+)?(?:approximately|approx\.?|about|roughly)\s*\}"
     r"|\(\s*\\approx(?![a-zA-Z])"
 )
-_SCALED = re.compile(
-    rf"(\d[\d.,]*)((?:[\s~$]|\\,|\\text\w*\s*\{{)*){SCALE_WORDS}", re.IGNORECASE
-)
+_SCALED = re.compile(rf"(\d[\d.,]*)((?:[\s~$]|\\,|\\text\w*\s*\{{)*){SCALE_WORDS}", re.IGNORECASE)
 _COMBINATIONS = re.compile(
     r"(?:\{\s*\})?\s*[_^]\s*\{?(\d+)\}?\s*(?:\\mathrm\s*\{\s*C\s*\}|C)\s*_\s*\{?(\d+)\}?"
 )

@@ -74,9 +74,7 @@ _TOKEN = re.compile(
     rf"{_NUMBER}|\\(?:frac|d?binom|tbinom|choose|times|cdot|div)(?![a-zA-Z])|[-+*/^!(){{}}]"
 )
 _NESTED = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
-_POWER = re.compile(
-    rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)|(\d+)!|\(([^()]*)\)!|\\Gamma\(([^()]*)\)"
-)
+_POWER = re.compile(rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)|(\d+)!|\(([^()]*)\)!|\\Gamma\(([^()]*)\)")
 _BINOMIAL = re.compile(rf"\\binom({_NESTED})({_NESTED})")
 
 
@@ -84,7 +82,9 @@ def is_huge(text: str) -> bool:
     """Whether a normalised answer holds a power or factorial too large to be computed."""
     for match in _POWER.finditer(text):
         exponent = match[2] or ""
-        inside = match[3] or match[4] or match[5] or (exponent[1:-1] if exponent[0] == "{" else exponent)
+        inside = (
+            match[3] or match[4] or match[5] or (exponent[1:-1] if exponent[0] == "{" else exponent)
+        )
         if is_huge(inside):
             return True
         value = as_fraction(inside)

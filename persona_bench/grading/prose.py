@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from persona_bench.grading.numbers import SCALE, leading_number_words, scaled_number
+from persona_bench.grading.numbers import SCALE, SCALE_WORDS, leading_number_words, scaled_number
 
 _STRUCK_OUT = re.compile(
     r"~~[^~\n]{1,80}~~|<(s|del|strike)>.{1,80}?</\1>|\\(?:st|sout|xcancel|cancel)\{[^{}]{1,80}\}",
@@ -33,7 +33,7 @@ def without_markup(text: str) -> str:
 _IS = (
     r"(?:\bis\b|\bbe\b|\bare\b|\bwas\b|'s\b|’s\b|\bequals?\b|\bwill be\b|\bmust be\b|\bwould be\b|"
     r"\bshall be\b|\bcomes to\b|\bcomes out (?:to|as)\b|\bremains\b|\bist\b|\blautet\b|\bbeträgt\b|"
-    r"\best\b|\bes\b|\bsono\b|\bsão\b|\bson\b|(?<!\w)[éè]\b|\bjest\b|\bto\b(?=\s*:)|равен|равна|равно|"
+    r"\best\b|\bes\b|\bär\b|\ber\b|\bje\b|\beste\b|\badalah\b|\blà\b|\bsono\b|\bsão\b|\bson\b|(?<!\w)[éè]\b|\bjest\b|\bto\b(?=\s*:)|равен|равна|равно|"
     r"[是为為は이은]|等于|等於|："
     r"|:|=|→|⇒|\\Rightarrow|-+>)"
 )
@@ -41,9 +41,19 @@ _ANSWER = (
     r"(?:answers?|ans|antwort|ergebnis|lösung|réponse|résultat|respuesta|resultado|risposta|risultato|"
     r"resposta|antwoord|svar|odpowiedź|wynik|odpověď|válasz|cevap|jawaban|ответ|відповідь|απάντηση)"
 )
+_ANSWER_ABROAD = (
+    r"(?:(?:end)?ergebnis|(?<!er)lösung|antwort|réponse|résultat|respuesta|resultado|solución|risposta|"
+    r"risultato|soluzione|resposta|solução|antwoord|oplossing|svar|svaret|lösningen|odpowiedź|wynik|"
+    r"odpověď|výsledek|válasz|cevap|sonuç|jawaban\w*|đáp án|đáp số|kết quả|vastaus|răspuns\w*|"
+    r"ответ|результат|відповідь|απάντηση|الجواب|الإجابة|जवाब|उत्तर|התשובה|คำตอบ)"
+)
+"""Words for an answer after which, with a word between (a verb of any language), a number states it."""
 _ANSWER_CJK = r"(?:最终答案|最終答案|答案|答え|答|結果|结果|정답|답)"
 _STATEMENT = re.compile(
     rf"(?:(?<!\bto )(?<!n't )(?<!\bnot )(?<!\bcannot )\b{_ANSWER}\b[^.!?\n:=]{{0,60}}?{_IS}|"
+    rf"\b{_ANSWER_ABROAD}(?:\s+[^\W\d]+){{0,2}}\s*[:=—–-]?(?=[\s*_(]*\$?\\?[-−]?\d)|"
+    rf"\banswer\?[?!]*|\banswer(?=[\s*$]+-?\d[\d.,/]*[$*]*(?:[.!;\n]|$))|"
+    rf"(?:^|[.!?]\s+)(?:the )?(?:final |end )?(?:result|solution|total)\s*[:=](?=[\s*$]*\\?[-−]?\d)|"
     rf"{_ANSWER_CJK}[^。！？\n:：=\d]{{0,12}}?(?:{_IS}|(?=[\s$]*\\?[\d$(]))|"
     rf"\bfinal\s+(?:answer|result|solution)\b[*_#\s]*\n|"
     r"^[ \t]*#{2,4}\s(?=[^a-zA-Z\n]{0,4}\d))",
@@ -101,17 +111,19 @@ class Statement(NamedTuple):
     """A short answer in words; empty where the statement has a value or is no answer."""
 
 
-_MARKUP = re.compile(r"(?:[\s*_`>~:=\"“”‘’']|\\quad|#+\s)+")
+_MARKUP = re.compile(r"(?:[\s*_`>~:=,\"“”‘’']|\\quad|#+\s)+")
 _FILLER = re.compile(
     r"(?:(?:simply|just|exactly|precisely|therefore|thus|hence|then|clearly|indeed|actually|only|about|"
     r"approximately|roughly|none other than|no other than|of course|equal to|given by|found to be|"
     r"option|choice|letter|naught but|nowt but|the (?:number|value|integer|fraction|expression|"
     r"interval|set|point|pair|vector|matrix|sum)|an?|the|a grand total of|me hearty|matey|lad|"
-    r"friend|now|so|well|aye|arr+|yes|is|be)\b[\s,:*]*)+",
+    r"friend|now|so|well|aye|arr+|yes|is|be|(?:it|that)(?:'s| is)|'?tis)\b[\s,:*]*"
+    r"|\b(?:approx|e\.g|i\.e|viz|ca)\b\.?[\s,:*]*|(?:\.\.\.|…)\s*|\*[a-z ]{2,30}\*[\s.…,]*)+",
     re.IGNORECASE,
 )
+_STOP = r"(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bMrs)(?<!\bSt)\."
 _CLAUSE_END = re.compile(
-    r"\n\s*\n|\n|(?<!\d)\.|\.(?!\d)|[;!?](?=\s|$)|:(?=\s)|,(?=\s+[A-Za-z]{2,})"
+    rf"\n\s*\n|\n|(?<!\d){_STOP}|{_STOP}(?!\d)|[;!?](?=\s|$)|:(?=\s)|,(?=\s+[A-Za-z]{(2,)})"
     r"|\s(?:because|since|as|which|who|for|when|where|if|but|while|so|that)\b",
     re.IGNORECASE,
 )
@@ -132,11 +144,15 @@ def read_statement(tail: str) -> Statement:
     back ("7... wait, no, 8") gives way to the one put in its place.
     """
     position = _skip(tail, 0)
+    if condition := _CONDITION.match(tail, position):
+        position = _skip(tail, condition.end())
     sentence = tail[: _SENTENCE_END.search(tail, position).start()]  # type: ignore[union-attr]
     if found := _value_at(tail, position):
         text, end = found
-        if _is_subject(text, sentence[position:]) and (after := _after_verb(sentence, position)):
-            return Statement(after, "")
+        if _is_subject(text, sentence, position):
+            after = _after_verb(sentence, position) or _after_word(sentence, end)
+            if after:
+                return Statement(after, "")
         return Statement(_corrected(tail, end) or text, "")
     end_of_clause = _CLAUSE_END.search(tail, position)
     clause = tail[position : end_of_clause.start() if end_of_clause else len(tail)]
@@ -144,30 +160,45 @@ def read_statement(tail: str) -> Statement:
         return Statement(after, "")
     if (value := _first_value(clause)) or (value := _after_colon(tail, end_of_clause)):
         return Statement(value, "")
-    words = clause.strip(" *_`'\"“”().,$}{\\")
+    words = _LINKED.sub("", clause.strip(" *_`'\"“”().,$}{\\")).strip(" *_`'\"“”")
     if not words or len(words.split()) > 4 or _NO_ANSWER_WORDS.search(words):
         return Statement("", "")
     return Statement("", words)
 
 
-_SENTENCE_END = re.compile(r"\n\s*\n|\.(?!\d)(?=\s|\*|$)|[;!?](?=\s|$)|\Z")
+_LINKED = re.compile(r"^(?:[\w' -]*?)\b(?:is|are|be) (?:an? |the )?(?=\S)", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"(?:if|when|for|since|given|with)\b[^.!?\n]{1,120}?,\s*(?=then\b|the\b|[$\\]|we\b|it\b)",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(rf"\n\s*\n|{_STOP}(?!\d)(?=\s|\*|$)|[;!?](?=\s|$)|\Z")
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est)\b"
     r"|(?<=\$)\s*[=:]|:(?=\s)|[是为為は]"
 )
 _ORDINAL = re.compile(
-    r"\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
+    r"\$?\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
 )
 _NAMES_ONLY = re.compile(
     r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'*(?:\([^()=]{1,12}\))?|[A-Z]{2,}|\\(?:angle|triangle|overline|vec)"
-    r"\s*\{?[A-Z]+\}?|\([a-zA-Z](?:,\s*[a-zA-Z])+\)|\|[a-zA-Z]+\||[a-zA-Z](?:\s*[-+*/]\s*[a-zA-Z])+"
+    r"\s*\{?[A-Z]+\}?|\([a-zA-Z](?:,\s*[a-zA-Z])+\)|\|[a-zA-Z]+\||[a-zA-Z]+(?:\s*[-+*/]\s*[a-zA-Z]+)+"
 )
+_COUNTED = re.compile(r"\bthe\s+[*_$]*\Z", re.IGNORECASE)
+_NOUN_AND_VERB = re.compile(r"\w+\s+(?:[a-z]+\s+){1,4}?(?:is|are|was|were|have|has)\b")
 
 
-def _is_subject(value: str, sentence: str) -> bool:
+def _is_subject(value: str, sentence: str, position: int) -> bool:
     """Whether a value is what the sentence is about rather than what it says."""
     name = _NAMES_ONLY.fullmatch(value.strip()) and value.strip() not in (r"\pi", r"\infty")
-    return bool(name or _ORDINAL.match(sentence))
+    counted = _COUNTED.search(sentence[:position]) and _NOUN_AND_VERB.match(sentence, position)
+    return bool(name or counted or _ORDINAL.match(sentence, position))
+
+
+def _after_word(sentence: str, position: int) -> str:
+    """The number after a name and one word: `$ABC$ measures 18`."""
+    match = re.compile(r"\s+[a-z]+\s+(?=[$\\(]*[-−]?\d)").match(sentence, position)
+    found = _value_at(sentence, match.end()) if match else None
+    return found[0] if found else ""
 
 
 def _after_verb(sentence: str, position: int) -> str:
@@ -177,7 +208,7 @@ def _after_verb(sentence: str, position: int) -> str:
         if not (found := _value_at(sentence, start)):
             continue
         text, end = found
-        subject = _is_subject(text, sentence[start:]) or _VERB.match(
+        subject = _is_subject(text, sentence, start) or _VERB.match(
             sentence, _skip_spaces(sentence, end)
         )
         if not subject:
@@ -213,28 +244,49 @@ def _scaled(text: str, position: int, found: str, end: int) -> tuple[str, int]:
 
 
 _REGRET = (
-    r"wait|no|nope|nay|oops|sorry|apologies|my mistake|actually|(?:or )?rather|er+|uh+|um+|hmm+|"
-    r"i mean|i meant|scratch that|make that|make it|strike that|correction|let me correct that|"
-    r"that's wrong|that is wrong|that's not right|not right|it should be|should be|nein|non|perdón"
+    r"oops|whoops|sorry|apologies|my (?:mistake|bad|apologies)|(?:or )?rather|er+m?|uh+|um+|hmm+|ahem|argh|"
+    r"i mean|i meant|scratch that|make (?:that|it)|strike that|correction|hold on|(?:just|only) kidding|"
+    r"let me (?:correct that|re-?check|fix that)|or should i say|(?:that's|that is) (?:wrong|not right)|"
+    r"not right|(?:it )?should be|blast|nein|non|perdón"
 )
+_DOUBT = r"wait|no|nope|nay|actually"
 _TAKEN_BACK = re.compile(
-    rf"[\s.…,;:!?()—–*_-]*(?:\b(?:{_REGRET}|it's|it is|the answer is)\b[\s.…,;:!—–*_-]*)+",
+    rf"[\s.…,;:!?()—–*_-]*(?:\b(?:{_REGRET}|{_DOUBT}|it's|it is|the answer is)\b[\s.…,;:!—–*_-]*)+"
+    r"|\s*(?:→|-+>|\\(?:to|rightarrow)(?![a-zA-Z]))\s*"
+    r"|\s*(?:\.\.\.|…)\s*[^\W\d][^\d.…=$\\\n]{0,30}(?:\.\.\.|[…!:])\s*",  # 6... blast! 9
     re.IGNORECASE,
 )
-_NEEDS_ONE_OF = re.compile(rf"\b(?:{_REGRET})\b", re.IGNORECASE)
+_REGRETS = re.compile(rf"\b(?:{_REGRET})\b", re.IGNORECASE)
+_DOUBTS = re.compile(rf"\b(?:{_DOUBT})\b", re.IGNORECASE)
+_NEW_SENTENCE = re.compile(r"(?<!\.)[.!?](?!\.)\s")
+_ENDS_CLAUSE = re.compile(r"[\s*_)$]*(?:[.!?,;:]|$|\n|it\b)")
 
 
 def _corrected(text: str, end: int) -> str:
-    """What replaces the value that ends there: "7... wait, no, 8!"; empty where nothing does."""
+    """What replaces the value that ends there: "7... wait, no, 8!"; empty where nothing does.
+
+    "No" and "wait" may just open the next sentence ("No 3 ways about it."): there, a comma must
+    follow them, and nothing the new value.
+    """
     last = ""
     for _ in range(5):
         match = _TAKEN_BACK.match(text, end)
-        if not match or not _NEEDS_ONE_OF.search(match[0]):
+        if not match or not (
+            _REGRETS.search(match[0])
+            or _DOUBTS.search(match[0])
+            or "…" in match[0]
+            or "..." in match[0]
+            or re.search(r"→|>|\\", match[0])
+        ):
             break
-        start = _skip(text, match.end())
-        found = _value_at(text, start)
+        found = _value_at(text, _skip(text, match.end()))
         if not found or not re.search(r"\d|\\", found[0]):
             break
+        if not _REGRETS.search(match[0]) and not re.search(r"→|>|\\", match[0]):
+            if not _ENDS_CLAUSE.match(text, found[1]):
+                break
+            if _NEW_SENTENCE.search(match[0]) and not re.search(r"[,.:!—–-]\s*$", match[0]):
+                break
         last, end = found
     return last
 
@@ -250,11 +302,14 @@ def _skip(text: str, position: int) -> int:
 
 
 def _first_value(clause: str) -> str:
-    """The first span or number of a clause that opens with words."""
+    """The first span or number of a clause that opens with words; a name where there is no other."""
+    name = ""
     for match in re.finditer(r"\$|\\[(\[]|(?<![0-9A-Za-z_\u00c0-\u052f.\\])[-−]?\.?\d", clause):
         if found := _at(clause, match.start()):
-            return found
-    return ""
+            if not _NAMES_ONLY.fullmatch(found):
+                return found
+            name = name or found
+    return name
 
 
 def _after_colon(tail: str, end: re.Match[str] | None) -> str:
@@ -326,7 +381,9 @@ _ATOM = re.compile(
     re.VERBOSE,
 )
 _BETWEEN = re.compile(
-    r"[ \t]*,\s*(?:(?:and|or)[ \t]+)?|[ \t]+(?:and|or)[ \t]+|[ \t]*", re.IGNORECASE
+    r"[ \t]*,\s*(?:(?:and|or)[ \t]+)?|[ \t]+(?:and|or|und|oder|et|ou|[yeo]|и|или)[ \t]+(?=[-−$\\\d])"
+    r"|[ \t]+(?:and|or)[ \t]+|[ \t]*[、和与與及或][ \t]*(?=[-−$\\\d])|[ \t]*",
+    re.IGNORECASE,
 )
 _STARTS_NUMBER = re.compile(r"[\d.$€£¥(\[+\-−\\√π∞|{]|[a-zA-Z]\b(?!['’])|" + _FUNCTION)
 
@@ -386,11 +443,12 @@ _BEFORE = "0-9A-Za-z_\u00c0-\u052f.\\\\"
 """Characters that a number can't follow; it can follow Chinese, Japanese and Korean ones."""
 _LAST_NUMBER = re.compile(
     rf"(?<![{_BEFORE}])(?:[-−](?=[\d.]))?"
-    r"(?:\d+ \d+/\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    r"(?:\d+ \d+/\d+|\d*\s?[¼½¾⅐-⅞]|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:\s?/\s?\d+(?!\d))?(?:\s*\\?%)?(?!(?:st|nd|rd|th)\b)"
 )
 _LAST_LATEX = re.compile(
     r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
+    r"|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 )
 _COEFFICIENT = re.compile(r"(?<![\w}])[-−+]?\s?(?:\d+(?:\.\d+)?|[a-z])?\s?\Z")
 _ALIGNED = re.compile(
@@ -406,6 +464,7 @@ _LAST_REACH = 4000
 def find_last(text: str) -> str:
     """The last mathematical span or number of a text; a number in words where it has no digits."""
     text = _ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
+    text = _without_chat(text)
     span, span_end = _last_span(text)
     latex, latex_end = _last_latex(text, span_end)
     if latex:
@@ -421,6 +480,31 @@ def find_last(text: str) -> str:
     if re.search(r"\d", text):
         return ""
     return _last_words(text)
+
+
+_SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*[.!?\n]*")
+_CONCLUDED = re.compile(
+    rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d",
+    re.IGNORECASE,
+)
+_COUNTS_SOMETHING = re.compile(
+    r"[^\d=+*/^$\\]*\d+\s+[^\W\d]{2,}[^\d=+*/^$\\]*|[^\d=]*\bno\. ?\d+[^\d=]*"
+)
+
+
+def _without_chat(text: str) -> str:
+    """The text up to the sentence that concludes with a number, where only chat follows.
+
+    Chat counts something and concludes nothing: "It's 42. Leave me alone, I need 3 naps."
+    """
+    for sentence in reversed(list(_SENTENCE.finditer(text))):
+        if not re.search(r"\d", sentence[0]):
+            continue
+        if _CONCLUDED.search(sentence[0]):
+            return text[: sentence.end()]
+        if not _COUNTS_SOMETHING.fullmatch(sentence[0]) or _CONCLUDES.search(sentence[0]):
+            break
+    return text
 
 
 def _last_latex(text: str, position: int) -> tuple[str, int]:
@@ -439,7 +523,7 @@ def _last_latex(text: str, position: int) -> tuple[str, int]:
 
 _CONCLUDES = re.compile(
     r"=|≈|\b(?:is|are|was|were|get|gets|got|give|gives|gave|given|make|makes|equals?|leaves?|left|"
-    r"totals?|sum|so|thus|therefore|hence|then|means|answer|result|final|have|has|remain\w*|becomes?|"
+    r"totals?|sum|so|thus|therefore|hence|then|means|answer|result|final|(?<!\bi )have|has|remain\w*|becomes?|"
     r"yields?|comes? to|obtain|find|conclude|there)\b",
     re.IGNORECASE,
 )
@@ -498,7 +582,7 @@ def _last_words(text: str) -> str:
     """The last number written in words, but for a lone `one` or `zero`, which rarely is one."""
     found, position = "", 0
     for match in re.finditer(r"[A-Za-z]+(?:-[A-Za-z]+)*", text):
-        if match.start() < position:
+        if match.start() < position or re.fullmatch(SCALE_WORDS, match[0], re.IGNORECASE):
             continue
         number = leading_number_words(text[match.start() : match.start() + 200])
         if number:
