@@ -127,7 +127,9 @@ def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Norm
         point = whole and _POINT.match(answer.text)
         return Normal(answer.text[point.end() :], False) if point else answer
     first, *rest = split_outside(answer.text, "=")
-    if not rest or len(split_outside(answer.text, ",")) > 1 or not (whole or _is_name(first)):
+    members = split_outside(answer.text, ",")
+    several = len(members) > 1 and not (len(rest) == 1 and as_fraction(rest[0]) is not None)
+    if not rest or several or not (whole or _is_name(first)):
         return answer
     return normalise((split_outside(written, "=")[1:] or rest)[-1], symbolic)
 

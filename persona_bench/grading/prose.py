@@ -123,7 +123,7 @@ _FILLER = re.compile(
 )
 _STOP = r"(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bMrs)(?<!\bSt)\."
 _CLAUSE_END = re.compile(
-    rf"\n\s*\n|\n|(?<!\d){_STOP}|{_STOP}(?!\d)|[;!?](?=\s|$)|:(?=\s)|,(?=\s+[A-Za-z]{(2,)})"
+    rf"\n\s*\n|\n|(?<!\d){_STOP}|{_STOP}(?!\d)|(?<!\\)[;!?](?=\s|$)|:(?=\s)|,(?=\s+[A-Za-z]{{2,}})"
     r"|\s(?:because|since|as|which|who|for|when|where|if|but|while|so|that)\b",
     re.IGNORECASE,
 )
@@ -171,7 +171,7 @@ _CONDITION = re.compile(
     r"(?:if|when|for|since|given|with)\b[^.!?\n]{1,120}?,\s*(?=then\b|the\b|[$\\]|we\b|it\b)",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(rf"\n\s*\n|{_STOP}(?!\d)(?=\s|\*|$)|[;!?](?=\s|$)|\Z")
+_SENTENCE_END = re.compile(rf"\n\s*\n|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z")
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est)\b"
     r"|(?<=\$)\s*[=:]|:(?=\s)|[是为為は]"
@@ -202,18 +202,22 @@ def _after_word(sentence: str, position: int) -> str:
 
 
 def _after_verb(sentence: str, position: int) -> str:
-    """The value after the first verb that has one and is not itself followed by another verb."""
+    """The value after the first verb that has one and is not itself followed by another verb.
+
+    A mere name counts only where no verb has another value.
+    """
+    name = ""
     for verb in _VERB.finditer(sentence, position):
         start = _skip(sentence, verb.end())
         if not (found := _value_at(sentence, start)):
             continue
         text, end = found
-        subject = _is_subject(text, sentence, start) or _VERB.match(
-            sentence, _skip_spaces(sentence, end)
-        )
-        if not subject:
+        if _VERB.match(sentence, _skip_spaces(sentence, end)):
+            continue
+        if not _is_subject(text, sentence, start):
             return _corrected(sentence, end) or text
-    return ""
+        name = text
+    return name
 
 
 def _skip_spaces(text: str, position: int) -> int:
@@ -522,7 +526,7 @@ def _last_latex(text: str, position: int) -> tuple[str, int]:
 
 
 _CONCLUDES = re.compile(
-    r"=|≈|\b(?:is|are|was|were|get|gets|got|give|gives|gave|given|make|makes|equals?|leaves?|left|"
+    r"=|≈|\b(?:is|are|was|were|get|gets|got|give|gives|gave|given|make|makes|equals?|leaves|left|"
     r"totals?|sum|so|thus|therefore|hence|then|means|answer|result|final|(?<!\bi )have|has|remain\w*|becomes?|"
     r"yields?|comes? to|obtain|find|conclude|there)\b",
     re.IGNORECASE,
