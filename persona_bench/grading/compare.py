@@ -127,7 +127,7 @@ def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Norm
         point = whole and _POINT.match(answer.text)
         return Normal(answer.text[point.end() :], False) if point else answer
     first, *rest = split_outside(answer.text, "=")
-    members = split_outside(answer.text, ",")
+    members = split_outside(answer.text.replace(";", ","), ",")
     several = len(members) > 1 and not (len(rest) == 1 and as_fraction(rest[0]) is not None)
     if not rest or several or not (whole or _is_name(first)):
         return answer
@@ -192,6 +192,8 @@ def _same_text(gold: str, answer: str, leaf: Leaf) -> bool | None:
     if gold == answer:
         return True
     left, right = shape(gold), shape(answer)
+    if left.kind == "matrix" and (column := _COLUMN.fullmatch(answer)):
+        right = Shape("matrix", (column[1], column[2]), "1")
     if left.kind in ("bracket", "union") and right.kind in ("leaf", "list"):
         right = as_interval(right) or right
     elif right.kind in ("bracket", "union") and left.kind == "leaf":
@@ -202,9 +204,14 @@ def _same_text(gold: str, answer: str, leaf: Leaf) -> bool | None:
     return _same_shape(left, right, leaf)
 
 
+_COLUMN = re.compile(r"\\binom\{([^{}]*)\}\{([^{}]*)\}")
+_SET_BUILDER = re.compile(r"^\\\{[a-zA-Z](?:\\in\\mathbb\{R\})?(?:\\mid ?|\||:)(.*)\\\}$")
+
+
 def _strip_membership(text: str) -> str:
     if text in (r"\mathbb{R}", r"x\in\mathbb{R}"):
         return r"(-\infty,\infty)"
+    text = _SET_BUILDER.sub(r"\1", text)
     return re.sub(r"^(?:[a-zA-Z]|[a-zA-Z]\([a-zA-Z]\))\\in(?![a-zA-Z]) ?", "", text)
 
 

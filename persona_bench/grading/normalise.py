@@ -49,12 +49,12 @@ _THOUSANDS = re.compile(
 )
 _SPACED_THOUSANDS = re.compile(r"\s*([+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?)\s*")
 _SIZES = re.compile(
-    r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|mathstrut|"
-    r"scriptstyle|bf|rm|it|boldmath|mleft|mright)(?![a-zA-Z])"
+    r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|mleft|mright)(?![a-zA-Z])"
 )
 _SPACES = re.compile(
     r"(?<!\\)\\[,;: ]|\\(?:q?quad|thinspace|medspace|enspace)(?![a-zA-Z])|~|\\hspace\*?\{[^{}]*\}"
 )
+_NEXT_NAME = re.compile(r"(?<=[\w})])\s*\\q?quad(?![a-zA-Z])(?=\s*[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
 _SYNONYMS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac",
     "flatfrac": "frac", "dbinom": "binom", "tbinom": "binom", "doteq": "approx", "lbrace": "{", "rbrace": "}", "le": "leq",
@@ -64,6 +64,21 @@ _SYNONYMS = {
     "rvert": "|", "vert": "|", "colon": ":", "dots": "ldots", "cdots": "ldots", "land": ",",
     "lor": ",", "wedge": "wedge", "dollar": "",
 }  # fmt: skip
+_MEANINGFUL = frozenset(
+    """
+    frac binom choose over atop sqrt pm mp times cdot circ setminus cup cap in notin leq geq neq approx
+    simeq sim equiv cong mid nmid subset subseteq supset not exp log ln lg sin cos tan cot sec csc sinh
+    cosh tanh arcsin arccos arctan gcd lcm max min mod bmod pmod pod sum prod int lim infty emptyset
+    varnothing lfloor rfloor lceil rceil angle triangle measuredangle parallel perp prime wedge to
+    Rightarrow rightarrow implies begin end boxed overline bar dot hat vec widehat overrightarrow
+    ldots ell Re Im cis uparrow pi text textbf textit textrm textsf texttt textnormal textsc textup
+    mbox hbox mathrm mathbf mathit mathsf mathtt mathnormal mathbb mathcal emph operatorname
+    boldsymbol bm underline alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota
+    kappa lambda mu nu xi rho varrho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta
+    Lambda Xi Pi Sigma Upsilon Phi Psi Omega hspace
+    """.split()
+)
+"""Commands that may change a value. All others, such as sizes, fonts and ornaments, are dropped."""
 _BARE = {"<", ">", "[", "]", "(", ")", "*", "/", "|", ":", ",", "", "^{\\circ}"}
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")
 _MATRIX = re.compile(r"\\(begin|end)\{(?:[bB]matrix|matrix|smallmatrix|psmallmatrix)\}")
@@ -75,16 +90,15 @@ _DEGREE = rf"\^\s*(?:\{{\s*{_CIRCLE}\s*\}}|{_CIRCLE})"
 _DEGREES = re.compile(rf"{_DEGREE}(?:\s*[CF](?![a-zA-Z]))?")
 _ANGLE = re.compile(rf"(\\(?:sin|cos|tan|cot|sec|csc)\s*[({{]?\s*)(\d+(?:\.\d+)?)\s*{_DEGREE}")
 _DECORATION = re.compile(
-    r"\\(?:color|tag\*?|label|phantom|[hv]phantom|colorbox|fcolorbox\{[^{}]*\})\s*\{[^{}]*\}"
-    r"|\\(?:therefore|because|checkmark|blacksquare|square|Box|qed|bigstar|star|hfill|notag|nonumber|"
-    r"tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|centering)(?![a-zA-Z])"
+    r"\\(?:(?:text)?color(?:\s*\[[^\]]*\])?|tag\*?|label|[hv]?phantom|colorbox|fcolorbox\s*\{[^{}]*\}|"
+    r"underset|overset|stackrel|raisebox)\s*\{(?:[^{}]|\{[^{}]*\})*\}"
     r"|^\s*\\(?:implies|(?:Long)?[rR]ightarrow|longrightarrow|to)(?![a-zA-Z])"
     r"|[∴∎■□◻\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff]"
 )
 _REASON = re.compile(r"\\text\w*\s*\{[\s,;]*\(?(?:since|because)\b.*$")
 """A reason that follows the value in the box."""
 _ABOUT = re.compile(
-    r"\\text\w*\s*\{[\s,(]*(?:or\s+)?(?:approximately|approx\.?|about|roughly)\s*\}"
+    r",?\s*(\\text\w*\s*\{)[\s,(]*(?:or\s+)?(?:approximately|approx\.?|about|roughly)(?![a-z])"
     r"|\(\s*\\approx(?![a-zA-Z])"
 )
 _SCALED = re.compile(rf"(\d[\d.,]*)((?:[\s~$]|\\,|\\text\w*\s*\{{)*){SCALE_WORDS}", re.IGNORECASE)
@@ -100,7 +114,7 @@ _FRAMES = re.compile(
 _MOD = re.compile(r"\\(?:text|mathrm|operatorname|rm)\s*\{\s*mod\s*\}")
 _LOG_OF_NUMBER = re.compile(r"(\\log\s*_\s*(?:\w|\{[^{}]*\}))\s*(\d+(?:\.\d+)?)")
 _ALIGNED = re.compile(
-    r"\\begin\{(align|aligned|alignat|gather|gathered|split|equation|multline)\*?\}(?:\{[^{}]*\})?"
+    r"\\begin\{(align|aligned|alignat|gather|gathered|split|equation|multline|cases|center)\*?\}(?:\{[^{}]*\})?"
     r"(.*?)\\end\{\1\*?\}",
     re.DOTALL,
 )
@@ -109,7 +123,7 @@ _TEXT = re.compile(
     r"operatorname\*?|boldsymbol|bm|textcolor\{[a-z]+\}|underline)\s*"
     r"\{((?:[^{}]|\{[^{}]*\})*)\}(\s*\^\s*(?:\{\s*-?\d\s*\}|\d))?"
 )
-_PLAIN_TEXT = re.compile(r"\(?[A-Za-z][A-Za-z .,:'()/-]*")
+_PLAIN_TEXT = re.compile(r"[(\[]?[A-Za-z][A-Za-z .,:;!?'()\[\]/-]*")
 _AND_OR = re.compile(
     r"\s*,?\s*(?<![a-zA-Z\\])(?:and|or|und|oder|et|ou|и|или|та)(?![a-zA-Z])\s*,?\s*"
     r"|(?<=\d)\s+[yeo]\s+(?=-?\d)|\s*[、和与與及或]\s*",
@@ -141,7 +155,7 @@ _SPACE_DROP = re.compile(
 _COMMAND_SPACE = re.compile(r"(\\[a-zA-Z]+) (?=[a-zA-Z])")
 _EDGES = " \t\r\n,;:?*_`'\"#"
 _CLOSING = _EDGES + "."
-_OPENING_WORDS = re.compile(r"^(?:[a-z ]*\b(?:is|are|be) |it's )?(?:the |an? )?")
+_OPENING_WORDS = re.compile(r"^(?:[a-z ]*(?:\b(?:is|are|be) |: ?)|it's )?(?:the |an? )?")
 _CHOICE_LABEL = re.compile(r"^\(([A-J])\)\s*(?=[^\s])")
 
 
@@ -187,12 +201,12 @@ def _latex_spelling(text: str) -> str:
     text = _ROW_SKIP.sub(r"\\\\", _SPACE_RUN.sub(" ", text).strip())
     text = _ALIGNED.sub(_one_line, text).rstrip("\\")
     text = _REASON.sub("", _DECORATION.sub(" ", _COMBINATIONS.sub(r"\\binom{\1}{\2}", text)))
-    text = _ABOUT.sub(r"\\approx ", _FRAMES.sub(r" \1 ", text))
+    text = _ABOUT.sub(r"\\approx \1", _FRAMES.sub(r" \1 ", text))
     text = _SCALED.sub(_written_out, text)
     text = _LOG_OF_NUMBER.sub(r"\1(\2)", _MOD.sub(r"\\bmod ", text))
     text = _THOUSANDS.sub("", text)
     text = _DELIMITERS.sub(" ", text)
-    text = _SPACES.sub(" ", text.replace(r"\!", ""))
+    text = _SPACES.sub(" ", _NEXT_NAME.sub(", ", text).replace(r"\!", ""))
     text = _SIZES.sub("", text)
     text = _COMMAND.sub(_synonym, text)
     text = _ARRAY.sub(r"\\begin{pmatrix}\2\\end{pmatrix}", _MATRIX.sub(r"\\\1{pmatrix}", text))
@@ -223,7 +237,7 @@ def _one_line(match: re.Match[str]) -> str:
 def _synonym(match: re.Match[str]) -> str:
     name = _SYNONYMS.get(match[1])
     if name is None:
-        return match[0]
+        return match[0] if match[1] in _MEANINGFUL else " "
     return name + " " if name in _BARE else "\\" + name
 
 

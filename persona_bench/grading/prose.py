@@ -149,8 +149,8 @@ def read_statement(tail: str) -> Statement:
     sentence = tail[: _SENTENCE_END.search(tail, position).start()]  # type: ignore[union-attr]
     if found := _value_at(tail, position):
         text, end = found
-        if _is_subject(text, sentence, position):
-            after = _after_verb(sentence, position) or _after_word(sentence, end)
+        if _is_subject(text, sentence, position, end):
+            after = _after_verb(sentence, position) or _after_words(sentence, end)
             if after:
                 return Statement(after, "")
         return Statement(_corrected(tail, end) or text, "")
@@ -171,9 +171,12 @@ _CONDITION = re.compile(
     r"(?:if|when|for|since|given|with)\b[^.!?\n]{1,120}?,\s*(?=then\b|the\b|[$\\]|we\b|it\b)",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(rf"\n\s*\n|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z")
+_SENTENCE_END = re.compile(
+    rf"\n\s*\n|,\s+(?:and|but|which|since|because|as|while)\s+[a-zA-Z]{{2,}}|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z"
+)
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est)\b"
+    r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est|has|have|gets?|needs?|costs?|"
+    r"measures?|weighs?|makes?|gives?|contains?|sums? to|totals?|(?:comes|adds up) to)\b"
     r"|(?<=\$)\s*[=:]|:(?=\s)|[是为為は]"
 )
 _ORDINAL = re.compile(
@@ -184,19 +187,35 @@ _NAMES_ONLY = re.compile(
     r"\s*\{?[A-Z]+\}?|\([a-zA-Z](?:,\s*[a-zA-Z])+\)|\|[a-zA-Z]+\||[a-zA-Z]+(?:\s*[-+*/]\s*[a-zA-Z]+)+"
 )
 _COUNTED = re.compile(r"\bthe\s+[*_$]*\Z", re.IGNORECASE)
-_NOUN_AND_VERB = re.compile(r"\w+\s+(?:[a-z]+\s+){1,4}?(?:is|are|was|were|have|has)\b")
+_NOUN_AND_VERB = re.compile(r"\w+\s+(?:[a-z]+\s+){1,4}?(?:is|are|was|were|have|has|gets?)\b")
 
 
-def _is_subject(value: str, sentence: str, position: int) -> bool:
+def _is_subject(value: str, sentence: str, position: int, end: int) -> bool:
     """Whether a value is what the sentence is about rather than what it says."""
     name = _NAMES_ONLY.fullmatch(value.strip()) and value.strip() not in (r"\pi", r"\infty")
+    if _variable(value) and _VERB.match(sentence, _skip_spaces(sentence, end)):
+        return True
     counted = _COUNTED.search(sentence[:position]) and _NOUN_AND_VERB.match(sentence, position)
     return bool(name or counted or _ORDINAL.match(sentence, position))
 
 
-def _after_word(sentence: str, position: int) -> str:
-    """The number after a name and one word: `$ABC$ measures 18`."""
-    match = re.compile(r"\s+[a-z]+\s+(?=[$\\(]*[-−]?\d)").match(sentence, position)
+_CONSTANTS = re.compile(
+    r"\\(?:pi|sqrt|[dt]?frac|cdot|times|circ|left|right|text\w*\s*\{[^{}]*\})(?![a-zA-Z])"
+)
+
+
+def _variable(value: str) -> bool:
+    return bool(re.search(r"[a-zA-Z]", _CONSTANTS.sub("", value)))
+
+
+_A_FEW_WORDS = re.compile(
+    r"(?:nd|rd|th|st)?(?:\s+[a-z]+| \d+(?:st|nd|rd|th)){1,5}\s+(?=[$\\(]*[-−]?\d)"
+)
+
+
+def _after_words(sentence: str, position: int) -> str:
+    """The number after a name and a few words: `$ABC$ measures 18`, `2nd and 3rd terms sum to 9`."""
+    match = _A_FEW_WORDS.match(sentence, position)
     found = _value_at(sentence, match.end()) if match else None
     return found[0] if found else ""
 
@@ -214,9 +233,9 @@ def _after_verb(sentence: str, position: int) -> str:
         text, end = found
         if _VERB.match(sentence, _skip_spaces(sentence, end)):
             continue
-        if not _is_subject(text, sentence, start):
+        if not _is_subject(text, sentence, start, end):
             return _corrected(sentence, end) or text
-        name = text
+        name = "" if re.search(r"\d", sentence[end:]) else text
     return name
 
 
@@ -450,6 +469,7 @@ _LAST_NUMBER = re.compile(
     r"(?:\d+ \d+/\d+|\d*\s?[¼½¾⅐-⅞]|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:\s?/\s?\d+(?!\d))?(?:\s*\\?%)?(?!(?:st|nd|rd|th)\b)"
 )
+_MODULO = re.compile(r"\bmod(?:ulo)?\s*\Z")
 _LAST_LATEX = re.compile(
     r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
     r"|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
@@ -474,7 +494,9 @@ def find_last(text: str) -> str:
     if latex:
         span, span_end = latex, latex_end
     numbers = [
-        match for match in _LAST_NUMBER.finditer(text, span_end) if not _ordinal(text, match)
+        match
+        for match in _LAST_NUMBER.finditer(text, span_end)
+        if not _ordinal(text, match) and not _MODULO.search(text[: match.start()][-10:])
     ]
     if numbers:
         number = _result(text, numbers) or numbers[-1]
