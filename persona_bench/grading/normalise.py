@@ -57,27 +57,27 @@ _SPACES = re.compile(
 _NEXT_NAME = re.compile(r"(?<=[\w})])\s*\\q?quad(?![a-zA-Z])(?=\s*[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
 _SYNONYMS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac",
-    "flatfrac": "frac", "dbinom": "binom", "tbinom": "binom", "doteq": "approx", "lbrace": "{", "rbrace": "}", "le": "leq",
+    "flatfrac": "frac", "dbinom": "binom", "tbinom": "binom", "doteq": "approx", "le": "leq",
+    "lbrace": "{", "rbrace": "}",
     "leqslant": "leq", "ge": "geq", "geqslant": "geq", "lt": "<", "gt": ">", "ne": "neq",
     "infin": "infty", "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")", "ast": "*",
     "arctan": "arctan", "degree": "^{\\circ}", "percent": "%", "div": "/", "lvert": "|",
     "rvert": "|", "vert": "|", "colon": ":", "dots": "ldots", "cdots": "ldots", "land": ",",
     "lor": ",", "wedge": "wedge", "dollar": "",
 }  # fmt: skip
-_MEANINGFUL = frozenset(
-    """
-    frac binom choose over atop sqrt pm mp times cdot circ setminus cup cap in notin leq geq neq approx
-    simeq sim equiv cong mid nmid subset subseteq supset not exp log ln lg sin cos tan cot sec csc sinh
-    cosh tanh arcsin arccos arctan gcd lcm max min mod bmod pmod pod sum prod int lim infty emptyset
-    varnothing lfloor rfloor lceil rceil angle triangle measuredangle parallel perp prime wedge to
-    Rightarrow rightarrow implies begin end boxed overline bar dot hat vec widehat overrightarrow
-    ldots ell Re Im cis uparrow pi text textbf textit textrm textsf texttt textnormal textsc textup
-    mbox hbox mathrm mathbf mathit mathsf mathtt mathnormal mathbb mathcal emph operatorname
-    boldsymbol bm underline alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota
-    kappa lambda mu nu xi rho varrho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta
-    Lambda Xi Pi Sigma Upsilon Phi Psi Omega hspace
-    """.split()
-)
+_MEANINGFUL = frozenset(re.findall(r"\w+", """
+    frac binom choose over atop sqrt pm mp times cdot circ setminus cup cap in notin leq geq
+    neq approx simeq sim equiv cong mid nmid subset subseteq supset not exp log ln lg sin cos
+    tan cot sec csc sinh cosh tanh arcsin arccos arctan gcd lcm max min mod bmod pmod pod sum
+    prod int lim infty emptyset varnothing lfloor rfloor lceil rceil angle triangle
+    measuredangle parallel perp prime wedge to Rightarrow rightarrow implies begin end boxed
+    overline bar dot hat vec widehat overrightarrow ldots ell Re Im cis uparrow pi text textbf
+    textit textrm textsf texttt textnormal textsc textup mbox hbox mathrm mathbf mathit mathsf
+    mathtt mathnormal mathbb mathcal emph operatorname boldsymbol bm underline alpha beta
+    gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho
+    varrho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma
+    Upsilon Phi Psi Omega hspace
+"""))  # fmt: skip
 """Commands that may change a value. All others, such as sizes, fonts and ornaments, are dropped."""
 _BARE = {"<", ">", "[", "]", "(", ")", "*", "/", "|", ":", ",", "", "^{\\circ}"}
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")

@@ -233,9 +233,9 @@ def _read(text: str) -> Fraction | None:
         # an improper fraction beside an integer is a product, not a mixed number
         return _signed(match[1], whole + Fraction(top, bottom)) if 0 < top < bottom else None
     if match := _REPEATING.fullmatch(text):
-        whole, period = Fraction(f"{match[2] or 0}.{match[3] or 0}"), match[4]
-        part = Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(match[3]))
-        return _signed(match[1], whole + part)
+        start, period = Fraction(f"{match[2] or 0}.{match[3] or 0}"), match[4]
+        rest = Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(match[3]))
+        return _signed(match[1], start + rest)
     match = _SCIENTIFIC.fullmatch(text)
     if match and abs(int(match[3])) <= MAX_DIGITS:
         return _signed(match[1], Fraction(match[2].rstrip(".")) * Fraction(10) ** int(match[3]))
@@ -338,8 +338,8 @@ def leading_number_words(text: str) -> tuple[str, int] | None:
     if index < len(words) and words[index][0] in _PARTS and not total:
         return f"{sign}{group}/{_PARTS[words[index][0]]}", words[index][2]
     if part := _part(lowered, words, index):
-        value = total + group + part[0]
-        return f"{sign}{value.numerator}/{value.denominator}", part[1]
+        mixed = total + group + part[0]
+        return f"{sign}{mixed.numerator}/{mixed.denominator}", part[1]
     return f"{sign}{total + group}", end
 
 

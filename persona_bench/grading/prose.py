@@ -37,23 +37,21 @@ _IS = (
     r"[是为為は이은]|等于|等於|："
     r"|:|=|→|⇒|\\Rightarrow|-+>)"
 )
-_ANSWER = (
-    r"(?:answers?|ans|antwort|ergebnis|lösung|réponse|résultat|respuesta|resultado|risposta|risultato|"
-    r"resposta|antwoord|svar|odpowiedź|wynik|odpověď|válasz|cevap|jawaban|ответ|відповідь|απάντηση)"
-)
 _ANSWER_ABROAD = (
     r"(?:(?:end)?ergebnis|(?<!er)lösung|antwort|réponse|résultat|respuesta|resultado|solución|risposta|"
     r"risultato|soluzione|resposta|solução|antwoord|oplossing|svar|svaret|lösningen|odpowiedź|wynik|"
     r"odpověď|výsledek|válasz|cevap|sonuç|jawaban\w*|đáp án|đáp số|kết quả|vastaus|răspuns\w*|"
     r"ответ|результат|відповідь|απάντηση|الجواب|الإجابة|जवाब|उत्तर|התשובה|คำตอบ)"
 )
-"""Words for an answer after which, with a word between (a verb of any language), a number states it."""
+"""A number after one of these states an answer, with up to two words (a verb) between them."""
+_ANSWER = rf"(?:answers?|ans|{_ANSWER_ABROAD})"
 _ANSWER_CJK = r"(?:最终答案|最終答案|答案|答え|答|結果|结果|정답|답)"
 _STATEMENT = re.compile(
     rf"(?:(?<!\bto )(?<!n't )(?<!\bnot )(?<!\bcannot )\b{_ANSWER}\b[^.!?\n:=]{{0,60}}?{_IS}|"
     rf"\b{_ANSWER_ABROAD}(?:\s+[^\W\d]+){{0,2}}\s*[:=—–-]?(?=[\s*_(]*\$?\\?[-−]?\d)|"
-    rf"\banswer\?[?!]*|\banswer(?=[\s*$]+-?\d[\d.,/]*[$*]*(?:[.!;\n]|$))|"
-    rf"(?:^|[.!?]\s+)(?:the )?(?:final |end )?(?:result|solution|total)\s*[:=](?=[\s*$]*\\?[-−]?\d)|"
+    rf"\banswer\?[?!]*|\banswer,\s*(?=[$*]*\\?[-−]?\d[^,\n]{{0,40}},)|\banswer(?=[\s*$]+-?\d[\d.,/]*[$*]*(?:[.!;\n]|$))|"
+    r"(?:^|[.!?]\s+)(?:the )?(?:final |end )?(?:result|solution|total)\s*[:=]"
+    r"(?=[\s*$]*\\?[-−]?\d)|"
     rf"{_ANSWER_CJK}[^。！？\n:：=\d]{{0,12}}?(?:{_IS}|(?=[\s$]*\\?[\d$(]))|"
     rf"\bfinal\s+(?:answer|result|solution)\b[*_#\s]*\n|"
     r"^[ \t]*#{2,4}\s(?=[^a-zA-Z\n]{0,4}\d))",
@@ -62,6 +60,10 @@ _STATEMENT = re.compile(
 _TAIL = 600
 """Characters of a statement that are read."""
 _HASHES = re.compile(r"####\s*")
+_IS_THE_ANSWER = re.compile(
+    r"\b(?:is|be|was)\s+(?:the|my|our|your|yer|thy)\s+(?:final |correct |right )*answer\b",
+    re.IGNORECASE,
+)
 _NEGATION = re.compile(
     r"\s*(?:not|never|n't|no longer|neither|unlikely|wrong|incorrect)\b", re.IGNORECASE
 )
@@ -76,12 +78,15 @@ def find_statement(text: str) -> str:
     in_words = ""
     statements = [(match.end(), match.start()) for match in _STATEMENT.finditer(text)]
     statements += [(match.end(), match.end()) for match in _HASHES.finditer(text)]
+    statements += [(match.end(), match.start()) for match in _IS_THE_ANSWER.finditer(text)]
     for end, start in sorted(statements, reverse=True)[:50]:
         tail = text[end : end + _TAIL]
         if _NEGATION.match(tail):
             continue
+        stated_before = _ENDS_HERE.match(tail) or _IS_THE_ANSWER.match(text, start)
+        before = _before(text, start) if stated_before else ""
         answer = read_statement(tail)
-        value = answer.value or (_before(text, start) if _ENDS_HERE.match(tail) else "")
+        value = before if _IS_THE_ANSWER.match(text, start) else answer.value or before
         if value:
             return value
         in_words = in_words or answer.words
@@ -144,6 +149,8 @@ def read_statement(tail: str) -> Statement:
     back ("7... wait, no, 8") gives way to the one put in its place.
     """
     position = _skip(tail, 0)
+    if _COMPARES.match(tail, position):
+        return Statement("", "")
     if condition := _CONDITION.match(tail, position):
         position = _skip(tail, condition.end())
     sentence = tail[: _SENTENCE_END.search(tail, position).start()]  # type: ignore[union-attr]
@@ -167,6 +174,10 @@ def read_statement(tail: str) -> Statement:
 
 
 _LINKED = re.compile(r"^(?:[\w' -]*?)\b(?:is|are|be) (?:an? |the )?(?=\S)", re.IGNORECASE)
+_COMPARES = re.compile(
+    r"(?:less|more|greater|fewer|smaller|larger|higher|lower|over|under|above|below|between)\b",
+    re.IGNORECASE,
+)
 _CONDITION = re.compile(
     r"(?:if|when|for|since|given|with)\b[^.!?\n]{1,120}?,\s*(?=then\b|the\b|[$\\]|we\b|it\b)",
     re.IGNORECASE,
@@ -175,7 +186,8 @@ _SENTENCE_END = re.compile(
     rf"\n\s*\n|,\s+(?:and|but|which|since|because|as|while)\s+[a-zA-Z]{{2,}}|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z"
 )
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est|has|have|gets?|needs?|costs?|"
+    r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est|has|have|"
+    r"gets?|needs?|costs?|"
     r"measures?|weighs?|makes?|gives?|contains?|sums? to|totals?|(?:comes|adds up) to)\b"
     r"|(?<=\$)\s*[=:]|:(?=\s)|[是为為は]"
 )
@@ -214,7 +226,7 @@ _A_FEW_WORDS = re.compile(
 
 
 def _after_words(sentence: str, position: int) -> str:
-    """The number after a name and a few words: `$ABC$ measures 18`, `2nd and 3rd terms sum to 9`."""
+    """The number after a name and a few words: `$ABC$ measures 18`."""
     match = _A_FEW_WORDS.match(sentence, position)
     found = _value_at(sentence, match.end()) if match else None
     return found[0] if found else ""
@@ -255,7 +267,12 @@ def _value_at(text: str, position: int) -> tuple[str, int] | None:
         return _scaled(text, position, found, end)
     if number := leading_number_words(text[position : position + 200]):
         return number[0], position + number[1]
+    if (minus := _MINUS.match(text, position)) and (found := _at(text, minus.end())):
+        return f"-{found}", minus.end() + len(found)
     return None
+
+
+_MINUS = re.compile(r"(?:minus|negative|moins|menos|meno|минус)\s+(?=[\d$\\.])", re.IGNORECASE)
 
 
 def _scaled(text: str, position: int, found: str, end: int) -> tuple[str, int]:
@@ -267,20 +284,32 @@ def _scaled(text: str, position: int, found: str, end: int) -> tuple[str, int]:
 
 
 _REGRET = (
-    r"oops|whoops|sorry|apologies|my (?:mistake|bad|apologies)|(?:or )?rather|er+m?|uh+|um+|hmm+|ahem|argh|"
-    r"i mean|i meant|scratch that|make (?:that|it)|strike that|correction|hold on|(?:just|only) kidding|"
-    r"let me (?:correct that|re-?check|fix that)|or should i say|(?:that's|that is) (?:wrong|not right)|"
-    r"not right|(?:it )?should be|blast|nein|non|perdón"
+    r"oops|whoops|sorry|apologies|m[ye] (?:mistake|bad|apologies)|"
+    r"(?:or )?rather|er+m?|uh+|um+|"
+    r"hmm+|ahem|argh|i mean|i meant|scratch that|make (?:that|it)|strike that|correction|hold on|"
+    r"hang on|"
+    r"(?:just|only) kidding|let me (?:correct that|re-?check|fix that)|or should i say|"
+    r"more precisely|"
+    r"(?:that's|that is) (?:wrong|not right)|that can(?:'t|not) be right|not right|"
+    r"(?:it )?(?:should|must) be|checks notes|blast|nein|non|espera|perdón"
 )
-_DOUBT = r"wait|no|nope|nay|actually"
+_DOUBT = r"wait|no|nope|nah|nay|actually|well"
+_BREAK = r"[\s.…,;:!?()—–*_-]"
 _TAKEN_BACK = re.compile(
-    rf"[\s.…,;:!?()—–*_-]*(?:\b(?:{_REGRET}|{_DOUBT}|it's|it is|the answer is)\b[\s.…,;:!—–*_-]*)+"
-    r"|\s*(?:→|-+>|\\(?:to|rightarrow)(?![a-zA-Z]))\s*"
-    r"|\s*(?:\.\.\.|…)\s*[^\W\d][^\d.…=$\\\n]{0,30}(?:\.\.\.|[…!:])\s*",  # 6... blast! 9
+    rf"{_BREAK}*(?:\b(?:{_REGRET}|{_DOUBT}|or|oh|it's|it is|the answer is)\b{_BREAK}*)+",
     re.IGNORECASE,
 )
-_REGRETS = re.compile(rf"\b(?:{_REGRET})\b", re.IGNORECASE)
+_REGRETS = re.compile(
+    rf"\b(?:{_REGRET})\b|不对|不對|等等|错了|錯了|抱歉|更正|应该|應該|いや|違|訂正|아니",
+    re.IGNORECASE,
+)
 _DOUBTS = re.compile(rf"\b(?:{_DOUBT})\b", re.IGNORECASE)
+_REPLACED = re.compile(
+    r"\s*(?:→|-+>|\\(?:to|rightarrow)(?![a-zA-Z]))\s*"
+    r"|[\s，。…,.！、]*(?:不对|不對|等等|错了|錯了|抱歉|更正|应该|應該|いや|違|訂正|아니)"
+    r"(?:[\s，。…,.！、：:是为為不对等错了抱歉更正应该答案]|います|いました)*"
+)
+_FALTERS = re.compile(r"\s*(?:\.\.\.|…)\s*[^\W\d][^\d.…=$\\\n]{0,40}(?:\.\.\.|[…!:,])\s*")
 _NEW_SENTENCE = re.compile(r"(?<!\.)[.!?](?!\.)\s")
 _ENDS_CLAUSE = re.compile(r"[\s*_)$]*(?:[.!?,;:]|$|\n|it\b)")
 
@@ -289,26 +318,22 @@ def _corrected(text: str, end: int) -> str:
     """What replaces the value that ends there: "7... wait, no, 8!"; empty where nothing does.
 
     "No" and "wait" may just open the next sentence ("No 3 ways about it."): there, a comma must
-    follow them, and nothing the new value.
+    follow them, and nothing the new value. So with what comes after dots ("7... blast! 8").
     """
     last = ""
     for _ in range(5):
-        match = _TAKEN_BACK.match(text, end)
-        if not match or not (
-            _REGRETS.search(match[0])
-            or _DOUBTS.search(match[0])
-            or "…" in match[0]
-            or "..." in match[0]
-            or re.search(r"→|>|\\", match[0])
-        ):
+        run = _TAKEN_BACK.match(text, end)
+        regret = run if run and _REGRETS.search(run[0]) else _REPLACED.match(text, end)
+        doubt = run if run and _DOUBTS.search(run[0]) else _FALTERS.match(text, end)
+        match = regret or doubt
+        found = _value_at(text, _skip(text, match.end())) if match else None
+        if not match or not found or not re.search(r"\d|\\", found[0]):
             break
-        found = _value_at(text, _skip(text, match.end()))
-        if not found or not re.search(r"\d|\\", found[0]):
-            break
-        if not _REGRETS.search(match[0]) and not re.search(r"→|>|\\", match[0]):
-            if not _ENDS_CLAUSE.match(text, found[1]):
-                break
-            if _NEW_SENTENCE.search(match[0]) and not re.search(r"[,.:!—–-]\s*$", match[0]):
+        if not regret:
+            opens_sentence = _NEW_SENTENCE.search(match[0]) and not re.search(
+                r"[,.:!—–-]\s*$", match[0]
+            )
+            if opens_sentence or not _ENDS_CLAUSE.match(text, found[1]):
                 break
         last, end = found
     return last
@@ -325,7 +350,7 @@ def _skip(text: str, position: int) -> int:
 
 
 def _first_value(clause: str) -> str:
-    """The first span or number of a clause that opens with words; a name where there is no other."""
+    """The first span or number of a clause that opens with words; else the first name."""
     name = ""
     for match in re.finditer(r"\$|\\[(\[]|(?<![0-9A-Za-z_\u00c0-\u052f.\\])[-−]?\.?\d", clause):
         if found := _at(clause, match.start()):
@@ -404,7 +429,8 @@ _ATOM = re.compile(
     re.VERBOSE,
 )
 _BETWEEN = re.compile(
-    r"[ \t]*,\s*(?:(?:and|or)[ \t]+)?|[ \t]+(?:and|or|und|oder|et|ou|[yeo]|и|или)[ \t]+(?=[-−$\\\d])"
+    r"[ \t]*,\s*(?:(?:and|or)[ \t]+)?"
+    r"|[ \t]+(?:and|or|und|oder|et|ou|[yeo]|и|или)[ \t]+(?=[-−$\\\d])"
     r"|[ \t]+(?:and|or)[ \t]+|[ \t]*[、和与與及或][ \t]*(?=[-−$\\\d])|[ \t]*",
     re.IGNORECASE,
 )
@@ -469,7 +495,12 @@ _LAST_NUMBER = re.compile(
     r"(?:\d+ \d+/\d+|\d*\s?[¼½¾⅐-⅞]|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:\s?/\s?\d+(?!\d))?(?:\s*\\?%)?(?!(?:st|nd|rd|th)\b)"
 )
-_MODULO = re.compile(r"\bmod(?:ulo)?\s*\Z")
+_NO_ANSWER_BEFORE = re.compile(
+    r"(?:\bmod(?:ulo)?|\bnot|n't|\bthan|≠|\\neq?|!=)[\s$*]*\Z", re.IGNORECASE
+)
+_ABOUT = re.compile(
+    r"(?:\b(?:about|approximately|approx\.?|roughly)|≈|\\approx)[\s$*]*\Z", re.IGNORECASE
+)
 _LAST_LATEX = re.compile(
     r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
     r"|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
@@ -488,7 +519,7 @@ _LAST_REACH = 4000
 def find_last(text: str) -> str:
     """The last mathematical span or number of a text; a number in words where it has no digits."""
     text = _ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
-    text = _without_chat(text)
+    text = _without_chat(_ASIDE.sub("", text))
     span, span_end = _last_span(text)
     latex, latex_end = _last_latex(text, span_end)
     if latex:
@@ -496,10 +527,14 @@ def find_last(text: str) -> str:
     numbers = [
         match
         for match in _LAST_NUMBER.finditer(text, span_end)
-        if not _ordinal(text, match) and not _MODULO.search(text[: match.start()][-10:])
+        if not _ordinal(text, match) and not _NO_ANSWER_BEFORE.search(text[: match.start()][-20:])
     ]
-    if numbers:
-        number = _result(text, numbers) or numbers[-1]
+    exact = [match for match in numbers if not _ABOUT.search(text[: match.start()][-20:])]
+    if exact or (numbers and not span):
+        number = _result(text, numbers) or (exact or numbers)[-1]
+        whole = _concluded_with(text, number.start(), number.end())
+        if whole != number[0].strip() and whole:
+            return whole
         return _scaled(text, number.start(), number[0].strip(), number.end())[0]
     if span:
         return span
@@ -508,6 +543,22 @@ def find_last(text: str) -> str:
     return _last_words(text)
 
 
+def _concluded_with(text: str, begin: int, stop: int) -> str:
+    """The expression around what stands there, where a verb or sign states it: `is e^2`."""
+    start = text.rfind("\n", 0, begin) + 1
+    signs = [match.end() for match in re.finditer(_IS, text[start:begin], re.IGNORECASE)]
+    for sign in reversed(signs[-3:]):
+        position = _skip(text, start + sign)
+        if position > begin:
+            continue
+        end = expression_end(text, position)
+        if end >= stop and not re.search(r",|\b(?:and|or)\b", text[stop:end]):
+            return text[position:end].strip()
+        return ""
+    return ""
+
+
+_ASIDE = re.compile(r"(?<=[\d$*]) \([^()$=]*[a-zA-Z]{2,}[^()$=]*\)")
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*[.!?\n]*")
 _CONCLUDED = re.compile(
     rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d",
@@ -528,7 +579,9 @@ def _without_chat(text: str) -> str:
             continue
         if _CONCLUDED.search(sentence[0]):
             return text[: sentence.end()]
-        if not _COUNTS_SOMETHING.fullmatch(sentence[0]) or _CONCLUDES.search(sentence[0]):
+        if not _COUNTS_SOMETHING.fullmatch(sentence[0].strip(" *_")) or _CONCLUDES.search(
+            sentence[0]
+        ):
             break
     return text
 
@@ -542,15 +595,15 @@ def _last_latex(text: str, position: int) -> tuple[str, int]:
         while start < match.start() and text[start].isspace():
             start += 1
         end = max(expression_end(text, start), match.end())
-        found = (text[start:end].strip(), end)
+        found = (_concluded_with(text, start, end) or text[start:end].strip(), end)
         position = end
     return found
 
 
 _CONCLUDES = re.compile(
     r"=|≈|\b(?:is|are|was|were|get|gets|got|give|gives|gave|given|make|makes|equals?|leaves|left|"
-    r"totals?|sum|so|thus|therefore|hence|then|means|answer|result|final|(?<!\bi )have|has|remain\w*|becomes?|"
-    r"yields?|comes? to|obtain|find|conclude|there)\b",
+    r"totals?|sum|so|thus|therefore|hence|then|means|answer|result|final|(?<!\bi )have|has|"
+    r"remain\w*|becomes?|yields?|comes? to|obtain|find|conclude|there)\b",
     re.IGNORECASE,
 )
 

@@ -101,7 +101,7 @@ def equal_in_algebra(gold: str, answer: str) -> bool:
 
 
 def _apart(reference: Any, given: Any) -> bool:
-    """Whether two exact numbers differ, though math-verify's decimals of 15 places don't show it."""
+    """Whether two exact numbers differ, though not in the 15 decimals that math-verify compares."""
     try:
         size = max(abs(complex(value.evalf(20))) for value in (reference, given))
         return bool(abs(complex((reference - given).evalf(20))) > 1e-50 * size)

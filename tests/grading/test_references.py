@@ -59,7 +59,7 @@ def named(answer: str) -> str:
 
 def members(answer: str) -> list[str]:
     """The members of a list; any other answer alone."""
-    thousands = re.fullmatch(r"[\d,\\!$ ]+", answer) and "!" in answer or answer == "58,500"
+    thousands = (re.fullmatch(r"[\d,\\!$ ]+", answer) and "!" in answer) or answer == "58,500"
     return [answer] if thousands else split_outside(answer, ",")
 
 
