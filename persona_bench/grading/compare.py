@@ -55,9 +55,11 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
     powers = _unit_power(gold), _unit_power(answer)
     if None not in powers and powers[0] != powers[1]:
         return False
-    left, right = normalise(gold, symbolic), normalise(answer, symbolic)
+    left = normalise(gold, symbolic)
+    if as_fraction(left.text) is not None:
+        answer = _DECIMAL_COMMA.sub(r"\1.\2", _AND_FRACTION.sub(r"\1 \2", answer))
+    right = _unnamed(left, normalise(answer, symbolic), answer, symbolic)
     left, right = _without_modulus(left, right), _without_modulus(right, left)
-    right = _unnamed(left, right, answer, symbolic)
     if is_huge(right.text) and not is_huge(left.text):
         return False
     if integer and (value := as_fraction(left.text)) is not None and value.denominator == 1:
@@ -74,6 +76,12 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
     return _same_text(left.text, right.text, leaf or _undecided)
 
 
+_DECIMAL_COMMA = re.compile(r"^([\s$]*[-+]?\d+),(\d{1,2}|\d{4,})(?=[\s$]*$)")
+_AND_FRACTION = re.compile(
+    r"^([\s$]*-?\d+)[\s$]*(?:\\text\s*\{\s*and\s*\}|\band\b)[\s$]*"
+    r"(\\[dt]?frac\s*(?:\d\d|\{\d+\}\s*\{\d+\})|\d+/\d+)(?=[\s$]*$)"
+)
+"""`3 and 1/2`, where the reference is one number."""
 _UNIT_POWER = re.compile(
     r"(?:\\(?:text\w*|mbox|mathrm|rm)\s*\{[^{}\d]*[a-zA-Z][^{}\d]*\}|(?<=\d)\s?[a-zA-Z]{1,3})\s*\^\s*(?:\{\s*([23])\s*\}|([23]))"
     r"\s*[$.\s]*\Z"
@@ -91,7 +99,7 @@ def _unit_power(text: str) -> int | None:
 
 
 _MODULUS = re.compile(
-    r",?\s*(?:\\pmod\s*(?:\{[^{}]*\}|\w)|\(?\s*\\?(?:[bp]?mod)(?:ulo)?(?![a-zA-Z])\s*(?:\{[^{}]*\}|\d+|[a-z])\s*\)?)$"
+    r",?\s*(?:\\pm?od\s*(?:\{[^{}]*\}|\w)|\(?\s*\\?(?:[bp]?mod)(?:ulo)?(?![a-zA-Z])\s*(?:\{[^{}]*\}|\d+|[a-z])\s*\)?)$"
 )
 _INEQUALITY = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![a-zA-Z])")
 
@@ -112,12 +120,21 @@ def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Norm
         written: The answer as it was written: text beside a name is not a unit.
         symbolic: As for `normalise`.
     """
-    if "=" in gold.text or "=" not in answer.text or _INEQUALITY.search(answer.text):
+    if "=" in gold.text or _INEQUALITY.search(answer.text):
         return answer
+    whole = gold.words or shape(gold.text).kind in ("bracket", "matrix", "union")
+    if "=" not in answer.text:
+        point = whole and _POINT.match(answer.text)
+        return Normal(answer.text[point.end() :], False) if point else answer
     first, *rest = split_outside(answer.text, "=")
-    if not rest or len(split_outside(answer.text, ",")) > 1 or not _is_name(first):
+    members = split_outside(answer.text.replace(";", ","), ",")
+    several = len(members) > 1 and not (len(rest) == 1 and as_fraction(rest[0]) is not None)
+    if not rest or several or not (whole or _is_name(first)):
         return answer
     return normalise((split_outside(written, "=")[1:] or rest)[-1], symbolic)
+
+
+_POINT = re.compile(r"[A-Z]'?(?=\()")
 
 
 def _is_name(text: str) -> bool:
@@ -175,6 +192,8 @@ def _same_text(gold: str, answer: str, leaf: Leaf) -> bool | None:
     if gold == answer:
         return True
     left, right = shape(gold), shape(answer)
+    if left.kind == "matrix" and (column := _COLUMN.fullmatch(answer)):
+        right = Shape("matrix", (column[1], column[2]), "1")
     if left.kind in ("bracket", "union") and right.kind in ("leaf", "list"):
         right = as_interval(right) or right
     elif right.kind in ("bracket", "union") and left.kind == "leaf":
@@ -185,15 +204,22 @@ def _same_text(gold: str, answer: str, leaf: Leaf) -> bool | None:
     return _same_shape(left, right, leaf)
 
 
+_COLUMN = re.compile(r"\\binom\{([^{}]*)\}\{([^{}]*)\}")
+_SET_BUILDER = re.compile(r"^\\\{[a-zA-Z](?:\\in\\mathbb\{R\})?(?:\\mid ?|\||:)(.*)\\\}$")
+
+
 def _strip_membership(text: str) -> str:
     if text in (r"\mathbb{R}", r"x\in\mathbb{R}"):
         return r"(-\infty,\infty)"
+    text = _SET_BUILDER.sub(r"\1", text)
     return re.sub(r"^(?:[a-zA-Z]|[a-zA-Z]\([a-zA-Z]\))\\in(?![a-zA-Z]) ?", "", text)
 
 
 def _same_shape(gold: Shape, answer: Shape, leaf: Leaf) -> bool | None:
     if gold.kind == "leaf" and answer.kind == "leaf":
         return _same_leaf(gold.members[0], answer.members[0], leaf) if answer.members else False
+    if gold.kind == "leaf" and answer.kind == "set" and len(answer.members) == 1:
+        return _same_leaf(gold.members[0], answer.members[0], leaf)
     if max(len(gold.members), len(answer.members)) > MAX_MEMBERS:
         return False
     if gold.kind in ("list", "set"):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from persona_bench.grading.prose import find_last, find_statement, without_struck_out
+from persona_bench.grading.prose import find_last, find_statement, read_statement, without_markup
 from persona_bench.grading.reasoning import final_part
+from persona_bench.grading.shape import split_outside
 
 Source = Literal["boxed", "tag", "stated", "last"]
 
@@ -48,7 +49,7 @@ def extract_several(response: str) -> Extracted | None:
 
 def _read(response: str, *, several: bool) -> Extracted | None:
     text, finished = final_part(response)
-    text = without_struck_out(text)
+    text = without_markup(text)
     boxes, unclosed = find_boxes(text)
     if tagged := _tagged(text, boxes, several=several):
         return tagged
@@ -70,7 +71,9 @@ _TAG = re.compile(
 )
 _LABEL = re.compile(r"^[A-Za-z][A-Za-z ]{1,30}:\s*")
 _SHORT = 100
-"""Characters up to which the content of a tag is taken as it is."""
+"""Characters up to which the content of a tag is read as a sentence, or taken as it is."""
+_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
+_NO_PROSE = re.compile(r"\\(?:text\w*|math\w+|mbox|begin|end)\s*\{[^{}]*\}|\b(?:and|or)\b")
 
 
 def _tagged(text: str, boxes: list[Box], *, several: bool) -> Extracted | None:
@@ -88,7 +91,8 @@ def _tagged(text: str, boxes: list[Box], *, several: bool) -> Extracted | None:
         if answer := find_statement(content):
             return Extracted(answer, "tag")
         if len(content) <= _SHORT and "\n" not in content:
-            return Extracted(_LABEL.sub("", content), "tag")
+            said = read_statement(content) if _PROSE.search(_NO_PROSE.sub(" ", content)) else None
+            return Extracted((said and (said.value or said.words)) or content, "tag")
         if last := find_last(content):
             return Extracted(last, "tag")
     return None
@@ -133,21 +137,30 @@ def find_boxes(text: str) -> tuple[list[Box], int | None]:
 
 
 _BRACELESS = re.compile(r"(?:\\[a-zA-Z]+(?:\{[^{}]*\})*|[^\s${}\\])+")
-_BOX_JOINT = re.compile(
-    r"(?:[\s$*_~,;&]|\.(?=[\s$*_]*\n)|\\[()\[\]]|\\[,;:! \\]|\\q?quad\b|\\hspace\*?\{[^{}]*\}"
-    r"|\\(?:text\w*|mbox|mathrm)\s*\{[\s,.;]*(?:and|or|y|und|et|ou)?[\s,.;]*\}"
-    r"|\b(?:and|or|y|und|oder|et|ou|e|o|also)\b|[和或、，；]"
-    r"|\n[ \t]*(?:[-+•·]|\d{1,2}[.)])[ \t]|\(\w\)\s"  # the next item of a list
-    r"|\\?[a-zA-Z]+(?:_\{?\w+\}?)?'?[\s$]*(?:=|:|\\in\b)(?!=)"  # x =
-    r")*"
+_JOINT_REACH = 80
+"""Characters that may stand between two boxes of one answer."""
+_APART = re.compile(
+    r"\d|[-+*/×÷^<>]|\\(?:times|cdot|div|frac|sqrt|leq?|geq?|implies|[rR]ightarrow)(?![a-zA-Z])|=\s*[^\s$=]*="
+    r"|\b(?:so|thus|hence|therefore|then|total\w*|sum|product|answer|but|no|not|nope|wait|instead|"
+    r"rather|actually|finally|check\w*|oops|sorry|again|gives?|step)\b",
+    re.IGNORECASE,
 )
+"""What between two boxes shows that they are not members of one answer."""
+_LIST_SIGNS = re.compile(
+    r"\n[ \t]*(?:[-+*•·]|\d{1,2}[.)]|\(\w\))(?=[ \t])|_\{?\d+\}?|\*+"
+    r"|\d(?:st|nd|rd|th)\b|\w+ \d{1,2}:|\|?-[-|: ]*\|"
+)
+"""Numbers and signs between two boxes that carry no value: list items, subscripts, bold, tables."""
 
 
 def _joined(text: str, boxes: list[Box]) -> str:
-    """The last run of boxes that a comma, `and` or `or` joins, as one list."""
+    """The last boxes as one list, as long as nothing between them shows a step of reasoning."""
     run = [boxes[-1]]
+    if len(split_outside(boxes[-1].text, ",")) > 1:
+        return boxes[-1].text
     for box in reversed(boxes[:-1]):
-        if not _BOX_JOINT.fullmatch(text[box.end : run[0].start]):
+        between = text[box.end : run[0].start]
+        if len(between) > _JOINT_REACH or _APART.search(_LIST_SIGNS.sub(" ", between)):
             break
         run.insert(0, box)
     return ", ".join(box.text for box in run)

@@ -104,7 +104,7 @@ def _read(response: str, gold: str, truncated: bool) -> Extracted | Verdict:
 
 def _cut_in(response: str, found: Extracted) -> bool:
     """Whether the cut may lie within the answer: "The answer is 1" may have been going to be 17."""
-    return found.source == "stated" and response.rstrip(" \n$*").endswith(found.text)
+    return found.source in ("stated", "tag") and response.rstrip(" \n$*").endswith(found.text)
 
 
 def _has_members(gold: str) -> bool:

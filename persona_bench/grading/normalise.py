@@ -13,7 +13,7 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-from persona_bench.grading.numbers import leading_number_words
+from persona_bench.grading.numbers import SCALE_WORDS, leading_number_words, scaled_number
 
 MAX_ANSWER = 2000
 """Characters of an answer that are looked at; no reference comes near."""
@@ -49,20 +49,36 @@ _THOUSANDS = re.compile(
 )
 _SPACED_THOUSANDS = re.compile(r"\s*([+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?)\s*")
 _SIZES = re.compile(
-    r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|mathstrut|"
-    r"bf|rm|it|boldmath|mleft|mright)(?![a-zA-Z])"
+    r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|mleft|mright)(?![a-zA-Z])"
 )
 _SPACES = re.compile(
     r"(?<!\\)\\[,;: ]|\\(?:q?quad|thinspace|medspace|enspace)(?![a-zA-Z])|~|\\hspace\*?\{[^{}]*\}"
 )
+_NEXT_NAME = re.compile(r"(?<=[\w})])\s*\\q?quad(?![a-zA-Z])(?=\s*[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
 _SYNONYMS = {
-    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "lbrace": "{", "rbrace": "}", "le": "leq",
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac",
+    "flatfrac": "frac", "dbinom": "binom", "tbinom": "binom", "doteq": "approx", "le": "leq",
+    "lbrace": "{", "rbrace": "}",
     "leqslant": "leq", "ge": "geq", "geqslant": "geq", "lt": "<", "gt": ">", "ne": "neq",
     "infin": "infty", "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")", "ast": "*",
     "arctan": "arctan", "degree": "^{\\circ}", "percent": "%", "div": "/", "lvert": "|",
     "rvert": "|", "vert": "|", "colon": ":", "dots": "ldots", "cdots": "ldots", "land": ",",
     "lor": ",", "wedge": "wedge", "dollar": "",
 }  # fmt: skip
+_MEANINGFUL = frozenset(re.findall(r"\w+", """
+    frac binom choose over atop sqrt pm mp times cdot circ setminus cup cap in notin leq geq
+    neq approx simeq sim equiv cong mid nmid subset subseteq supset not exp log ln lg sin cos
+    tan cot sec csc sinh cosh tanh arcsin arccos arctan gcd lcm max min mod bmod pmod pod sum
+    prod int lim infty emptyset varnothing lfloor rfloor lceil rceil angle triangle
+    measuredangle parallel perp prime wedge to Rightarrow rightarrow implies begin end boxed
+    overline bar dot hat vec widehat overrightarrow ldots ell Re Im cis uparrow pi text textbf
+    textit textrm textsf texttt textnormal textsc textup mbox hbox mathrm mathbf mathit mathsf
+    mathtt mathnormal mathbb mathcal emph operatorname boldsymbol bm underline alpha beta
+    gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho
+    varrho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma
+    Upsilon Phi Psi Omega hspace
+"""))  # fmt: skip
+"""Commands that may change a value. All others, such as sizes, fonts and ornaments, are dropped."""
 _BARE = {"<", ">", "[", "]", "(", ")", "*", "/", "|", ":", ",", "", "^{\\circ}"}
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")
 _MATRIX = re.compile(r"\\(begin|end)\{(?:[bB]matrix|matrix|smallmatrix|psmallmatrix)\}")
@@ -70,12 +86,27 @@ _ARRAY = re.compile(
     r"[(\[]\s*\\begin\{(array|pmatrix)\}(?:\{[lcr|\s]*\})?(.*?)\\end\{\1\}\s*[)\]]", re.DOTALL
 )
 _CIRCLE = r"(?:\\circ|o\b|\\mathrm\{o\})"
-_DEGREES = re.compile(rf"\^\s*(?:\{{\s*{_CIRCLE}\s*\}}|{_CIRCLE})(?:\s*[CF](?![a-zA-Z]))?")
+_DEGREE = rf"\^\s*(?:\{{\s*{_CIRCLE}\s*\}}|{_CIRCLE})"
+_DEGREES = re.compile(rf"{_DEGREE}(?:\s*[CF](?![a-zA-Z]))?")
+_ANGLE = re.compile(rf"(\\(?:sin|cos|tan|cot|sec|csc)\s*[({{]?\s*)(\d+(?:\.\d+)?)\s*{_DEGREE}")
 _DECORATION = re.compile(
-    r"\\(?:color|tag\*?|label|phantom|[hv]phantom|colorbox|fcolorbox\{[^{}]*\})\s*\{[^{}]*\}"
-    r"|\\(?:therefore|because|checkmark|blacksquare|square|Box|qed|bigstar|star|hfill|notag|nonumber|"
-    r"tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|centering)(?![a-zA-Z])"
-    r"|[∴∎✓✔☑✅★☆■□◻\ufe0f]"
+    r"\\(?:(?:text)?color(?:\s*\[[^\]]*\])?|tag\*?|label|[hv]?phantom|colorbox|fcolorbox\s*\{[^{}]*\}|"
+    r"underset|overset|stackrel|raisebox)\s*\{(?:[^{}]|\{[^{}]*\})*\}"
+    r"|^\s*\\(?:implies|(?:Long)?[rR]ightarrow|longrightarrow|to)(?![a-zA-Z])"
+    r"|[∴∎■□◻\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff]"
+)
+_REASON = re.compile(r"\\text\w*\s*\{[\s,;]*\(?(?:since|because)\b.*$")
+"""A reason that follows the value in the box."""
+_ABOUT = re.compile(
+    r",?\s*(\\text\w*\s*\{)[\s,(]*(?:or\s+)?(?:approximately|approx\.?|about|roughly)(?![a-z])"
+    r"|\(\s*\\approx(?![a-zA-Z])"
+)
+_SCALED = re.compile(rf"(\d[\d.,]*)((?:[\s~$]|\\,|\\text\w*\s*\{{)*){SCALE_WORDS}", re.IGNORECASE)
+_COMBINATIONS = re.compile(
+    r"(?:\{\s*\})?\s*[_^]\s*\{?(\d+)\}?\s*(?:\\mathrm\s*\{\s*C\s*\}|C)\s*_\s*\{?(\d+)\}?"
+)
+_ONE_CELL = re.compile(
+    r"\\begin\{(pmatrix|array)\}(?:\{[lcr|\s]*\})?((?:(?!\\\\)[^&])*?)\\end\{\1\}"
 )
 _FRAMES = re.compile(
     r"\\(?:boxed|fbox|framebox|ensuremath|underline|underbrace|mathop)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
@@ -83,7 +114,7 @@ _FRAMES = re.compile(
 _MOD = re.compile(r"\\(?:text|mathrm|operatorname|rm)\s*\{\s*mod\s*\}")
 _LOG_OF_NUMBER = re.compile(r"(\\log\s*_\s*(?:\w|\{[^{}]*\}))\s*(\d+(?:\.\d+)?)")
 _ALIGNED = re.compile(
-    r"\\begin\{(align|aligned|alignat|gather|gathered|split|equation|multline)\*?\}(?:\{[^{}]*\})?"
+    r"\\begin\{(align|aligned|alignat|gather|gathered|split|equation|multline|cases|center)\*?\}(?:\{[^{}]*\})?"
     r"(.*?)\\end\{\1\*?\}",
     re.DOTALL,
 )
@@ -92,15 +123,20 @@ _TEXT = re.compile(
     r"operatorname\*?|boldsymbol|bm|textcolor\{[a-z]+\}|underline)\s*"
     r"\{((?:[^{}]|\{[^{}]*\})*)\}(\s*\^\s*(?:\{\s*-?\d\s*\}|\d))?"
 )
-_PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z .,'()/-]*")
-_AND_OR = re.compile(r"\s*,?\s*(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])\s*,?\s*", re.IGNORECASE)
+_PLAIN_TEXT = re.compile(r"[(\[]?[A-Za-z][A-Za-z .,:;!?'()\[\]/-]*")
+_AND_OR = re.compile(
+    r"\s*,?\s*(?<![a-zA-Z\\])(?:and|or|und|oder|et|ou|и|или|та)(?![a-zA-Z])\s*,?\s*"
+    r"|(?<=\d)\s+[yeo]\s+(?=-?\d)|\s*[、和与與及或]\s*",
+    re.IGNORECASE,
+)
 _FRAC_ARGUMENTS = re.compile(
-    r"\\frac\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|([0-9a-zA-Z]|\\pi))"
+    r"\\(frac|binom)\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|([0-9a-zA-Z]|\\pi))"
     r"\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|([0-9a-zA-Z]|\\pi))"
 )
 _SQRT_ARGUMENT = re.compile(r"\\sqrt\s*([0-9a-zA-Z]|\\pi(?![a-zA-Z]))")
 _BRACED_POWER = re.compile(r"([\^_])\s*\{\s*([0-9a-zA-Z])\s*\}")
 _BARE_POWER = re.compile(r"\^\s*(-\d+|\d{2,})")  # nobody who writes 2^10 means 2^1 times 0
+_CALLED_POWER = re.compile(r"(?:\^|\*\*)\s*\(((?:[^()]|\([^()]*\))*)\)")
 _FUNCTIONS = re.compile(
     r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|cot|sec|csc|ln|log|pi|infty|theta|arcsin|arccos|arctan)"
     r"(?![a-zA-Z])"
@@ -120,6 +156,7 @@ _COMMAND_SPACE = re.compile(r"(\\[a-zA-Z]+) (?=[a-zA-Z])")
 _EXCLAIMED = re.compile(r"!{3,}$")
 _EDGES = " \t\r\n,;:?*_`'\"#"
 _CLOSING = _EDGES + "."
+_OPENING_WORDS = re.compile(r"^(?:[a-z ]*(?:\b(?:is|are|be) |: ?)|it's )?(?:the |an? )?")
 _CHOICE_LABEL = re.compile(r"^\(([A-J])\)\s*(?=[^\s])")
 
 
@@ -164,19 +201,29 @@ def _vulgar_fraction(match: re.Match[str]) -> str:
 def _latex_spelling(text: str) -> str:
     text = _ROW_SKIP.sub(r"\\\\", _SPACE_RUN.sub(" ", text).strip())
     text = _ALIGNED.sub(_one_line, text).rstrip("\\")
-    text = _FRAMES.sub(r" \1 ", _DECORATION.sub(" ", text))
+    text = _REASON.sub("", _DECORATION.sub(" ", _COMBINATIONS.sub(r"\\binom{\1}{\2}", text)))
+    text = _ABOUT.sub(r"\\approx \1", _FRAMES.sub(r" \1 ", text))
+    text = _SCALED.sub(_written_out, text)
     text = _LOG_OF_NUMBER.sub(r"\1(\2)", _MOD.sub(r"\\bmod ", text))
     text = _THOUSANDS.sub("", text)
     text = _DELIMITERS.sub(" ", text)
-    text = _SPACES.sub(" ", text.replace(r"\!", ""))
+    text = _SPACES.sub(" ", _NEXT_NAME.sub(", ", text).replace(r"\!", ""))
     text = _SIZES.sub("", text)
     text = _COMMAND.sub(_synonym, text)
     text = _ARRAY.sub(r"\\begin{pmatrix}\2\\end{pmatrix}", _MATRIX.sub(r"\\\1{pmatrix}", text))
+    text = _ONE_CELL.sub(r" \2 ", text)
+    text = _ANGLE.sub(r"\1\\frac{\2\\pi}{180}", text)
     text = _DEGREES.sub(" ", text).replace("<=", r"\leq ").replace(">=", r"\geq ")
     text = _SPACE_RUN.sub(" ", _PERCENT.sub(r"\\%", text))
     if match := _SPACED_THOUSANDS.fullmatch(text):
         return match[1].replace(" ", "")
     return text
+
+
+def _written_out(match: re.Match[str]) -> str:
+    """`2.3 \\text{ million}` as a number; what stands between stays, so that braces match."""
+    value = scaled_number(match[1], match[3])
+    return value + match[2] if value else match[0]
 
 
 def _one_line(match: re.Match[str]) -> str:
@@ -191,7 +238,7 @@ def _one_line(match: re.Match[str]) -> str:
 def _synonym(match: re.Match[str]) -> str:
     name = _SYNONYMS.get(match[1])
     if name is None:
-        return match[0]
+        return match[0] if match[1] in _MEANINGFUL else " "
     return name + " " if name in _BARE else "\\" + name
 
 
@@ -230,7 +277,7 @@ def _words(text: str, is_text: bool) -> Normal | None:
         return None
     plain = _SPACE_RUN.sub(" ", _AND_OR.sub(",", stripped)).lower().strip(_EDGES).rstrip(_CLOSING)
     plain = re.sub(r"\s*,\s*", ",", plain).rstrip("!")
-    return Normal(re.sub(r"^(?:the|an?|it is|it's) ", "", plain), True)
+    return Normal(_OPENING_WORDS.sub("", plain), True)
 
 
 def _close_up(text: str) -> str:
@@ -239,6 +286,7 @@ def _close_up(text: str) -> str:
     text = _SQRT_ARGUMENT.sub(r"\\sqrt{\1}", text)
     text = _FRAC_ARGUMENTS.sub(_braced_fraction, text)
     text = _BRACED_POWER.sub(r"\1\2", re.sub(r"\s+(?=[_^])", "", text))
+    text = _CALLED_POWER.sub(r"^{\1}", text).replace("**", "^")
     text = _BARE_POWER.sub(r"^{\1}", text)
     text = _EXCLAIMED.sub("", _SPACE_RUN.sub(" ", text).strip(_EDGES).rstrip(_CLOSING))
     text = _COMMAND_SPACE.sub("\\1\x00", text)
@@ -248,7 +296,7 @@ def _close_up(text: str) -> str:
 
 
 def _braced_fraction(match: re.Match[str]) -> str:
-    top, bottom = match[1] or match[2] or "", match[3] or match[4] or ""
+    top, bottom = match[2] or match[3] or "", match[4] or match[5] or ""
     if "\\frac" in top or "\\frac" in bottom:
         top, bottom = (_FRAC_ARGUMENTS.sub(_braced_fraction, part) for part in (top, bottom))
-    return rf"\frac{{{top.strip()}}}{{{bottom.strip()}}}"
+    return rf"\{match[1]}{{{top.strip()}}}{{{bottom.strip()}}}"

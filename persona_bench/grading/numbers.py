@@ -15,6 +15,7 @@ _SLASH = re.compile(rf"([+-]?)({_NUMBER})/({_NUMBER})")
 _FRAC = re.compile(rf"([+-]?)\\frac\{{([+-]?)({_NUMBER})\}}\{{([+-]?)({_NUMBER})\}}")
 _MIXED = re.compile(r"([+-]?)(\d+)\\frac\{(\d+)\}\{(\d+)\}")
 _MIXED_SLASH = re.compile(r"([+-]?)(\d+) (\d+)/(\d+)")
+_REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\(?:overline|bar|dot)\{?(\d+)\}?")
 _SCIENTIFIC = re.compile(rf"([+-]?)({_NUMBER})(?:(?:\\times|\\cdot|\*)10\^|[eE])\{{?([+-]?\d+)\}}?")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d{1,3}(?:['_]\d{3})+(?:\.\d+)?")
 _DOTTED = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3}){2,}(?:,\d+)?|(?:\.\d{3})+,\d+)")
@@ -33,7 +34,8 @@ _SMALL = (
 )
 _LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALES = {**_LARGE, "hundred": 100, "dozen": 12, "score": 20}
-SCALE = re.compile(r"[\s$}]*(hundred|thousand|dozen|[mb]illion|trillion)\b(?!th)", re.IGNORECASE)
+SCALE_WORDS = r"(hundred|thousand|dozen|[mb]illion|trillion)\b(?!th)"
+SCALE = re.compile(rf"[\s$}}]*{SCALE_WORDS}", re.IGNORECASE)
 """A power of ten (or a dozen) in words, after a number."""
 _ORDINALS = ["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 _PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
@@ -72,14 +74,17 @@ _TOKEN = re.compile(
     rf"{_NUMBER}|\\(?:frac|d?binom|tbinom|choose|times|cdot|div)(?![a-zA-Z])|[-+*/^!(){{}}]"
 )
 _NESTED = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
-_POWER = re.compile(rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)|(\d+)!|\(([^()]*)\)!")
+_POWER = re.compile(rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)|(\d+)!|\(([^()]*)\)!|\\Gamma\(([^()]*)\)")
+_BINOMIAL = re.compile(rf"\\binom({_NESTED})({_NESTED})")
 
 
 def is_huge(text: str) -> bool:
     """Whether a normalised answer holds a power or factorial too large to be computed."""
     for match in _POWER.finditer(text):
         exponent = match[2] or ""
-        inside = match[3] or match[4] or (exponent[1:-1] if exponent[0] == "{" else exponent)
+        inside = (
+            match[3] or match[4] or match[5] or (exponent[1:-1] if exponent[0] == "{" else exponent)
+        )
         if is_huge(inside):
             return True
         value = as_fraction(inside)
@@ -92,7 +97,18 @@ def is_huge(text: str) -> bool:
         base = match[1] if match[1][:1].isdigit() else "10"
         if len(base.rstrip(".")) * abs(value) > HUGE and base.strip(".") not in ("0", "1"):
             return True
-    return False
+    return any(_is_huge_binomial(match[1], match[2]) for match in _BINOMIAL.finditer(text))
+
+
+def _is_huge_binomial(top: str, bottom: str) -> bool:
+    n, k = as_fraction(top[1:-1]), as_fraction(bottom[1:-1])
+    if n is None or k is None:
+        return is_huge(top) or is_huge(bottom)
+    if not 0 <= k <= n:
+        return False
+    a, b = float(n), float(k)
+    digits = math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
+    return digits / math.log(10) > HUGE
 
 
 def _factorial_digits(n: int) -> float:
@@ -221,6 +237,10 @@ def _read(text: str) -> Fraction | None:
         whole, top, bottom = (int(match[i]) for i in (2, 3, 4))
         # an improper fraction beside an integer is a product, not a mixed number
         return _signed(match[1], whole + Fraction(top, bottom)) if 0 < top < bottom else None
+    if match := _REPEATING.fullmatch(text):
+        start, period = Fraction(f"{match[2] or 0}.{match[3] or 0}"), match[4]
+        rest = Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(match[3]))
+        return _signed(match[1], start + rest)
     match = _SCIENTIFIC.fullmatch(text)
     if match and abs(int(match[3])) <= MAX_DIGITS:
         return _signed(match[1], Fraction(match[2].rstrip(".")) * Fraction(10) ** int(match[3]))
@@ -233,7 +253,7 @@ def _signed(sign: str, value: Fraction) -> Fraction:
 
 def scaled_number(number: str, scale: str) -> str:
     """A number times its scale in words (`1.2`, `million` give `1200000`); empty for others."""
-    value = as_fraction(number.replace(" ", ""))
+    value = as_fraction(number.replace(" ", "").lstrip("\\$€£¥"))
     if value is None:
         return ""
     value *= _SCALES[scale.lower()]
@@ -286,19 +306,27 @@ def leading_number_words(text: str) -> tuple[str, int] | None:
     if not words or lowered[: words[0][1]].strip():
         return None
     start = 1 if words[0][0] in ("minus", "negative") else 0
+    negative = bool(start)
+    if words[start : start + 1] and words[start][0] in ("a", "an"):
+        following = words[start + 1][0] if len(words) > start + 1 else ""
+        if following not in _SCALES:
+            return None
+        start += 1
     total, group, end, used = 0, 0, 0, False
     index = start
     while index < len(words):
         word = words[index][0]
-        if index and lowered[words[index - 1][2] : words[index][1]].strip(" -"):
+        gap = lowered[words[index - 1][2] : words[index][1]] if index else ""
+        after_scale = index > start and words[index - 1][0] in _LARGE and gap.strip() == ","
+        if gap.strip(" -") and not after_scale:
             break
         if word in _SMALL:
             if used and not _may_follow(words[index - 1][0], word):
                 break
             group += _SMALL[word]
-        elif word == "hundred" and used:
-            group = (group or 1) * 100
-        elif word in _LARGE and used:
+        elif word in ("hundred", "dozen") and not (total and not group):
+            group = (group or 1) * _SCALES[word]
+        elif word in _LARGE and (used or index == start):
             total, group = total + (group or 1) * _LARGE[word], 0
         elif word == "and" and used and _continues(words, index):
             index += 1
@@ -309,13 +337,27 @@ def leading_number_words(text: str) -> tuple[str, int] | None:
         index += 1
     if not used:
         return None
-    sign = "-" if start else ""
+    sign = "-" if negative else ""
+    if point := _decimals(words, index):
+        return f"{sign}{total + group}.{point[0]}", point[1]
     if index < len(words) and words[index][0] in _PARTS and not total:
         return f"{sign}{group}/{_PARTS[words[index][0]]}", words[index][2]
     if part := _part(lowered, words, index):
-        value = total + group + part[0]
-        return f"{sign}{value.numerator}/{value.denominator}", part[1]
+        mixed = total + group + part[0]
+        return f"{sign}{mixed.numerator}/{mixed.denominator}", part[1]
     return f"{sign}{total + group}", end
+
+
+def _decimals(words: list[tuple[str, int, int]], index: int) -> tuple[str, int] | None:
+    """The digits that follow a whole number in words, `point five`, and where they end."""
+    if index >= len(words) or words[index][0] != "point":
+        return None
+    digits, end = "", 0
+    for word, _, stop in words[index + 1 :]:
+        if _SMALL.get(word, 10) > 9:
+            break
+        digits, end = digits + str(_SMALL[word]), stop
+    return (digits, end) if digits else None
 
 
 def _part(text: str, words: list[tuple[str, int, int]], index: int) -> tuple[Fraction, int] | None:
@@ -339,4 +381,6 @@ def _may_follow(before: str, word: str) -> bool:
 
 def _continues(words: list[tuple[str, int, int]], index: int) -> bool:
     after = words[index + 1][0] if index + 1 < len(words) else ""
-    return words[index - 1][0] in ("hundred", *_LARGE) and after in _SMALL
+    before = words[index - 1][0]
+    unit = before in _TENS and 0 < _SMALL.get(after, 0) < 10  # forty and two
+    return unit or (before in ("hundred", *_LARGE) and after in _SMALL)

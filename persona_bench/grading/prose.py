@@ -8,33 +8,50 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from persona_bench.grading.numbers import SCALE, leading_number_words, scaled_number
+from persona_bench.grading.numbers import SCALE, SCALE_WORDS, leading_number_words, scaled_number
 
 _STRUCK_OUT = re.compile(
-    r"~~[^~\n]{1,80}~~|<(s|del|strike)>.{1,80}?</\1>|\\(?:st|sout|xcancel|cancel)\{[^{}]{1,80}\}",
+    r"~~(?=\S)[^~\n]{1,80}(?<=\S)~~|<(s|del|strike)>.{1,80}?</\1>|\\(?:st|sout|xcancel|cancel)\{[^{}]{1,80}\}",
     re.IGNORECASE,
 )
 
 
-def without_struck_out(text: str) -> str:
-    """The text without what its writer has crossed out (`~~4~~ 5`)."""
-    return _STRUCK_OUT.sub(" ", text)
+_HTML = re.compile(
+    r"</?(?:b|i|u|em|strong|br|p|span|font|div|center|code|mark|small|big|h[1-6]|li|ul|ol|pre)"
+    r"(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+_SUPERSCRIPT = re.compile(r"<sup>([^<>]{1,20})</sup>", re.IGNORECASE)
+
+
+def without_markup(text: str) -> str:
+    """The text without HTML, and without what its writer has crossed out (`~~4~~ 5`)."""
+    text = _STRUCK_OUT.sub(" ", text)
+    return _HTML.sub(" ", _SUPERSCRIPT.sub(r"^{\1}", text)) if "<" in text else text
 
 
 _IS = (
     r"(?:\bis\b|\bbe\b|\bare\b|\bwas\b|'s\b|’s\b|\bequals?\b|\bwill be\b|\bmust be\b|\bwould be\b|"
     r"\bshall be\b|\bcomes to\b|\bcomes out (?:to|as)\b|\bremains\b|\bist\b|\blautet\b|\bbeträgt\b|"
-    r"\best\b|\bes\b|\bsono\b|\bsão\b|\bson\b|(?<!\w)[éè]\b|\bjest\b|\bto\b(?=\s*:)|равен|равна|равно|"
+    r"\best\b|\bes\b|\bär\b|\ber\b|\bje\b|\beste\b|\badalah\b|\blà\b|\bsono\b|\bsão\b|\bson\b|(?<!\w)[éè]\b|\bjest\b|\bto\b(?=\s*:)|равен|равна|равно|"
     r"[是为為は이은]|等于|等於|："
     r"|:|=|→|⇒|\\Rightarrow|-+>)"
 )
-_ANSWER = (
-    r"(?:answers?|ans|antwort|ergebnis|lösung|réponse|résultat|respuesta|resultado|risposta|risultato|"
-    r"resposta|antwoord|svar|odpowiedź|wynik|odpověď|válasz|cevap|jawaban|ответ|відповідь|απάντηση)"
+_ANSWER_ABROAD = (
+    r"(?:(?:end)?ergebnis|(?<!er)lösung|antwort|réponse|résultat|respuesta|resultado|solución|risposta|"
+    r"risultato|soluzione|resposta|solução|antwoord|oplossing|svar|svaret|lösningen|odpowiedź|wynik|"
+    r"odpověď|výsledek|válasz|cevap|sonuç|jawaban\w*|đáp án|đáp số|kết quả|vastaus|răspuns\w*|"
+    r"ответ|результат|відповідь|απάντηση|الجواب|الإجابة|जवाब|उत्तर|התשובה|คำตอบ)"
 )
+"""A number after one of these states an answer, with up to two words (a verb) between them."""
+_ANSWER = rf"(?:answers?|ans|{_ANSWER_ABROAD})"
 _ANSWER_CJK = r"(?:最终答案|最終答案|答案|答え|答|結果|结果|정답|답)"
 _STATEMENT = re.compile(
     rf"(?:(?<!\bto )(?<!n't )(?<!\bnot )(?<!\bcannot )\b{_ANSWER}\b[^.!?\n:=]{{0,60}}?{_IS}|"
+    rf"\b{_ANSWER_ABROAD}(?:\s+[^\W\d]+){{0,2}}\s*[:=—–-]?(?=[\s*_(]*\$?\\?[-−]?\d)|"
+    rf"\banswer\?[?!]*|\banswer,\s*(?=[$*]*\\?[-−]?\d[^,\n]{{0,40}},)|\banswer(?=[\s*$]+-?\d[\d.,/]*[$*]*(?:[.!;\n]|$))|"
+    r"(?:^|[.!?]\s+)(?:the )?(?:final |end )?(?:result|solution|total)\s*[:=]"
+    r"(?=[\s*$]*\\?[-−]?\d)|"
     rf"{_ANSWER_CJK}[^。！？\n:：=\d]{{0,12}}?(?:{_IS}|(?=[\s$]*\\?[\d$(]))|"
     rf"\bfinal\s+(?:answer|result|solution)\b[*_#\s]*\n|"
     r"^[ \t]*#{2,4}\s(?=[^a-zA-Z\n]{0,4}\d))",
@@ -43,6 +60,10 @@ _STATEMENT = re.compile(
 _TAIL = 600
 """Characters of a statement that are read."""
 _HASHES = re.compile(r"####\s*")
+_IS_THE_ANSWER = re.compile(
+    r"\b(?:is|be|was)\s+(?:the|my|our|your|yer|thy)\s+(?:final |correct |right )*answer\b",
+    re.IGNORECASE,
+)
 _NEGATION = re.compile(
     r"\s*(?:not|never|n't|no longer|neither|unlikely|wrong|incorrect)\b", re.IGNORECASE
 )
@@ -57,12 +78,15 @@ def find_statement(text: str) -> str:
     in_words = ""
     statements = [(match.end(), match.start()) for match in _STATEMENT.finditer(text)]
     statements += [(match.end(), match.end()) for match in _HASHES.finditer(text)]
+    statements += [(match.end(), match.start()) for match in _IS_THE_ANSWER.finditer(text)]
     for end, start in sorted(statements, reverse=True)[:50]:
         tail = text[end : end + _TAIL]
         if _NEGATION.match(tail):
             continue
+        stated_before = _ENDS_HERE.match(tail) or _IS_THE_ANSWER.match(text, start)
+        before = _before(text, start) if stated_before else ""
         answer = read_statement(tail)
-        value = answer.value or (_before(text, start) if _ENDS_HERE.match(tail) else "")
+        value = before if _IS_THE_ANSWER.match(text, start) else answer.value or before
         if value:
             return value
         in_words = in_words or answer.words
@@ -92,17 +116,19 @@ class Statement(NamedTuple):
     """A short answer in words; empty where the statement has a value or is no answer."""
 
 
-_MARKUP = re.compile(r"(?:[\s*_`>~:=\"“”‘’']|\\quad|#+\s)+")
+_MARKUP = re.compile(r"(?:[\s*_`>~:=,\"“”‘’']|\\quad|#+\s)+")
 _FILLER = re.compile(
     r"(?:(?:simply|just|exactly|precisely|therefore|thus|hence|then|clearly|indeed|actually|only|about|"
     r"approximately|roughly|none other than|no other than|of course|equal to|given by|found to be|"
     r"option|choice|letter|naught but|nowt but|the (?:number|value|integer|fraction|expression|"
     r"interval|set|point|pair|vector|matrix|sum)|an?|the|a grand total of|me hearty|matey|lad|"
-    r"friend|now|so|well|aye|arr+|yes|is|be)\b[\s,:*]*)+",
+    r"friend|now|so|well|aye|arr+|yes|is|be|(?:it|that)(?:'s| is)|'?tis)\b[\s,:*]*"
+    r"|\b(?:approx|e\.g|i\.e|viz|ca)\b\.?[\s,:*]*|(?:\.\.\.|…)\s*|\*[a-z ]{2,30}\*[\s.…,]*)+",
     re.IGNORECASE,
 )
+_STOP = r"(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bMrs)(?<!\bSt)\."
 _CLAUSE_END = re.compile(
-    r"\n\s*\n|\n|(?<!\d)\.|\.(?!\d)|[;!?](?=\s|$)|:(?=\s)|,(?=\s+[A-Za-z]{2,})"
+    rf"\n\s*\n|\n|(?<!\d){_STOP}|{_STOP}(?!\d)|(?<!\\)[;!?](?=\s|$)|:(?=\s)|,(?=\s+[A-Za-z]{{2,}})"
     r"|\s(?:because|since|as|which|who|for|when|where|if|but|while|so|that)\b",
     re.IGNORECASE,
 )
@@ -123,11 +149,17 @@ def read_statement(tail: str) -> Statement:
     back ("7... wait, no, 8") gives way to the one put in its place.
     """
     position = _skip(tail, 0)
+    if _COMPARES.match(tail, position):
+        return Statement("", "")
+    if condition := _CONDITION.match(tail, position):
+        position = _skip(tail, condition.end())
     sentence = tail[: _SENTENCE_END.search(tail, position).start()]  # type: ignore[union-attr]
     if found := _value_at(tail, position):
         text, end = found
-        if _is_subject(text, sentence[position:]) and (after := _after_verb(sentence, position)):
-            return Statement(after, "")
+        if _is_subject(text, sentence, position, end):
+            after = _after_verb(sentence, position) or _after_words(sentence, end)
+            if after:
+                return Statement(after, "")
         return Statement(_corrected(tail, end) or text, "")
     end_of_clause = _CLAUSE_END.search(tail, position)
     clause = tail[position : end_of_clause.start() if end_of_clause else len(tail)]
@@ -135,45 +167,88 @@ def read_statement(tail: str) -> Statement:
         return Statement(after, "")
     if (value := _first_value(clause)) or (value := _after_colon(tail, end_of_clause)):
         return Statement(value, "")
-    words = clause.strip(" *_`'\"“”().,$}{\\")
+    words = _LINKED.sub("", clause.strip(" *_`'\"“”().,$}{\\")).strip(" *_`'\"“”")
     if not words or len(words.split()) > 4 or _NO_ANSWER_WORDS.search(words):
         return Statement("", "")
     return Statement("", words)
 
 
-_SENTENCE_END = re.compile(r"\n\s*\n|\.(?!\d)(?=\s|\*|$)|[;!?](?=\s|$)|\Z")
+_LINKED = re.compile(r"^(?:[\w' -]*?)\b(?:is|are|be) (?:an? |the )?(?=\S)", re.IGNORECASE)
+_COMPARES = re.compile(
+    r"(?:less|more|greater|fewer|smaller|larger|higher|lower|over|under|above|below|between)\b",
+    re.IGNORECASE,
+)
+_CONDITION = re.compile(
+    r"(?:if|when|for|since|given|with)\b[^.!?\n]{1,120}?,\s*(?=then\b|the\b|[$\\]|we\b|it\b)",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(
+    rf"\n\s*\n|,\s+(?:and|but|which|since|because|as|while)\s+[a-zA-Z]{{2,}}|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z"
+)
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|be|equals|equal to|becomes|measures|has|have|contains|gives|yields|"
-    r"totals|ist|beträgt|es|est)\b|(?<![<>!=:])=|(?<=\$)\s*:|:(?=\s)|[是为為は]"
+    r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est|has|have|"
+    r"gets?|needs?|costs?|"
+    r"measures?|weighs?|makes?|gives?|contains?|sums? to|totals?|(?:comes|adds up) to)\b"
+    r"|(?<=\$)\s*[=:]|=(?=\s*\$)|:(?=\s)|[是为為は]"
 )
 _ORDINAL = re.compile(
-    r"\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
+    r"\$?\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
 )
 _NAMES_ONLY = re.compile(
     r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'*(?:\([^()=]{1,12}\))?|[A-Z]{2,}|\\(?:angle|triangle|overline|vec)"
-    r"\s*\{?[A-Z]+\}?|\([a-zA-Z](?:,\s*[a-zA-Z])+\)|\|[a-zA-Z]+\||[a-zA-Z](?:\s*[-+*/]\s*[a-zA-Z])+"
+    r"\s*\{?[A-Z]+\}?|\([a-zA-Z](?:,\s*[a-zA-Z])+\)|\|[a-zA-Z]+\||[a-zA-Z]+(?:\s*[-+*/]\s*[a-zA-Z]+)+"
+)
+_COUNTED = re.compile(r"\bthe\s+[*_$]*\Z", re.IGNORECASE)
+_NOUN_AND_VERB = re.compile(r"\w+\s+(?:[a-z]+\s+){1,4}?(?:is|are|was|were|have|has|gets?)\b")
+
+
+def _is_subject(value: str, sentence: str, position: int, end: int) -> bool:
+    """Whether a value is what the sentence is about rather than what it says."""
+    name = _NAMES_ONLY.fullmatch(value.strip()) and value.strip() not in (r"\pi", r"\infty")
+    if _variable(value) and _VERB.match(sentence, _skip_spaces(sentence, end)):
+        return True
+    counted = _COUNTED.search(sentence[:position]) and _NOUN_AND_VERB.match(sentence, position)
+    return bool(name or counted or _ORDINAL.match(sentence, position))
+
+
+_CONSTANTS = re.compile(
+    r"\\(?:pi|sqrt|[dt]?frac|cdot|times|circ|left|right|text\w*\s*\{[^{}]*\})(?![a-zA-Z])"
 )
 
 
-def _is_subject(value: str, sentence: str) -> bool:
-    """Whether a value is what the sentence is about rather than what it says."""
-    name = _NAMES_ONLY.fullmatch(value.strip()) and value.strip() not in (r"\pi", r"\infty")
-    return bool(name or _ORDINAL.match(sentence))
+def _variable(value: str) -> bool:
+    return bool(re.search(r"[a-zA-Z]", _CONSTANTS.sub("", value)))
+
+
+_A_FEW_WORDS = re.compile(
+    r"(?:nd|rd|th|st)?(?:\s+[a-z]+| \d+(?:st|nd|rd|th)){1,5}\s+(?=[$\\(]*[-−]?\d)"
+)
+
+
+def _after_words(sentence: str, position: int) -> str:
+    """The number after a name and a few words: `$ABC$ measures 18`."""
+    match = _A_FEW_WORDS.match(sentence, position)
+    found = _value_at(sentence, match.end()) if match else None
+    return found[0] if found else ""
 
 
 def _after_verb(sentence: str, position: int) -> str:
-    """The value after the first verb that has one and is not itself followed by another verb."""
+    """The value after the first verb that has one and is not itself followed by another verb.
+
+    A mere name counts only where no verb has another value.
+    """
+    name = ""
     for verb in _VERB.finditer(sentence, position):
         start = _skip(sentence, verb.end())
         if not (found := _value_at(sentence, start)):
             continue
         text, end = found
-        subject = _is_subject(text, sentence[start:]) or _VERB.match(
-            sentence, _skip_spaces(sentence, end)
-        )
-        if not subject:
+        if _VERB.match(sentence, _skip_spaces(sentence, end)):
+            continue
+        if not _is_subject(text, sentence, start, end):
             return _corrected(sentence, end) or text
-    return ""
+        name = "" if re.search(r"\d", sentence[end:]) else text
+    return name
 
 
 def _skip_spaces(text: str, position: int) -> int:
@@ -192,7 +267,12 @@ def _value_at(text: str, position: int) -> tuple[str, int] | None:
         return _scaled(text, position, found, end)
     if number := leading_number_words(text[position : position + 200]):
         return _scaled(text, position, number[0], position + number[1])
+    if (minus := _MINUS.match(text, position)) and (found := _at(text, minus.end())):
+        return f"-{found}", minus.end() + len(found)
     return None
+
+
+_MINUS = re.compile(r"(?:minus|negative|moins|menos|meno|минус)\s+(?=[\d$\\.])", re.IGNORECASE)
 
 
 def _scaled(text: str, position: int, found: str, end: int) -> tuple[str, int]:
@@ -204,28 +284,57 @@ def _scaled(text: str, position: int, found: str, end: int) -> tuple[str, int]:
 
 
 _REGRET = (
-    r"wait|no|nope|nay|oops|sorry|apologies|my mistake|actually|(?:or )?rather|er+|uh+|um+|hmm+|"
-    r"i mean|i meant|scratch that|make that|make it|strike that|correction|let me correct that|"
-    r"that's wrong|that is wrong|that's not right|not right|it should be|should be|nein|non|perdón"
+    r"oops|whoops|sorry|apologies|m[ye] (?:mistake|bad|apologies)|"
+    r"(?:or )?rather|er+m?|uh+|um+|"
+    r"hmm+|ahem|argh|i mean|i meant|scratch that|make (?:that|it)|strike that|correction|hold on|"
+    r"hang on|"
+    r"(?:just|only) kidding|let me (?:correct that|re-?check|fix that)|or should i say|"
+    r"more precisely|"
+    r"(?:that's|that is) (?:wrong|not right)|that can(?:'t|not) be right|not right|"
+    r"(?:it )?(?:should|must) be|checks notes|blast|nein|non|espera|perdón"
 )
+_DOUBT = r"wait|no|nope|nah|nay|actually|well"
+_BREAK = r"[\s.…,;:!?()—–*_-]"
 _TAKEN_BACK = re.compile(
-    rf"[\s.…,;:!?()—–*_-]*(?:\b(?:{_REGRET}|it's|it is|the answer is)\b[\s.…,;:!—–*_-]*)+",
+    rf"{_BREAK}*(?:\b(?:{_REGRET}|{_DOUBT}|or|oh|it's|it is|the answer is)\b{_BREAK}*)+",
     re.IGNORECASE,
 )
-_NEEDS_ONE_OF = re.compile(rf"\b(?:{_REGRET})\b", re.IGNORECASE)
+_REGRETS = re.compile(
+    rf"\b(?:{_REGRET})\b|不对|不對|等等|错了|錯了|抱歉|更正|应该|應該|いや|違|訂正|아니",
+    re.IGNORECASE,
+)
+_DOUBTS = re.compile(rf"\b(?:{_DOUBT})\b", re.IGNORECASE)
+_REPLACED = re.compile(
+    r"\s*(?:→|-+>|\\(?:to|rightarrow)(?![a-zA-Z]))\s*"
+    r"|[\s，。…,.！、]*(?:不对|不對|等等|错了|錯了|抱歉|更正|应该|應該|いや|違|訂正|아니)"
+    r"(?:[\s，。…,.！、：:是为為不对等错了抱歉更正应该答案]|います|いました)*"
+)
+_FALTERS = re.compile(r"\s*(?:\.\.\.|…)\s*[^\W\d][^\d.…=$\\\n]{0,40}(?:\.\.\.|[…!:,])\s*")
+_NEW_SENTENCE = re.compile(r"(?<!\.)[.!?](?!\.)\s")
+_ENDS_CLAUSE = re.compile(r"[\s*_)$]*(?:[.!?,;:]|$|\n|it\b)")
 
 
 def _corrected(text: str, end: int) -> str:
-    """What replaces the value that ends there: "7... wait, no, 8!"; empty where nothing does."""
+    """What replaces the value that ends there: "7... wait, no, 8!"; empty where nothing does.
+
+    "No" and "wait" may just open the next sentence ("No 3 ways about it."): there, a comma must
+    follow them, and nothing the new value. So with what comes after dots ("7... blast! 8").
+    """
     last = ""
     for _ in range(5):
-        match = _TAKEN_BACK.match(text, end)
-        if not match or not _NEEDS_ONE_OF.search(match[0]):
+        run = _TAKEN_BACK.match(text, end)
+        regret = run if run and _REGRETS.search(run[0]) else _REPLACED.match(text, end)
+        doubt = run if run and _DOUBTS.search(run[0]) else _FALTERS.match(text, end)
+        match = regret or doubt
+        found = _value_at(text, _skip(text, match.end())) if match else None
+        if not match or not found or not re.search(r"\d|\\", found[0]):
             break
-        start = _skip(text, match.end())
-        found = _value_at(text, start)
-        if not found or not re.search(r"\d|\\", found[0]):
-            break
+        if not regret:
+            opens_sentence = _NEW_SENTENCE.search(match[0]) and not re.search(
+                r"[,.:!—–-]\s*$", match[0]
+            )
+            if opens_sentence or not _ENDS_CLAUSE.match(text, found[1]):
+                break
         last, end = found
     return last
 
@@ -241,11 +350,14 @@ def _skip(text: str, position: int) -> int:
 
 
 def _first_value(clause: str) -> str:
-    """The first span or number of a clause that opens with words."""
+    """The first span or number of a clause that opens with words; else the first name."""
+    name = ""
     for match in re.finditer(r"\$|\\[(\[]|(?<![0-9A-Za-z_\u00c0-\u052f.\\])[-−]?\.?\d", clause):
         if found := _at(clause, match.start()):
-            return found
-    return ""
+            if not _NAMES_ONLY.fullmatch(found):
+                return found
+            name = name or found
+    return name
 
 
 def _after_colon(tail: str, end: re.Match[str] | None) -> str:
@@ -317,7 +429,10 @@ _ATOM = re.compile(
     re.VERBOSE,
 )
 _BETWEEN = re.compile(
-    r"[ \t]*,\s*(?:(?:and|or)[ \t]+)?|[ \t]+(?:and|or)[ \t]+|[ \t]*", re.IGNORECASE
+    r"[ \t]*,\s*(?:(?:and|or)[ \t]+)?"
+    r"|[ \t]+(?:and|or|und|oder|et|ou|[yeo]|и|или)[ \t]+(?=[-−$\\\d])"
+    r"|[ \t]+(?:and|or)[ \t]+|[ \t]*[、和与與及或][ \t]*(?=[-−$\\\d])|[ \t]*",
+    re.IGNORECASE,
 )
 _STARTS_NUMBER = re.compile(r"[\d.$€£¥(\[+\-−\\√π∞|{]|[a-zA-Z]\b(?!['’])|" + _FUNCTION)
 
@@ -378,11 +493,18 @@ _BEFORE = "0-9A-Za-z_\u00c0-\u052f.\\\\"
 """Characters that a number can't follow; it can follow Chinese, Japanese and Korean ones."""
 _LAST_NUMBER = re.compile(
     rf"(?<![{_BEFORE}])(?:[-−](?=[\d.]))?"
-    r"(?:\d+ \d+/\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    r"(?:\d+ \d+/\d+|\d*\s?[¼½¾⅐-⅞]|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:\s?/\s?\d+(?!\d))?(?:\s*\\?%)?(?!(?:st|nd|rd|th)\b)"
+)
+_NO_ANSWER_BEFORE = re.compile(
+    r"(?:\bmod(?:ulo)?|\bnot|n't|\bthan|≠|\\neq?|!=)[\s$*]*\Z", re.IGNORECASE
+)
+_ABOUT = re.compile(
+    r"(?:\b(?:about|approximately|approx\.?|roughly)|≈|\\approx)[\s$*]*\Z", re.IGNORECASE
 )
 _LAST_LATEX = re.compile(
     r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
+    r"|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 )
 _COEFFICIENT = re.compile(r"(?<![\w}])[-−+]?\s?(?:\d+(?:\.\d+)?|[a-z])?\s?\Z")
 _ALIGNED = re.compile(
@@ -398,21 +520,71 @@ _LAST_REACH = 4000
 def find_last(text: str) -> str:
     """The last mathematical span or number of a text; a number in words where it has no digits."""
     text = _ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
+    text = _without_chat(_ASIDE.sub("", text))
     span, span_end = _last_span(text)
     latex, latex_end = _last_latex(text, span_end)
     if latex:
         span, span_end = latex, latex_end
     numbers = [
-        match for match in _LAST_NUMBER.finditer(text, span_end) if not _ordinal(text, match)
+        match
+        for match in _LAST_NUMBER.finditer(text, span_end)
+        if not _ordinal(text, match) and not _NO_ANSWER_BEFORE.search(text[: match.start()][-20:])
     ]
-    if numbers:
-        number = _result(text, numbers) or numbers[-1]
+    exact = [match for match in numbers if not _ABOUT.search(text[: match.start()][-20:])]
+    if exact or (numbers and not span):
+        number = _result(text, numbers) or (exact or numbers)[-1]
+        whole = _concluded_with(text, number.start(), number.end())
+        if whole != number[0].strip() and whole:
+            return whole
         return _scaled(text, number.start(), number[0].strip(), number.end())[0]
     if span:
         return span
     if re.search(r"\d", text):
         return ""
     return _last_words(text)
+
+
+def _concluded_with(text: str, begin: int, stop: int) -> str:
+    """The expression around what stands there, where a verb or sign states it: `is e^2`."""
+    start = text.rfind("\n", 0, begin) + 1
+    signs = [match.end() for match in re.finditer(_IS, text[start:begin], re.IGNORECASE)]
+    for sign in reversed(signs[-3:]):
+        position = _skip(text, start + sign)
+        if position > begin:
+            continue
+        end = expression_end(text, position)
+        if end >= stop and not re.search(r",|\b(?:and|or)\b", text[stop:end]):
+            return text[position:end].strip()
+        return ""
+    return ""
+
+
+_ASIDE = re.compile(r"(?<=[\d$*]) \([^()$=]*[a-zA-Z]{2,}[^()$=]*\)")
+_SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*[.!?\n]*")
+_CONCLUDED = re.compile(
+    rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d",
+    re.IGNORECASE,
+)
+_COUNTS_SOMETHING = re.compile(
+    r"[^\d=+*/^$\\]*\d+\s+[^\W\d]{2,}[^\d=+*/^$\\]*|[^\d=]*\bno\. ?\d+[^\d=]*"
+)
+
+
+def _without_chat(text: str) -> str:
+    """The text up to the sentence that concludes with a number, where only chat follows.
+
+    Chat counts something and concludes nothing: "It's 42. Leave me alone, I need 3 naps."
+    """
+    for sentence in reversed(list(_SENTENCE.finditer(text))):
+        if not re.search(r"\d", sentence[0]):
+            continue
+        if _CONCLUDED.search(sentence[0]):
+            return text[: sentence.end()]
+        if not _COUNTS_SOMETHING.fullmatch(sentence[0].strip(" *_")) or _CONCLUDES.search(
+            sentence[0]
+        ):
+            break
+    return text
 
 
 def _last_latex(text: str, position: int) -> tuple[str, int]:
@@ -424,15 +596,15 @@ def _last_latex(text: str, position: int) -> tuple[str, int]:
         while start < match.start() and text[start].isspace():
             start += 1
         end = max(expression_end(text, start), match.end())
-        found = (text[start:end].strip(), end)
+        found = (_concluded_with(text, start, end) or text[start:end].strip(), end)
         position = end
     return found
 
 
 _CONCLUDES = re.compile(
-    r"=|≈|\b(?:is|are|was|were|get|gets|got|give|gives|gave|given|make|makes|equals?|leaves?|left|"
-    r"totals?|sum|so|thus|therefore|hence|then|means|answer|result|final|have|has|remain\w*|becomes?|"
-    r"yields?|comes? to|obtain|find|conclude|there)\b",
+    r"=|≈|\b(?:is|are|was|were|get|gets|got|give|gives|gave|given|make|makes|equals?|leaves|left|"
+    r"totals?|sum|so|thus|therefore|hence|then|means|answer|result|final|(?<!\bi )have|has|"
+    r"remain\w*|becomes?|yields?|comes? to|obtain|find|conclude|there)\b",
     re.IGNORECASE,
 )
 
@@ -490,7 +662,7 @@ def _last_words(text: str) -> str:
     """The last number written in words, but for a lone `one` or `zero`, which rarely is one."""
     found, position = "", 0
     for match in re.finditer(r"[A-Za-z]+(?:-[A-Za-z]+)*", text):
-        if match.start() < position:
+        if match.start() < position or re.fullmatch(SCALE_WORDS, match[0], re.IGNORECASE):
             continue
         number = leading_number_words(text[match.start() : match.start() + 200])
         if number:

@@ -10,21 +10,25 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_TAGS = "think|thinking|thought|thoughts|reason|reasoning|scratchpad|seed:think"
+# DeepSeek, Qwen, GLM, EXAONE; `seed:think`, `longcat_think`, `think_fast`; and GRPO recipes
+_TAGS = (
+    r"(?:\w+[:_])?(?:think|thinking|thoughts?|thought_process|reason|reasoning|scratch_?pad|"
+    r"(?:inner_)?monologue|reflection|analysis)(?:_\w+)?"
+)
 
 _START = re.compile(
-    rf"<\s*(?:{_TAGS})\s*>"  # DeepSeek, Qwen, GLM, EXAONE, Granite, Seed, and GRPO recipes
-    r"|<\|begin_of_thought\|>|<\|START_THINKING\|>"  # Sky-T1, Command-R
+    rf"<\s*{_TAGS}\s*>|<\|(?:{_TAGS}|begin_of_thought)\|>"  # Sky-T1, Command-R
     r"|◁think▷|\[THINK\]"  # Kimi, Magistral
+    r"|<\|inner_prefix\|>|\[unused16\]|<unused94>(?:thought\b)?"  # Apertus, Pangu, MedGemma
     r"|<\|channel>thought\b"  # Gemma 4
     r"|<\|channel\|>(?:analysis|commentary)\b[^<]*<\|message\|>"  # Harmony (gpt-oss)
     r"|\A\s*analysis(?=[A-Z])",  # Harmony, decoded without its special tokens
     re.IGNORECASE,
 )
 _END = re.compile(
-    rf"<\s*/\s*(?:{_TAGS})\s*>"
-    r"|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|/?(?:end_?think|think_?end|/think)\|>"
-    r"|◁/think▷|\[/THINK\]|<channel\|>"
+    rf"<\s*/\s*{_TAGS}\s*>|<\|(?:/{_TAGS}|end_of_thought|end_?think(?:ing)?|think(?:ing)?_?end)\|>"
+    r"|◁/think▷|\[/THINK\]|<channel\|>|<\|inner_suffix\|>|\[unused17\]|<unused95>"
+    r"|\A\s*here(?: is|'s) my thought process:[\s\S]*?here(?: is|'s) my response:"  # Granite 3.2
     r"|<\|channel\|>final\b[^<]*<\|message\|>|assistantfinal",
     re.IGNORECASE,
 )

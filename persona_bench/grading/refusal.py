@@ -8,7 +8,7 @@ from persona_bench.grading.prose import has_mathematics
 from persona_bench.grading.reasoning import final_part
 
 _TASK = (
-    r"(?:help|assist|answer|solve|do|be doing|be answering|be solving|compute|calculate|"
+    r"(?:help|assist|answer|solve|do|be (?:do|answer|solv)in[g']?|compute|calculate|"
     r"comply|play|work|tell|give|provide|share|complete|attempt|bother|waste|count|reckon)"
 )
 _WONT = (

@@ -36,6 +36,8 @@ def shape(text: str) -> Shape:
         return shape(text[1:-1]) if text[0] == "(" and text[1:-1] else Shape("leaf", (text,))
     if as_fraction(text) is not None:
         return Shape("leaf", (text,))
+    if text[:1] == "{" and text[-1:] == "}" and len(split_outside(text[1:-1], ",")) > 1:
+        return shape(text[1:-1])
     members = _expand(split_outside(text.replace(";", ","), ","))
     return Shape("list" if len(members) > 1 else "leaf", tuple(members))
 

@@ -434,8 +434,8 @@ def test_every_kind_of_outcome_is_in_the_table() -> None:
         ("12 + 5 = 17. Adding 3, we get 20", Extracted("20", "last")),
         ("12 + 5 = 17, then 17 - 4 = 13", Extracted("13", "last")),
         ("12 + 5 = 17. There are 17 of 20 left, which leaves 3", Extracted("3", "last")),
-        ("First 12 + 5 = 15 + 2", Extracted("2", "last")),
-        ("x = 3 or 4", Extracted("4", "last")),
+        ("First 12 + 5 = 15 + 2", Extracted("15 + 2", "last")),
+        ("x = 3 or 4", Extracted("3 or 4", "last")),
         ("Arr, 3 of them, and then 17", Extracted("17", "last")),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from persona_bench.grading.maths import grade_all
+from persona_bench.grading.shape import split_outside
 
 Wording = Callable[[str], str]
 
@@ -36,8 +38,29 @@ WORDINGS: dict[str, Wording] = {
         rf"1. \fbox{{11}} 2. \fbox{{12}} 3. $\boxed{{{a}}}$ Done. 4"
     ),
     "last expression": lambda a: f"We had 17 coins. So finally it is ${a}$.",
+    "after a name": lambda a: f"Final Answer: The value of $x$ is ${a}$.",
+    "a name in the box": lambda a: rf"Thus $\boxed{{{named(a)}}}$.",
+    "a box for each member": lambda a: (
+        "We get " + " and ".join(rf"$\boxed{{{member}}}$" for member in members(a)) + "."
+    ),
+    "tag": lambda a: f"<think>Is it 4?</think><answer>{a}</answer> That took 3 minutes.",
     "respelt": lambda a: rf"$\boxed{{{respelt(a)}}}$",
 }
+
+
+def named(answer: str) -> str:
+    """The answer with a name before it; one that has a name, or is an inequality, as it is."""
+    if "=" in answer or "<" in answer or r"\le" in answer.replace(r"\left", ""):
+        return answer
+    if "matrix" in answer:
+        return rf"\mathbf{{v}} = {answer}"
+    return f"(x,y) = {answer}" if answer.startswith((r"\left(", "(")) else f"x = {answer}"
+
+
+def members(answer: str) -> list[str]:
+    """The members of a list; any other answer alone."""
+    thousands = (re.fullmatch(r"[\d,\\!$ ]+", answer) and "!" in answer) or answer == "58,500"
+    return [answer] if thousands else split_outside(answer, ",")
 
 
 def respelt(answer: str) -> str:
