@@ -11,7 +11,7 @@ from typing import NamedTuple
 from persona_bench.grading.numbers import SCALE, SCALE_WORDS, leading_number_words, scaled_number
 
 _STRUCK_OUT = re.compile(
-    r"~~(?=\S)[^~\n]{1,80}(?<=\S)~~|<(s|del|strike)>.{1,80}?</\1>|\\(?:st|sout|xcancel|cancel)\{[^{}]{1,80}\}",
+    r"~~(?=\S)(?:(?!\\boxed|\\fbox)[^~\n]){1,80}(?<=\S)~~|<(s|del|strike)>.{1,80}?</\1>|\\(?:st|sout|xcancel|cancel)\{[^{}]{1,80}\}",
     re.IGNORECASE,
 )
 
