@@ -88,7 +88,7 @@ def test_a_leaderboard_keeps_generation_settings_apart(tables: dict[str, np.ndar
     assert len(one.rows) == 2
     apart = leaderboards([*greedy, sampled], SETTINGS)
     assert [len(table.rows) for table in apart] == [2, 1]
-    assert "1 of 2: asked, generated or graded otherwise" in apart[0].caption
+    assert "1 of 2: asked or graded otherwise" in apart[0].caption
     assert "Generated with max_gen_toks 40, temperature 0.0." in apart[0].notes
     assert "Generated with max_gen_toks 80, temperature 0.8." in apart[1].notes
     (unknown,) = leaderboards([run("d"), run("e")], SETTINGS)

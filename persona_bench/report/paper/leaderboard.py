@@ -137,7 +137,7 @@ def _numbered(tables: Sequence[PaperTable]) -> list[PaperTable]:
         alike = [other for other in tables if other.name == table.name]
         if len(alike) > 1:
             n = sum(other.name == table.name for other in tables[: i + 1])
-            caption = f"{table.caption} ({n} of {len(alike)}: asked, generated or graded otherwise)"
+            caption = f"{table.caption} ({n} of {len(alike)}: asked or graded otherwise)"
             table = replace(table, name=f"{table.name}_{n}", caption=caption)
         found.append(table)
     return found
