@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from persona_bench.report.names import file_stem
+from persona_bench.report.names import GENERATED, file_stem, generation_notes
 from persona_bench.report.tables import count, format_p, interval, number, printable
 from persona_bench.scoring.compare import TESTS
 
@@ -33,11 +33,15 @@ def print_comparison(result: Comparison, *, title: str, a: str, b: str, console:
             f"the same for both; intervals: {result.confidence:.0%}"
         )
     )
+    for note in generation_notes(result.notes):
+        console.print(Text(f"Note: {printable(note[0].lower() + note[1:])}"))
     console.print(_metrics(result))
     for test in dict.fromkeys(result.metrics["test"]):
         console.print(Text(f"{test}: {TESTS[test]}"))
     console.print(_personas(result))
     for note in result.notes:
+        if note.startswith(GENERATED):  # said above the numbers
+            continue
         console.print(Text(f"Note: {printable(note)}."))
 
 

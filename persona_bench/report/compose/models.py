@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -26,7 +26,12 @@ from persona_bench.report.paper.measures import (
     information_measure,
     stability_measures,
 )
-from persona_bench.report.paper.models import methods_table, models_table, personas_table
+from persona_bench.report.paper.models import (
+    generation_sentences,
+    methods_table,
+    models_table,
+    personas_table,
+)
 from persona_bench.report.paper.table import Cell, Number
 from persona_bench.report.tables import format_p, meaning
 from persona_bench.report.trace import MEANING, trace_sentences
@@ -92,7 +97,8 @@ def graded_models_section(
         models_table(task, results, models.comparisons, models.reference),
         personas_table(task, results),
     ]
-    said = [f"{model}: {meaning(result)}" for model, result in results.items()]
+    said = generation_sentences(models.comparisons, models.reference)
+    said += [f"{model}: {meaning(result)}" for model, result in results.items()]
     section = Section(
         name=stem,
         title=task,
@@ -192,6 +198,10 @@ def methods_section(
         if any(record.get("persona_information") for record in task.traces.values()):
             measures.append(information_measure(task.task, task.traces, task.information))
     table = methods_table(names, measures, names[0])
+    said = [
+        sentence for each in graded for sentence in generation_sentences(each.comparisons, names[0])
+    ]
+    table = replace(table, notes=[*dict.fromkeys(said), *table.notes])
     figures = [
         figure for each in graded for task in judged for figure in _frontiers(each, task, gallery)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,8 +27,8 @@ SORT_BY = ("worst", "mean", "best", "pss", "pss_corrected")
 def leaderboards(
     runs: Sequence[Run], settings: Settings, sort_by: str = "worst"
 ) -> list[PaperTable]:
-    """A table for each task and way of asking it: other questions, personas, prompts or graders,
-    or other judges or rubrics, are another table.
+    """A table for each task and way of asking it: other questions, personas, prompts, generation
+    settings or graders, or other judges or rubrics, are another table.
 
     Args:
         runs: The models.
@@ -48,16 +49,29 @@ def leaderboards(
             if of_roles.verdicts is not None:
                 key = (task, judged_by(of_roles.verdicts))
                 judged.setdefault(key, {})[run.name] = of_roles.verdicts
-    tables = [_stability(task, each, settings, sort_by) for (task, _), each in graded.items()]
+    tables = [
+        _with_generation(_stability(task, each, settings, sort_by), next(iter(each.values())))
+        for (task, _), each in graded.items()
+    ]
     tables += [_fidelity(task, each, settings) for (task, _), each in judged.items()]
     return _numbered(tables)
 
 
 def asked(outcomes: pd.DataFrame) -> str:
-    """A fingerprint of what was asked and how it was graded."""
+    """A fingerprint of what was asked, how it was generated, and how it was graded."""
     columns = ["persona", "question", "prompt_hash", "grader"]
+    columns += ["generation"] if "generation" in outcomes else []
     rows = outcomes[columns].drop_duplicates().astype(str).sort_values(columns)
     return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
+
+
+def _with_generation(table: PaperTable, outcomes: pd.DataFrame) -> PaperTable:
+    """The table with the generation settings of its models, where they are known."""
+    given = set(outcomes["generation"]) - {""} if "generation" in outcomes else set()
+    if len(given) != 1:
+        return table
+    told = ", ".join(f"{name} {value}" for name, value in json.loads(given.pop()).items())
+    return replace(table, notes=[*table.notes, f"Generated with {told}."])
 
 
 def judged_by(verdicts: pd.DataFrame) -> str:

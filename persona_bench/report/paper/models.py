@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from persona_bench.report.names import file_stem
+from persona_bench.report.names import file_stem, generation_notes
 from persona_bench.report.paper.significance import STABILITY_TESTS, against, stability_marks
 from persona_bench.report.paper.table import Cell, Column, Number, PaperTable
 from persona_bench.report.tables import count
@@ -130,7 +130,19 @@ def methods_table(models: Sequence[str], measures: Sequence[Measure], reference:
 def _told(comparisons: Mapping[str, Comparison], reference: str) -> list[str]:
     if not comparisons:
         return []
-    return [f"{against(reference, len(comparisons))} {STABILITY_TESTS}"]
+    return [
+        *generation_sentences(comparisons, reference),
+        f"{against(reference, len(comparisons))} {STABILITY_TESTS}",
+    ]
+
+
+def generation_sentences(comparisons: Mapping[str, Comparison], reference: str) -> list[str]:
+    """Which models were generated under other settings than the reference, and which these are."""
+    return [
+        f"{reference} and {model}: {note}"
+        for model, each in comparisons.items()
+        for note in generation_notes(each.notes)
+    ]
 
 
 def _ends(result: Stability, name: str) -> tuple[float, float]:
