@@ -189,7 +189,7 @@ _VERB = re.compile(
     r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est|has|have|"
     r"gets?|needs?|costs?|"
     r"measures?|weighs?|makes?|gives?|yields?|contains?|sums? to|totals?|(?:comes|adds up) to)\b"
-    r"|(?<![<>!=:])=|(?<=\$)\s*:|:(?=\s)|[是为為は]"
+    r"|(?<=\$)\s*[=:]|=(?=\s*(?:\$|\\\())|:(?=\s)|[是为為は]"
 )
 _ORDINAL = re.compile(
     r"\$?\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
