@@ -68,7 +68,13 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
         return True
     if choice := _choice(gold, left):
         given = normalise(answer, True).text
-        return bool(re.match(rf"(?:\({choice}\)|{choice}(?:[).:]|$))", given, re.IGNORECASE))
+        return bool(
+            re.match(
+                rf"(?:(?:option|choice) )?(?:\({choice}\)|{choice}(?:[).:]|$))",
+                given,
+                re.IGNORECASE,
+            )
+        )
     if left.words or right.words:
         return _same_words(left, right)
     if not left.text or not right.text:
@@ -106,9 +112,10 @@ _INEQUALITY = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![a-zA-Z])")
 
 def _without_modulus(normal: Normal, other: Normal) -> Normal:
     r"""The residue in `10\pmod{11}`, where only one side names the modulus."""
-    if normal.words or _MODULUS.search(other.text) or not (found := _MODULUS.search(normal.text)):
+    if normal.words or _MODULUS.search(other.text) or r"\equiv" in other.text:
         return normal
-    return Normal(normal.text[: found.start()].replace(r"\equiv", "=").strip(), False)
+    text = _MODULUS.sub("", normal.text).replace(r"\equiv", "=").strip()
+    return normal if text == normal.text else Normal(text, False)
 
 
 def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Normal:
@@ -194,6 +201,8 @@ def _same_text(gold: str, answer: str, leaf: Leaf) -> bool | None:
     left, right = shape(gold), shape(answer)
     if left.kind == "matrix" and (column := _COLUMN.fullmatch(answer)):
         right = Shape("matrix", (column[1], column[2]), "1")
+    elif left.kind == "matrix" and right.kind == "leaf" and r"{pmatrix}" in answer:
+        return _hard(gold, answer, leaf)  # a number times a matrix
     if left.kind in ("bracket", "union") and right.kind in ("leaf", "list"):
         right = as_interval(right) or right
     elif right.kind in ("bracket", "union") and left.kind == "leaf":
@@ -212,7 +221,9 @@ def _strip_membership(text: str) -> str:
     if text in (r"\mathbb{R}", r"x\in\mathbb{R}"):
         return r"(-\infty,\infty)"
     text = _SET_BUILDER.sub(r"\1", text)
-    return re.sub(r"^(?:[a-zA-Z]|[a-zA-Z]\([a-zA-Z]\))\\in(?![a-zA-Z]) ?", "", text)
+    return re.sub(
+        r"^(?:[a-zA-Z]|\([a-zA-Z](?:,[a-zA-Z])+\)|[a-zA-Z]\([a-zA-Z]\))\\in(?![a-zA-Z]) ?", "", text
+    )
 
 
 def _same_shape(gold: Shape, answer: Shape, leaf: Leaf) -> bool | None:

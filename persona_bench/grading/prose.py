@@ -24,9 +24,16 @@ _HTML = re.compile(
 _SUPERSCRIPT = re.compile(r"<sup>([^<>]{1,20})</sup>", re.IGNORECASE)
 
 
+_FULL_WIDTH = {
+    code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in "！，：；？"
+}
+_PAIR = re.compile(r"\([^()\n]{1,60}\)")
+
+
 def without_markup(text: str) -> str:
-    """The text without HTML, and without what its writer has crossed out (`~~4~~ 5`)."""
-    text = _STRUCK_OUT.sub(" ", text)
+    """The text without HTML, full-width letters, and what its writer has crossed out."""
+    text = _STRUCK_OUT.sub(" ", text.translate(_FULL_WIDTH))
+    text = _PAIR.sub(lambda pair: pair[0].replace("，", ", "), text) if "，" in text else text
     return _HTML.sub(" ", _SUPERSCRIPT.sub(r"^{\1}", text)) if "<" in text else text
 
 
@@ -65,7 +72,8 @@ _IS_THE_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
-    r"\s*(?:not|never|n't|no longer|neither|unlikely|wrong|incorrect)\b", re.IGNORECASE
+    r"\s*(?:not|never|n't|no longer|neither|unlikely|wrong|incorrect|nicht|pas|niet|nie|не|não)\b",
+    re.IGNORECASE,
 )
 
 
@@ -81,7 +89,7 @@ def find_statement(text: str) -> str:
     statements += [(match.end(), match.start()) for match in _IS_THE_ANSWER.finditer(text)]
     for end, start in sorted(statements, reverse=True)[:50]:
         tail = text[end : end + _TAIL]
-        if _NEGATION.match(tail):
+        if _NEGATION.match(tail) or "不" in text[start:end]:
             continue
         stated_before = _ENDS_HERE.match(tail) or _IS_THE_ANSWER.match(text, start)
         before = _before(text, start) if stated_before else ""
@@ -179,7 +187,8 @@ _COMPARES = re.compile(
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
-    r"(?:if|when|for|since|given|with)\b[^.!?\n]{1,120}?,\s*(?=then\b|the\b|[$\\]|we\b|it\b)",
+    r"(?:if|when|for|since|given|with|in|on|at|after|before)\b[^.!?\n]{1,120}?,\s*"
+    r"(?=then\b|the\b|[$\\\d]|we\b|it\b)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(
@@ -496,7 +505,8 @@ _LAST_NUMBER = re.compile(
     r"(?:\s?/\s?\d+(?!\d))?(?:\s*\\?%)?(?!(?:st|nd|rd|th)\b)"
 )
 _NO_ANSWER_BEFORE = re.compile(
-    r"(?:\bmod(?:ulo)?|\bnot|n't|\bthan|≠|\\neq?|!=)[\s$*]*\Z", re.IGNORECASE
+    r"(?:\bmod(?:ulo)?|\b(?:not|nicht|niet|nie|pas|не|não)|n't|不是|\bthan|≠|\\neq?|!=)[\s$*]*\Z",
+    re.IGNORECASE,
 )
 _ABOUT = re.compile(
     r"(?:\b(?:about|approximately|approx\.?|roughly)|≈|\\approx)[\s$*]*\Z", re.IGNORECASE
@@ -516,6 +526,13 @@ _LAST_REACH = 4000
 """Characters from the end in which a last number is looked for."""
 
 
+_NAMED_LIST = re.compile(
+    r"(?<![a-zA-Z\\])([a-zA-Z])\s*=\s*[^\s,=，、或和]+"
+    r"(?:\s*(?:,|\bor\b|\band\b|[，、或和])\s*(?:or\s+)?\1\s*=\s*[^\s,=，、或和]+)+\Z"
+)
+"""`x = 3 or x = 6`."""
+
+
 def find_last(text: str) -> str:
     """The last mathematical span or number of a text; a number in words where it has no digits."""
     text = _ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
@@ -532,6 +549,8 @@ def find_last(text: str) -> str:
     exact = [match for match in numbers if not _ABOUT.search(text[: match.start()][-20:])]
     if exact or (numbers and not span):
         number = _result(text, numbers) or (exact or numbers)[-1]
+        if named := _NAMED_LIST.search(text, 0, number.end()):
+            return named[0]
         whole = _concluded_with(text, number.start(), number.end())
         if whole != number[0].strip() and whole:
             return whole
@@ -666,6 +685,8 @@ def _last_words(text: str) -> str:
         number = leading_number_words(text[match.start() : match.start() + 200])
         if number:
             position = match.start() + number[1]
-            if match[0].lower() not in ("one", "zero") or number[1] > len(match[0]):
+            if match[0].lower() not in ("one", "zero", "half", "quarter") or number[1] > len(
+                match[0]
+            ):
                 found = number[0]
     return found
