@@ -134,8 +134,9 @@ def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Norm
         point = whole and _POINT.match(answer.text)
         return Normal(answer.text[point.end() :], False) if point else answer
     first, *rest = split_outside(answer.text, "=")
-    members = split_outside(answer.text.replace(";", ","), ",")
-    several = len(members) > 1 and not (len(rest) == 1 and as_fraction(rest[0]) is not None)
+    several = len(split_outside(answer.text.replace(";", ","), ",")) > 1
+    if rest and "," in rest[-1] and as_fraction(rest[-1]) is not None:
+        return Normal(rest[-1], False)  # with thousands separators
     if not rest or several or not (whole or _is_name(first)):
         return answer
     return normalise((split_outside(written, "=")[1:] or rest)[-1], symbolic)
@@ -303,7 +304,8 @@ def _same_members(gold: Sequence[str], answer: Sequence[str], leaf: Leaf) -> boo
 _NAME = re.compile(
     r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?'?(?:\([^()=]*\))?|\|[^|=]+\|"
     r"|\\(?:angle|overline|vec) ?\{?[A-Z]+\}?"
-    r"|[a-zA-Z](?:[+\-*/][a-zA-Z])+|\\frac\{[a-zA-Z]\}\{[a-zA-Z]\}|\([a-zA-Z](?:,[a-zA-Z])+\)"
+    r"|[a-zA-Z](?:(?:\\cdot ?|[+\-*/])[a-zA-Z])+"
+    r"|\\frac\{[a-zA-Z]\}\{[a-zA-Z]\}|\([a-zA-Z](?:,[a-zA-Z])+\)"
 )
 _NAMES = re.compile(
     r"\\(?:vec|overrightarrow|overline|hat|bar|widehat|mathbb|mathcal)\s*(?:\{[^{}]*\}|[a-zA-Z])"
@@ -356,6 +358,9 @@ def _same_leaf(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return False if False in verdicts else None if None in verdicts else True
     if not _same_approximation(gold, answer):
         return False
+    rounded, number = _APPROXIMATION.search(answer), as_fraction(gold)
+    if rounded and number is not None and as_fraction(rounded[1].strip()) == number:
+        return True  # the question asks for the rounded value
     if gold_name and not _NAME.fullmatch(gold_name):
         return _hard(gold, answer, leaf) if answer_name else False  # an equation is the answer
     if gold_name and answer_name:

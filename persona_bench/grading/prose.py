@@ -97,12 +97,15 @@ def find_statement(text: str) -> str:
         value = before if _IS_THE_ANSWER.match(text, start) else answer.value or before
         if value:
             return value
-        in_words = in_words or answer.words
+        if "=" not in text[end:]:
+            in_words = in_words or answer.words
     return in_words
 
 
 _ENDS_HERE = re.compile(r"[\s*_]*(?:[.!;,…]|$)(?!\d)")
-_SENTENCE_START = re.compile(r"(?:^|[.!?…:;\n](?=\s|$))[\s*_\"“(]*(?=[^.!?…:;\n]*$)")
+_SENTENCE_START = re.compile(
+    r"(?:^|[.!?…:;\n](?=\s|$)|,\s+(?:so|thus|hence|then|therefore|and)\b)[\s*_\"“(]*(?=[^.!?…:;\n]*$)"
+)
 
 
 def _before(text: str, end: int) -> str:
@@ -110,8 +113,8 @@ def _before(text: str, end: int) -> str:
     before = re.sub(
         r"[\s,]*(?:\b(?:the|my|your|thy|our|final)\b\s*)*$", "", text[max(0, end - 120) : end]
     )
-    match = _SENTENCE_START.search(before)
-    clause = before[match.end() if match else 0 :]
+    starts = [match.end() for match in _SENTENCE_START.finditer(before)]
+    clause = before[starts[-1] if starts else 0 :]
     found = _at(clause, _skip(clause, 0)) or (leading_number_words(clause) or ("",))[0]
     whole = clause.strip(" *_$()\\").rstrip(",.")
     return found if found and len(whole) <= len(found) + 25 else ""
@@ -192,7 +195,7 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(
-    rf"\n\s*\n|,\s+(?:and|but|which|since|because|as|while)\s+[a-zA-Z]{{2,}}|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z"
+    rf"\n\s*\n|,\s+(?:and|but|since|because|as|while)\s+[a-zA-Z]{{2,}}|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z"
 )
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est|has|have|"
@@ -392,6 +395,8 @@ def _at(text: str, position: int) -> str:
         parts.append(following[0])
         end = following[1]
     percent = r"\%" if _PERCENT_AFTER.match(text, end) else ""
+    if re.match(r"[a-z](?: ?\+ ?[a-z])+ ?=", parts[-1]):
+        return parts[-1]  # the answer is m/n = 3/7, and m + n = 10
     return ", ".join(parts) + percent
 
 
@@ -410,6 +415,8 @@ def span_at(text: str, position: int) -> tuple[str, int] | None:
         if text.startswith(opening, position):
             end = text.find(closing, position + 2)
             return (text[position + 2 : end].strip(), end + 2) if end > 0 else None
+    if aligned := _ALIGNED.match(text, position):
+        return aligned[0], aligned.end()
     if not text.startswith("$", position):
         return None
     end = position + 1
@@ -508,9 +515,7 @@ _NO_ANSWER_BEFORE = re.compile(
     r"(?:\bmod(?:ulo)?|\b(?:not|nicht|niet|nie|pas|не|não)|n't|不是|\bthan|≠|\\neq?|!=)[\s$*]*\Z",
     re.IGNORECASE,
 )
-_ABOUT = re.compile(
-    r"(?:\b(?:about|approximately|approx\.?|roughly)|≈|\\approx)[\s$*]*\Z", re.IGNORECASE
-)
+_ABOUT = re.compile(r"(?<!\\)\b(?:about|approximately|approx\.?|roughly)[\s$*]*\Z", re.IGNORECASE)
 _LAST_LATEX = re.compile(
     r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
     r"|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
@@ -593,15 +598,17 @@ def _without_chat(text: str) -> str:
 
     Chat counts something and concludes nothing: "It's 42. Leave me alone, I need 3 naps."
     """
+    chats = False
     for sentence in reversed(list(_SENTENCE.finditer(text))):
         if not re.search(r"\d", sentence[0]):
             continue
         if _CONCLUDED.search(sentence[0]):
-            return text[: sentence.end()]
+            return text[: sentence.end()] if chats else text
         if not _COUNTS_SOMETHING.fullmatch(sentence[0].strip(" *_")) or _CONCLUDES.search(
             sentence[0]
         ):
             break
+        chats = True
     return text
 
 
