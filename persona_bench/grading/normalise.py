@@ -113,11 +113,12 @@ _FRAMES = re.compile(
 )
 _MOD = re.compile(r"\\(?:text|mathrm|operatorname|rm)\s*\{\s*mod\s*\}")
 _LOG_OF_NUMBER = re.compile(r"(\\log\s*_\s*(?:\w|\{[^{}]*\}))\s*(\d+(?:\.\d+)?)")
-_ALIGNED = re.compile(
-    r"\\begin\{(align|aligned|alignat|gather|gathered|split|equation|multline|cases|center)\*?\}(?:\{[^{}]*\})?"
-    r"(.*?)\\end\{\1\*?\}",
+ALIGNED = re.compile(
+    r"\\begin\{(align(?:ed|at)?|gather(?:ed)?|split|equation|eqnarray|multline|cases|center)\*?\}"
+    r"(?:\{[^{}]*\})?(.*?)\\end\{\1\*?\}",
     re.DOTALL,
 )
+"""Environments that arrange lines: group 2 holds them."""
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt|normal)|emph|"
     r"operatorname\*?|boldsymbol|bm|textcolor\{[a-z]+\}|underline)\s*"
@@ -199,7 +200,7 @@ def _vulgar_fraction(match: re.Match[str]) -> str:
 
 def _latex_spelling(text: str) -> str:
     text = _ROW_SKIP.sub(r"\\\\", _SPACE_RUN.sub(" ", text).strip())
-    text = _ALIGNED.sub(_one_line, text).rstrip("\\")
+    text = ALIGNED.sub(_one_line, text).rstrip("\\")
     text = _REASON.sub("", _DECORATION.sub(" ", _COMBINATIONS.sub(r"\\binom{\1}{\2}", text)))
     text = _ABOUT.sub(r"\\approx \1", _FRAMES.sub(r" \1 ", text))
     text = _SCALED.sub(_written_out, text)

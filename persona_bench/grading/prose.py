@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from persona_bench.grading.normalise import ALIGNED
 from persona_bench.grading.numbers import SCALE, SCALE_WORDS, leading_number_words, scaled_number
 
 _STRUCK_OUT = re.compile(
@@ -415,7 +416,7 @@ def span_at(text: str, position: int) -> tuple[str, int] | None:
         if text.startswith(opening, position):
             end = text.find(closing, position + 2)
             return (text[position + 2 : end].strip(), end + 2) if end > 0 else None
-    if aligned := _ALIGNED.match(text, position):
+    if aligned := ALIGNED.match(text, position):
         return aligned[0], aligned.end()
     if not text.startswith("$", position):
         return None
@@ -521,9 +522,6 @@ _LAST_LATEX = re.compile(
     r"|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 )
 _COEFFICIENT = re.compile(r"(?<![\w}])[-−+]?\s?(?:\d+(?:\.\d+)?|[a-z])?\s?\Z")
-_ALIGNED = re.compile(
-    r"\\begin\{((?:align|gather)(?:ed)?|equation|split|eqnarray)\*?\}(.*?)\\end\{\1\*?\}", re.DOTALL
-)
 _VARIABLE_SPAN = re.compile(
     r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'?(?:\([a-zA-Z]\))?|\\(?:angle|triangle) ?[A-Z]+"
 )
@@ -540,7 +538,7 @@ _NAMED_LIST = re.compile(
 
 def find_last(text: str) -> str:
     """The last mathematical span or number of a text; a number in words where it has no digits."""
-    text = _ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
+    text = ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
     text = _without_chat(_ASIDE.sub("", text))
     span, span_end = _last_span(text)
     latex, latex_end = _last_latex(text, span_end)
