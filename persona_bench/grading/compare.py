@@ -313,7 +313,7 @@ _NAMES = re.compile(
     r"|\\(?:angle|triangle|measuredangle) ?[A-Z]{1,4}|\[[A-Z]+\]"
 )
 """Names of vectors, tuples, angles and areas."""
-_BASED = re.compile(r"([+-]?[0-9A-Fa-f]+)_(?:(\d)|\{(\d+)\})")
+_BASED = re.compile(r"\(?([+-]?[0-9A-Fa-f]+)\)?_(?:(\d)|\{(\d+)\})")
 _RATIO = re.compile(r"(\d+):(\d+)")
 
 

@@ -58,7 +58,7 @@ _NEXT_NAME = re.compile(r"(?<=[\d})])\s*\\q?quad(?![a-zA-Z])(?=\s*[a-zA-Z](?:_\{
 _SYNONYMS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac",
     "flatfrac": "frac", "dbinom": "binom", "tbinom": "binom", "doteq": "approx", "le": "leq",
-    "lbrace": "{", "rbrace": "}",
+    "lg": "log", "lbrace": "{", "rbrace": "}",
     "leqslant": "leq", "ge": "geq", "geqslant": "geq", "lt": "<", "gt": ">", "ne": "neq",
     "infin": "infty", "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")", "ast": "*",
     "arctan": "arctan", "degree": "^{\\circ}", "percent": "%", "div": "/", "lvert": "|",
@@ -106,7 +106,7 @@ _COMBINATIONS = re.compile(
     r"(?:\{\s*\})?\s*[_^]\s*\{?(\d+)\}?\s*(?:\\mathrm\s*\{\s*C\s*\}|C)\s*_\s*\{?(\d+)\}?"
 )
 _ONE_CELL = re.compile(
-    r"\\begin\{(pmatrix|array)\}(?:\{[lcr|\s]*\})?((?:(?!\\\\)[^&])*?)\\end\{\1\}"
+    r"\\begin\{(pmatrix|array)\}(?:\{[lcr|\s]*\})?(?:\s*\\\\)?((?:(?!\\\\)[^&])*?)(?:\\\\\s*)?\\end\{\1\}"
 )
 _FRAMES = re.compile(
     r"\\(?:boxed|fbox|framebox|ensuremath|underline|underbrace|mathop)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"

@@ -69,7 +69,8 @@ _TAIL = 600
 """Characters of a statement that are read."""
 _HASHES = re.compile(r"####\s*")
 _IS_THE_ANSWER = re.compile(
-    r"\b(?:is|be|was)\s+(?:the|my|our|your|yer|thy)\s+(?:final |correct |right )*answer\b",
+    r"\b(?:is|be|was)\s+(?:the|my|our|your|yer|thy)\s+(?:final |correct |right )*answer\b"
+    r"|,\s*(?:it|that) (?:is|be)(?=\s*[.!;])",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
@@ -466,7 +467,7 @@ def expression_end(text: str, position: int) -> int:
     elif text[position : position + 1] == "$" and text[position + 1 : position + 2].isdigit():
         position += 1
     end = position
-    while position < len(text):
+    while position < len(text) and not text.startswith("!!", position):
         atom = _ATOM.match(text, position)
         if not atom or not _belongs(text, start, atom):
             break
@@ -560,9 +561,10 @@ def find_last(text: str) -> str:
         return _scaled(text, number.start(), number[0].strip(), number.end())[0]
     if span:
         return span
-    if re.search(r"\d", text):
-        return ""
-    return _last_words(text)
+    if listed := list(_LAST_NUMBER.finditer(text)):
+        opens_line = _LIST_ITEM.match(text, listed[0].end())
+        return listed[0][0].strip() if len(listed) == 1 and opens_line else ""
+    return "" if re.search(r"\d", text) else _last_words(text)
 
 
 def _concluded_with(text: str, begin: int, stop: int) -> str:
@@ -583,7 +585,8 @@ def _concluded_with(text: str, begin: int, stop: int) -> str:
 _ASIDE = re.compile(r"(?<=[\d$*]) \([^()$=]*[a-zA-Z]{2,}[^()$=]*\)")
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*[.!?\n]*")
 _CONCLUDED = re.compile(
-    rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d",
+    rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d"
+    r"|\d[$*]*,\s*(?:it|that|this) (?:is|be)\b",
     re.IGNORECASE,
 )
 _COUNTS_SOMETHING = re.compile(
@@ -655,13 +658,16 @@ def has_mathematics(text: str) -> bool:
     return bool(_last_span(text[-_LAST_REACH:])[0])
 
 
+_LIST_ITEM = re.compile(r"[.)]\s")
+
+
 def _ordinal(text: str, match: re.Match[str]) -> bool:
     """`2nd`, `x2`, and the `2.` that opens a line of a list."""
     after = text[match.end() : match.end() + 3]
     return bool(
         re.match(r"[a-zA-Z_]{2}\w|st|nd|rd|th", after) and not after.startswith(("cm", "km"))
     ) or (
-        bool(re.match(r"[.)]\s", after))
+        bool(_LIST_ITEM.match(after))
         and not text[: match.start()].rpartition("\n")[2].strip()
         and len(text[match.end() :].partition("\n")[0]) > 3
     )
