@@ -202,7 +202,7 @@ def _latex_spelling(text: str) -> str:
     text = _ROW_SKIP.sub(r"\\\\", _SPACE_RUN.sub(" ", text).strip())
     text = ALIGNED.sub(_one_line, text).rstrip("\\")
     text = _REASON.sub("", _DECORATION.sub(" ", _COMBINATIONS.sub(r"\\binom{\1}{\2}", text)))
-    text = _ABOUT.sub(r"\\approx \1", _FRAMES.sub(r" \1 ", text))
+    text = _ABOUT.sub(r"\\approx \1", _FRAMES.sub(r" \1 ", text.replace("{=}", "=")))
     text = _SCALED.sub(_written_out, text)
     text = _LOG_OF_NUMBER.sub(r"\1(\2)", _MOD.sub(r"\\bmod ", text))
     text = _THOUSANDS.sub("", text)
