@@ -68,7 +68,13 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
         return True
     if choice := _choice(gold, left):
         given = normalise(answer, True).text
-        return bool(re.match(rf"(?:\({choice}\)|{choice}(?:[).:]|$))", given, re.IGNORECASE))
+        return bool(
+            re.match(
+                rf"(?:(?:option|choice) )?(?:\({choice}\)|{choice}(?:[).:]|$))",
+                given,
+                re.IGNORECASE,
+            )
+        )
     if left.words or right.words:
         return _same_words(left, right)
     if not left.text or not right.text:
@@ -106,9 +112,10 @@ _INEQUALITY = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![a-zA-Z])")
 
 def _without_modulus(normal: Normal, other: Normal) -> Normal:
     r"""The residue in `10\pmod{11}`, where only one side names the modulus."""
-    if normal.words or _MODULUS.search(other.text) or not (found := _MODULUS.search(normal.text)):
+    if normal.words or _MODULUS.search(other.text) or r"\equiv" in other.text:
         return normal
-    return Normal(normal.text[: found.start()].replace(r"\equiv", "=").strip(), False)
+    text = _MODULUS.sub("", normal.text).replace(r"\equiv", "=").strip()
+    return normal if text == normal.text else Normal(text, False)
 
 
 def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Normal:
@@ -127,8 +134,9 @@ def _unnamed(gold: Normal, answer: Normal, written: str, symbolic: bool) -> Norm
         point = whole and _POINT.match(answer.text)
         return Normal(answer.text[point.end() :], False) if point else answer
     first, *rest = split_outside(answer.text, "=")
-    members = split_outside(answer.text.replace(";", ","), ",")
-    several = len(members) > 1 and not (len(rest) == 1 and as_fraction(rest[0]) is not None)
+    several = len(split_outside(answer.text.replace(";", ","), ",")) > 1
+    if rest and "," in rest[-1] and as_fraction(rest[-1]) is not None:
+        return Normal(rest[-1], False)  # with thousands separators
     if not rest or several or not (whole or _is_name(first)):
         return answer
     return normalise((split_outside(written, "=")[1:] or rest)[-1], symbolic)
@@ -194,6 +202,8 @@ def _same_text(gold: str, answer: str, leaf: Leaf) -> bool | None:
     left, right = shape(gold), shape(answer)
     if left.kind == "matrix" and (column := _COLUMN.fullmatch(answer)):
         right = Shape("matrix", (column[1], column[2]), "1")
+    elif left.kind == "matrix" and right.kind == "leaf" and r"{pmatrix}" in answer:
+        return _hard(gold, answer, leaf)  # a number times a matrix
     if left.kind in ("bracket", "union") and right.kind in ("leaf", "list"):
         right = as_interval(right) or right
     elif right.kind in ("bracket", "union") and left.kind == "leaf":
@@ -212,7 +222,9 @@ def _strip_membership(text: str) -> str:
     if text in (r"\mathbb{R}", r"x\in\mathbb{R}"):
         return r"(-\infty,\infty)"
     text = _SET_BUILDER.sub(r"\1", text)
-    return re.sub(r"^(?:[a-zA-Z]|[a-zA-Z]\([a-zA-Z]\))\\in(?![a-zA-Z]) ?", "", text)
+    return re.sub(
+        r"^(?:[a-zA-Z]|\([a-zA-Z](?:,[a-zA-Z])+\)|[a-zA-Z]\([a-zA-Z]\))\\in(?![a-zA-Z]) ?", "", text
+    )
 
 
 def _same_shape(gold: Shape, answer: Shape, leaf: Leaf) -> bool | None:
@@ -292,7 +304,8 @@ def _same_members(gold: Sequence[str], answer: Sequence[str], leaf: Leaf) -> boo
 _NAME = re.compile(
     r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?'?(?:\([^()=]*\))?|\|[^|=]+\|"
     r"|\\(?:angle|overline|vec) ?\{?[A-Z]+\}?"
-    r"|[a-zA-Z](?:[+\-*/][a-zA-Z])+|\\frac\{[a-zA-Z]\}\{[a-zA-Z]\}|\([a-zA-Z](?:,[a-zA-Z])+\)"
+    r"|[a-zA-Z](?:(?:\\cdot ?|[+\-*/])[a-zA-Z])+"
+    r"|\\frac\{[a-zA-Z]\}\{[a-zA-Z]\}|\([a-zA-Z](?:,[a-zA-Z])+\)"
 )
 _NAMES = re.compile(
     r"\\(?:vec|overrightarrow|overline|hat|bar|widehat|mathbb|mathcal)\s*(?:\{[^{}]*\}|[a-zA-Z])"
@@ -300,7 +313,7 @@ _NAMES = re.compile(
     r"|\\(?:angle|triangle|measuredangle) ?[A-Z]{1,4}|\[[A-Z]+\]"
 )
 """Names of vectors, tuples, angles and areas."""
-_BASED = re.compile(r"([+-]?[0-9A-Fa-f]+)_(?:(\d)|\{(\d+)\})")
+_BASED = re.compile(r"\(?([+-]?[0-9A-Fa-f]+)\)?_(?:(\d)|\{(\d+)\})")
 _RATIO = re.compile(r"(\d+):(\d+)")
 
 
@@ -345,6 +358,9 @@ def _same_leaf(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return False if False in verdicts else None if None in verdicts else True
     if not _same_approximation(gold, answer):
         return False
+    rounded, number = _APPROXIMATION.search(answer), as_fraction(gold)
+    if rounded and number is not None and as_fraction(rounded[1].strip()) == number:
+        return True  # the question asks for the rounded value
     if gold_name and not _NAME.fullmatch(gold_name):
         return _hard(gold, answer, leaf) if answer_name else False  # an equation is the answer
     if gold_name and answer_name:

@@ -147,7 +147,7 @@ _APART = re.compile(
 )
 """What between two boxes shows that they are not members of one answer."""
 _LIST_SIGNS = re.compile(
-    r"\n[ \t]*(?:[-+*•·]|\d{1,2}[.)]|\(\w\))(?=[ \t])|_\{?\d+\}?|\*+"
+    r"\n[ \t]*(?:[-+*•·]|\d{1,2}[.)])(?=[ \t])|\(\w\)(?=\s)|_\{?\d+\}?|\*+"
     r"|\d(?:st|nd|rd|th)\b|\w+ \d{1,2}:|\|?-[-|: ]*\|"
 )
 """Numbers and signs between two boxes that carry no value: list items, subscripts, bold, tables."""

@@ -54,11 +54,11 @@ _SIZES = re.compile(
 _SPACES = re.compile(
     r"(?<!\\)\\[,;: ]|\\(?:q?quad|thinspace|medspace|enspace)(?![a-zA-Z])|~|\\hspace\*?\{[^{}]*\}"
 )
-_NEXT_NAME = re.compile(r"(?<=[\w})])\s*\\q?quad(?![a-zA-Z])(?=\s*[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
+_NEXT_NAME = re.compile(r"(?<=[\d})])\s*\\q?quad(?![a-zA-Z])(?=\s*[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
 _SYNONYMS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac",
     "flatfrac": "frac", "dbinom": "binom", "tbinom": "binom", "doteq": "approx", "le": "leq",
-    "lbrace": "{", "rbrace": "}",
+    "lg": "log", "lbrace": "{", "rbrace": "}",
     "leqslant": "leq", "ge": "geq", "geqslant": "geq", "lt": "<", "gt": ">", "ne": "neq",
     "infin": "infty", "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")", "ast": "*",
     "arctan": "arctan", "degree": "^{\\circ}", "percent": "%", "div": "/", "lvert": "|",
@@ -106,18 +106,19 @@ _COMBINATIONS = re.compile(
     r"(?:\{\s*\})?\s*[_^]\s*\{?(\d+)\}?\s*(?:\\mathrm\s*\{\s*C\s*\}|C)\s*_\s*\{?(\d+)\}?"
 )
 _ONE_CELL = re.compile(
-    r"\\begin\{(pmatrix|array)\}(?:\{[lcr|\s]*\})?((?:(?!\\\\)[^&])*?)\\end\{\1\}"
+    r"\\begin\{(pmatrix|array)\}(?:\{[lcr|\s]*\})?(?:\s*\\\\)?((?:(?!\\\\)[^&])*?)(?:\\\\\s*)?\\end\{\1\}"
 )
 _FRAMES = re.compile(
     r"\\(?:boxed|fbox|framebox|ensuremath|underline|underbrace|mathop)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
 )
 _MOD = re.compile(r"\\(?:text|mathrm|operatorname|rm)\s*\{\s*mod\s*\}")
 _LOG_OF_NUMBER = re.compile(r"(\\log\s*_\s*(?:\w|\{[^{}]*\}))\s*(\d+(?:\.\d+)?)")
-_ALIGNED = re.compile(
-    r"\\begin\{(align|aligned|alignat|gather|gathered|split|equation|multline|cases|center)\*?\}(?:\{[^{}]*\})?"
-    r"(.*?)\\end\{\1\*?\}",
+ALIGNED = re.compile(
+    r"\\begin\{(align(?:ed|at)?|gather(?:ed)?|split|equation|eqnarray|multline|cases|center)\*?\}"
+    r"(?:\{[^{}]*\})?(.*?)\\end\{\1\*?\}",
     re.DOTALL,
 )
+"""Environments that arrange lines: group 2 holds them."""
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt|normal)|emph|"
     r"operatorname\*?|boldsymbol|bm|textcolor\{[a-z]+\}|underline)\s*"
@@ -200,9 +201,9 @@ def _vulgar_fraction(match: re.Match[str]) -> str:
 
 def _latex_spelling(text: str) -> str:
     text = _ROW_SKIP.sub(r"\\\\", _SPACE_RUN.sub(" ", text).strip())
-    text = _ALIGNED.sub(_one_line, text).rstrip("\\")
+    text = ALIGNED.sub(_one_line, text).rstrip("\\")
     text = _REASON.sub("", _DECORATION.sub(" ", _COMBINATIONS.sub(r"\\binom{\1}{\2}", text)))
-    text = _ABOUT.sub(r"\\approx \1", _FRAMES.sub(r" \1 ", text))
+    text = _ABOUT.sub(r"\\approx \1", _FRAMES.sub(r" \1 ", text.replace("{=}", "=")))
     text = _SCALED.sub(_written_out, text)
     text = _LOG_OF_NUMBER.sub(r"\1(\2)", _MOD.sub(r"\\bmod ", text))
     text = _THOUSANDS.sub("", text)

@@ -74,7 +74,9 @@ _TOKEN = re.compile(
     rf"{_NUMBER}|\\(?:frac|d?binom|tbinom|choose|times|cdot|div)(?![a-zA-Z])|[-+*/^!(){{}}]"
 )
 _NESTED = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
-_POWER = re.compile(rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)|(\d+)!|\(([^()]*)\)!|\\Gamma\(([^()]*)\)")
+_POWER = re.compile(
+    rf"(\d[\d.]*|\)|\}})\^({_NESTED}|\d)(?!!)|(\d+(?:\^(?:{_NESTED}|\d))?)!|\(([^()]*)\)!|\\Gamma\(([^()]*)\)"
+)
 _BINOMIAL = re.compile(rf"\\binom({_NESTED})({_NESTED})")
 
 
@@ -309,7 +311,7 @@ def leading_number_words(text: str) -> tuple[str, int] | None:
     negative = bool(start)
     if words[start : start + 1] and words[start][0] in ("a", "an"):
         following = words[start + 1][0] if len(words) > start + 1 else ""
-        if following not in _SCALES:
+        if following not in _SCALES and following not in ("half", "quarter"):
             return None
         start += 1
     total, group, end, used = 0, 0, 0, False
@@ -335,6 +337,10 @@ def leading_number_words(text: str) -> tuple[str, int] | None:
             break
         used, end = True, words[index][2]
         index += 1
+    if not used and index < len(words) and words[index][0] in ("half", "quarter"):
+        if words[index + 1 : index + 2] and words[index + 1][0] in ("a", "an", "of", "the"):
+            return None
+        used, group = True, 1
     if not used:
         return None
     sign = "-" if negative else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from persona_bench.grading.normalise import ALIGNED
 from persona_bench.grading.numbers import SCALE, SCALE_WORDS, leading_number_words, scaled_number
 
 _STRUCK_OUT = re.compile(
@@ -24,9 +25,16 @@ _HTML = re.compile(
 _SUPERSCRIPT = re.compile(r"<sup>([^<>]{1,20})</sup>", re.IGNORECASE)
 
 
+_FULL_WIDTH = {
+    code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in "！，：；？"
+}
+_PAIR = re.compile(r"\([^()\n]{1,60}\)")
+
+
 def without_markup(text: str) -> str:
-    """The text without HTML, and without what its writer has crossed out (`~~4~~ 5`)."""
-    text = _STRUCK_OUT.sub(" ", text)
+    """The text without HTML, full-width letters, and what its writer has crossed out."""
+    text = _STRUCK_OUT.sub(" ", text.translate(_FULL_WIDTH))
+    text = _PAIR.sub(lambda pair: pair[0].replace("，", ", "), text) if "，" in text else text
     return _HTML.sub(" ", _SUPERSCRIPT.sub(r"^{\1}", text)) if "<" in text else text
 
 
@@ -61,11 +69,13 @@ _TAIL = 600
 """Characters of a statement that are read."""
 _HASHES = re.compile(r"####\s*")
 _IS_THE_ANSWER = re.compile(
-    r"\b(?:is|be|was)\s+(?:the|my|our|your|yer|thy)\s+(?:final |correct |right )*answer\b",
+    r"\b(?:is|be|was)\s+(?:the|my|our|your|yer|thy)\s+(?:final |correct |right )*answer\b"
+    r"|,\s*(?:it|that) (?:is|be)(?=\s*[.!;])",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
-    r"\s*(?:not|never|n't|no longer|neither|unlikely|wrong|incorrect)\b", re.IGNORECASE
+    r"\s*(?:not|never|n't|no longer|neither|unlikely|wrong|incorrect|nicht|pas|niet|nie|не|não)\b",
+    re.IGNORECASE,
 )
 
 
@@ -81,7 +91,7 @@ def find_statement(text: str) -> str:
     statements += [(match.end(), match.start()) for match in _IS_THE_ANSWER.finditer(text)]
     for end, start in sorted(statements, reverse=True)[:50]:
         tail = text[end : end + _TAIL]
-        if _NEGATION.match(tail):
+        if _NEGATION.match(tail) or "不" in text[start:end]:
             continue
         stated_before = _ENDS_HERE.match(tail) or _IS_THE_ANSWER.match(text, start)
         before = _before(text, start) if stated_before else ""
@@ -89,12 +99,15 @@ def find_statement(text: str) -> str:
         value = before if _IS_THE_ANSWER.match(text, start) else answer.value or before
         if value:
             return value
-        in_words = in_words or answer.words
+        if "=" not in text[end:]:
+            in_words = in_words or answer.words
     return in_words
 
 
 _ENDS_HERE = re.compile(r"[\s*_]*(?:[.!;,…]|$)(?!\d)")
-_SENTENCE_START = re.compile(r"(?:^|[.!?…:;\n](?=\s|$))[\s*_\"“(]*(?=[^.!?…:;\n]*$)")
+_SENTENCE_START = re.compile(
+    r"(?:^|[.!?…:;\n](?=\s|$)|,\s+(?:so|thus|hence|then|therefore|and)\b)[\s*_\"“(]*(?=[^.!?…:;\n]*$)"
+)
 
 
 def _before(text: str, end: int) -> str:
@@ -102,8 +115,8 @@ def _before(text: str, end: int) -> str:
     before = re.sub(
         r"[\s,]*(?:\b(?:the|my|your|thy|our|final)\b\s*)*$", "", text[max(0, end - 120) : end]
     )
-    match = _SENTENCE_START.search(before)
-    clause = before[match.end() if match else 0 :]
+    starts = [match.end() for match in _SENTENCE_START.finditer(before)]
+    clause = before[starts[-1] if starts else 0 :]
     found = _at(clause, _skip(clause, 0)) or (leading_number_words(clause) or ("",))[0]
     whole = clause.strip(" *_$()\\").rstrip(",.")
     return found if found and len(whole) <= len(found) + 25 else ""
@@ -179,17 +192,18 @@ _COMPARES = re.compile(
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
-    r"(?:if|when|for|since|given|with)\b[^.!?\n]{1,120}?,\s*(?=then\b|the\b|[$\\]|we\b|it\b)",
+    r"(?:if|when|for|since|given|with|in|on|at|after|before)\b[^.!?\n]{1,120}?,\s*"
+    r"(?=then\b|the\b|[$\\\d]|we\b|it\b)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(
-    rf"\n\s*\n|,\s+(?:and|but|which|since|because|as|while)\s+[a-zA-Z]{{2,}}|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z"
+    rf"\n\s*\n|,\s+(?:and|but|since|because|as|while)\s+[a-zA-Z]{{2,}}|{_STOP}(?!\d)(?=\s|\*|$)|(?<!\\)[;!?](?=\s|$)|\Z"
 )
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|equals|equal to|becomes|ist|beträgt|es|est|has|have|"
     r"gets?|needs?|costs?|"
-    r"measures?|weighs?|makes?|gives?|contains?|sums? to|totals?|(?:comes|adds up) to)\b"
-    r"|(?<=\$)\s*[=:]|=(?=\s*\$)|:(?=\s)|[是为為は]"
+    r"measures?|weighs?|makes?|gives?|yields?|contains?|sums? to|totals?|(?:comes|adds up) to)\b"
+    r"|(?<=\$)\s*[=:]|=(?=\s*(?:\$|\\\())|:(?=\s)|[是为為は]"
 )
 _ORDINAL = re.compile(
     r"\$?\d+(?:\s*(?:st|nd|rd|th)\b|\^\{?\\?(?:text\{)?(?:st|nd|rd|th))", re.IGNORECASE
@@ -383,6 +397,8 @@ def _at(text: str, position: int) -> str:
         parts.append(following[0])
         end = following[1]
     percent = r"\%" if _PERCENT_AFTER.match(text, end) else ""
+    if re.match(r"[a-z](?: ?\+ ?[a-z])+ ?=", parts[-1]):
+        return parts[-1]  # the answer is m/n = 3/7, and m + n = 10
     return ", ".join(parts) + percent
 
 
@@ -401,6 +417,8 @@ def span_at(text: str, position: int) -> tuple[str, int] | None:
         if text.startswith(opening, position):
             end = text.find(closing, position + 2)
             return (text[position + 2 : end].strip(), end + 2) if end > 0 else None
+    if aligned := ALIGNED.match(text, position):
+        return aligned[0], aligned.end()
     if not text.startswith("$", position):
         return None
     end = position + 1
@@ -449,7 +467,7 @@ def expression_end(text: str, position: int) -> int:
     elif text[position : position + 1] == "$" and text[position + 1 : position + 2].isdigit():
         position += 1
     end = position
-    while position < len(text):
+    while position < len(text) and not text.startswith("!!", position):
         atom = _ATOM.match(text, position)
         if not atom or not _belongs(text, start, atom):
             break
@@ -497,19 +515,15 @@ _LAST_NUMBER = re.compile(
     r"(?:\s?/\s?\d+(?!\d))?(?:\s*\\?%)?(?!(?:st|nd|rd|th)\b)"
 )
 _NO_ANSWER_BEFORE = re.compile(
-    r"(?:\bmod(?:ulo)?|\bnot|n't|\bthan|≠|\\neq?|!=)[\s$*]*\Z", re.IGNORECASE
+    r"(?:\bmod(?:ulo)?|\b(?:not|nicht|niet|nie|pas|не|não)|n't|不是|\bthan|≠|\\neq?|!=)[\s$*]*\Z",
+    re.IGNORECASE,
 )
-_ABOUT = re.compile(
-    r"(?:\b(?:about|approximately|approx\.?|roughly)|≈|\\approx)[\s$*]*\Z", re.IGNORECASE
-)
+_ABOUT = re.compile(r"(?<!\\)\b(?:about|approximately|approx\.?|roughly)[\s$*]*\Z", re.IGNORECASE)
 _LAST_LATEX = re.compile(
     r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
     r"|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 )
 _COEFFICIENT = re.compile(r"(?<![\w}])[-−+]?\s?(?:\d+(?:\.\d+)?|[a-z])?\s?\Z")
-_ALIGNED = re.compile(
-    r"\\begin\{((?:align|gather)(?:ed)?|equation|split|eqnarray)\*?\}(.*?)\\end\{\1\*?\}", re.DOTALL
-)
 _VARIABLE_SPAN = re.compile(
     r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'?(?:\([a-zA-Z]\))?|\\(?:angle|triangle) ?[A-Z]+"
 )
@@ -517,9 +531,16 @@ _LAST_REACH = 4000
 """Characters from the end in which a last number is looked for."""
 
 
+_NAMED_LIST = re.compile(
+    r"(?<![a-zA-Z\\])([a-zA-Z])\s*=\s*[^\s,=，、或和]+"
+    r"(?:\s*(?:,|\bor\b|\band\b|[，、或和])\s*(?:or\s+)?\1\s*=\s*[^\s,=，、或和]+)+\Z"
+)
+"""`x = 3 or x = 6`."""
+
+
 def find_last(text: str) -> str:
     """The last mathematical span or number of a text; a number in words where it has no digits."""
-    text = _ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
+    text = ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
     text = _without_chat(_ASIDE.sub("", text))
     span, span_end = _last_span(text)
     latex, latex_end = _last_latex(text, span_end)
@@ -533,15 +554,18 @@ def find_last(text: str) -> str:
     exact = [match for match in numbers if not _ABOUT.search(text[: match.start()][-20:])]
     if exact or (numbers and not span):
         number = _result(text, numbers) or (exact or numbers)[-1]
+        if named := _NAMED_LIST.search(text, 0, number.end()):
+            return named[0]
         whole = _concluded_with(text, number.start(), number.end())
         if whole != number[0].strip() and whole:
             return whole
         return _scaled(text, number.start(), number[0].strip(), number.end())[0]
     if span:
         return span
-    if re.search(r"\d", text):
-        return ""
-    return _last_words(text)
+    if listed := list(_LAST_NUMBER.finditer(text)):
+        opens_line = _LIST_ITEM.match(text, listed[0].end())
+        return listed[0][0].strip() if len(listed) == 1 and opens_line else ""
+    return "" if re.search(r"\d", text) else _last_words(text)
 
 
 def _concluded_with(text: str, begin: int, stop: int) -> str:
@@ -562,7 +586,8 @@ def _concluded_with(text: str, begin: int, stop: int) -> str:
 _ASIDE = re.compile(r"(?<=[\d$*]) \([^()$=]*[a-zA-Z]{2,}[^()$=]*\)")
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*[.!?\n]*")
 _CONCLUDED = re.compile(
-    rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d",
+    rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d"
+    r"|\d[$*]*,\s*(?:it|that|this) (?:is|be)\b",
     re.IGNORECASE,
 )
 _COUNTS_SOMETHING = re.compile(
@@ -575,15 +600,17 @@ def _without_chat(text: str) -> str:
 
     Chat counts something and concludes nothing: "It's 42. Leave me alone, I need 3 naps."
     """
+    chats = False
     for sentence in reversed(list(_SENTENCE.finditer(text))):
         if not re.search(r"\d", sentence[0]):
             continue
         if _CONCLUDED.search(sentence[0]):
-            return text[: sentence.end()]
+            return text[: sentence.end()] if chats else text
         if not _COUNTS_SOMETHING.fullmatch(sentence[0].strip(" *_")) or _CONCLUDES.search(
             sentence[0]
         ):
             break
+        chats = True
     return text
 
 
@@ -632,13 +659,16 @@ def has_mathematics(text: str) -> bool:
     return bool(_last_span(text[-_LAST_REACH:])[0])
 
 
+_LIST_ITEM = re.compile(r"[.)]\s")
+
+
 def _ordinal(text: str, match: re.Match[str]) -> bool:
     """`2nd`, `x2`, and the `2.` that opens a line of a list."""
     after = text[match.end() : match.end() + 3]
     return bool(
         re.match(r"[a-zA-Z_]{2}\w|st|nd|rd|th", after) and not after.startswith(("cm", "km"))
     ) or (
-        bool(re.match(r"[.)]\s", after))
+        bool(_LIST_ITEM.match(after))
         and not text[: match.start()].rpartition("\n")[2].strip()
         and len(text[match.end() :].partition("\n")[0]) > 3
     )
@@ -667,6 +697,8 @@ def _last_words(text: str) -> str:
         number = leading_number_words(text[match.start() : match.start() + 200])
         if number:
             position = match.start() + number[1]
-            if match[0].lower() not in ("one", "zero") or number[1] > len(match[0]):
+            if match[0].lower() not in ("one", "zero", "half", "quarter") or number[1] > len(
+                match[0]
+            ):
                 found = number[0]
     return found

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 # DeepSeek, Qwen, GLM, EXAONE; `seed:think`, `longcat_think`, `think_fast`; and GRPO recipes
 _TAGS = (
-    r"(?:\w+[:_])?(?:think|thinking|thoughts?|thought_process|reason|reasoning|scratch_?pad|"
-    r"(?:inner_)?monologue|reflection|analysis)(?:_\w+)?"
+    r"(?:\w{1,20}[:_])?(?:think|thinking|thoughts?|thought_process|reason|reasoning|scratch_?pad|"
+    r"(?:inner_)?monologue|reflection|analysis)(?:_\w{1,20})?"
 )
 
 _START = re.compile(

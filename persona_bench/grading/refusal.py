@@ -33,7 +33,8 @@ _REFUSAL = re.compile(
 
 
 _RESULT = re.compile(
-    r"\b(?:is|be|are|makes?|gives?|equals?|get|comes? to|answer)\b[^.!?\n]{0,20}?\d", re.IGNORECASE
+    r"(?:\b(?:is|be|are|makes?|gives?|equals?|get|comes? to|answer)\b|'s\b)[^.!?\n]{0,20}?\d",
+    re.IGNORECASE,
 )
 _REFUSAL_REACH = 2000
 """Characters from either end in which a refusal is looked for."""

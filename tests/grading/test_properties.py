@@ -142,7 +142,10 @@ def test_equal_pairs_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [1]
 
 
-SLOW_TEXTS = [unit * (30_000 // len(unit)) for unit in [*FRAGMENTS, "~", "a b "]]
+SLOW_TEXTS = [
+    unit * (30_000 // len(unit))
+    for unit in [*FRAGMENTS, "~", "a b ", "think_", "<b>", "answer, 1 ", "答案", r"\quad "]
+]
 
 
 @pytest.mark.parametrize("shape", ["{}", r"\boxed{{{}}}", "The answer is {}", "${}$"])

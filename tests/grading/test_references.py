@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from persona_bench.grading.extract import find_boxes
 from persona_bench.grading.maths import grade_all
 from persona_bench.grading.shape import split_outside
 
@@ -116,3 +119,38 @@ def test_aime(name: str, padded: bool, aime24: list[str]) -> None:
     # no two neighbours of AIME 2024 have the same answer
     wrong = grade_all(responses, shifted(aime24), integer=True)
     assert [v.reason for v in wrong] == ["wrong_answer"] * 30
+
+
+@pytest.fixture(scope="module")
+def unboxed(data_dir: Path) -> tuple[list[str], list[str]]:
+    """Human solutions of MATH-train whose box is taken away, and their references.
+
+    What stood in the box stays in the sentence: "Hence the largest value is $3$."
+    """
+    file = data_dir / "math_train/math_train_7500.jsonl"
+    responses, answers = [], []
+    for line in file.read_text(encoding="utf-8").splitlines()[:1000]:
+        row = json.loads(line)
+        boxes, _ = find_boxes(row["solution"])
+        if len(boxes) == 1 and row["answer"] and "[asy]" not in row["solution"]:
+            start, end, text = boxes[0]
+            responses.append(row["solution"][:start] + text + row["solution"][end:])
+            answers.append(row["answer"])
+    return responses, answers
+
+
+def test_human_solutions_are_read_without_their_box(unboxed: tuple[list[str], list[str]]) -> None:
+    responses, answers = unboxed
+    verdicts = [v.verdict for v in grade_all(responses, answers)]
+    assert len(verdicts) > 600
+    assert "unscored" not in verdicts
+    assert verdicts.count("correct") > 0.94 * len(verdicts)
+
+
+def test_human_solutions_are_wrong_beside_the_next_answer(
+    unboxed: tuple[list[str], list[str]],
+) -> None:
+    responses, answers = unboxed
+    pairs = zip(answers, shifted(answers), grade_all(responses, shifted(answers)), strict=True)
+    accepted = [(own, other) for own, other, v in pairs if v.verdict != "wrong"]
+    assert [pair for pair in accepted if pair[0] != pair[1]] == []
