@@ -33,12 +33,15 @@ from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.compare import Pair
 from persona_bench.scoring.corrected import (
     STABLE_FROM,
+    Corrected,
     conclude,
     detectable_pss,
-    posterior,
+    on_other_questions,
+    question_draws,
     summarise,
+    true_accuracies,
 )
-from persona_bench.scoring.crossed import fit_crossed
+from persona_bench.scoring.crossed import Crossed, fit_crossed
 from persona_bench.scoring.resampling import null_pss, p_value, worst_over_best
 from persona_bench.scoring.unscored import why_undetermined
 
@@ -53,8 +56,8 @@ EFFECTS = {
 }
 OUTCOMES = Path(__file__).parents[1] / "results" / "smollm2-arithmetic" / "outcomes.csv.gz"
 EXCHANGES = 99
-CHAINS, DRAWS = 8, 200
-"""Fewer chains than `stability` has, each longer: faster for many small tables."""
+CHAINS, BATCH = 32, 30
+"""Chains for each table, half as many as `stability` has; tables that are computed together."""
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(101)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
@@ -156,39 +159,57 @@ def cells_of(correct: np.ndarray, scored: np.ndarray, responses: np.ndarray | No
 # ------------------------------------------------------------------------ the corrected PSS
 def study(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
     """One row of the table: what the corrected PSS makes of a setting."""
-    corrected.CHAINS, corrected.DRAWS = CHAINS, DRAWS
     rng = np.random.default_rng([seed, *repr(s).encode()])
+    tables = [draw(s, rng) for _ in range(replicates)]
+    found = [each for batch in batched(tables, BATCH) for each in estimates(batch, rng)]
     rows = []
-    for _ in range(replicates):
-        drawn = draw(s, rng)
-        found = posterior(drawn.cells, rng)
-        if found is None:
-            continue
-        pss, (low, high) = summarise(found.pss, 0.95)
-        word = conclude(summarise(found.pss, 0.95).interval)
+    for (cells, truth, _), (fit, (pss, interval)) in zip(tables, found, strict=True):
+        word = conclude(interval)
         if s.lost:
-            _, why = why_undetermined(drawn.cells, word, STABLE_FROM, 499, rng)
+            _, why = why_undetermined(cells, word, STABLE_FROM, 499, rng)
             word = "undetermined" if why else word
-        cells = drawn.cells
         plain = float(worst_over_best(cells.accuracy))
-        floor = null_pss(cells.correct, cells.scored, EXCHANGES, rng)
-        stable = drawn.truth >= STABLE_FROM
+        rejected = np.nan
+        if truth > 1 - 1e-9:
+            floor = null_pss(cells.correct, cells.scored, EXCHANGES, rng)
+            rejected = float(p_value(floor, plain) <= 0.05)
         rows.append(
             {
-                "truth": drawn.truth,
-                "sigma": np.sqrt(found.fit.variance.mean()) / found.fit.accuracy.mean(),
-                "plain_bias": plain - drawn.truth,
-                "bias": pss - drawn.truth,
-                "squared": (pss - drawn.truth) ** 2,
-                "coverage": low - 1e-9 <= drawn.truth <= high + 1e-9,
-                "width": high - low,
-                "wrong_word": word == ("unstable" if stable else "stable"),
+                "truth": truth,
+                "sigma": np.sqrt(fit.variance.mean()) / fit.accuracy.mean(),
+                "plain_bias": plain - truth,
+                "bias": pss - truth,
+                "squared": (pss - truth) ** 2,
+                "coverage": interval.low - 1e-9 <= truth <= interval.high + 1e-9,
+                "width": interval.high - interval.low,
+                "wrong_word": word == ("unstable" if truth >= STABLE_FROM else "stable"),
                 "undetermined": word == "undetermined",
-                "rejected": p_value(floor, plain) <= 0.05,
+                "rejected": rejected,
             }
         )
     mean = pd.DataFrame(rows).mean().to_dict()
     return {**s._asdict(), **mean, "rmse": mean.pop("squared") ** 0.5, "replicates": len(rows)}
+
+
+def batched(tables: list[Drawn], size: int) -> list[list[Drawn]]:
+    return [tables[start : start + size] for start in range(0, len(tables), size)]
+
+
+def estimates(tables: list[Drawn], rng: np.random.Generator) -> list[tuple[Crossed, Corrected]]:
+    """As `corrected_pss`, for many tables of one shape at once: a few chains for each."""
+    fits = [fit_crossed(each.cells.scored_only()) for each in tables]
+    accuracy, variance = (
+        np.repeat([getattr(fit, name) for fit in fits], CHAINS, axis=0)
+        for name in ("accuracy", "variance")
+    )
+    drawn = true_accuracies(accuracy, variance, rng)
+    found = []
+    for i, fit in enumerate(fits):
+        own = drawn[:, i * CHAINS : (i + 1) * CHAINS].reshape(-1, corrected.CHAINS, fit.effect.size)
+        weights = question_draws(len(fit.eases), rng)
+        moved = on_other_questions([], fit, own, weights)
+        found.append((fit, summarise(moved.pss, 0.95)))
+    return found
 
 
 def wishes(row: dict[str, Any]) -> dict[str, bool]:
@@ -240,7 +261,6 @@ PAIR_SIZES = ((30, 6, 1), (500, 16, 1), (200, 16, 4))
 
 def study_pair(case: str, size: tuple[int, int, int], replicates: int, seed: int) -> dict[str, Any]:
     """One row: how often `compare` rejects, and how often its interval holds the truth."""
-    corrected.CHAINS, corrected.DRAWS = CHAINS, DRAWS
     first, second, effect = PAIRS[case]
     s = Setting(first, *size, effect)
     rng = np.random.default_rng([seed, *f"{case}{size}".encode()])

@@ -90,14 +90,22 @@ def posterior(
         weights = weights[:, questions]
         weights = weights / weights.sum(axis=1, keepdims=True)
     fit = fit_crossed(cells)
-    seen = _true_accuracies(fit.accuracy, fit.variance, rng)
-    # the same personas on other questions: each chain has its own draw of how easy questions are
+    alike = (CHAINS, 1)
+    seen = true_accuracies(np.tile(fit.accuracy, alike), np.tile(fit.variance, alike), rng)
+    return on_other_questions(cells.personas, fit, seen, weights)
+
+
+def on_other_questions(
+    personas: list[str], fit: Crossed, seen: Floats, weights: Floats
+) -> Posterior:
+    """Accuracies on the questions of the fit, shape (draws, chains, personas), as they would be on
+    each chain's own draw of questions."""
     grid = np.linspace(EASES[0], EASES[-1], 8 * EASES.size)
     here = fit.accuracies(grid, np.full((1, len(fit.eases)), 1 / len(fit.eases)))[0]
     effect = np.interp(seen, here, grid)
     moved = fit.accuracies(grid, weights) - here
-    shift = np.stack([np.interp(effect[:, i], grid, moved[i]) for i in range(CHAINS)], axis=1)
-    return Posterior(cells.personas, np.clip(seen + shift, 0.0, 1.0), effect, fit)
+    shift = [np.interp(effect[:, i], grid, each) for i, each in enumerate(moved)]
+    return Posterior(personas, np.clip(seen + np.stack(shift, axis=1), 0.0, 1.0), effect, fit)
 
 
 def question_draws(questions: int, rng: np.random.Generator) -> Floats:
@@ -106,19 +114,17 @@ def question_draws(questions: int, rng: np.random.Generator) -> Floats:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _true_accuracies(accuracy: Floats, variance: Floats, rng: np.random.Generator) -> Floats:
-    """Draws of shape (DRAWS, CHAINS, personas), given measured accuracies and their errors.
+def true_accuracies(accuracy: Floats, variance: Floats, rng: np.random.Generator) -> Floats:
+    """Draws of shape (DRAWS, chains, personas), given measured accuracies and their errors.
 
-    Accuracies are put on the scale 2 arcsin sqrt((x + 3/8) / (n + 3/4)) of Anscombe (1948), with n
-    the number of independent responses that would leave as much noise. On it the variance of the
-    noise is 1 / (n + 1/2), whatever the accuracy, and an accuracy of 0 has one.
+    Both have the shape (chains, personas): one table in all chains, or one in each. Accuracies are
+    put on the scale 2 arcsin sqrt((x + 3/8) / (n + 3/4)) of Anscombe (1948), with n the number of
+    independent responses that would leave as much noise. On it the variance of the noise is
+    1 / (n + 1/2), whatever the accuracy, and an accuracy of 0 has noise too.
     """
     n = np.maximum(accuracy * (1 - accuracy), 1e-9) / variance
     angle = 2 * np.arcsin(np.sqrt((accuracy * n + 3 / 8) / (n + 3 / 4)))
-    shape = (CHAINS, accuracy.size)
-    true = draw_true(
-        np.broadcast_to(angle, shape), np.broadcast_to(1 / (n + 0.5), shape), rng, draws=DRAWS
-    )
+    true = draw_true(angle, 1 / (n + 0.5), rng, draws=DRAWS)
     drawn: Floats = np.sin(np.clip(true, 0, np.pi) / 2) ** 2
     return drawn
 
@@ -148,7 +154,9 @@ def corrected_pss_asked(cells: Cells, confidence: float, rng: np.random.Generato
     # pooled over personas: how much of the variance that equally hard questions would have is noise
     share = min(1.0, max(float(noise.sum()), UNSEEN) / binomial) if binomial else 1.0
     variance = np.maximum(accuracy * (1 - accuracy), 1e-9) * share / total
-    return summarise(worst_over_best(_true_accuracies(accuracy, variance, rng)), confidence)
+    alike = (CHAINS, 1)
+    drawn = true_accuracies(np.tile(accuracy, alike), np.tile(variance, alike), rng)
+    return summarise(worst_over_best(drawn), confidence)
 
 
 def summarise(draws: Floats, confidence: float) -> Corrected:

@@ -10,13 +10,6 @@ from scripts import calibrate
 from scripts.calibrate import EFFECTS, Setting, base, draw, study, study_pair
 
 
-@pytest.fixture(autouse=True)
-def restore(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The studies set these two."""
-    monkeypatch.setattr(calibrate.corrected, "CHAINS", calibrate.corrected.CHAINS)
-    monkeypatch.setattr(calibrate.corrected, "DRAWS", calibrate.corrected.DRAWS)
-
-
 @pytest.mark.parametrize("effect", list(EFFECTS))
 @pytest.mark.parametrize(("polar", "interaction"), [(0.0, 0.0), (0.8, 0.0), (0.0, 2.0)])
 def test_truth_is_what_many_questions_show(effect: str, polar: float, interaction: float) -> None:
