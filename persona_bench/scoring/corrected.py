@@ -66,15 +66,20 @@ class Posterior:
 
 
 def posterior(
-    cells: Cells, rng: np.random.Generator, weights: Floats | None = None
+    cells: Cells,
+    rng: np.random.Generator,
+    weights: Floats | None = None,
+    *,
+    chains: int = CHAINS,
 ) -> Posterior | None:
     """Draws of the accuracies expected on questions like these.
 
     Args:
         cells: The counts.
         rng: Where the draws come from.
-        weights: How much each question counts in each chain, shape (CHAINS, questions), as
+        weights: How much each question counts in each chain, shape (chains, questions), as
             `question_draws` gives them. For two models on the same questions, give both the same.
+        chains: How many chains there are; fewer are faster and give coarser intervals.
 
     Returns:
         None where fewer than two personas or fewer than two questions are scored, or where nothing
@@ -85,12 +90,12 @@ def posterior(
     if min(cells.scored.shape) < 2 or not cells.correct.any():
         return None
     if weights is None:
-        weights = question_draws(len(cells.questions), rng)
+        weights = question_draws(len(cells.questions), rng, chains)
     else:
         weights = weights[:, questions]
         weights = weights / weights.sum(axis=1, keepdims=True)
     fit = fit_crossed(cells)
-    alike = (CHAINS, 1)
+    alike = (chains, 1)
     seen = true_accuracies(np.tile(fit.accuracy, alike), np.tile(fit.variance, alike), rng)
     return on_other_questions(cells.personas, fit, seen, weights)
 
@@ -108,9 +113,9 @@ def on_other_questions(
     return Posterior(personas, np.clip(seen + np.stack(shift, axis=1), 0.0, 1.0), effect, fit)
 
 
-def question_draws(questions: int, rng: np.random.Generator) -> Floats:
+def question_draws(questions: int, rng: np.random.Generator, chains: int = CHAINS) -> Floats:
     """Weights of the questions in each chain (the Bayesian bootstrap, Rubin 1981)."""
-    weights = rng.standard_exponential((CHAINS, questions))
+    weights = rng.standard_exponential((chains, questions))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -130,9 +135,11 @@ def true_accuracies(accuracy: Floats, variance: Floats, rng: np.random.Generator
 
 
 # ---------------------------------------------------------------------------- the estimate
-def corrected_pss(cells: Cells, confidence: float, rng: np.random.Generator) -> Corrected:
+def corrected_pss(
+    cells: Cells, confidence: float, rng: np.random.Generator, *, chains: int = CHAINS
+) -> Corrected:
     """The noise-corrected PSS of a table; NaN where `posterior` is None."""
-    found = posterior(cells, rng)
+    found = posterior(cells, rng, chains=chains)
     return UNKNOWN if found is None else summarise(found.pss, confidence)
 
 

@@ -43,12 +43,12 @@ from persona_bench.scoring.resampling import (
 from persona_bench.scoring.strata import of_population, strata_of
 from persona_bench.scoring.unscored import if_unscored, why_undetermined
 
+HEADLINE = ("pss_corrected", "pss_corrected_asked", "probability_unstable")
 OTHERS = (
-    "mean_se", "noise_floor", "p_value", "pss_corrected", "pss_corrected_asked",
-    "probability_unstable", "persona_sd", "persona_sd_logit", "worst_minus_control",
+    "mean_se", "noise_floor", "p_value", "persona_sd", "persona_sd_logit", "worst_minus_control",
     "minimum_detectable",
 )  # fmt: skip
-"""The numbers with a definition that are not in `METRICS`."""
+"""The numbers with a definition that are not in `METRICS`: those that come first, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Stability:
         """Ready for JSON: NaN becomes None, `per_persona` a list of records, and each metric
         {"value", "low", "high", "definition"} (low and high only where it has an interval)."""
         out: dict[str, Any] = {}
-        for name in (*METRICS, *OTHERS):
+        for name in (*HEADLINE, *METRICS, *OTHERS):
             out[name] = {"value": _plain(getattr(self, name))}
             if (interval := getattr(self, f"{name}_interval", None)) is not None:
                 out[name] |= {"low": _plain(interval.low), "high": _plain(interval.high)}

@@ -9,7 +9,7 @@ import re
 import pytest
 from rich.console import Console
 
-from persona_bench.report.tables import FAMILY, meaning, print_stability, printable
+from persona_bench.report.tables import FAMILY, conclusion, meaning, print_stability, printable
 
 SPREAD = [0.8, 0.7, 0.6, 0.5, 0.1, 0.1]
 
@@ -58,7 +58,10 @@ def test_each_metric_stands_with_its_interval_and_definition(made_up) -> None:
         ends = re.escape(f"[{low:.3f}, {high:.3f}]")
         assert re.search(rf"^ {name} +{value} +{ends} +\w", text, re.MULTILINE), name
     assert f"standard error {result.mean_se:.3f}" in words(text)
-    assert re.search(rf"PSS +{result.pss:.3f} +\[", text)
+    low, high = result.pss_corrected_interval
+    ends = re.escape(f"[{low:.3f}, {high:.3f}]")
+    assert re.search(rf"corrected PSS +{result.pss_corrected:.3f} +{ends}", text)
+    assert re.search(rf"plain PSS +{result.pss:.3f} +[^\[ ]", text)  # no interval of its own
     assert re.search(rf"noise floor +{result.noise_floor:.3f} +\[", text)
     assert "40 questions x 6 personas x 1 sample (240 responses)" in text
     worst, best = result.worst_persona, result.best_persona
@@ -158,7 +161,18 @@ def test_a_small_table_says_how_little_it_can_tell(made_up) -> None:
     small, large = made_up([0.5] * 6, questions=30), made_up([0.5] * 6, questions=100)
     low, high = small.noise_floor_interval
     told = words(printed(small))
-    assert "30 questions tell little" in told
-    assert f"a PSS from {low:.3f} to {high:.3f} in 95% of cases" in told
-    assert "tell little" not in printed(large)
-    assert "tell little" not in words(printed(made_up([0.5], questions=30)))
+    assert "30 questions can't tell much" in told
+    assert f"a plain PSS between {low:.3f} and {high:.3f} in 95% of runs" in told
+    assert "can't tell much" not in printed(large)
+    assert "can't tell much" not in words(printed(made_up([0.5], questions=30)))
+
+
+def test_the_conclusion_gives_its_reason(made_up) -> None:
+    result = made_up(SPREAD)
+    told = conclusion(result)
+    assert told.startswith(f"Conclusion: {result.conclusion} (the interval of the corrected PSS")
+    assert f"probability of a PSS below 0.95: {result.probability_unstable:.0%}" in told
+    assert f"80% power to detect a PSS of {result.minimum_detectable:.3f} or lower" in told
+    why = "undetermined because responses are not unscored at random: 0.0% under a and 9.0% under b"
+    told = conclusion(dataclasses.replace(result, conclusion="undetermined", why_undetermined=why))
+    assert told.startswith(f"Conclusion: {why}.")

@@ -105,10 +105,7 @@ def accuracy_of(effects: np.ndarray, base: float = 0.0, sd: float = 1.5) -> np.n
         (400, 1, "two groups", 0.0),
     ],
 )
-def test_bias_and_coverage(
-    questions: int, samples: int, effect: str, missing: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("persona_bench.scoring.corrected.CHAINS", 16)
+def test_bias_and_coverage(questions: int, samples: int, effect: str, missing: float) -> None:
     rng, personas, tables = np.random.default_rng(7), 12, 40
     errors, plain, held, sigma = [], [], 0, []
     for _ in range(tables):
@@ -122,7 +119,7 @@ def test_bias_and_coverage(
         scored = np.where(rng.random((questions, personas)) < missing, 0, samples)
         correct = rng.binomial(scored, chances(questions, effects, rng))
         cells = as_cells(correct, scored)
-        found = corrected_pss(cells, 0.95, rng)
+        found = corrected_pss(cells, 0.95, rng, chains=16)
         fit = fit_crossed(cells.scored_only())
         sigma.append(np.sqrt(fit.variance.mean()) / fit.accuracy.mean())
         errors.append(found.pss - truth)
@@ -134,15 +131,13 @@ def test_bias_and_coverage(
 
 
 @pytest.mark.parametrize("samples", [1, 4, 16])
-def test_interaction_is_noise_at_every_number_of_samples(
-    samples: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interaction_is_noise_at_every_number_of_samples(samples: int) -> None:
     """No persona matters over questions like these, however it acts on single ones."""
-    monkeypatch.setattr("persona_bench.scoring.corrected.CHAINS", 16)
     rng, held, words = np.random.default_rng(8), 0, []
     for _ in range(15):
         logit = 1.5 * rng.standard_normal((200, 1)) + 2.0 * rng.standard_normal((200, 16))
-        found = corrected_pss(as_cells(rng.binomial(samples, expit(logit)), samples), 0.95, rng)
+        cells = as_cells(rng.binomial(samples, expit(logit)), samples)
+        found = corrected_pss(cells, 0.95, rng, chains=16)
         held += found.interval.high >= 1 - 1e-9
         words.append(conclude(found.interval))
     assert held >= 13
