@@ -165,7 +165,8 @@ class Cells:
         if n := int((self.responses == 0).sum()):
             found.append(
                 f"{n} of {self.responses.size} persona x question cells have no response: "
-                "personas are compared on partly different questions"
+                "plain numbers compare personas on partly different questions; the corrected PSS "
+                "accounts for that"
             )
         empty = [p for p, n in zip(self.personas, self.scored.sum(axis=0), strict=True) if not n]
         if len(empty) == len(self.personas):
