@@ -1,6 +1,6 @@
 """How far can the corrected PSS and the tests be trusted? Models whose truth is known.
 
-    python scripts/calibrate.py --replicates 200 --csv results/calibration/calibration.csv
+    python scripts/calibrate.py --replicates 150 --csv results/calibration/calibration.csv
     make calibrate
 
 A question has an ease z ~ N(0, 1.5^2) in log-odds, a persona an effect, a cell an interaction, and
@@ -422,7 +422,7 @@ def report(table: pd.DataFrame) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--replicates", type=int, default=150)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("settings", "others"), help="half of the work")
