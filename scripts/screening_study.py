@@ -114,7 +114,7 @@ def study(
             highest=grid.personas[-1:], decoding="sampled", confidence=0.95, seed=seed,
         )  # fmt: skip
         ones = np.ones(grid.p.shape, dtype=np.int64)
-        floor = null_pss(grid.verdicts.astype(np.int64), ones, ones, 20, rng).mean()
+        floor = null_pss(grid.verdicts.astype(np.int64), ones, 20, rng).mean()
         errors["greedy"].append(found["greedy"].pss - shown)
         errors["held-out"].append(found["greedy"].pss_held_out - expected)
         errors["sampled"].append(found["sampled"].pss - expected)

@@ -2,6 +2,7 @@
 
     python -m scripts.training_study WORK            # hours on two cores; started again, it goes on
     python -m scripts.training_study WORK --stage report
+    python -m scripts.training_study --rescore       # minutes, from the stored verdicts
 
 SmolLM2-135M-Instruct learns generated sums under the settings in
 `results/smollm2-arithmetic/configs`; each checkpoint answers held-out sums under the personas of
@@ -25,10 +26,13 @@ import pandas as pd
 import yaml
 
 from persona_bench.demo import NAME, demo_model
+from persona_bench.report.comparison import write_comparison
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.style import save_figure
+from persona_bench.scoring.compare import compare
 from persona_bench.scoring.information_compare import compare_information
 from persona_bench.scoring.outcomes import read_outcomes
+from persona_bench.scoring.stability import stability
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "smollm2-arithmetic"
 CONFIGS = RESULTS / "configs"
@@ -141,8 +145,11 @@ def summary(work: Path) -> pd.DataFrame:
                 **interval("accuracy", stable["mean"]),
                 "worst": stable["worst"]["value"],
                 "best": stable["best"]["value"],
-                **interval("pss", stable["pss"]),
+                "pss": stable["pss"]["value"],
+                "noise_floor": stable["noise_floor"]["value"],
+                "p_value": stable["p_value"]["value"],
                 **interval("pss_corrected", stable["pss_corrected"]),
+                "conclusion": stable["conclusion"],
                 "persona_information": information["information"],
                 "persona_information_low": information["low"],
                 "persona_information_high": information["high"],
@@ -205,6 +212,46 @@ def report(work: Path) -> None:
             copy(work / each.pretrained, RESULTS / "logs" / each.name, names)
 
 
+def rescore() -> None:
+    """Scores the stored verdicts again, where the scoring has changed: no model is needed.
+
+    What comes from the models' likelihoods (persona information) stays as it is.
+    """
+    verdicts = pd.read_csv(RESULTS / "outcomes.csv.gz")
+    verdicts["correct"] = verdicts["verdict"].map({"correct": 1.0, "wrong": 0.0})
+    tables = {str(name): table for name, table in verdicts.groupby("model", sort=False)}
+    old = pd.read_csv(RESULTS / "summary.csv", dtype={"seed": str}, keep_default_na=False)
+    rows = []
+    for row in old.to_dict("records"):
+        name = f"{row['method']}-{row['seed']}" if row["seed"] else row["method"]
+        found = stability(tables[name])
+        kept = {key: row[key] for key in row if key.startswith(("persona_inf", "identif"))}
+        rows.append(
+            {
+                "method": row["method"],
+                "seed": row["seed"],
+                **interval("accuracy", found.to_dict()["mean"]),
+                "worst": found.worst,
+                "best": found.best,
+                "pss": found.pss,
+                "noise_floor": found.noise_floor,
+                "p_value": found.p_value,
+                **interval("pss_corrected", found.to_dict()["pss_corrected"]),
+                "conclusion": found.conclusion,
+                **{key: float(value) for key, value in kept.items()},
+            }
+        )
+    table = pd.DataFrame(rows)
+    table.to_csv(RESULTS / "summary.csv", index=False, float_format="%.4f")
+    print(table.to_string(index=False))
+    save_figure(frontier_figure(table, title=TITLE), RESULTS / "frontier")
+    for one, other in pairs():
+        folder = RESULTS / "comparisons" / f"{one}_{other}"
+        before = json.loads((folder / f"{SUMS}_comparison.json").read_text())
+        again = compare(tables[one], tables[other])
+        write_comparison(again, folder, task=SUMS, record={**before, **again.to_dict()})
+
+
 VERDICTS = ("persona", "kind", "question", "level", "sample", "verdict", "reason", "prompt_hash")
 
 
@@ -229,9 +276,15 @@ def copy(source: Path, target: Path, names: tuple[str, ...] | None = None) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("work", type=Path, help="where checkpoints and responses go")
+    parser.add_argument("work", type=Path, nargs="?", help="where checkpoints and responses go")
     parser.add_argument("--stage", choices=("train", "ask", "report"), help="only this one")
+    parser.add_argument("--rescore", action="store_true", help="only score stored verdicts again")
     given = parser.parse_args()
+    if given.rescore:
+        rescore()
+        return
+    if given.work is None:
+        parser.error("name the folder where checkpoints and responses go")
     work = given.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     if not (work / NAME).exists():

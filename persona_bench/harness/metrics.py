@@ -51,7 +51,6 @@ def _scored_rows(rows: tuple[Row, ...]) -> Stability:
             worst=nothing,
             best=nothing,
             pss=nothing,
-            pss_corrected=nothing,
             noise_floor=nothing,
         )
     return stability(complete_questions(outcomes), resamples=RESAMPLES, seed=0)

@@ -62,7 +62,7 @@ def write_stability(
 
 
 def metric_table(result: Stability) -> pd.DataFrame:
-    """metric, value, low, high, definition: a row for each number of the result.
+    """metric, value, low, high, definition: one row for each number of the result.
 
     A pair that is not an interval has a row for each of the two, `x_all_wrong` and
     `x_all_right`; bounds have a low and a high, and no value.
@@ -75,6 +75,8 @@ def metric_table(result: Stability) -> pd.DataFrame:
             for case in ("all_wrong", "all_right"):
                 row = {"metric": f"{name}_{case}", "value": entry[case]}
                 rows.append(row | {"definition": entry["definition"]})
+        elif name == "pss":  # what its interval is of, the corrected score estimates better
+            rows.append({"metric": name, **entry, "low": None, "high": None})
         else:
             rows.append({"metric": name, **entry})
     for name, definition in SIZES.items():

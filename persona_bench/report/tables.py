@@ -93,13 +93,17 @@ def conclusion(result: Stability) -> str:
     """Whether the model is stable, and what this design could have seen; empty where undefined."""
     if math.isnan(result.pss_corrected):
         return ""
+    if result.why_undetermined:
+        why = printable(result.why_undetermined)
+        return f"Conclusion: {why}. {_power(result)}".strip()
     where = {
         "stable": f"lies wholly from {result.stable_from:g} on",
         "unstable": f"lies wholly below {result.stable_from:g}",
         "undetermined": f"lies on both sides of {result.stable_from:g}",
     }[result.conclusion]
     return (
-        f"Conclusion: {result.conclusion} (the interval of the corrected PSS {where}). "
+        f"Conclusion: {result.conclusion} (the interval of the corrected PSS {where}; probability "
+        f"of a PSS below {result.stable_from:g}: {result.probability_unstable:.0%}). "
         f"{_power(result)}"
     ).strip()
 
@@ -134,8 +138,8 @@ def how_little(result: Stability) -> str:
         return ""
     return (
         f"A wide range is possible with {count(result.n_questions, 'question')}: a model that no "
-        f"persona affects would show a PSS between {low} and {high} in {result.confidence:.0%} of "
-        "runs by chance alone. More questions or samples narrow that."
+        f"persona affects would show a plain PSS between {low} and {high} in "
+        f"{result.confidence:.0%} of runs by chance alone. More questions or samples narrow that."
     )
 
 
@@ -311,7 +315,6 @@ def _headline_rows(result: Stability) -> list[tuple[str, str, str, str]]:
     floor = f"{DEFINITIONS['noise_floor']} (interval: the middle {result.confidence:.0%} of these)"
     p = format_p(result.p_value).removeprefix("p ").removeprefix("= ")
     rows = [
-        ("PSS", number(result.pss), interval(result.pss_interval), DEFINITIONS["pss"]),
         (
             "corrected PSS",
             number(result.pss_corrected),
@@ -319,11 +322,12 @@ def _headline_rows(result: Stability) -> list[tuple[str, str, str, str]]:
             DEFINITIONS["pss_corrected"],
         ),
         (
-            "  population",
-            number(result.pss_population),
-            interval(result.pss_population_interval),
-            DEFINITIONS["pss_population"],
+            "  asked",
+            number(result.pss_corrected_asked),
+            interval(result.pss_corrected_asked_interval),
+            DEFINITIONS["pss_corrected_asked"],
         ),
+        ("plain PSS", number(result.pss), "", f"{DEFINITIONS['pss']}; noise lowers it"),
         (
             "noise floor",
             number(result.noise_floor),
@@ -331,8 +335,21 @@ def _headline_rows(result: Stability) -> list[tuple[str, str, str, str]]:
             floor,
         ),
         ("p-value", p, "", DEFINITIONS["p_value"]),
+        (
+            "persona sd",
+            number(result.persona_sd),
+            interval(result.persona_sd_interval),
+            f"{DEFINITIONS['persona_sd']}; {number(result.persona_sd_logit)} in log-odds",
+        ),
+        (
+            "worst - control",
+            number(result.worst_minus_control),
+            interval(result.worst_minus_control_interval),
+            DEFINITIONS["worst_minus_control"],
+        ),
     ]
-    return [row for row in rows if row[0].strip() != "population" or row[1] != UNKNOWN]
+    optional = ("asked", "persona sd", "worst - control")
+    return [row for row in rows if row[0].strip() not in optional or row[1] != UNKNOWN]
 
 
 def _family_rows(result: Stability) -> list[tuple[str, str, str, str]]:

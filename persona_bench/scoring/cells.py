@@ -165,7 +165,8 @@ class Cells:
         if n := int((self.responses == 0).sum()):
             found.append(
                 f"{n} of {self.responses.size} persona x question cells have no response: "
-                "personas are compared on partly different questions"
+                "plain numbers compare personas on partly different questions; the corrected PSS "
+                "accounts for that"
             )
         empty = [p for p, n in zip(self.personas, self.scored.sum(axis=0), strict=True) if not n]
         if len(empty) == len(self.personas):
@@ -184,15 +185,16 @@ class Cells:
         alone = self._alone()
         if alone and len(self.personas) > 1:
             found.append(
-                f"{', '.join(alone)}: never as many responses as another persona has to the same "
-                "question, so the noise floor and p_value leave it as it is"
+                f"{', '.join(alone)}: never as many scored responses as another persona has to the "
+                "same question, so the noise floor and p_value leave it as it is"
             )
         return tuple(found)
 
     def _alone(self) -> list[str]:
         """Personas none of whose cells can be exchanged with another's."""
         partner = np.zeros(len(self.personas), dtype=bool)
-        for n in np.unique(self.responses[self.responses > 0]):
-            same = self.responses == n
+        for n in np.unique(self.scored[self.scored > 0]):
+            same = self.scored == n
             partner |= (same & (same.sum(axis=1, keepdims=True) > 1)).any(axis=0)
+        partner |= ~self.scored.any(axis=0)  # nothing to exchange, and another note says so
         return [p for p, found in zip(self.personas, partner, strict=True) if not found]

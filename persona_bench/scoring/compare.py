@@ -24,10 +24,7 @@ from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
 from persona_bench.scoring.cells import Cells, check, kinds_of
-from persona_bench.scoring.corrected import (
-    TAIL,
-    corrected_draws,
-)
+from persona_bench.scoring.corrected import TAIL, posterior, question_draws
 from persona_bench.scoring.resampling import (
     CHUNK_CELLS,
     Floats,
@@ -45,6 +42,14 @@ TESTS = {
 }
 """What each word in the column `test` means."""
 
+ACCURACIES_DIFFER = 0.05
+"""P-value of the mean accuracy up to which the plain PSS gets no interval and no p-value."""
+
+NO_PLAIN_TEST = (
+    "the mean accuracies differ, and noise lowers the plain PSS of the less accurate model more: "
+    "the difference has no interval and no p-value; compare the corrected PSS"
+)
+
 SHOWN = 5
 
 
@@ -54,10 +59,12 @@ class CompareError(ValueError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What model b has and model a has not. Differences are b - a; accuracies are shares."""
+    """How model b differs from model a. Differences are b - a; accuracies are shares."""
 
     metrics: pd.DataFrame
-    """metric, a, b, difference, low, high, p_value, test: a row for each of `METRICS`."""
+    """metric, a, b, difference, low, high, p_value, test: one row for each of `METRICS`. Where the
+    mean accuracies differ, the plain PSS has no interval and no p-value: noise lowers the score of
+    the less accurate model more, whatever its personas do."""
     per_persona: pd.DataFrame
     """persona, kind, a, b, difference, low, high, p_value, p_holm: accuracies, in order of the
     difference. `p_holm` is the p-value corrected for the number of personas (Holm 1979)."""
@@ -129,6 +136,9 @@ def compare(
     rows = pair.extremes(boot, swaps)
     mean, personas = pair.accuracies(flips)
     table = pd.DataFrame([mean, *rows, pair.corrected(draws)]).set_index("metric")
+    if mean["p_value"] <= ACCURACIES_DIFFER:
+        table.loc["pss", ["low", "high", "p_value"]] = math.nan
+        notes = (*notes, NO_PLAIN_TEST)
     personas.insert(1, "kind", kinds_of(first, list(personas["persona"])))
     return Comparison(
         metrics=table.loc[list(METRICS)].reset_index(),
@@ -355,20 +365,20 @@ class Pair:
         return beyond / (1 + self.resamples)
 
     def corrected(self, rng: np.random.Generator) -> dict[str, Any]:
-        """The row of the corrected PSS: draws of the one less draws of the other.
+        """The row of the corrected PSS: draws of b less draws of a.
 
-        On the questions that were asked, the noise of the two models is independent.
+        Both models' chains have the same draws of questions, so that what the choice of questions
+        does to both of them cancels; the rest of their noise is independent.
         """
-        a, b = (corrected_draws(cells.scored_only(), rng) for cells in (self.a, self.b))
+        weights = question_draws(self.n, rng)
+        a, b = (posterior(cells, rng, weights) for cells in (self.a, self.b))
         if a is None or b is None:
-            return _row("pss_corrected", math.nan, math.nan, math.nan, "draws") | {
-                "low": math.nan,
-                "high": math.nan,
-            }
-        difference = b - rng.permutation(a)
+            return _row("pss_corrected", math.nan, math.nan, math.nan, "draws")
+        difference = b.pss - rng.permutation(a.pss, axis=0)
         tail = (1 - self.confidence) / 2 * TAIL
         low, high = np.quantile(difference, [tail, 1 - tail])
-        return _row("pss_corrected", np.median(a), np.median(b), two_sided(difference), "draws") | {
+        middle = np.median(a.pss), np.median(b.pss)
+        return _row("pss_corrected", *middle, two_sided(difference), "draws") | {
             "low": float(low),
             "high": float(high),
         }

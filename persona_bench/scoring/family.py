@@ -25,11 +25,18 @@ DEFINITIONS: dict[str, str] = {
     "noise_floor": "mean PSS if personas had no effect: "
     "verdicts exchanged among personas within each question",
     "p_value": "chance of a PSS this low or lower if personas had no effect",
-    "pss_corrected": "worst / best of the expected accuracies on these questions, the noise taken "
-    "off; median and interval of a hierarchical model",
-    "pss_population": "the same over all questions like these; needs two samples a cell",
-    "minimum_detectable": "highest PSS below 1 that this design tells from no effect, 8 times in "
-    "10, with one persona worse than the rest; 0: none",
+    "pss_corrected": "worst / best of the accuracies expected on questions like these, without the "
+    "noise of sampling and of single questions; median and interval of a hierarchical model",
+    "pss_corrected_asked": "the same on the questions asked; needs two samples per cell",
+    "probability_unstable": "posterior probability that the ratio of expected accuracies is below "
+    "the threshold of `stable`",
+    "persona_sd": "standard deviation over these personas of their expected accuracies, without "
+    "the noise",
+    "persona_sd_logit": "standard deviation over these personas of their effects in log-odds, "
+    "without the noise",
+    "worst_minus_control": "lowest expected accuracy of a persona - that of the control",
+    "minimum_detectable": "highest PSS below 1 that this design tells from no effect with 80% "
+    "power, one persona being worse than the rest; 0: none",
     "mean_if_unscored": "mean accuracy with all that is unscored wrong, and with all of it right",
     "pss_if_unscored": "PSS with all that is unscored wrong, and with all of it right",
     "pss_bounds": "lowest and highest PSS over every way the unscored could have come out",

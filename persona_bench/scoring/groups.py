@@ -74,7 +74,7 @@ def _row(
     pss = float(worst_over_best(accuracy))
     floor, band, p = math.nan, NOWHERE, math.nan
     if n_personas > 1:
-        null = null_pss(cells.correct, cells.scored, cells.responses, resamples, rng)
+        null = null_pss(cells.correct, cells.scored, resamples, rng)
         floor, band, p = (
             float(null.mean()),
             percentile_interval(null, confidence),

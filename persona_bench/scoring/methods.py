@@ -25,7 +25,7 @@ from scipy.stats import nct
 from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.compare import ACCURACIES_DIFFER, NO_PLAIN_TEST, CompareError
 from persona_bench.scoring.corrected import corrected_pss
 from persona_bench.scoring.resampling import worst_over_best
 
@@ -42,7 +42,8 @@ class MethodComparison:
     table: pd.DataFrame
     """One row per metric. `metric`; `difference`: mean over the seeds of b less that of a; `low`,
     `high`: its confidence interval; `p_value`: two-sided; `seeds_a`, `seeds_b`: checkpoints behind
-    it; `seed_sd`: standard deviation between seeds of one method, pooled over both methods."""
+    it; `seed_sd`: standard deviation between seeds of one method, pooled over both methods. Where
+    the mean accuracies differ, `pss` has no interval and no p-value (see `compare`)."""
     per_method: pd.DataFrame
     """One row per method and metric: `method, metric, mean, low, high, seed_sd, seeds`."""
     per_seed: pd.DataFrame
@@ -125,15 +126,21 @@ def compare_methods(
     ]  # fmt: skip
     seeds = {method: set(chosen.loc[chosen["method"].astype(str) == method, "seed"].map(str))
              for method in (a, b)}  # fmt: skip
+    notes = _notes(seeds[a], seeds[b], a, b)
+    table = pd.DataFrame(rows)
+    plain = table["metric"] == "pss"
+    if (table.loc[table["metric"] == "mean", "p_value"] <= ACCURACIES_DIFFER).any():
+        table.loc[plain, ["low", "high", "p_value"]] = math.nan
+        notes = (*notes, NO_PLAIN_TEST)
     return MethodComparison(
         a=a,
         b=b,
-        table=pd.DataFrame(rows),
+        table=table,
         per_method=pd.DataFrame(own),
         per_seed=per_seed,
         paired=seeds[a] == seeds[b],
         confidence=confidence,
-        notes=_notes(seeds[a], seeds[b], a, b),
+        notes=notes,
     )
 
 

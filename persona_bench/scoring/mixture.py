@@ -1,4 +1,4 @@
-"""What noisy measurements of many personas say of the true ones: a hierarchical model.
+"""The prior over personas: what noisy measurements of many personas say about the true values.
 
 Each measurement is its true value plus normal noise of known variance. The true values come from a
 mixture of `COMPONENTS` normal distributions whose shares, means and widths are unknown. A width of
@@ -13,8 +13,6 @@ to 0 where nothing asks for a component (Rousseau and Mengersen 2011).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from persona_bench.scoring.resampling import Floats
@@ -28,14 +26,7 @@ WIDTHS = 10
 """Widths that a component may have, 0 among them."""
 
 
-class Extremes(NamedTuple):
-    """Draws of the lowest and the highest true value; each of shape (draws, chains)."""
-
-    lowest: Floats
-    highest: Floats
-
-
-def draw_extremes(
+def draw_true(
     measured: Floats,
     variance: Floats,
     rng: np.random.Generator,
@@ -44,11 +35,11 @@ def draw_extremes(
     burn_in: int = 50,
     components: int = COMPONENTS,
     alike_prior: float = ALIKE_PRIOR,
-) -> Extremes:
-    """Draws from the posterior of the lowest and the highest true value.
+) -> Floats:
+    """Draws from the posterior of the true values, shape (draws, chains, personas).
 
     Args:
-        measured: Shape (chains, personas): one table a row, or the same table again and again.
+        measured: Shape (chains, personas): one table per chain, or the same table many times.
         variance: Of the noise, above 0, same shape.
         rng: Where the draws come from.
         draws: How many to keep of each chain.
@@ -57,14 +48,12 @@ def draw_extremes(
         alike_prior: Prior probability of a width of 0.
     """
     chain = _Chains(measured, variance, components, alike_prior, rng)
-    kept = []
+    kept = np.empty((draws, *measured.shape))
     for step in range(burn_in + draws):
         chain.step()
         if step >= burn_in:
-            true = chain.true_values()
-            kept.append((true.min(axis=1), true.max(axis=1)))
-    lowest, highest = (np.stack(ends) for ends in zip(*kept, strict=True))
-    return Extremes(lowest, highest)
+            kept[step - burn_in] = chain.true_values()
+    return kept
 
 
 class _Chains:

@@ -23,7 +23,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from persona_bench.scoring.cells import Cells
-from persona_bench.scoring.intervals import with_intervals
+from persona_bench.scoring.corrected import corrected_pss
 from persona_bench.scoring.resampling import Floats, worst_over_best
 
 ALPHA, POWER, CONFIDENCE = 0.05, 0.8, 0.95
@@ -217,16 +217,19 @@ def draw_cells(assumed: Assumptions, design: Design, rng: np.random.Generator) -
 
 
 def pss_half_width(
-    assumed: Assumptions, design: Design, *, tables: int = 8, resamples: int = 200, seed: int = 0
+    assumed: Assumptions, design: Design, *, tables: int = 8, chains: int = 16, seed: int = 0
 ) -> float:
-    """Expected half-width of the 95% interval that `stability` prints for the PSS."""
+    """Expected half-width of the 95% interval that `stability` prints for the corrected PSS.
+
+    NaN where not a single one of the simulated tables has a correct response.
+    """
     rng = np.random.default_rng(seed)
     widths = []
     for _ in range(tables):
         cells = draw_cells(assumed, design, rng)
-        low, high = with_intervals(cells, CONFIDENCE, resamples, rng)["pss_interval"]
+        low, high = corrected_pss(cells, CONFIDENCE, rng, chains=chains).interval
         widths.append((high - low) / 2)
-    return float(np.mean(widths))
+    return float(np.nanmean(widths)) if not np.isnan(widths).all() else math.nan
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,7 @@ def designs_for(
         if detect is not None:
             return smallest_detected(assumed, design, seed=seed) >= detect
         assert pss_within is not None
-        return pss_half_width(assumed, design, tables=4, resamples=150, seed=seed) <= pss_within
+        return pss_half_width(assumed, design, tables=4, chains=8, seed=seed) <= pss_within
 
     found = []
     for samples in SAMPLES:

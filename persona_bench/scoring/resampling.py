@@ -157,37 +157,31 @@ def expanded_interval(replicates: Floats, confidence: float, n_questions: int) -
 
 # ------------------------------------------------- verdicts exchanged among personas (null)
 def null_accuracies(
-    correct: Counts,
-    scored: Counts,
-    responses: Counts,
-    resamples: int,
-    rng: np.random.Generator,
+    correct: Counts, scored: Counts, resamples: int, rng: np.random.Generator
 ) -> Iterator[Floats]:
     """Accuracies of each persona if personas had no effect.
 
-    Within each question the cells (their correct and scored counts together) are exchanged
-    at random among the personas that have equally many `responses` there. Given no effect
-    of the persona these exchanges change nothing, so the test is exact however hard the
-    questions are, however the samples of a cell depend on each other, and whichever cells
-    are missing or unscored. A cell with a number of responses of its own stays where it is.
+    Within each question the numbers correct are exchanged at random among the personas that have
+    equally many `scored` responses there. Given no effect of the persona on its verdicts these
+    exchanges change nothing, so the test is exact however hard the questions are, however the
+    samples of a cell depend on each other, and whichever cells are missing or unscored: a persona
+    that lost its hardest questions keeps them lost. A cell with a number of scored responses of its
+    own stays where it is.
 
-    Arrays are (questions, personas); yields chunks (replicates, personas), NaN where a
-    persona ends up with no scored response.
+    Arrays are (questions, personas); yields chunks (replicates, personas), NaN where a persona has
+    no scored response.
     """
-    # one number a cell, so that both counts travel together; sums of it can be taken apart
-    base = int(scored.sum()) + 1
-    packed = correct * base + scored
     blocks = [
-        (packed[np.ix_(questions, personas)], personas)
-        for questions, personas in _exchangeable_blocks(responses)
+        (correct[np.ix_(questions, personas)], personas)
+        for questions, personas in _exchangeable_blocks(scored)
     ]
+    count = scored.sum(axis=0)
     chunk = max(1, CHUNK_CELLS // max(correct.size, 1))
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
-        sums = np.zeros((rows, correct.shape[1]), dtype=np.int64)
+        right = np.zeros((rows, correct.shape[1]), dtype=np.int64)
         for block, personas in blocks:
-            sums[:, personas] += _exchanged(block, rows, rng)
-        right, count = np.divmod(sums, base)
+            right[:, personas] += _exchanged(block, rows, rng)
         with np.errstate(invalid="ignore"):
             yield right / count
 
@@ -209,9 +203,9 @@ def _exchanged(block: Counts, rows: int, rng: np.random.Generator) -> Counts:
     return sums
 
 
-def _exchangeable_blocks(responses: Counts) -> Iterator[tuple[Counts, Counts]]:
+def _exchangeable_blocks(scored: Counts) -> Iterator[tuple[Counts, Counts]]:
     """Sets of questions and personas whose cells may be exchanged within each question."""
-    patterns, member = np.unique(responses, axis=0, return_inverse=True)
+    patterns, member = np.unique(scored, axis=0, return_inverse=True)
     member = member.ravel()
     for i, pattern in enumerate(patterns):
         questions = np.flatnonzero(member == i)
@@ -226,15 +220,9 @@ def worst_over_best(accuracies: Floats) -> Floats:
     return np.divide(low, high, out=np.where(np.isnan(high), np.nan, 0.0), where=high > 0)
 
 
-def null_pss(
-    correct: Counts,
-    scored: Counts,
-    responses: Counts,
-    resamples: int,
-    rng: np.random.Generator,
-) -> Floats:
+def null_pss(correct: Counts, scored: Counts, resamples: int, rng: np.random.Generator) -> Floats:
     """PSS values, shape (resamples,), if personas had no effect (see `null_accuracies`)."""
-    chunks = null_accuracies(correct, scored, responses, resamples, rng)
+    chunks = null_accuracies(correct, scored, resamples, rng)
     return np.concatenate([worst_over_best(accuracies) for accuracies in chunks])
 
 

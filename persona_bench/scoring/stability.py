@@ -3,7 +3,7 @@
     from persona_bench import read_outcomes, stability
 
     result = stability(read_outcomes("results/my-run"))
-    print(result.pss, result.pss_interval, result.noise_floor)
+    print(result.pss_corrected, result.pss_corrected_interval, result.conclusion)
 
 Formulas, and what was measured of the intervals, are in docs/metrics.md.
 """
@@ -19,25 +19,36 @@ import numpy as np
 import pandas as pd
 
 from persona_bench.scoring.cells import Cells, check, kinds_of
-from persona_bench.scoring.corrected import STABLE_FROM, conclude, corrected_pss, detectable_pss
+from persona_bench.scoring.corrected import (
+    STABLE_FROM,
+    UNKNOWN,
+    Posterior,
+    conclude,
+    corrected_pss_asked,
+    detectable_pss,
+    posterior,
+    simultaneous_bands,
+    summarise,
+)
 from persona_bench.scoring.family import DEFINITIONS, METRICS
 from persona_bench.scoring.intervals import accuracy_intervals, with_intervals
 from persona_bench.scoring.resampling import (
     NOWHERE,
     Interval,
     influence_se,
-    null_accuracies,
+    null_pss,
     p_value,
     percentile_interval,
-    worst_over_best,
 )
 from persona_bench.scoring.strata import of_population, strata_of
-from persona_bench.scoring.unscored import if_unscored
+from persona_bench.scoring.unscored import if_unscored, why_undetermined
 
+HEADLINE = ("pss_corrected", "pss_corrected_asked", "probability_unstable")
 OTHERS = (
-    "mean_se", "noise_floor", "p_value", "pss_corrected", "pss_population", "minimum_detectable",
+    "mean_se", "noise_floor", "p_value", "persona_sd", "persona_sd_logit", "worst_minus_control",
+    "minimum_detectable",
 )  # fmt: skip
-"""The numbers with a definition that are not in `METRICS`."""
+"""The numbers with a definition that are not in `METRICS`: those that come first, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +88,38 @@ class Stability:
     """Of the PSS against its noise floor; NaN with a single persona."""
     pss_corrected: float
     pss_corrected_interval: Interval
-    """The ratio of expected accuracies on the questions asked, without the noise; NaN with a
-    single persona, or with nothing correct."""
-    pss_population: float
-    pss_population_interval: Interval
-    """The same over all questions like these; NaN too with fewer than two samples a cell."""
+    """The ratio of the accuracies expected on questions like these, without the noise; NaN with a
+    single persona or question, or with nothing correct."""
+    pss_corrected_asked: float
+    pss_corrected_asked_interval: Interval
+    """The same on the questions asked, where what a persona does to single questions is no noise;
+    NaN too unless 9 in 10 cells have two scored samples."""
+    probability_unstable: float
+    """That the ratio of expected accuracies is below `stable_from`."""
+    persona_sd: float
+    persona_sd_interval: Interval
+    """Standard deviation over these personas of their expected accuracies, without the noise."""
+    persona_sd_logit: float
+    persona_sd_logit_interval: Interval
+    """The same of their effects in log-odds."""
+    worst_minus_control: float
+    worst_minus_control_interval: Interval
+    """Lowest expected accuracy less that of the control (the persona `none`, else the only one of
+    the kind control; NaN without one). Which persona is the worst is uncertain here, so that having
+    picked it from the data is accounted for."""
     conclusion: str
     """`stable`, `unstable` or `undetermined`: where `pss_corrected_interval` lies, wholly from
-    `stable_from` on, wholly below it, or neither."""
+    `stable_from` on, wholly below it, or neither. `undetermined` too where `why_undetermined` says
+    so."""
+    why_undetermined: str
+    """One sentence where the unscored responses forbid a conclusion; empty otherwise."""
+    unscored_p_value: float
+    """Of the share of unscored responses being the same for all personas; NaN with none unscored,
+    or with a single persona."""
     stable_from: float
     minimum_detectable: float
-    """The highest PSS below 1 that this design would have called different from no effect in 80%
-    of cases, at a level of 5%, with one persona worse than the others; NaN with one persona."""
+    """The highest PSS below 1 that this design tells from no effect with 80% power, at a level of
+    5%, one persona being worse than the others; NaN where `pss_corrected` is."""
     worst_persona: str
     best_persona: str
     """The first name of a tie (`worst_personas` and `best_personas` have all of them); empty where
@@ -111,8 +142,10 @@ class Stability:
     resamples: int
     seed: int
     per_persona: pd.DataFrame
-    """persona, kind, accuracy, low, high, n (scored responses), correct, wrong, unscored, and a
-    column `verdict:reason` with a count for each reason found; best accuracy first."""
+    """persona, kind, accuracy, low, high, n (scored responses), correct, wrong, unscored,
+    `shrunken` (expected accuracy without the noise), `shrunken_low` and `shrunken_high` (bands that
+    hold for all personas at once), and a column `verdict:reason` with a count for each reason
+    found; best accuracy first."""
     notes: tuple[str, ...] = ()
     """What a reader has to know about this table; each was also a warning."""
     stratify: str | None = None
@@ -138,7 +171,7 @@ class Stability:
         """Ready for JSON: NaN becomes None, `per_persona` a list of records, and each metric
         {"value", "low", "high", "definition"} (low and high only where it has an interval)."""
         out: dict[str, Any] = {}
-        for name in (*METRICS, *OTHERS):
+        for name in (*HEADLINE, *METRICS, *OTHERS):
             out[name] = {"value": plain(getattr(self, name))}
             if (interval := getattr(self, f"{name}_interval", None)) is not None:
                 out[name] |= {"low": plain(interval.low), "high": plain(interval.high)}
@@ -155,9 +188,10 @@ class Stability:
         for name in (
             "worst_persona", "worst_personas", "best_persona", "best_personas", "unscored",
             "missing", "n_questions", "n_personas", "n_samples", "n_responses", "confidence",
-            "resamples", "seed", "conclusion", "stable_from", "stratify", "population",
+            "resamples", "seed", "conclusion", "why_undetermined", "unscored_p_value",
+            "stable_from", "stratify", "population",
         ):  # fmt: skip
-            out[name] = getattr(self, name)
+            out[name] = plain(getattr(self, name))
         out["notes"] = list(self.notes)
         out["per_persona"] = [
             {str(key): plain(value) for key, value in row.items()}
@@ -185,7 +219,7 @@ def stability(
 ) -> Stability:
     """Measure how stable one model's accuracy on one benchmark is across personas.
 
-    `outcomes` has a row per response and at least the columns persona, question and
+    `outcomes` has one row per response and at least the columns persona, question and
     correct (1.0, 0.0, or NaN for unscored); kind, sample, verdict, reason, model and task
     are used where they are there. `resamples` is both the number of bootstrap replicates
     and the number of exchanges behind the noise floor. A model is `stable` from a PSS of
@@ -215,16 +249,20 @@ def stability(
     notes = (*cells.notes(), *told)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    bootstrap_rng, null_rng, asked_rng, population_rng = (
-        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)
+    bootstrap_rng, null_rng, draws_rng, asked_rng, unscored_rng = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)
     )
     metrics = with_intervals(cells, confidence, resamples, bootstrap_rng, strata)
     if population == "personas":
         metrics |= of_population(cells, confidence, resamples, bootstrap_rng, strata)
     floor = _noise_floor(cells, metrics["pss"], confidence, resamples, null_rng)
-    corrected = corrected_pss(cells, confidence, asked_rng)
-    of_questions = corrected_pss(cells, confidence, population_rng, population="questions")
-    per_persona = _per_persona(table, cells, confidence)
+    drawn = posterior(cells, draws_rng)
+    corrected = UNKNOWN if drawn is None else summarise(drawn.pss, confidence)
+    conclusion = conclude(corrected.interval, stable_from)
+    unscored_p, why = why_undetermined(cells, conclusion, stable_from, resamples, unscored_rng)
+    asked = corrected_pss_asked(cells, confidence, asked_rng)
+    per_persona = _per_persona(table, cells, confidence, drawn)
+    control = _control(per_persona)
     accuracy = cells.accuracy
     known = bool(cells.scored.any())
     return Stability(
@@ -233,9 +271,12 @@ def stability(
         **if_unscored(cells),
         pss_corrected=corrected.pss,
         pss_corrected_interval=corrected.interval,
-        pss_population=of_questions.pss,
-        pss_population_interval=of_questions.interval,
-        conclusion=conclude(corrected.interval, stable_from),
+        pss_corrected_asked=asked.pss,
+        pss_corrected_asked_interval=asked.interval,
+        **_of_the_draws(drawn, control, confidence, stable_from),
+        conclusion="undetermined" if why else conclusion,
+        why_undetermined=why,
+        unscored_p_value=unscored_p,
         stable_from=stable_from,
         mean_se=influence_se(cells.scored_only().influence.sum(axis=1), strata)
         if known
@@ -263,22 +304,51 @@ def _noise_floor(
 ) -> dict[str, Any]:
     """What PSS this table would show if personas had no effect."""
     if math.isnan(pss):
-        nothing = dict.fromkeys(("noise_floor", "p_value", "minimum_detectable"), math.nan)
-        return {**nothing, "noise_floor_interval": NOWHERE}
-    chunks = null_accuracies(cells.correct, cells.scored, cells.responses, resamples, rng)
-    accuracies = np.concatenate(list(chunks))
-    null = worst_over_best(accuracies)
+        return {"noise_floor": math.nan, "p_value": math.nan, "noise_floor_interval": NOWHERE}
+    null = null_pss(cells.correct, cells.scored, resamples, rng)
     single = len(cells.personas) == 1
     return {
         "noise_floor": float(null.mean()),
         "noise_floor_interval": percentile_interval(null, confidence),
         "p_value": math.nan if single else p_value(null, pss),
-        "minimum_detectable": detectable_pss(accuracies),
     }
 
 
-def _per_persona(table: pd.DataFrame, cells: Cells, confidence: float) -> pd.DataFrame:
-    """One row a persona, best accuracy first (see `Stability.per_persona`)."""
+def _of_the_draws(
+    drawn: Posterior | None, control: str, confidence: float, stable_from: float
+) -> dict[str, Any]:
+    """What else the draws behind the corrected PSS say."""
+    found = dict.fromkeys(("persona_sd", "persona_sd_logit", "worst_minus_control"), UNKNOWN)
+    below = detectable = math.nan
+    if drawn is not None:
+        below = float((drawn.pss < stable_from).mean())
+        detectable = detectable_pss(drawn.fit)
+        of = {
+            "persona_sd": drawn.accuracy.std(axis=2),
+            "persona_sd_logit": drawn.effect.std(axis=2),
+        }
+        if control in drawn.personas:
+            base = drawn.accuracy[..., drawn.personas.index(control)]
+            of["worst_minus_control"] = drawn.accuracy.min(axis=2) - base
+        found |= {name: summarise(draws, confidence) for name, draws in of.items()}
+    values = {name: value for name, (value, _) in found.items()}
+    intervals = {f"{name}_interval": interval for name, (_, interval) in found.items()}
+    return values | intervals | {"probability_unstable": below, "minimum_detectable": detectable}
+
+
+def _control(per_persona: pd.DataFrame) -> str:
+    """The persona to compare with: `none`, else the only one of the kind control, else empty."""
+    names = set(per_persona["persona"])
+    controls = list(per_persona.loc[per_persona["kind"] == "control", "persona"])
+    if "none" in names:
+        return "none"
+    return str(controls[0]) if len(controls) == 1 else ""
+
+
+def _per_persona(
+    table: pd.DataFrame, cells: Cells, confidence: float, drawn: Posterior | None
+) -> pd.DataFrame:
+    """One row per persona, best accuracy first (see `Stability.per_persona`)."""
     scored, correct = cells.scored.sum(axis=0), cells.correct.sum(axis=0)
     low, high = accuracy_intervals(cells, confidence)
     frame = pd.DataFrame(
@@ -294,6 +364,13 @@ def _per_persona(table: pd.DataFrame, cells: Cells, confidence: float) -> pd.Dat
             "unscored": cells.unscored.sum(axis=0),
         }
     )
+    names = ["shrunken", "shrunken_low", "shrunken_high"]
+    frame[names] = math.nan
+    if drawn is not None:
+        draws = drawn.accuracy.reshape(-1, len(drawn.personas))
+        bands = draws.mean(axis=0), *simultaneous_bands(draws, confidence)
+        shrunken = pd.DataFrame(dict(zip(names, bands, strict=True)), index=drawn.personas)
+        frame[names] = shrunken.reindex(cells.personas).to_numpy()
     reasons = _reasons(table).reindex(cells.personas, fill_value=0)
     frame = pd.concat([frame, reasons.reset_index(drop=True)], axis=1)
     return frame.sort_values(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from persona_bench.scoring.cells import Cells
-from persona_bench.scoring.resampling import Counts, Interval, worst_over_best
+from persona_bench.scoring.corrected import corrected_pss
+from persona_bench.scoring.resampling import Counts, Interval, null_accuracies, worst_over_best
+
+LEVEL = 0.01
+"""Level of the test of whether personas differ in their share of unscored responses."""
 
 
 def if_unscored(cells: Cells) -> dict[str, Any]:
@@ -21,6 +26,58 @@ def if_unscored(cells: Cells) -> dict[str, Any]:
         "pss_if_unscored": Interval(float(worst_over_best(wrong)), float(worst_over_best(right))),
         "pss_bounds": pss_bounds(correct, open_, responses),
     }
+
+
+def unscored_p_value(cells: Cells, resamples: int, rng: np.random.Generator) -> float:
+    """Of the share of unscored responses being the same for all personas.
+
+    The variance over personas of their shares, against exchanges of whole cells among the personas
+    with equally many responses to a question. NaN where nothing is unscored, or with one persona.
+    """
+    if len(cells.personas) < 2 or not cells.unscored.any():
+        return float("nan")
+    some = cells.only(questions=cells.unscored.any(axis=1))  # on the others nothing is exchanged
+    total = cells.responses.sum(axis=0)
+    here = some.responses.sum(axis=0)
+    chunks = null_accuracies(some.unscored, some.responses, resamples, rng)
+    null = np.nan_to_num(np.concatenate(list(chunks))) * here / total
+    seen = (cells.unscored.sum(axis=0) / total).var()
+    beyond = int((null.var(axis=1) >= seen - 1e-12).sum())
+    return (1 + beyond) / (1 + resamples)
+
+
+def why_undetermined(
+    cells: Cells, conclusion: str, stable_from: float, resamples: int, rng: np.random.Generator
+) -> tuple[float, str]:
+    """The p-value above, and a sentence where the unscored responses forbid the conclusion.
+
+    They do where personas differ in their share of them (p < `LEVEL`): these are then not missing
+    at random. And they do where the corrected PSS with all of them wrong, or all of them right,
+    lies on the other side of `stable_from`.
+    """
+    p = unscored_p_value(cells, resamples, rng)
+    if p < LEVEL:
+        share = cells.unscored.sum(axis=0) / cells.responses.sum(axis=0)
+        few, many = int(share.argmin()), int(share.argmax())
+        return p, (
+            "undetermined because responses are not unscored at random: "
+            f"{share[few]:.1%} under {cells.personas[few]} and {share[many]:.1%} under "
+            f"{cells.personas[many]} (p = {p:.2g}); grade them, or generate them again"
+        )
+    if conclusion == "undetermined" or not cells.unscored.any():
+        return p, ""
+    filled = [
+        corrected_pss(replace(cells, correct=correct, scored=cells.responses), 0.95, rng).pss
+        for correct in (cells.correct, cells.correct + cells.unscored)
+    ]
+    stable = conclusion == "stable"
+    if all((pss >= stable_from) == stable for pss in filled):
+        return p, ""
+    return p, (
+        f"undetermined because the unscored responses could decide it: with all of them wrong the "
+        f"corrected PSS is {filled[0]:.3f}, with all of them right {filled[1]:.3f}, and the "
+        f"threshold is {stable_from:g}"
+    )
 
 
 def pss_bounds(correct: Counts, unscored: Counts, responses: Counts) -> Interval:

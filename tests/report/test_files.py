@@ -44,7 +44,10 @@ def test_each_metric_has_value_interval_and_definition(result, folder) -> None:
     assert table["definition"].notna().all()
     rows = table.set_index("metric")
     assert rows.index.is_unique
-    for name in ("pss", "noise_floor", "mean", "agreement"):
+    assert rows.index[0] == "pss_corrected"
+    assert rows.loc["pss", "value"] == pytest.approx(result.pss)
+    assert rows.loc["pss", ["low", "high"]].isna().all()
+    for name in ("pss_corrected", "noise_floor", "mean", "agreement"):
         assert rows.loc[name, "value"] == pytest.approx(getattr(result, name))
         ends = tuple(rows.loc[name, ["low", "high"]])
         assert ends == pytest.approx(getattr(result, f"{name}_interval"))

@@ -67,7 +67,10 @@ def test_each_metric_stands_with_its_interval_and_definition(made_up) -> None:
         ends = re.escape(f"[{low:.3f}, {high:.3f}]")
         assert re.search(rf"^ {name} +{value} +{ends} +\w", text, re.MULTILINE), name
     assert f"standard error {result.mean_se:.3f}" in words(text)
-    assert re.search(rf"PSS +{result.pss:.3f} +\[", text)
+    low, high = result.pss_corrected_interval
+    ends = re.escape(f"[{low:.3f}, {high:.3f}]")
+    assert re.search(rf"corrected PSS +{result.pss_corrected:.3f} +{ends}", text)
+    assert re.search(rf"plain PSS +{result.pss:.3f} +[^\[ ]", text)  # no interval of its own
     assert re.search(rf"noise floor +{result.noise_floor:.3f} +\[", text)
     assert "40 questions x 6 personas x 1 sample (240 responses)" in text
     assert f"Worst persona: {result.worst_persona}, accuracy {result.worst:.3f} [" in text
@@ -169,7 +172,7 @@ def test_a_small_table_says_how_little_it_can_tell(made_up) -> None:
     low, high = small.noise_floor_interval
     told = words(printed(small))
     assert "A wide range is possible with 30 questions" in told
-    assert f"a PSS between {low:.3f} and {high:.3f} in 95% of runs by chance alone" in told
+    assert f"a plain PSS between {low:.3f} and {high:.3f} in 95% of runs by chance alone" in told
     assert "A wide range" not in printed(large)
     assert "A wide range" not in words(printed(made_up([0.5], questions=30)))
 
@@ -177,13 +180,13 @@ def test_a_small_table_says_how_little_it_can_tell(made_up) -> None:
 # ------------------------------------------------------------------ sentences that say something
 @pytest.mark.parametrize("chance", [0.0, 1.0])
 @pytest.mark.parametrize("questions", [4, 30])
-def test_where_no_verdict_varies_nothing_is_said_of_ranges_and_power(
+def test_where_no_verdict_varies_nothing_is_said_of_ranges(
     made_up, chance: float, questions: int
 ) -> None:
     result = made_up([chance] * 3, questions=questions)
     text = words(printed(result))
     assert how_little(result) == ""
-    assert "power" not in text
+    assert ("power" in text) == (chance == 1.0)  # nothing is correct: no PSS is defined
     assert "PSS between" not in text
     assert ("Every persona has the same accuracy, 1.000" in text) == (chance == 1.0)
 
@@ -262,3 +265,14 @@ def test_nothing_scored_is_no_tie(made_up) -> None:
     lost = table["persona"] == partly.worst_persona
     table = table.assign(accuracy=table["accuracy"].mask(lost))
     assert partly.worst_persona not in dataclasses.replace(partly, per_persona=table).worst_personas
+
+
+def test_the_conclusion_gives_its_reason(made_up) -> None:
+    result = made_up(SPREAD)
+    told = conclusion(result)
+    assert told.startswith(f"Conclusion: {result.conclusion} (the interval of the corrected PSS")
+    assert f"probability of a PSS below 0.95: {result.probability_unstable:.0%}" in told
+    assert f"80% power to detect a PSS of {result.minimum_detectable:.3f} or lower" in told
+    why = "undetermined because responses are not unscored at random: 0.0% under a and 9.0% under b"
+    told = conclusion(dataclasses.replace(result, conclusion="undetermined", why_undetermined=why))
+    assert told.startswith(f"Conclusion: {why}.")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 
+from persona_bench import failures
 from persona_bench.scoring import identifiability as module
 from persona_bench.scoring.identifiability import identifiability
 from persona_bench.scoring.information import ONE_PERSONA_NOTE
@@ -206,8 +207,9 @@ def test_what_is_wrong_is_said(change: object, message: str) -> None:
 
 def test_embeddings_that_can_not_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(ValueError, match="pip install sentence-transformers"):
+    with pytest.raises(ModuleNotFoundError) as missing:
         identifiability(responses(3, 2), embeddings="all-MiniLM-L6-v2")
+    assert "pip install sentence-transformers" in failures.explain(missing.value)
     with pytest.raises(ValueError, match=r"of 6 texts have the shape \(1, 4\)"):
         identifiability(responses(3, 2), embeddings=lambda texts: one_hot(texts[:1]))
 

@@ -86,6 +86,16 @@ def test_metrics_of_each_checkpoint_and_others_given() -> None:
     assert own["low"] < 3.7 < own["high"]
 
 
+def test_plain_scores_of_methods_that_differ_in_accuracy_are_not_tested() -> None:
+    seeds = {"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}
+    result = compare_methods(trained(np.random.default_rng(0), seeds, gap=2.0))
+    table = result.table.set_index("metric")
+    assert table.loc["mean", "p_value"] < 0.05
+    assert table.loc["pss", ["low", "high", "p_value"]].isna().all()
+    assert table.loc["pss_corrected", ["low", "high", "p_value"]].notna().all()
+    assert any("mean accuracies differ" in note for note in result.notes)
+
+
 def test_a_single_seed_says_nothing_of_a_method() -> None:
     table = trained(np.random.default_rng(3), {"a": [1, 2], "b": [1]})
     with pytest.raises(CompareError, match="b has a single seed"):

@@ -126,7 +126,7 @@ def test_the_designs_found_reach_what_was_asked_and_fewer_questions_do_not() -> 
         assert smallest_detected(assumed, d) >= 0.85
         assert smallest_detected(assumed, replace(d, questions=int(0.9 * d.questions))) < 0.85
     (first, *_) = designs_for(assumed, personas=3, most_questions=300, pss_within=0.1)
-    assert pss_half_width(assumed, first, tables=4, resamples=150) <= 0.1
+    assert pss_half_width(assumed, first, tables=4, chains=8) <= 0.1
     assert designs_for(assumed, personas=8, most_questions=20, detect=0.999) == []
 
 

@@ -48,26 +48,22 @@ def every_exchange(rows: list[list[Cell]], responses: list[list[int]]) -> list[f
 
 
 @pytest.mark.parametrize(
-    ("rows", "responses"),
+    "rows",
     [
-        # one sample a cell
-        ([[(1, 1), (0, 1), (0, 1)], [(1, 1), (1, 1), (0, 1)], [(1, 1), (0, 1), (0, 1)]], None),
+        # one sample per cell
+        [[(1, 1), (0, 1), (0, 1)], [(1, 1), (1, 1), (0, 1)], [(1, 1), (0, 1), (0, 1)]],
         # four samples, which stay together
-        ([[(4, 4), (1, 4), (0, 4)], [(3, 4), (2, 4), (2, 4)]], None),
-        # an unscored sample travels with its cell
-        ([[(2, 2), (1, 1), (0, 2)], [(1, 2), (0, 2), (2, 2)]], [[2, 2, 2], [2, 2, 2]]),
-        # a missing cell stays, and so does one with a number of responses of its own
-        ([[(1, 1), (0, 0), (0, 1)], [(4, 4), (1, 1), (0, 1)], [(1, 1), (1, 1), (0, 1)]], None),
+        [[(4, 4), (1, 4), (0, 4)], [(3, 4), (2, 4), (2, 4)]],
+        # a missing cell stays, and so does one with a number of scored responses of its own
+        [[(2, 2), (1, 1), (0, 2)], [(1, 2), (0, 2), (2, 2)]],
+        [[(1, 1), (0, 0), (0, 1)], [(4, 4), (1, 1), (0, 1)], [(1, 1), (1, 1), (0, 1)]],
     ],
 )
-def test_null_against_every_exchange(
-    rows: list[list[Cell]], responses: list[list[int]] | None
-) -> None:
+def test_null_against_every_exchange(rows: list[list[Cell]]) -> None:
     correct = np.array([[c for c, _ in row] for row in rows])
     scored = np.array([[n for _, n in row] for row in rows])
-    n = scored if responses is None else np.array(responses)
-    exact = np.array(every_exchange(rows, n.tolist()))
-    drawn = null_pss(correct, scored, n, 20_000, np.random.default_rng(0))
+    exact = np.array(every_exchange(rows, scored.tolist()))
+    drawn = null_pss(correct, scored, 20_000, np.random.default_rng(0))
     assert drawn.mean() == pytest.approx(exact.mean(), abs=0.01)
     observed = float(worst_over_best(correct.sum(axis=0) / scored.sum(axis=0)))
     assert p_value(drawn, observed) == pytest.approx(np.mean(exact <= observed + 1e-12), abs=0.015)
@@ -79,7 +75,7 @@ def test_exchanges_keep_every_question_whole() -> None:
     rng = np.random.default_rng(1)
     n = np.full((1, 6), 3)
     correct = rng.integers(0, 4, size=(1, 6))
-    for accuracies in null_accuracies(correct, n, n, 50, rng):
+    for accuracies in null_accuracies(correct, n, 50, rng):
         for row in accuracies:
             assert sorted(row * 3) == pytest.approx(sorted(correct[0]))
 
@@ -88,10 +84,10 @@ def test_chunks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> No
     totals = np.random.default_rng(0).random((20, 5))
     whole = bootstrap(totals, lambda s: s, 100, np.random.default_rng(3))
     correct, n = (totals > 0.5).astype(int), np.ones((20, 5), dtype=int)
-    null = null_pss(correct, n, n, 100, np.random.default_rng(3))
+    null = null_pss(correct, n, 100, np.random.default_rng(3))
     monkeypatch.setattr(resampling, "CHUNK_CELLS", 700)
     assert np.allclose(whole, bootstrap(totals, lambda s: s, 100, np.random.default_rng(3)))
-    assert np.array_equal(null, null_pss(correct, n, n, 100, np.random.default_rng(3)))
+    assert np.array_equal(null, null_pss(correct, n, 100, np.random.default_rng(3)))
 
 
 def test_weights_redraw_as_many_questions_as_there_are() -> None:

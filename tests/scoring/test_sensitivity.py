@@ -22,7 +22,7 @@ STYLES = {
 }
 
 
-def graded(right: int = 24, questions: int = 30) -> pd.DataFrame:
+def graded(right: int = 32, questions: int = 40) -> pd.DataFrame:
     """Personas of equal skill, each in its own style, graded by the maths grader.
 
     The pirate states its answer in every other response only.
@@ -69,20 +69,20 @@ def test_a_manner_of_writing_that_only_a_lenient_grader_reads_changes_the_conclu
     assert found.headline.conclusion == "stable"
     assert found.strict.conclusion == "unstable"
     assert found.disagree
-    assert found.strict.per_persona.set_index("persona").loc["pirate", "wrong:no_answer"] == 15
+    assert found.strict.per_persona.set_index("persona").loc["pirate", "wrong:no_answer"] == 20
 
 
 def test_shares_are_of_all_responses_and_add_up_to_one(outcomes: pd.DataFrame) -> None:
     table = outcomes.copy()
     refused = (table["persona"] == "none") & (table["question"] < "q03")
     table.loc[refused, ["verdict", "reason", "route", "correct"]] = ["wrong", "refused", "", 0.0]
-    lost = (table["persona"] == "none") & (table["question"] > "q27")
+    lost = (table["persona"] == "none") & (table["question"] > "q37")
     table.loc[lost, ["verdict", "reason", "route"]] = ["unscored", "api_error", ""]
     table.loc[lost, "correct"] = math.nan
     found = grader_sensitivity(table).table.set_index("persona")
     assert found[[*ROUTES, UNFOUND]].sum(axis=1).tolist() == pytest.approx([1.0] * 4)
-    assert found.loc["none", [UNFOUND, "boxed"]].tolist() == pytest.approx([5 / 30, 25 / 30])
-    assert set(found["n"]) == {30}
+    assert found.loc["none", [UNFOUND, "boxed"]].tolist() == pytest.approx([5 / 40, 35 / 40])
+    assert set(found["n"]) == {40}
 
 
 def test_an_answer_that_the_instrument_failed_on_is_no_answer_to_a_strict_grader(

@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.family import DEFINITIONS, METRICS, metrics_of, totals_of
 from persona_bench.scoring.resampling import bootstrap, clustered_se
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.unscored import pss_bounds
+from tests.scoring.simulated import outcomes_of
 
 FIELDS = ("mean_se", "noise_floor", "p_value")
 
@@ -328,7 +330,7 @@ def test_personas_asked_nothing_in_common() -> None:
 
 def test_a_persona_with_another_number_of_samples_is_never_exchanged() -> None:
     outcomes = table({"a": [[1, 1]] * 5, "b": [0] * 5, "c": [1] * 5})
-    with pytest.warns(UserWarning, match="^a: never as many responses"):
+    with pytest.warns(UserWarning, match="^a: never as many scored responses"):
         stability(outcomes, resamples=20)
 
 
@@ -473,3 +475,115 @@ def test_ten_thousand_replicates_of_a_large_table_stay_small_in_memory() -> None
     tracemalloc.stop()
     assert replicates.shape == (10_000, len(METRICS))
     assert peak < 200e6
+
+
+# ----------------------------------------------------- beside the corrected score, and unscored
+def simulated(
+    questions: int, effects: list[float], samples: int = 1, seed: int = 0
+) -> tuple[np.ndarray, pd.DataFrame]:
+    rng = np.random.default_rng(seed)
+    chance = expit(1.5 * rng.standard_normal((questions, 1)) + np.array(effects))
+    correct = rng.binomial(samples, chance)
+    return chance, outcomes_of(correct, np.full(correct.shape, samples))
+
+
+def test_one_question_with_several_samples_is_scored() -> None:
+    r = quiet(table({"a": [[1, 1, 0, 1]], "b": [[1, 0, 0, 1]], "c": [[0, 1, 1, 1]]}))
+    assert r.pss == pytest.approx(0.5 / 0.75)
+    assert math.isnan(r.pss_corrected)  # nothing is known of other questions
+    assert r.conclusion == "undetermined"
+    assert 0 < r.pss_corrected_asked <= 1
+    json.dumps(r.to_dict())
+
+
+def test_what_the_draws_say_of_personas() -> None:
+    effects = [-1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    chance, outcomes = simulated(500, effects, samples=2)
+    outcomes["kind"] = np.where(outcomes["persona"] == "p003", "control", "character")
+    r = quiet(outcomes)
+    truth = chance.mean(axis=0)
+    assert r.conclusion == "unstable"
+    assert r.probability_unstable > 0.99
+    assert r.persona_sd == pytest.approx(truth.std(), abs=0.02)
+    assert r.persona_sd_interval.low < truth.std() < r.persona_sd_interval.high
+    assert r.persona_sd_logit == pytest.approx(np.std(effects), abs=0.1)
+    low, high = r.worst_minus_control_interval
+    assert low < truth[0] - truth[3] < high < 0
+    rows = r.per_persona.set_index("persona").sort_index()
+    assert (rows["shrunken_low"] < truth).all()
+    assert (truth < rows["shrunken_high"]).all()
+    alike = rows.drop("p000")
+    assert alike["shrunken"].std() < alike["accuracy"].std()  # these seven are the same
+
+
+def test_the_worst_persona_of_a_stable_model_is_not_below_its_control() -> None:
+    """The worst is picked from the data; fifteen like ones would often seem worse by chance."""
+    excluded = 0
+    for seed in range(12):
+        _, outcomes = simulated(100, [0.0] * 16, seed=seed)
+        outcomes["persona"] = outcomes["persona"].replace("p000", "none")
+        excluded += quiet(outcomes).worst_minus_control_interval.high < -1e-9
+    assert excluded <= 1
+
+
+def test_without_a_control_there_is_no_difference_to_it() -> None:
+    _, outcomes = simulated(30, [0.0, 0.0])
+    assert math.isnan(quiet(outcomes).worst_minus_control)
+
+
+def lost_on_hard_questions(samples: int, seed: int, share: float = 0.5) -> pd.DataFrame:
+    """Half of the personas lose responses to the harder half of the questions; no effects."""
+    chance, outcomes = simulated(200, [0.0] * 8, samples, seed)
+    hard = {f"q{i:03d}" for i in np.flatnonzero(chance[:, 0] < 0.5)}
+    lost = outcomes["question"].isin(hard) & (outcomes["persona"] < "p004")
+    lost &= np.random.default_rng(seed).random(len(outcomes)) < share
+    outcomes["correct"] = outcomes["correct"].mask(lost)
+    return outcomes
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_responses_lost_on_hard_questions_are_seen_and_fool_no_test(samples: int) -> None:
+    rejected = 0
+    for seed in range(12):
+        r = quiet(lost_on_hard_questions(samples, seed), resamples=300)
+        assert r.pss < 0.9  # the personas that lost their hard questions look better
+        assert r.conclusion == "undetermined"
+        assert r.unscored_p_value < 0.01
+        assert "not unscored at random" in r.why_undetermined
+        assert r.pss_corrected > 0.85
+        rejected += r.p_value <= 0.05
+    assert rejected <= 2
+
+
+def test_responses_lost_at_random_forbid_nothing() -> None:
+    seen = []
+    for seed in range(20):
+        _, outcomes = simulated(100, [0.0] * 8, seed=seed)
+        lost = np.random.default_rng(seed).random(len(outcomes)) < 0.1
+        outcomes["correct"] = outcomes["correct"].mask(lost)
+        seen.append(quiet(outcomes, resamples=300).unscored_p_value)
+    assert min(seen) > 0.003
+    assert np.mean(np.array(seen) < 0.2) < 0.5
+
+
+def test_a_persona_that_lost_half_of_its_samples_leaves_it_open() -> None:
+    _, outcomes = simulated(500, [1.5] * 6, samples=8)
+    assert quiet(outcomes).conclusion == "stable"
+    gone = (outcomes["persona"] == "p002") & (outcomes["sample"] >= 4)
+    r = quiet(outcomes.assign(correct=outcomes["correct"].mask(gone)), resamples=300)
+    assert r.conclusion == "undetermined"
+    assert r.to_dict()["why_undetermined"] == r.why_undetermined != ""
+
+
+def test_bounds_on_both_sides_of_the_threshold_leave_it_open() -> None:
+    """As many lost under each persona, so that the test of shares can't see it."""
+    _, outcomes = simulated(400, [-1.0, 0.0, 0.0, 0.0, 0.0, 0.0], samples=8)
+    kept = outcomes[outcomes["sample"] < 4]
+    lost = outcomes.assign(correct=outcomes["correct"].mask(outcomes["sample"] >= 4))
+    # with the lost half all right, two thirds become (0.33 + 1) / (0.5 + 1)
+    assert quiet(kept, stable_from=0.8).conclusion == "unstable"
+    r = quiet(lost, stable_from=0.8)
+    assert r.unscored_p_value > 0.01
+    assert r.conclusion == "undetermined"
+    assert "threshold is 0.8" in r.why_undetermined
+    assert quiet(lost, stable_from=0.95).conclusion == "unstable"  # either way

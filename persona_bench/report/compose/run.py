@@ -71,9 +71,13 @@ def stability_figures(
 
 
 def personas_page_table(stem: str, result: Stability) -> PageTable:
-    """A row a persona."""
-    formats = dict.fromkeys(("accuracy", "low", "high"), SHARE)
-    note = f"accuracy: correct share of the n scored responses; {result.confidence:.0%} intervals"
+    """One row per persona."""
+    shrunken = ("shrunken", "shrunken_low", "shrunken_high")
+    formats = dict.fromkeys(("accuracy", "low", "high", *shrunken), SHARE)
+    note = (
+        f"accuracy: correct share of the n scored responses; {result.confidence:.0%} intervals; "
+        "shrunken: expected accuracy without the noise, with bands for all personas at once"
+    )
     table = result.per_persona.rename(columns=lambda name: str(name).replace(":", ": "))
     return PageTable(f"{stem}_personas", "By persona", table, note, formats)
 

@@ -114,8 +114,9 @@ def _line_handles(result: Stability, data: pd.DataFrame) -> list[Artist]:
 def _accuracy_notes(result: Stability) -> list[str]:
     percent = f"{result.confidence:.0%}"
     notes = [
-        f"PSS {with_interval(result.pss, result.pss_interval, f'{percent} interval')}; "
-        "noise floor "
+        "corrected PSS "
+        + with_interval(result.pss_corrected, result.pss_corrected_interval, f"{percent} interval"),
+        f"plain PSS {number(result.pss)}; noise floor "
         + with_interval(result.noise_floor, result.noise_floor_interval, f"middle {percent}")
         + f"; {format_p(result.p_value)}",
         f"{size(result, '×')}; bars: {percent} intervals",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["panel", "group", "metric", "value", "low", "high", "n_questions", "n_personas"]
 LOOKS = {"pss": MODEL_LOOKS[3], "pss_corrected": MODEL_LOOKS[4]}
-NAMES = {"pss": "PSS", "pss_corrected": "corrected PSS"}
+NAMES = {"pss": "plain PSS", "pss_corrected": "corrected PSS"}
 FLOOR: dict[str, Any] = {"facecolor": "#dcdcdc", "edgecolor": "#aaaaaa", "linewidth": 0.5}
 
 
@@ -104,12 +104,15 @@ def groups_data(by_level: Mapping[str, Stability], kinds: pd.DataFrame) -> pd.Da
     """What `groups_figure` shows: a row for each number, in order from the top.
 
     Panel `level` has the metrics `noise_floor` (low to high: the middle of what occurs when
-    personas have no effect), `pss` and `pss_corrected`; panel `kind` has `accuracy`.
+    personas have no effect), `pss` (without an interval) and `pss_corrected`; panel `kind`
+    has `accuracy`.
     """
     rows: list[dict[str, Any]] = []
     for level, result in by_level.items():
         for metric in ("noise_floor", "pss", "pss_corrected"):
             low, high = getattr(result, f"{metric}_interval")
+            if metric == "pss":  # the corrected one and the noise floor say how sure it is
+                low = high = math.nan
             values = {"metric": metric, "value": getattr(result, metric), "low": low, "high": high}
             sizes = {"n_questions": result.n_questions, "n_personas": result.n_personas}
             rows.append({"panel": "level", "group": str(level), **values, **sizes})

@@ -20,8 +20,14 @@ from persona_bench.scoring.stability import stability
 if TYPE_CHECKING:
     from persona_bench.report.runs import Run
 
-SORT_BY = ("worst", "mean", "best", "pss", "pss_corrected")
-"""What models can be ordered by, the highest first."""
+SORT_BY: dict[str, str] = {
+    "worst": "worst accuracy: it favours accurate models, however much personas change them",
+    "mean": "mean accuracy: it says nothing about stability",
+    "best": "best accuracy: it says nothing about stability",
+    "pss": "plain PSS: noise lowers it more for less accurate models and for fewer responses",
+    "pss_corrected": "corrected PSS: models whose intervals overlap may be equally stable",
+}
+"""What models can be ordered by, the highest first, and what a reader has to know about it."""
 
 
 def leaderboards(
@@ -88,6 +94,7 @@ def _stability(
     values = {model: float(getattr(result, sort_by)) for model, result in found.items()}
     ordered = {model: found[model] for model in _highest_first(values)}
     table = models_table(task, ordered, {})
+    table = replace(table, notes=[f"Ordered by {SORT_BY[sort_by]}.", *table.notes])
     return _ranked(replace(table, name=f"{file_stem(task)}_leaderboard"), values)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from persona_bench.report.paper.models import scored_note
+from persona_bench.report.paper.models import noise_floor, scored_note, stability_number
 from persona_bench.report.paper.significance import (
     STABILITY_TESTS,
     holm,
@@ -41,16 +41,21 @@ class Measure:
     notes: tuple[str, ...] = ()
 
 
-SHOWN = {"mean": "accuracy", "pss": "PSS", "pss_corrected": "corrected PSS"}
+SHOWN = {"mean": "accuracy", "pss_corrected": "corrected PSS", "pss": "plain PSS"}
 
 
 def stability_measures(
     task: str, results: Mapping[str, Stability], comparisons: Mapping[str, Comparison]
 ) -> list[Measure]:
-    """Accuracy, PSS and corrected PSS on a graded benchmark."""
+    """Accuracy, corrected PSS and plain PSS on a graded benchmark."""
+    floors = [
+        f"{model} {floor.text} {floor.interval}".strip()
+        for model, floor in ((model, noise_floor(each)) for model, each in results.items())
+    ]
     notes = [
-        "accuracy: mean over personas; PSS: worst / best accuracy over personas; corrected PSS: "
-        "the same of expected accuracies, without the noise."
+        "accuracy: mean over personas; corrected PSS: worst / best accuracy expected on questions "
+        "like these; plain PSS: worst / best accuracy as measured, which noise lowers.",
+        f"{_short(task)}, noise floor (plain PSS if personas had no effect): {', '.join(floors)}.",
     ]
     notes += [STABILITY_TESTS] if comparisons else []
     notes.append(scored_note(_short(task), results))
@@ -59,10 +64,7 @@ def stability_measures(
     for metric, name in SHOWN.items():
         cells = {}
         for model, result in results.items():
-            low, high = getattr(result, f"{metric}_interval")
-            cells[model] = Number(
-                getattr(result, metric), low, high, marks=marks.get((model, metric), "")
-            )
+            cells[model] = stability_number(result, metric, marks.get((model, metric), ""))
         found.append(Measure(_short(task), name, cells, tuple(notes)))
     return found
 

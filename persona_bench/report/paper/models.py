@@ -16,7 +16,7 @@ from persona_bench.report.names import file_stem, generation_notes
 from persona_bench.report.paper.significance import STABILITY_TESTS, against, stability_marks
 from persona_bench.report.paper.table import Cell, Column, Number, PaperTable
 from persona_bench.report.tables import count
-from persona_bench.scoring.compare import METRICS
+from persona_bench.scoring.resampling import NOWHERE
 
 if TYPE_CHECKING:
     from persona_bench.report.paper.measures import Measure
@@ -27,8 +27,8 @@ _HEADERS = {
     "mean": "accuracy",
     "worst": "worst",
     "best": "best",
-    "pss": "PSS",
     "pss_corrected": "corrected PSS",
+    "pss": "plain PSS",
 }
 
 
@@ -38,7 +38,7 @@ def models_table(
     comparisons: Mapping[str, Comparison],
     reference: str = "",
 ) -> PaperTable:
-    """A row a model: accuracy, worst, best, PSS, corrected PSS, noise floor, n and unscored.
+    """One row per model: accuracy, worst, best, corrected PSS, plain PSS, noise floor, n, unscored.
 
     Args:
         task: Of all of them.
@@ -47,15 +47,12 @@ def models_table(
         reference: The model they were held against.
     """
     marks = stability_marks(comparisons)
-    columns = [Column("model", align="l"), *(Column(_HEADERS[name]) for name in METRICS)]
+    columns = [Column("model", align="l"), *map(Column, _HEADERS.values())]
     columns += [Column("noise floor"), Column("n"), Column("unscored")]
     rows: list[list[Cell]] = []
     for model, result in results.items():
-        cells = [
-            Number(getattr(result, name), *_ends(result, name), marks.get((model, name), ""))
-            for name in METRICS
-        ]
-        floor = Number(result.noise_floor, *_ends(result, "noise_floor"))
+        cells = [stability_number(result, name, marks.get((model, name), "")) for name in _HEADERS]
+        floor = noise_floor(result)
         n = result.n_responses - result.unscored
         counts = [Number(n, digits=0), Number(result.unscored, digits=0)]
         rows.append([model, *cells, floor, *counts])
@@ -145,9 +142,16 @@ def generation_sentences(comparisons: Mapping[str, Comparison], reference: str) 
     ]
 
 
-def _ends(result: Stability, name: str) -> tuple[float, float]:
-    low, high = getattr(result, f"{name}_interval")
-    return low, high
+def stability_number(result: Stability, metric: str, marks: str = "") -> Number:
+    """A metric with its interval. The plain PSS has none: the corrected one and the noise floor say
+    how much of it is noise."""
+    low, high = NOWHERE if metric == "pss" else getattr(result, f"{metric}_interval")
+    return Number(getattr(result, metric), low, high, marks)
+
+
+def noise_floor(result: Stability) -> Number:
+    """With the middle of the values that occur when personas have no effect."""
+    return Number(result.noise_floor, *result.noise_floor_interval)
 
 
 def _sizes(results: Mapping[str, Stability]) -> list[str]:
@@ -185,9 +189,11 @@ def scored_note(task: str, results: Mapping[str, Stability]) -> str:
 
 def _record(model: str, result: Stability) -> dict[str, object]:
     record: dict[str, object] = {"model": model}
-    for name in (*METRICS, "noise_floor"):
-        low, high = _ends(result, name)
-        record |= {name: getattr(result, name), f"{name}_low": low, f"{name}_high": high}
+    for name in (*_HEADERS, "noise_floor"):
+        record[name] = getattr(result, name)
+        if name != "pss":
+            low, high = getattr(result, f"{name}_interval")
+            record |= {f"{name}_low": low, f"{name}_high": high}
     sizes = ("n_questions", "n_personas", "n_samples", "n_responses", "unscored")
     record |= {"p_value": result.p_value, "conclusion": result.conclusion}
     return record | {name: getattr(result, name) for name in sizes}

@@ -9,10 +9,13 @@ import subprocess
 import pandas as pd
 import pytest
 
+from persona_bench.report.paper import leaderboard
 from persona_bench.report.paper.latex import escape
+from persona_bench.report.paper.leaderboard import SORT_BY
 from persona_bench.report.paper.models import methods_table, models_table, personas_table
 from persona_bench.report.paper.significance import holm
 from persona_bench.report.paper.table import Column, Number, PaperTable, write_table
+from persona_bench.report.runs import Settings
 
 NASTY = 'a_b & 50% #1 $x$ {y} \\input{/etc/passwd} ~^<>|"` [z] *w --- \x1b[31m'
 
@@ -87,13 +90,15 @@ def test_models_stand_beside_each_other_with_their_own_numbers(made_up) -> None:
     for row, result in zip(table.rows, results.values(), strict=True):
         shown = {column.header: cell for column, cell in zip(table.columns, row, strict=True)}
         assert shown["accuracy"] == Number(result.mean, *result.mean_interval)
-        assert shown["PSS"] == Number(result.pss, *result.pss_interval)
+        assert (shown["plain PSS"].text, shown["plain PSS"].interval) == (f"{result.pss:.3f}", "")
+        assert shown["noise floor"].interval
         corrected = Number(result.pss_corrected, *result.pss_corrected_interval)
         assert shown["corrected PSS"] == corrected
         assert shown["n"].value == result.n_responses - result.unscored
         assert shown["unscored"].value == result.unscored
     frame = table.frame().set_index("model")
-    assert frame.loc["a", "pss_low"] == results["a"].pss_interval.low
+    assert frame.loc["a", "pss_corrected_low"] == results["a"].pss_corrected_interval.low
+    assert "pss_low" not in frame
     assert frame.loc["a", "unscored"] == results["a"].unscored > 0
 
 
@@ -119,3 +124,15 @@ def test_a_method_without_a_number_has_none(made_up) -> None:
     table = methods_table(["a", "b"], [], "a")
     assert [row[0] for row in table.rows] == ["a", "b"]
     assert "n/a" not in table.markdown()
+
+
+def test_a_leaderboard_says_what_its_order_favours(made_up, monkeypatch) -> None:
+    results = {"weak": made_up([0.2] * 4), "strong": made_up([0.9, 0.9, 0.9, 0.6])}
+    monkeypatch.setattr(leaderboard, "stability", lambda table, **_: table)
+    orders = {}
+    for sort_by, favours in SORT_BY.items():
+        table = leaderboard._stability("task", results, Settings(), sort_by)
+        assert table.notes[0] == f"Ordered by {favours}."
+        orders[sort_by] = [row[1] for row in table.rows]
+    assert orders["worst"] == ["strong", "weak"]
+    assert orders["pss_corrected"] == ["weak", "strong"]
