@@ -413,3 +413,43 @@ def test_a_429_inside_an_answer_is_waited_for(tmp_path: Path, concurrency: int) 
         ask(chat.url, tmp_path, model_args={"num_concurrent": concurrency, "max_retries": 1})
     assert len(refused) == 4
     assert reasons(tmp_path) == {("correct", ""): PROMPTS}
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_parameter_that_is_refused_in_the_middle_of_a_run_is_left_out_and_recorded(
+    tmp_path: Path, concurrency: int, caplog: Any
+) -> None:
+    refused = [
+        {"message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                    "'max_completion_tokens' instead.", "param": "max_tokens"},
+        {"message": "Unsupported parameter: 'stop' is not supported with this model."},
+        {"message": "property 'seed' is unsupported"},
+    ]  # fmt: skip
+    named = ["max_tokens", "stop", "seed"]
+
+    def picky(body: dict[str, Any], number: int) -> Any:
+        if number < 3:  # another server behind the same address takes over
+            return None
+        error = next((e for e, name in zip(refused, named, strict=True) if name in body), None)
+        return error and (400, {}, {"error": error})
+
+    with server(picky) as chat:
+        arguments = {"num_concurrent": concurrency, "max_retries": 1}
+        sampled = {"temperature": 0.7, "do_sample": True, "until": ["###"]}
+        ask(chat.url, tmp_path, model_args=arguments, gen_kwargs=sampled)
+        taken = [body for body in chat.requests if not set(named) & body.keys()]
+        assert all("max_completion_tokens" in body for body in taken)
+        assert len(taken) == PROMPTS - 3
+    assert reasons(tmp_path) == {("correct", ""): PROMPTS}
+    adapted = {"max_tokens": "max_completion_tokens", "stop": "dropped", "seed": "dropped"}
+    (results,) = tmp_path.rglob("results_*.json")
+    configs = json.loads(results.read_text())["configs"]
+    assert (
+        configs["persona_arithmetic"]["metadata"]["persona_bench"]["parameters_adapted"] == adapted
+    )
+    assert sum(record.get("adapted") == adapted for record in stored(tmp_path)) == PROMPTS - 3
+    for name in named:
+        said = [
+            r for r in caplog.records if f"does not take the parameter {name}:" in r.getMessage()
+        ]
+        assert len(said) == 1, name

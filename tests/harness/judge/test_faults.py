@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import time
 from collections import Counter, defaultdict
@@ -31,6 +32,7 @@ from tests.support.judged_run import (
     shown,
     stored_run,
 )
+from tests.support.odd_bodies import KEY, ODD, sent
 
 ONCE: dict[str, Callable[[], Reply]] = {
     "busy, by seconds": lambda: Reply(status=429, headers={"Retry-After": "1"}),
@@ -159,6 +161,48 @@ class Dripping(JudgeServer):
             await writer.drain()
             await asyncio.sleep(0 if reply.raw else 0.2)
         return False
+
+
+ENDS = {
+    "refused": "judge_refused",
+    "no_answer": "judge_empty",
+    "truncated": "judge_truncated",
+    "api_error": "judge_error",
+    "wrong_answer": "judge_unreadable",
+}
+"""How a judge's odd answer ends, by how a model's does."""
+
+
+def test_the_answers_of_odd_endpoints_are_read_for_a_judge_as_for_a_model(
+    made: Path, tmp_path: Path
+) -> None:
+    names = list(ODD)
+    for half in (names[::2], names[1::2]):
+        given: dict[str, str] = {}
+
+        def odd(body: dict[str, Any], _: int, half: list[str] = half, given: Any = given) -> Reply:
+            response = shown(body).response
+            name = given.setdefault(response, half[len(given)] if len(given) < len(half) else "")
+            if not name:
+                return right(body)
+            return Reply(raw=sent(ODD[name], said(truth(body), body)), status=ODD[name].status)
+
+        folder = Path(shutil.copytree(made, tmp_path / half[0]))
+        with JudgeServer(odd) as server:
+            judge(folder, settings(server.url, timeout=5.0, form="text"), concurrency=16)
+        rows = rows_of(folder).set_index("response")
+        assert set(given.values()) >= set(half)
+        for response, name in given.items():
+            row = rows.loc[response]
+            outcome = ODD[name].outcome if name else "correct"
+            if outcome == "correct":
+                assert (row["verdict"], row["score"]) == (
+                    "scored",
+                    sum(map(ord, response)) % 5 + 1,
+                ), name
+            else:
+                assert (row["verdict"], row["reason"]) == ("unscored", ENDS[outcome]), name
+        assert KEY not in "".join(file.read_text() for file in folder.rglob("*.json*"))
 
 
 def test_a_call_ends_in_time_however_the_answer_drips(out: Path) -> None:
