@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from persona_bench.grading.normalise import Normal, normalise
-from persona_bench.grading.numbers import as_fraction, is_huge, same_number
+from persona_bench.grading.numbers import as_fraction, decimals, is_huge, same_number
 from persona_bench.grading.shape import Shape, as_interval, shape, split_outside
 
 MAX_MEMBERS = 64
@@ -75,6 +75,8 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
                 re.IGNORECASE,
             )
         )
+    if left.words and not right.words and (said := _TEXTS.findall(answer)):
+        right = normalise(said[-1], symbolic)  # `f(x)\\text{ is odd}`
     if left.words or right.words:
         return _same_words(left, right)
     if not left.text or not right.text:
@@ -82,6 +84,7 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
     return _same_text(left.text, right.text, leaf or _undecided)
 
 
+_TEXTS = re.compile(r"\\text\w*\s*\{([^{}]*)\}")
 _DECIMAL_COMMA = re.compile(r"^([\s$]*[-+]?\d+),(\d{1,2}|\d{4,})(?=[\s$]*$)")
 _AND_FRACTION = re.compile(
     r"^([\s$]*-?\d+)[\s$]*(?:\\text\s*\{\s*and\s*\}|\band\b)[\s$]*"
@@ -325,15 +328,18 @@ def _sides(text: str) -> tuple[str, str]:
 
 def _value_side(text: str) -> str:
     """The value in `x = 6/2 = 3`, in `3 = x`, and in `1/3 \\approx 0.33` (the exact part)."""
-    first, *rest = re.split(r"\\approx|\\simeq|\\sim(?![a-z])", text)
+    first, *rest = re.split(_ABOUT, text)
     if rest:
-        named = _is_name(first.strip()) and first.strip() not in ("e", "i")
-        text = rest[0].strip() if named else first.strip()
+        exact = first.strip()
+        named = _is_name(exact) and exact not in ("e", "i")
+        rounded = decimals(exact)[0] and as_fraction(rest[0].strip()) is None
+        text = rest[0].strip() if named or rounded else exact
     name, value = _sides(text)
     return name if name and _NAME.fullmatch(value) and not _NAME.fullmatch(name) else value
 
 
-_APPROXIMATION = re.compile(r"\\(?:approx|simeq|sim)(?![a-z])(.*)")
+_ABOUT = r"\\(?:approx|simeq|sim)(?![a-z])"
+_APPROXIMATION = re.compile(rf"{_ABOUT}(.*)")
 
 
 def _same_approximation(gold: str, answer: str) -> bool:
@@ -358,8 +364,8 @@ def _same_leaf(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return False if False in verdicts else None if None in verdicts else True
     if not _same_approximation(gold, answer):
         return False
-    rounded, number = _APPROXIMATION.search(answer), as_fraction(gold)
-    if rounded and number is not None and as_fraction(rounded[1].strip()) == number:
+    rounded, number = re.split(_ABOUT, answer), as_fraction(gold)
+    if number is not None and number in [as_fraction(part.strip()) for part in rounded]:
         return True  # the question asks for the rounded value
     if gold_name and not _NAME.fullmatch(gold_name):
         return _hard(gold, answer, leaf) if answer_name else False  # an equation is the answer

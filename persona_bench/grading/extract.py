@@ -59,7 +59,7 @@ def _read(response: str, *, several: bool) -> Extracted | None:
     text = text[:unclosed] if unclosed is not None else text
     if statement := find_statement(text):
         return Extracted(statement, "stated")
-    if finished and (last := find_last(text)):
+    if finished and (last := find_last(text, several=several)):
         return Extracted(last, "last")
     return None
 
@@ -107,7 +107,7 @@ class Box(NamedTuple):
 _BOX_TOKEN = re.compile(r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])\s*(\{)?|\\[\\{}]|[{}]")
 _PLACEHOLDER = re.compile(
     r"(?:\\(?:text|mathrm|textbf)\s*\{)?\s*"
-    r"(?:(?:your |the |final )*answer(?: here)?|\.\.\.|…|\\l?dots|\\cdots|"
+    r"(?:(?:your |the |final )*answer(?: here)?|\.\.\.|…|\\l?dots|\\cdots?|"
     r"\?+|_+|\\?#|n/?a|x+\.x+|none given)?[\s.]*\}?",
     re.IGNORECASE,
 )

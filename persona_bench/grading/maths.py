@@ -27,7 +27,7 @@ from persona_bench.grading.pool import POOL, Finding, Job
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.verdict import Verdict
 
-GRADER = "maths 3"
+GRADER = "maths 4"
 """Name and version; the number rises when a response may get another verdict than before."""
 
 __all__ = ["GRADER", "Extracted", "extract_answer", "grade", "grade_all"]

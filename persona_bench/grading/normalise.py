@@ -13,7 +13,13 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-from persona_bench.grading.numbers import SCALE_WORDS, leading_number_words, scaled_number
+from persona_bench.grading.numbers import (
+    SCALE_WORDS,
+    chinese_numeral,
+    leading_number_words,
+    roman_numeral,
+    scaled_number,
+)
 
 MAX_ANSWER = 2000
 """Characters of an answer that are looked at; no reference comes near."""
@@ -37,7 +43,7 @@ _SYMBOLS = {
     "≥": r"\geq ", "≠": r"\neq ", "±": r"\pm ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ",
     "∈": r"\in ", "°": r"^\circ ", "º": r"^\circ ", "θ": r"\theta ", "“": "", "”": "", '"': "",
     "‘": "'", "’": "'", "€": "", "£": "", "¥": "", "₹": "", "¢": "", "％": "%", "\u200b": "",
-    "⟨": r"\langle ", "⟩": r"\rangle ",
+    "∅": r"\emptyset ", "⟨": r"\langle ", "⟩": r"\rangle ",
 }  # fmt: skip
 _TABLE = str.maketrans(_SYMBOLS)
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[a-z])|(?=\{))")
@@ -57,7 +63,8 @@ _SPACES = re.compile(
 _NEXT_NAME = re.compile(r"(?<=[\d})])\s*\\q?quad(?![a-zA-Z])(?=\s*[a-zA-Z](?:_\{?\w+\}?)?\s*=)")
 _SYNONYMS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac",
-    "flatfrac": "frac", "dbinom": "binom", "tbinom": "binom", "doteq": "approx", "le": "leq",
+    "flatfrac": "frac", "varnothing": "emptyset",
+    "dbinom": "binom", "tbinom": "binom", "doteq": "approx", "le": "leq",
     "lg": "log", "lbrace": "{", "rbrace": "}",
     "leqslant": "leq", "ge": "geq", "geqslant": "geq", "lt": "<", "gt": ">", "ne": "neq",
     "infin": "infty", "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")", "ast": "*",
@@ -105,6 +112,7 @@ _SCALED = re.compile(rf"(\d[\d.,]*)((?:[\s~$]|\\,|\\text\w*\s*\{{)*){SCALE_WORDS
 _COMBINATIONS = re.compile(
     r"(?:\{\s*\})?\s*[_^]\s*\{?(\d+)\}?\s*(?:\\mathrm\s*\{\s*C\s*\}|C)\s*_\s*\{?(\d+)\}?"
 )
+_BASE_WORD = re.compile(r"_\s*\{\s*\\(?:text\w*|mathrm)\s*\{\s*(?:base\s)?\s*(\w+)\s*\}\s*\}")
 _ONE_CELL = re.compile(
     r"\\begin\{(pmatrix|array)\}(?:\{[lcr|\s]*\})?(?:\s*\\\\)?((?:(?!\\\\)[^&])*?)(?:\\\\\s*)?\\end\{\1\}"
 )
@@ -148,6 +156,8 @@ _UNIT_TAIL = re.compile(
     r"(?<=[\d})\s])\s*(?<![\\a-zA-Z{])(?:[A-Za-z]{2,}|(?<=\s)[mgLhs])\.?"
     r"(?:(?:\s*[/·,-]\s*|\s*\\cdot\s*|\s+)[A-Za-z]+\.?)*(?:\s*\^\s*(?:\{-?\d\}|-?\d))?\s*$"
 )
+_THOUSANDS_LETTER = re.compile(r"^([\s$]*-?\d+(?:\.\d+)?)\s?k\b(?=[\s$.]*$)")
+_CONSTANT_NAME = re.compile(r"(?:(?:minus|negative) )?(?:pi|infinity)", re.IGNORECASE)
 _PERCENT = re.compile(r"\\?%|(?<![a-zA-Z\\])(?:per\s?cent|pct)(?:age)?(?![a-zA-Z])", re.IGNORECASE)
 _SPACE_RUN = re.compile(r"\s+")
 _SPACE_DROP = re.compile(
@@ -178,6 +188,7 @@ def normalise(answer: str, symbolic: bool = False) -> Normal:
         return as_words
     text = _FUNCTIONS.sub(r"\\\1 ", _INFINITY.sub(r"\\infty ", _AND_OR.sub(",", text)))
     if not symbolic:
+        text = _THOUSANDS_LETTER.sub(r"\1\\times10^3", text)
         text = _UNIT_TAIL.sub("", text.strip(_EDGES).rstrip(_CLOSING))
         text = _CHOICE_LABEL.sub("", text)
     return Normal(_close_up(text), False)
@@ -204,7 +215,7 @@ def _latex_spelling(text: str) -> str:
     text = ALIGNED.sub(_one_line, text).rstrip("\\")
     text = _REASON.sub("", _DECORATION.sub(" ", _COMBINATIONS.sub(r"\\binom{\1}{\2}", text)))
     text = _ABOUT.sub(r"\\approx \1", _FRAMES.sub(r" \1 ", text.replace("{=}", "=")))
-    text = _SCALED.sub(_written_out, text)
+    text = _BASE_WORD.sub(_base_in_digits, _SCALED.sub(_written_out, text))
     text = _LOG_OF_NUMBER.sub(r"\1(\2)", _MOD.sub(r"\\bmod ", text))
     text = _THOUSANDS.sub("", text)
     text = _DELIMITERS.sub(" ", text)
@@ -225,6 +236,12 @@ def _written_out(match: re.Match[str]) -> str:
     """`2.3 \\text{ million}` as a number; what stands between stays, so that braces match."""
     value = scaled_number(match[1], match[3])
     return value + match[2] if value else match[0]
+
+
+def _base_in_digits(match: re.Match[str]) -> str:
+    """`_{\\text{two}}` as `_{2}`; any other index stays."""
+    number = (match[1], 0) if match[1].isdigit() else leading_number_words(match[1])
+    return f"_{{{number[0]}}}" if number else match[0]
 
 
 def _one_line(match: re.Match[str]) -> str:
@@ -270,10 +287,16 @@ def _unwrap_text(text: str) -> tuple[str, bool]:
 def _words(text: str, is_text: bool) -> Normal | None:
     """The answer as text or as a number in words; None where it is mathematics."""
     stripped = text.strip(_EDGES).rstrip(_CLOSING)
+    if (value := chinese_numeral(stripped.rstrip("。"))) is not None:
+        return Normal(str(value), False)
     if re.search(r"[\d\\^_=+{}<>|]", stripped) or not re.search(r"[A-Za-z]{2}|[A-Za-z]", stripped):
+        return None
+    if _CONSTANT_NAME.fullmatch(stripped):
         return None
     if number := leading_number_words(stripped):
         return Normal(number[0], False)
+    if (roman := roman_numeral(stripped)) is not None:
+        return Normal(str(roman), False)
     if not is_text and not re.search(r"[A-Za-z]{2}", stripped):
         return None
     plain = _SPACE_RUN.sub(" ", _AND_OR.sub(",", stripped)).lower().strip(_EDGES).rstrip(_CLOSING)

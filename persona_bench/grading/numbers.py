@@ -21,6 +21,8 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d{1,3}(?:['_]\d{
 _DOTTED = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3}){2,}(?:,\d+)?|(?:\.\d{3})+,\d+)")
 """Thousands as in German, Spanish and Portuguese, where nothing else can be meant."""
 
+_CHOOSE_CALL = re.compile(r"(?<![a-zA-Z\\])C\((\d+),(\d+)\)")
+
 _UNITS = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
     "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
@@ -56,6 +58,7 @@ def as_fraction(text: str) -> Fraction | None:
         text = re.sub("[,'_]", "", text)
     elif _DOTTED.fullmatch(text):
         text = text.replace(".", "").replace(",", ".")
+    text = _CHOOSE_CALL.sub(r"\\binom{\1}{\2}", text)
     try:
         value = _read(text)
         return _calculated(text) if value is None else value
@@ -292,6 +295,47 @@ def _ends(value: Fraction) -> bool:
         while bottom % prime == 0:
             bottom //= prime
     return bottom == 1
+
+
+_ROMAN = re.compile(r"(?=..)M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
+_ROMAN_DIGITS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_CHINESE = re.compile("[零〇一二两兩三四五六七八九十百千万萬]+")
+_CHINESE_DIGITS = {sign: value for value, sign in enumerate("零一二三四五六七八九")} | {
+    "〇": 0, "两": 2, "兩": 2,
+}  # fmt: skip
+_CHINESE_PLACES = {"十": 10, "百": 100, "千": 1000}
+
+
+def roman_numeral(text: str) -> int | None:
+    """The value of a Roman numeral of two letters or more in its usual form: `XXXIV` is 34."""
+    if not _ROMAN.fullmatch(text):
+        return None
+    digits = [_ROMAN_DIGITS[letter] for letter in text]
+    after = [*digits[1:], 0]
+    return sum(-a if a < b else a for a, b in zip(digits, after, strict=True))
+
+
+def chinese_numeral(text: str) -> int | None:
+    """The value of a number in Chinese signs below 100 million: `三十四` is 34."""
+    if not _CHINESE.fullmatch(text):
+        return None
+    high, found, low = text.replace("萬", "万").rpartition("万")
+    if "万" in high:
+        return None
+    return (_below_ten_thousand(high) * 10**4 if found else 0) + _below_ten_thousand(low)
+
+
+def _below_ten_thousand(text: str) -> int:
+    if text and not set(text) & _CHINESE_PLACES.keys():
+        return int("".join(str(_CHINESE_DIGITS[sign]) for sign in text))  # digit by digit
+    total, digit = 0, None
+    for sign in text:
+        if sign in _CHINESE_PLACES:
+            total += (1 if digit is None else digit) * _CHINESE_PLACES[sign]
+            digit = None
+        else:
+            digit = _CHINESE_DIGITS[sign]
+    return total + (digit or 0)
 
 
 _WORD = re.compile(r"[a-z]+")

@@ -521,7 +521,7 @@ _NO_ANSWER_BEFORE = re.compile(
 _ABOUT = re.compile(r"(?<!\\)\b(?:about|approximately|approx\.?|roughly)[\s$*]*\Z", re.IGNORECASE)
 _LAST_LATEX = re.compile(
     r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
-    r"|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+    r"|(?<![a-zA-Z\\])sqrt(?=\()|√(?=\s*[\d({a-z])|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 )
 _COEFFICIENT = re.compile(r"(?<![\w}])[-−+]?\s?(?:\d+(?:\.\d+)?|[a-z])?\s?\Z")
 _VARIABLE_SPAN = re.compile(
@@ -538,10 +538,48 @@ _NAMED_LIST = re.compile(
 """`x = 3 or x = 6`."""
 
 
-def find_last(text: str) -> str:
-    """The last mathematical span or number of a text; a number in words where it has no digits."""
+_ASSIGNED = r"[$(\\]{0,2}(?<![a-zA-Z\\])[a-zA-Z](?:_\w)?\s*=\s*[^\s,=，、$]+?[$)\\]{0,2}"
+_ASSIGNMENTS = re.compile(rf"{_ASSIGNED}(?:\s*(?:,|\bor\b|\band\b)+\s*{_ASSIGNED}(?=[\s,.;]|$))+")
+"""`x = 2 and y = 3`."""
+_CONCLUSION = re.compile(
+    r"\bthere (?:are|is|be|were|will be|must be) "
+    r"(?:(?:exactly|only|precisely|a total of|thus|therefore|hence) )*(?=[$\\]*\d)"
+    r"|(?:^|\n)[\s*_]*(?:therefore|thus|hence|so|consequently)[,:]? "
+    r"(?=[$\\(]*[-−]?\d\S*\s(?:is|are) (?:the|our|my)\b)",
+    re.IGNORECASE,
+)
+"""Before a number that a sentence concludes with: "there are 6 ways", "so 6 is the smallest"."""
+
+
+def _last_conclusion(text: str) -> str:
+    """The number that the last sentence concludes with; empty where it concludes otherwise."""
+    sentences = [match for match in _SENTENCE.finditer(text) if re.search(r"\d", match[0])]
+    if not sentences:
+        return ""
+    sentence = sentences[-1][0].lstrip()
+    for match in _CONCLUSION.finditer(sentence):
+        if found := _value_at(sentence, match.end()):
+            number, end = found
+            rest = re.sub(r"^[\s$]*(?:is|are) (?:the|our|my)\b", "", sentence[end:])
+            if re.search(r"\d", number) and not _CONCLUDES.search(rest):
+                return number
+    return ""
+
+
+def find_last(text: str, *, several: bool = False) -> str:
+    """The last mathematical span or number of a text; a number in words where it has no digits.
+
+    Args:
+        text: A response without its reasoning.
+        several: The reference has several members: `x = 2 and y = 3` is read as one list.
+    """
     text = ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
     text = _without_chat(_ASIDE.sub("", text))
+    lists = list(_ASSIGNMENTS.finditer(text)) if several else []
+    if lists and not re.search(r"\d", text[lists[-1].end() :]):
+        return re.sub(r"[$\\()]", "", re.sub(r"\s(?:and|or)\s", ", ", lists[-1][0]))
+    if concluded := _last_conclusion(text):
+        return concluded
     span, span_end = _last_span(text)
     latex, latex_end = _last_latex(text, span_end)
     if latex:

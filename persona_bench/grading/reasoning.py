@@ -32,6 +32,7 @@ _END = re.compile(
     r"|<\|channel\|>final\b[^<]*<\|message\|>|assistantfinal",
     re.IGNORECASE,
 )
+_EMPTY = re.compile(rf"(?:{_START.pattern})\s*(?:{_END.pattern})", re.IGNORECASE)
 _OPEN_AT_END = re.compile(rf"(?:{_START.pattern})\s*\Z", re.IGNORECASE)
 
 
@@ -45,8 +46,10 @@ class FinalPart(NamedTuple):
 def final_part(response: str) -> FinalPart:
     """What a response says after its reasoning.
 
-    Where reasoning begins and doesn't end, this is what stands before it.
+    Where reasoning begins and doesn't end, this is what stands before it. Markers with nothing
+    between them hide nothing.
     """
+    response = _EMPTY.sub("", response)
     end = 0
     for match in _END.finditer(response):
         end = match.end()

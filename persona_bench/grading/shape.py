@@ -26,6 +26,9 @@ def shape(text: str) -> Shape:
         return _matrix(text)
     pieces = split_outside(text, r"\cup")
     if len(pieces) > 1:
+        parts = [shape(piece) for piece in pieces]
+        if all(part.kind == "set" for part in parts):
+            return Shape("set", tuple(member for part in parts for member in part.members))
         return Shape("union", tuple(pieces))
     if text.startswith(r"\{") and text.endswith(r"\}"):
         return Shape("set", tuple(_expand(split_outside(text[2:-2], ","))))
