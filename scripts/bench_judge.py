@@ -20,10 +20,10 @@ from typing import Any
 import openai  # noqa: F401  (the seconds that importing it takes are not timed)
 
 from persona_bench.benchmarks.roleplay import BENCHMARK
-from persona_bench.harness.judge.client import JudgeSettings
-from persona_bench.harness.judge.judging import Judging, find_judged
-from persona_bench.harness.judge.plan import Plan
 from persona_bench.harness.tasks import load
+from persona_bench.judge.client import JudgeSettings
+from persona_bench.judge.run import Judging, find_judged
+from persona_bench.judge.session import Plan
 
 DELAY, CONCURRENCY, RESPONSES = 0.2, 64, 6400
 WORDS = "I would take the money to the nearest house and ask whose it might be, matey. " * 8

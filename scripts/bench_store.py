@@ -22,8 +22,8 @@ from lm_eval.models.api_models import JsonChatStr
 
 from persona_bench.benchmarks.arithmetic import BENCHMARK as ARITHMETIC
 from persona_bench.demo import demo_model
-from persona_bench.harness.store import Shelf
-from persona_bench.harness.stored import StoredLM
+from persona_bench.harness.caching_lm import CachingLM
+from persona_bench.harness.store import RecordLog
 
 ROUNDS = 5
 RESPONSE = "We multiply the two numbers and add what is left over, step by step. " * 28  # 2 kB
@@ -66,18 +66,18 @@ def instances(prompts: list[Any], tokens: int) -> list[Instance]:
 def resume(folder: Path, count: int, line: Callable[..., None]) -> None:
     about = {"fingerprint": "0" * 64}
     asked = instances([f"{n} " + "What is the sum of these? " * 40 for n in range(count)], 2048)
-    shelf = Shelf(folder, about)
-    stored = StoredLM(Refuses(), shelf, "0" * 64, 0)
+    record_log = RecordLog(folder, about)
+    stored = CachingLM(Refuses(), record_log, "0" * 64, 0)
     requests = [stored.request(each) for each in asked]
     started = time.perf_counter()
     for request in requests:
         told = {"finish": "stop", "gen_kwargs": request.gen_kwargs, "prompt": request.text}
-        shelf.add({"key": request.key, "response": RESPONSE, **told})
-    shelf.close()
+        record_log.add({"key": request.key, "response": RESPONSE, **told})
+    record_log.close()
     line("writing them, synced once a second", time.perf_counter() - started, count, "responses")
     started = time.perf_counter()
-    shelf = Shelf(folder, about)
-    found = StoredLM(Refuses(), shelf, "0" * 64, 0).generate_until(asked)
+    record_log = RecordLog(folder, about)
+    found = CachingLM(Refuses(), record_log, "0" * 64, 0).generate_until(asked)
     seconds = time.perf_counter() - started
     if found != [RESPONSE] * count:
         raise AssertionError("the store gave back something else")
@@ -92,13 +92,13 @@ def overhead(what: str, lm: LM, prompts: list[Any], line: Callable[..., None]) -
         for keep in (False, True) if number % 2 else (True, False):
             with tempfile.TemporaryDirectory() as folder:
                 before = dict(vars(lm))
-                shelf = Shelf(Path(folder), {"fingerprint": "0" * 64})
-                spent = timed_writes(shelf)
-                model = StoredLM(lm, shelf, "0" * 64, 0) if keep else lm
+                record_log = RecordLog(Path(folder), {"fingerprint": "0" * 64})
+                spent = timed_writes(record_log)
+                model = CachingLM(lm, record_log, "0" * 64, 0) if keep else lm
                 started = time.perf_counter()
                 model.generate_until(asked)
                 times.append((keep, time.perf_counter() - started, spent[0]))
-                shelf.close()
+                record_log.close()
                 vars(lm).clear()
                 vars(lm).update(before)  # unwrapped again
         if number >= 0:
@@ -114,16 +114,16 @@ def overhead(what: str, lm: LM, prompts: list[Any], line: Callable[..., None]) -
     )  # fmt: skip
 
 
-def timed_writes(shelf: Shelf) -> list[float]:
-    """Seconds that `shelf.add` takes, counted as it is called."""
-    spent, add = [0.0], shelf.add
+def timed_writes(record_log: RecordLog) -> list[float]:
+    """Seconds that `record_log.add` takes, counted as it is called."""
+    spent, add = [0.0], record_log.add
 
     def timed(record: Any) -> None:
         started = time.perf_counter()
         add(record)
         spent[0] += time.perf_counter() - started
 
-    shelf.add = timed  # type: ignore[method-assign]
+    record_log.add = timed  # type: ignore[method-assign]
     return spent
 
 

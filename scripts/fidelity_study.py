@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from persona_bench.grading.judge import EVAL_TASKS
+from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.fidelity_means import (
     Estimate,
     over_personas,

@@ -18,7 +18,7 @@ from persona_bench import read_outcomes
 from persona_bench.harness.backends.base import Backend
 from persona_bench.harness.merge import MergeError, merge
 from persona_bench.harness.run import RunError, run
-from persona_bench.harness.store import Shelf
+from persona_bench.harness.store import RecordLog
 from persona_bench.harness.unfinished import Unfinished, grade_unfinished
 from persona_bench.scoring.samples import NoSamplesError, find_samples
 from tests.support.chat_server import ChatServer
@@ -41,15 +41,15 @@ def ask(
     """A run; with `at` it is stopped, as by Ctrl-C, after that many responses."""
     with pytest.MonkeyPatch.context() as patch:
         if at is not None:
-            add, made = Shelf.add, []
+            add, made = RecordLog.add, []
 
-            def counted(self: Shelf, record: Any) -> None:
+            def counted(self: RecordLog, record: Any) -> None:
                 add(self, record)
                 made.append(record)
                 if len(made) == at:
                     raise KeyboardInterrupt
 
-            patch.setattr(Shelf, "add", counted)
+            patch.setattr(RecordLog, "add", counted)
         try:
             run(
                 model="local-chat-completions",

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from persona_bench.benchmarks.rubrics import RubricSet
 from persona_bench.grading import Verdict
-from persona_bench.grading.judge.rubrics import RubricSet
 from persona_bench.personas import PersonaSet
 
 

@@ -20,9 +20,13 @@ from typing import Any
 
 from persona_bench.benchmarks.archives import GitFolder
 from persona_bench.benchmarks.base import Benchmark, Question, not_judged
+from persona_bench.benchmarks.rubrics import (
+    EVAL_TASKS,
+    RubricError,
+    RubricSet,
+    read_personagym_rubrics,
+)
 from persona_bench.benchmarks.sources import SourceError
-from persona_bench.grading.judge import EVAL_TASKS
-from persona_bench.grading.judge.rubrics import RubricError, RubricSet, read_personagym_rubrics
 from persona_bench.personas import Persona, PersonaSet
 
 PERSONAS, PER_TASK = 200, 10

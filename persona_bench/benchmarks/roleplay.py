@@ -17,8 +17,7 @@ from typing import Any
 
 from persona_bench.benchmarks.base import Benchmark, Question, not_judged
 from persona_bench.benchmarks.personagym import eval_knobs
-from persona_bench.grading.judge import EVAL_TASKS
-from persona_bench.grading.judge.rubrics import RubricSet, own_rubrics, read_yaml
+from persona_bench.benchmarks.rubrics import EVAL_TASKS, RubricSet, own_rubrics, read_yaml
 
 FILE = Path(__file__).with_suffix(".yaml")
 PER_TASK = 12

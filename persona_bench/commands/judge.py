@@ -16,10 +16,10 @@ from persona_bench.commands.score import score_folder
 from persona_bench.failures import missing
 
 if TYPE_CHECKING:
-    from persona_bench.harness.judge.client import Price
-    from persona_bench.harness.judge.judging import Finished
-    from persona_bench.harness.judge.plan import Estimate, Plan
     from persona_bench.harness.study import StudyJudge
+    from persona_bench.judge.client import Price
+    from persona_bench.judge.run import Finished
+    from persona_bench.judge.session import Estimate, Plan
 
 err = Console(stderr=True)
 
@@ -83,10 +83,10 @@ def judge(
     Each verdict is stored as soon as it is there: a judging that was killed continues with the
     same command, and one that is repeated makes no calls.
     """
-    from persona_bench.harness.judge.client import JudgeSettings
-    from persona_bench.harness.judge.judging import find_store
-    from persona_bench.harness.judge.plan import Plan
     from persona_bench.harness.run import parse_arguments
+    from persona_bench.judge.client import JudgeSettings
+    from persona_bench.judge.run import find_store
+    from persona_bench.judge.session import Plan
 
     if form not in ("auto", "json", "text"):
         raise ValueError(f"--form {form} is unknown: use auto, json or text")
@@ -131,8 +131,8 @@ def judge_results(
     Raises:
         JudgeError: a cost limit was reached, or see `Judging.run`; what was had is kept.
     """
-    from persona_bench.harness.judge.client import JudgeError
-    from persona_bench.harness.judge.judging import Judging, find_judged
+    from persona_bench.judge.client import JudgeError
+    from persona_bench.judge.run import Judging, find_judged
 
     needed = ["openai", *(["krippendorff"] if plan.audit or len(plan.judges) > 1 else [])]
     if not dry_run and (problem := missing(*needed)):
@@ -146,7 +146,7 @@ def judge_results(
         found = judging.run(judged)
     except KeyboardInterrupt:
         say(
-            f"\nInterrupted: {judging.desk.stored():,} verdicts are stored in {plan.store}; the "
+            f"\nInterrupted: {judging.session.stored():,} verdicts are stored in {plan.store}; the "
             "same command asks only for the others"
         )
         raise
@@ -212,7 +212,7 @@ def _prices(given: list[str], names: list[str]) -> dict[str, Price]:
     Raises:
         ValueError: something else, or a price of nobody.
     """
-    from persona_bench.harness.judge.client import Price
+    from persona_bench.judge.client import Price
 
     found: dict[str, Any] = {}
     for text in given:
@@ -232,8 +232,8 @@ def _prices(given: list[str], names: list[str]) -> dict[str, Price]:
 
 def judge_study(output_path: Path, judge: StudyJudge) -> None:
     """Judges the responses of a study's judged tasks, as its `judge` block says."""
-    from persona_bench.harness.judge.client import JudgeSettings, Price
-    from persona_bench.harness.judge.plan import Plan
+    from persona_bench.judge.client import JudgeSettings, Price
+    from persona_bench.judge.session import Plan
 
     judges = [
         JudgeSettings(

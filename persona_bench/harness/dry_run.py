@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from persona_bench.harness.caching_lm import make_request
 from persona_bench.harness.chat_date import dated_template, first_date, pin_date
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
 from persona_bench.harness.notes import parts_of
 from persona_bench.harness.preflight import check_chat_template, load
 from persona_bench.harness.run import Asked, generations, load_tasks
-from persona_bench.harness.stored import make_request
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def plan_run(
     dated = dated_template(lm)
     try:
         found = fingerprint(model, model_args)
-        shelf = generations(store, found)
+        record_log = generations(store, found)
     except FingerprintError as error:
-        found, shelf, note = None, None, str(error)
+        found, record_log, note = None, None, str(error)
     plans = []
     for task in (part for each in tasks for part in parts_of(each)):
         task.build_all_requests(
@@ -96,14 +96,16 @@ def plan_run(
                 for instance in task.instances
             )
         }
-        todo = [each for key, each in requests.items() if shelf is None or key not in shelf]
-        keys = [each for each in requests if shelf is not None and each in shelf]
+        todo = [
+            each for key, each in requests.items() if record_log is None or key not in record_log
+        ]
+        keys = [each for each in requests if record_log is not None and each in record_log]
         counted = [_tokens(lm, each.text) for each in todo]
         plans.append(
             TaskPlan(
                 task=task.task_name,
                 prompts=len(requests),
-                done=len(keys) if shelf is not None else None,
+                done=len(keys) if record_log is not None else None,
                 prompt_tokens=None if None in counted else sum(c for c in counted if c),
                 most_tokens=sum(int(each.gen_kwargs["max_gen_toks"]) for each in todo),
                 note=note,

@@ -22,10 +22,10 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, TemplateLM
 from tqdm import tqdm
 
+from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.fingerprint import is_api
 from persona_bench.harness.run import RunError, Session
-from persona_bench.harness.store import Shelf
-from persona_bench.harness.stored import StoredLM
+from persona_bench.harness.store import RecordLog
 from persona_bench.rendering import check_persona, merged
 from persona_bench.scoring.information import COLUMNS
 from persona_bench.scoring.responses import read_responses
@@ -129,7 +129,7 @@ def likelihoods(
             "in a run of two personas or more, are needed"
         )
     lm = session.lm
-    inner = lm.inner if isinstance(lm, StoredLM) else None
+    inner = lm.inner if isinstance(lm, CachingLM) else None
     if inner is None or not isinstance(inner, TemplateLM) or inner.tokenizer is None:
         raise LikelihoodError(f"the backend {session.model} has no tokenizer here: use hf or vllm")
     if lm.world_size > 1:
@@ -142,15 +142,15 @@ def likelihoods(
         for row in some.to_dict("records")
         for candidate in _candidates(row, list(asked.personas), others, seed)
     ]
-    shelf = _shelf(session.store, lm)
+    record_log = _record_log(session.store, lm)
     try:
-        computed = _compute(requests, inner, shelf, session)
-        table, uneven = _table(requests, shelf)
+        computed = _compute(requests, inner, record_log, session)
+        table, uneven = _table(requests, record_log)
     finally:
-        shelf.close()
+        record_log.close()
     return Likelihoods(
         table=table,
-        model=dict(lm.shelf.about["model"]),
+        model=dict(lm.record_log.about["model"]),
         empty=len(given) - len(some),
         missing=len(rows) - len(given),
         uneven=uneven,
@@ -174,7 +174,7 @@ class _Request(NamedTuple):
 class _Asked:
     """The prompts of a run, with any of its personas in them."""
 
-    def __init__(self, samples: Samples, lm: StoredLM, rows: pd.DataFrame) -> None:
+    def __init__(self, samples: Samples, lm: CachingLM, rows: pd.DataFrame) -> None:
         told = samples.told
         self.task, self.lm = samples.task, lm
         self.merged = told.get("system_role") == "merge"
@@ -224,7 +224,7 @@ class _Asked:
         return found
 
     def _user(self, row: Mapping[Any, Any]) -> str:
-        """The user message without a persona, as `crossing.cross` made it."""
+        """The user message without a persona, as `documents.cross` made it."""
         own, prompt = row["persona_prompt"], str(row["prompt"])
         if not self.merged or not own:
             return prompt
@@ -272,15 +272,21 @@ def _candidates(
 
 
 # ---------------------------------------------------------------------- computed and stored
-def _shelf(store: Path, lm: StoredLM) -> Shelf:
-    about = {"kind": "likelihoods", "fingerprint": lm.fingerprint, "model": lm.shelf.about["model"]}
-    return Shelf(store / "likelihoods" / lm.fingerprint[:16], about)
+def _record_log(store: Path, lm: CachingLM) -> RecordLog:
+    about = {
+        "kind": "likelihoods",
+        "fingerprint": lm.fingerprint,
+        "model": lm.record_log.about["model"],
+    }
+    return RecordLog(store / "likelihoods" / lm.fingerprint[:16], about)
 
 
-def _compute(requests: Sequence[_Request], lm: TemplateLM, shelf: Shelf, session: Session) -> int:
+def _compute(
+    requests: Sequence[_Request], lm: TemplateLM, record_log: RecordLog, session: Session
+) -> int:
     """Asks the model for what is not in the store; returns for how many."""
     unique = {request.key: request for request in requests}
-    missing = [request for request in unique.values() if request.key not in shelf]
+    missing = [request for request in unique.values() if request.key not in record_log]
     if missing:
         session.say(
             f"{len(unique) - len(missing):,} of {len(unique):,} log-likelihoods are in the store, "
@@ -293,9 +299,9 @@ def _compute(requests: Sequence[_Request], lm: TemplateLM, shelf: Shelf, session
 
     def finished(context: str, response: str, loglikelihood: float) -> None:
         request = by_pair[context, response]
-        if request.key not in shelf:
+        if request.key not in record_log:
             counted = {"loglikelihood": loglikelihood, "tokens": tokens[request.key][1]}
-            shelf.add({"key": request.key, **request.told, **counted})
+            record_log.add({"key": request.key, **request.told, **counted})
             bar.update()
 
     with tqdm(
@@ -361,9 +367,9 @@ def _heard(lm: LM, finished: Callable[[str, str, float], None]) -> Iterator[None
         lm.set_cache_hook(before)
 
 
-def _table(requests: Sequence[_Request], shelf: Shelf) -> tuple[pd.DataFrame, int]:
+def _table(requests: Sequence[_Request], record_log: RecordLog) -> tuple[pd.DataFrame, int]:
     """The tidy table, and how many responses have other tokens under another candidate."""
-    found = shelf.get(request.key for request in requests)
+    found = record_log.get(request.key for request in requests)
     rows = [
         {**request.told, **{name: found[request.key][name] for name in ("loglikelihood", "tokens")}}
         for request in requests

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from persona_bench.harness.chat_date import record_date, recorded_dates
-from persona_bench.harness.crossing import parse_shard
+from persona_bench.harness.documents import parse_shard
 from persona_bench.harness.results_files import read_rows, write_results
 from persona_bench.harness.run import RunError
-from persona_bench.harness.store import Shelf, join, shelves
+from persona_bench.harness.store import RecordLog, join, record_logs
 from persona_bench.scoring.samples import Samples, find_samples
 
 SAME_VERSIONS = ("persona-bench", "lm-eval", "torch", "transformers", "vllm")
@@ -76,8 +76,8 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
 def _check_versions(stores: Sequence[Path]) -> None:
     """Responses of one model must be from the same versions of what made them."""
     seen: dict[str, dict[str, tuple[str, Path]]] = {}
-    for folder in (each for store in stores for each in shelves(store)):
-        for header in Shelf(folder, {}).headers:
+    for folder in (each for store in stores for each in record_logs(store)):
+        for header in RecordLog(folder, {}).headers:
             model = seen.setdefault(str(header.get("fingerprint")), {})
             made_with = header.get("versions") or {}
             for package in SAME_VERSIONS:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from persona_bench.harness.finishes import grade
+from persona_bench.harness.grade_finished import grade
 from persona_bench.harness.results_files import benchmark_of, read_rows, response_of, write_results
 from persona_bench.harness.run import RunError
 from persona_bench.provenance import versions

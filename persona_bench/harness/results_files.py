@@ -9,7 +9,7 @@ from typing import Any
 
 from persona_bench.benchmarks.base import Benchmark
 from persona_bench.harness import metrics
-from persona_bench.harness.crossing import Knobs
+from persona_bench.harness.documents import Knobs
 from persona_bench.harness.run import RunError
 from persona_bench.harness.tasks import benchmark_named, knobs_of
 from persona_bench.scoring.samples import Samples

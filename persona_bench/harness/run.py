@@ -19,13 +19,13 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
 
+from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
 from persona_bench.harness.notes import Note, forget_unfinished
 from persona_bench.harness.preflight import check_chat_template
-from persona_bench.harness.store import Shelf
-from persona_bench.harness.stored import StoredLM
+from persona_bench.harness.store import RecordLog
 from persona_bench.harness.tasks import check_knobs
 from persona_bench.resources import resource_folder
 from persona_bench.texts import short_name
@@ -191,7 +191,7 @@ class Session:
         self.store = (store or output_path / "store") if keep else None
         self.say = say or (lambda _: None)
         self._lm: LM | None = None
-        self._shelf: Shelf | None = None
+        self._record_log: RecordLog | None = None
 
     def __enter__(self) -> Session:
         return self
@@ -206,21 +206,21 @@ class Session:
         """What to tell of a run that was stopped by hand: what is stored, and how to go on."""
         if self.store is None:
             return "Interrupted: this run keeps no store, so that it starts anew next time"
-        shelf = self._shelf if self._shelf is not None else ()
-        asked = self._lm.asked if isinstance(self._lm, StoredLM) else set()
-        if not asked and not len(shelf):
+        record_log = self._record_log if self._record_log is not None else ()
+        asked = self._lm.asked if isinstance(self._lm, CachingLM) else set()
+        if not asked and not len(record_log):
             return "Interrupted before anything was asked: the same command starts anew"
-        done = f"{sum(key in shelf for key in asked):,} of {len(asked):,}"
+        done = f"{sum(key in record_log for key in asked):,} of {len(asked):,}"
         return (
-            f"Interrupted: {done if asked else f'{len(shelf):,}'} responses are stored in "
+            f"Interrupted: {done if asked else f'{len(record_log):,}'} responses are stored in "
             f"{self.store}; the same command goes on from there"
         )
 
     def close(self) -> None:
         """Lets go of the store and of the model."""
-        if self._shelf is not None:
-            self._shelf.close()
-        self._lm = self._shelf = None
+        if self._record_log is not None:
+            self._record_log.close()
+        self._lm = self._record_log = None
 
     @property
     def lm(self) -> LM:
@@ -235,8 +235,8 @@ class Session:
                 dict(self.model_args), {"batch_size": self.batch_size, "device": self.device}
             )
             self._pin_date()
-            if found is not None and self._shelf is not None:
-                self._lm = StoredLM(self._lm, self._shelf, found.digest, self.seed, self.say)
+            if found is not None and self._record_log is not None:
+                self._lm = CachingLM(self._lm, self._record_log, found.digest, self.seed, self.say)
         return self._lm
 
     def run(
@@ -268,7 +268,7 @@ class Session:
             check_chat_template(self.model, self.model_args)  # quick; the weights are not
         tracker = tracker_for(folder, self.hub)
         seed = self.seed if seed is None else seed
-        if isinstance(self.lm, StoredLM):
+        if isinstance(self.lm, CachingLM):
             self.lm.seed = seed
         about = {
             "limit": limit,
@@ -276,7 +276,7 @@ class Session:
             "system_instruction": system_instruction,
         }
         note = self._note(asked, folder, {**about, "seed": seed})
-        if isinstance(self.lm, StoredLM) and note is not None:
+        if isinstance(self.lm, CachingLM) and note is not None:
             self.lm.before = note.write
         results = lm_eval.simple_evaluate(
             model=self.lm,
@@ -296,12 +296,12 @@ class Session:
             fewshot_random_seed=seed,
             confirm_run_unsafe_code=confirm_run_unsafe_code,
         )
-        if isinstance(self.lm, StoredLM) and self.lm.failed:
+        if isinstance(self.lm, CachingLM) and self.lm.failed:
             self.say(failures(self.lm.failed))
         if results is None:
             return ""
         results["config"]["model"] = self.model
-        if isinstance(self.lm, StoredLM):
+        if isinstance(self.lm, CachingLM):
             for task, adapted in self.lm.adapted.items():
                 told = results["configs"][task]["metadata"]["persona_bench"]
                 told["parameters_adapted"] = adapted
@@ -321,7 +321,7 @@ class Session:
 
     def _note(self, asked: Sequence[Asked], folder: Path, about: Mapping[str, Any]) -> Note | None:
         """What is asked, by which the stored part of a stopped run can be graded."""
-        if self.store is None or not isinstance(self.lm, StoredLM):
+        if self.store is None or not isinstance(self.lm, CachingLM):
             return None
         secret = ("header", "auth_token")
         named = GeneralConfigTracker._get_model_name(self.model_args)
@@ -347,9 +347,9 @@ class Session:
             self.say(f"The chat template prints the date: {day}, as in this folder's first run")
 
     def _open(self, found: Fingerprint) -> None:
-        self._shelf = generations(self.store or self.output_path, found)
-        if self._shelf.torn:
-            self.say(f"{self._shelf.torn} record(s) were cut off when a run ended: made anew")
+        self._record_log = generations(self.store or self.output_path, found)
+        if self._record_log.torn:
+            self.say(f"{self._record_log.torn} record(s) were cut off when a run ended: made anew")
 
 
 def failures(failed: Mapping[str, str]) -> str:
@@ -362,10 +362,10 @@ def failures(failed: Mapping[str, str]) -> str:
     )
 
 
-def generations(store: Path, found: Fingerprint) -> Shelf:
+def generations(store: Path, found: Fingerprint) -> RecordLog:
     """A model's generations in a store."""
     about = {"kind": "generations", "fingerprint": found.digest, "model": found.told}
-    return Shelf(store / "generations" / found.digest[:16], about)
+    return RecordLog(store / "generations" / found.digest[:16], about)
 
 
 def check_tasks(names: Iterable[str]) -> None:

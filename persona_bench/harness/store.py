@@ -44,7 +44,7 @@ class _Place(NamedTuple):
     length: int
 
 
-class Shelf:
+class RecordLog:
     """The records of one kind from one source: a model's generations, or a judge's verdicts.
 
     Records are found by their key. Where several have the same one, the first counts, in the
@@ -250,8 +250,8 @@ def _header(segment: Path, line: bytes) -> dict[str, Any]:
     return header
 
 
-def shelves(store: Path, kind: str = "generations") -> list[Path]:
-    """The folders of the shelves of a store."""
+def record_logs(store: Path, kind: str = "generations") -> list[Path]:
+    """The folders of the record_logs of a store."""
     root = store / kind
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 

@@ -26,9 +26,9 @@ from persona_bench.benchmarks.base import Benchmark
 from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
-from persona_bench.harness.crossing import KnobError, Knobs, cross
 from persona_bench.harness.design import design_record
-from persona_bench.harness.finishes import grade
+from persona_bench.harness.documents import KnobError, Knobs, cross
+from persona_bench.harness.grade_finished import grade
 from persona_bench.harness.metrics import graded_with_the_others
 from persona_bench.provenance import training_of, versions
 from persona_bench.rendering import (

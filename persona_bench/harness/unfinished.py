@@ -18,11 +18,11 @@ from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.utils import sanitize_model_name
 
 from persona_bench.grading.reasoning import reasoning_start
-from persona_bench.harness.finishes import grade
+from persona_bench.harness.grade_finished import grade
 from persona_bench.harness.notes import forget_unfinished, parts_of, read_notes
 from persona_bench.harness.results_files import write_results
 from persona_bench.harness.run import Asked, load_tasks
-from persona_bench.harness.store import Shelf
+from persona_bench.harness.store import RecordLog
 from persona_bench.scoring.samples import find_samples
 from persona_bench.texts import short_name
 
@@ -70,7 +70,7 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
     tasks = load_tasks(
         asked, about["model_args"], limit=about["limit"], confirm_run_unsafe_code=confirmed
     )
-    shelf = Shelf(output_path / "store" / "generations" / about["fingerprint"][:16], {})
+    record_log = RecordLog(output_path / "store" / "generations" / about["fingerprint"][:16], {})
     found = []
     for task in [part for each in tasks for part in parts_of(each)]:
         of_task = [each for each in earlier if each.task == task.task_name]
@@ -78,7 +78,7 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
             continue
         forget_unfinished(folder, [task.task_name])
         docs = dict(task.doc_iterator(limit=get_sample_size(task, about["limit"])))
-        pairs = _matched(docs, about["responses"].get(task.task_name, ()), shelf)
+        pairs = _matched(docs, about["responses"].get(task.task_name, ()), record_log)
         file = _write(folder, task, pairs, len(docs), about) if pairs else None
         found.append(Unfinished(about["name"], task.task_name, len(pairs), len(docs), file))
     return found
@@ -89,11 +89,11 @@ Pair = tuple[dict[str, Any], dict[str, Any]]
 
 
 def _matched(
-    docs: Mapping[int, dict[str, Any]], asked: Iterable[tuple[int, str]], shelf: Shelf
+    docs: Mapping[int, dict[str, Any]], asked: Iterable[tuple[int, str]], record_log: RecordLog
 ) -> list[Pair]:
     """The documents whose responses are stored, in the order of a finished run."""
-    keys = dict(sorted((number, key) for number, key in asked if key in shelf))
-    records = shelf.get(keys.values())
+    keys = dict(sorted((number, key) for number, key in asked if key in record_log))
+    records = record_log.get(keys.values())
     return [(docs[number], records[key]) for number, key in keys.items()]
 
 

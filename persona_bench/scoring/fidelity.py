@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_bench.grading.judge import EVAL_TASKS
+from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.cells import kinds_of
 from persona_bench.scoring.fidelity_means import (
     NO_SPREAD,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from persona_bench.grading.judge import EVAL_TASKS, SCORES
+from persona_bench.benchmarks.rubrics import EVAL_TASKS, SCORES
 
 LOWEST, HIGHEST = float(SCORES[0]), float(SCORES[-1])
 BATCH = 5

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from persona_bench.benchmarks import personagym
+from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.benchmarks.sources import SourceError
-from persona_bench.grading.judge import EVAL_TASKS
-from persona_bench.harness.crossing import KnobError
+from persona_bench.harness.documents import KnobError
 from persona_bench.harness.tasks import load
 
 FOLDER = personagym.FOLDER

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from persona_bench.benchmarks import personagym, roleplay
-from persona_bench.grading.judge import EVAL_TASKS
+from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.harness.tasks import load
 from persona_bench.personas import bundled_sets
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from persona_bench.benchmarks.arithmetic import BENCHMARK
-from persona_bench.harness.crossing import KnobError, Knobs, cross
 from persona_bench.harness.design import DesignError, design_record, is_sparse, read_design
+from persona_bench.harness.documents import KnobError, Knobs, cross
 from persona_bench.personas import load_persona_set
 
 QUESTIONS, PERSONAS = ["q1", "q2", "q3"], ["none", "pirate"]

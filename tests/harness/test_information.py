@@ -110,8 +110,8 @@ def test_they_are_those_of_transformers_and_computed_once(
     assert again.computed == 0
     assert len(asked) == found.computed
     assert again.table.equals(found.table)
-    (shelf,) = (session.store / "likelihoods").iterdir()
-    (segment,) = shelf.iterdir()
+    (record_log,) = (session.store / "likelihoods").iterdir()
+    (segment,) = record_log.iterdir()
     header, first, *_ = (json.loads(line) for line in segment.read_text().splitlines())
     assert header["kind"] == "likelihoods"
     assert {"task", "question", "persona", "sample", "candidate", "tokens"} <= set(first)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from persona_bench.harness import store
-from persona_bench.harness.store import Shelf, StoreError, join
+from persona_bench.harness.store import RecordLog, StoreError, join
 from tests.support.sandbox import needs_sandbox
 
 ABOUT = {"kind": "generations", "fingerprint": "f" * 64}
@@ -30,11 +30,11 @@ def record(n: int, **more: Any) -> dict[str, Any]:
     return {"key": key(n), "response": f"r{n} \u2028 é 💡 \x00", **more}
 
 
-def filled(folder: Path, numbers: range) -> Shelf:
-    shelf = Shelf(folder, ABOUT)
+def filled(folder: Path, numbers: range) -> RecordLog:
+    record_log = RecordLog(folder, ABOUT)
     for n in numbers:
-        shelf.add(record(n))
-    return shelf
+        record_log.add(record(n))
+    return record_log
 
 
 def the_file(folder: Path) -> Path:
@@ -43,31 +43,31 @@ def the_file(folder: Path) -> Path:
 
 
 def test_what_was_added_is_there_at_once_and_in_the_next_process(tmp_path: Path) -> None:
-    shelf = filled(tmp_path, range(5))
-    assert key(3) in shelf
-    assert key(9) not in shelf
-    assert len(shelf) == 5
-    without_crc = {k: v for k, v in shelf.get([key(3)])[key(3)].items() if k != "crc"}
+    record_log = filled(tmp_path, range(5))
+    assert key(3) in record_log
+    assert key(9) not in record_log
+    assert len(record_log) == 5
+    without_crc = {k: v for k, v in record_log.get([key(3)])[key(3)].items() if k != "crc"}
     assert without_crc == record(3)
-    again = Shelf(tmp_path, ABOUT)  # while the first still writes
+    again = RecordLog(tmp_path, ABOUT)  # while the first still writes
     assert set(again.get(map(key, range(9)))) == set(map(key, range(5)))
-    shelf.add(record(5))
-    shelf.close()
-    assert len(Shelf(tmp_path, ABOUT)) == 6
+    record_log.add(record(5))
+    record_log.close()
+    assert len(RecordLog(tmp_path, ABOUT)) == 6
     assert [r["response"] for r in again.records()] == [record(n)["response"] for n in range(5)]
 
 
 def test_a_long_prompt_need_not_be_read(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, ABOUT)
+    record_log = RecordLog(tmp_path, ABOUT)
     tricky = 'he said ,"prompt": and \\,"prompt":"x"'
-    shelf.add({"key": key(0), "response": tricky, "prompt": "long", "more": 1})
-    assert shelf.get([key(0)], before="prompt")[key(0)] == {"key": key(0), "response": tricky}
-    assert shelf.get([key(0)])[key(0)]["more"] == 1
+    record_log.add({"key": key(0), "response": tricky, "prompt": "long", "more": 1})
+    assert record_log.get([key(0)], before="prompt")[key(0)] == {"key": key(0), "response": tricky}
+    assert record_log.get([key(0)])[key(0)]["more"] == 1
 
 
 def test_a_first_line_says_what_wrote_the_segment(tmp_path: Path) -> None:
     filled(tmp_path, range(1)).close()
-    (header,) = Shelf(tmp_path, ABOUT).headers
+    (header,) = RecordLog(tmp_path, ABOUT).headers
     assert header["fingerprint"] == "f" * 64
     assert header["format"] == store.FORMAT
     assert {"persona-bench", "lm-eval", "python"} <= set(header["versions"])
@@ -80,13 +80,13 @@ def test_a_torn_last_record_is_left_out_and_made_anew(tmp_path: Path, cut: int) 
     filled(tmp_path, range(4)).close()
     segment = the_file(tmp_path)
     segment.write_bytes(segment.read_bytes()[:-cut])
-    shelf = Shelf(tmp_path, ABOUT)
-    assert shelf.torn == 1
-    assert not shelf.damaged
-    assert [key(n) in shelf for n in range(4)] == [True, True, True, False]
-    shelf.add(record(3))
-    shelf.close()
-    assert len(Shelf(tmp_path, ABOUT)) == 4
+    record_log = RecordLog(tmp_path, ABOUT)
+    assert record_log.torn == 1
+    assert not record_log.damaged
+    assert [key(n) in record_log for n in range(4)] == [True, True, True, False]
+    record_log.add(record(3))
+    record_log.close()
+    assert len(RecordLog(tmp_path, ABOUT)) == 4
 
 
 @pytest.mark.parametrize("where", ["response", "key", "crc", "line"])
@@ -103,8 +103,8 @@ def test_a_damaged_record_is_found_named_and_left_out(tmp_path: Path, where: str
     assert damaged != lines[2]
     segment.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
     with pytest.warns(UserWarning, match=rf"{segment.name}:3; is the disk sound"):
-        shelf = Shelf(tmp_path, ABOUT)
-    assert [key(n) in shelf for n in range(4)] == [True, False, True, True]
+        record_log = RecordLog(tmp_path, ABOUT)
+    assert [key(n) in record_log for n in range(4)] == [True, False, True, True]
 
 
 def test_every_byte_of_a_record_is_guarded(tmp_path: Path) -> None:
@@ -118,44 +118,44 @@ def test_every_byte_of_a_record_is_guarded(tmp_path: Path) -> None:
         segment.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            shelf = Shelf(tmp_path, ABOUT)
-        for found in shelf.records():
+            record_log = RecordLog(tmp_path, ABOUT)
+        for found in record_log.records():
             assert found["response"] == wanted[found["key"]]
-        assert len(shelf) < 2
+        assert len(record_log) < 2
 
 
 def test_a_segment_of_another_format_is_refused(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, ABOUT)
-    shelf.about["format"] = 2
-    shelf.add(record(0))
-    shelf.close()
+    record_log = RecordLog(tmp_path, ABOUT)
+    record_log.about["format"] = 2
+    record_log.add(record(0))
+    record_log.close()
     with pytest.raises(StoreError, match=r"is in format 2 of the store, this version .* format 1"):
-        Shelf(tmp_path, ABOUT)
+        RecordLog(tmp_path, ABOUT)
 
 
 def test_an_error_counts_as_not_done_and_is_kept(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, ABOUT)
-    shelf.add({"key": key(0), "error": "HTTP 500"})
-    shelf.add(record(1, response='not an "error": at all'))
-    assert key(0) not in shelf
-    shelf.close()
-    again = Shelf(tmp_path, ABOUT)
+    record_log = RecordLog(tmp_path, ABOUT)
+    record_log.add({"key": key(0), "error": "HTTP 500"})
+    record_log.add(record(1, response='not an "error": at all'))
+    assert key(0) not in record_log
+    record_log.close()
+    again = RecordLog(tmp_path, ABOUT)
     assert key(0) not in again
     assert key(1) in again
     assert "HTTP 500" in the_file(tmp_path).read_text()
 
 
 def test_of_two_records_of_one_key_the_first_counts_for_every_reader(tmp_path: Path) -> None:
-    one, two = Shelf(tmp_path, ABOUT), Shelf(tmp_path, ABOUT)
+    one, two = RecordLog(tmp_path, ABOUT), RecordLog(tmp_path, ABOUT)
     one.add(record(0, response="first"))
     two.add(record(0, response="second"))
-    assert Shelf(tmp_path, ABOUT).get([key(0)])[key(0)]["response"] == "first"
+    assert RecordLog(tmp_path, ABOUT).get([key(0)])[key(0)]["response"] == "first"
 
 
 def _write_many(folder: Path, who: int) -> None:
-    shelf = Shelf(folder, ABOUT)
+    record_log = RecordLog(folder, ABOUT)
     for n in range(300):
-        shelf.add(record(n, response=f"{who} " * 200))
+        record_log.add(record(n, response=f"{who} " * 200))
     os._exit(0)  # no closing
 
 
@@ -166,10 +166,10 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    shelf = Shelf(tmp_path, ABOUT)
-    assert len(shelf) == 300
-    assert not shelf.torn
-    assert not shelf.damaged
+    record_log = RecordLog(tmp_path, ABOUT)
+    assert len(record_log) == 300
+    assert not record_log.torn
+    assert not record_log.damaged
     lines = sum(len(file.read_bytes().splitlines()) for file in tmp_path.glob("*.jsonl"))
     assert lines == 4 * 301
 
@@ -179,11 +179,11 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from tests.harness.test_store import ABOUT, Shelf, StoreError, record
-shelf = Shelf(Path(sys.argv[1]), ABOUT)
+from tests.harness.test_store import ABOUT, RecordLog, StoreError, record
+record_log = RecordLog(Path(sys.argv[1]), ABOUT)
 try:
     for n in range(100_000):
-        shelf.add(record(n))
+        record_log.add(record(n))
 except StoreError as error:
     print(n, error)
 """
@@ -192,7 +192,7 @@ except StoreError as error:
 @needs_sandbox
 def test_a_full_disk_is_one_sentence_and_what_was_written_stays(tmp_path: Path) -> None:
     small = ["bwrap", "--dev-bind", "/", "/", "--size", "65536", "--tmpfs", "/mnt"]
-    reread = FILL + "print(len(Shelf(Path(sys.argv[1]), ABOUT)), end='')"
+    reread = FILL + "print(len(RecordLog(Path(sys.argv[1]), ABOUT)), end='')"
     done = subprocess.run(
         [*small, sys.executable, "-c", reread, "/mnt/store"],
         capture_output=True, text=True, check=True,
@@ -220,7 +220,7 @@ def test_stores_are_joined_by_copying(tmp_path: Path) -> None:
         filled(tmp_path / name / "generations" / "m", numbers).close()
     target = tmp_path / "all"
     assert join([tmp_path / "a", tmp_path / "b"], target) == 2
-    assert len(Shelf(target / "generations" / "m", ABOUT)) == 6
+    assert len(RecordLog(target / "generations" / "m", ABOUT)) == 6
     assert join([tmp_path / "a", tmp_path / "b"], target) == 0  # nothing twice
     segment = the_file(tmp_path / "a" / "generations" / "m")
     segment.write_bytes(segment.read_bytes()[:-1])
@@ -230,11 +230,11 @@ def test_stores_are_joined_by_copying(tmp_path: Path) -> None:
 
 def test_many_records_are_found_in_seconds(tmp_path: Path) -> None:
     """100,000 take `make bench BENCH=store` to see."""
-    shelf = Shelf(tmp_path, ABOUT)
+    record_log = RecordLog(tmp_path, ABOUT)
     for n in range(20_000):
-        shelf.add(record(n, response="The answer is 42. " * 40))
-    shelf.close()
+        record_log.add(record(n, response="The answer is 42. " * 40))
+    record_log.close()
     started = time.perf_counter()
-    found = Shelf(tmp_path, ABOUT).get(key(n) for n in range(20_000))
+    found = RecordLog(tmp_path, ABOUT).get(key(n) for n in range(20_000))
     assert len(found) == 20_000
     assert time.perf_counter() - started < 5

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from persona_bench.grading.judge import EVAL_TASKS
+from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.audit import Audit, agreement, alpha, audit
 
 AUDITS = 200

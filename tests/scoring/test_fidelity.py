@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
-from persona_bench.grading.judge import EVAL_TASKS
+from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.fidelity import Fidelity, fidelity
 from persona_bench.scoring.fidelity_means import (
     Estimate,

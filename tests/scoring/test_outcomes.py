@@ -11,7 +11,7 @@ import pandas as pd
 
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
-from persona_bench.harness.crossing import cross
+from persona_bench.harness.documents import cross
 from persona_bench.scoring.outcomes import COLUMNS
 
 

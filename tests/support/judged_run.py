@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from persona_bench.harness.judge.client import JudgeSettings
-from persona_bench.harness.judge.judging import Finished, Judging, find_judged, find_store
-from persona_bench.harness.judge.plan import Plan
 from persona_bench.harness.run import run
+from persona_bench.judge.client import JudgeSettings
+from persona_bench.judge.run import Finished, Judging, find_judged, find_store
+from persona_bench.judge.session import Plan
 from persona_bench.scoring.judged import read_judged
 from tests.support.chat_server import ChatServer
 

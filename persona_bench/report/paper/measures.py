@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from persona_bench.report.paper.models import noise_floor, scored_note, stability_number
@@ -14,7 +13,7 @@ from persona_bench.report.paper.significance import (
     level_of,
     stability_marks,
 )
-from persona_bench.report.paper.table import Number
+from persona_bench.report.paper.table import Measure, Number
 
 if TYPE_CHECKING:
     from persona_bench.scoring.compare import Comparison
@@ -22,23 +21,6 @@ if TYPE_CHECKING:
     from persona_bench.scoring.fidelity_compare import FidelityComparison
     from persona_bench.scoring.information_compare import InformationDifference
     from persona_bench.scoring.stability import Stability
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One column: a number of each model on one benchmark.
-
-    Attributes:
-        benchmark: The header above.
-        name: The header.
-        cells: By model.
-        notes: What has to be said of it below the table.
-    """
-
-    benchmark: str
-    name: str
-    cells: Mapping[str, Number]
-    notes: tuple[str, ...] = ()
 
 
 SHOWN = {"mean": "accuracy", "pss_corrected": "corrected PSS", "pss": "plain PSS"}

@@ -14,12 +14,11 @@ import pandas as pd
 
 from persona_bench.report.names import file_stem, generation_notes
 from persona_bench.report.paper.significance import STABILITY_TESTS, against, stability_marks
-from persona_bench.report.paper.table import Cell, Column, Number, PaperTable
+from persona_bench.report.paper.table import Cell, Column, Measure, Number, PaperTable
 from persona_bench.report.tables import count
 from persona_bench.scoring.resampling import NOWHERE
 
 if TYPE_CHECKING:
-    from persona_bench.report.paper.measures import Measure
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.stability import Stability
 

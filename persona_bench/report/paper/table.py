@@ -10,7 +10,7 @@ write_table(table, Path("tables"))  # math500_models.md, .csv, .tex
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -201,3 +201,20 @@ def _small(interval: str) -> str:
 
 def _label(name: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column: a number of each model on one benchmark.
+
+    Attributes:
+        benchmark: Header above the column; columns of one benchmark share it.
+        name: Header of the column.
+        cells: The number of each model.
+        notes: Sentences that stand below the table.
+    """
+
+    benchmark: str
+    name: str
+    cells: Mapping[str, Number]
+    notes: tuple[str, ...] = ()

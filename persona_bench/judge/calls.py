@@ -1,4 +1,4 @@
-"""Many calls to one judge at once, each verdict stored as soon as it is there."""
+"""Many calls to one judge at a time; each record is stored as soon as it arrives."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from persona_bench.grading.judge.prompt import (
-    Item,
-    Messages,
-    example_messages,
-    judge_messages,
-    read_examples,
-)
-from persona_bench.grading.judge.rubrics import RubricSet
-from persona_bench.harness.judge.client import (
+from persona_bench.benchmarks.rubrics import RubricSet
+from persona_bench.harness.store import RecordLog
+from persona_bench.judge.client import (
     CHARACTERS_A_TOKEN,
     CallFailed,
     Judge,
     JudgeSettings,
     Price,
 )
-from persona_bench.harness.judge.jobs import Job, Judged
-from persona_bench.harness.store import Shelf
+from persona_bench.judge.prompts import (
+    Item,
+    Messages,
+    example_messages,
+    judge_messages,
+    read_examples,
+)
+from persona_bench.judge.responses import JudgeCall, JudgedTask
 
 FORM_TOKENS = 120  # what a schema and the messages' frames add
 ANSWER_TOKENS = 150  # of a verdict, before any is seen
@@ -36,12 +36,12 @@ EXAMPLES_TOKENS = 500
 
 @dataclass
 class Budget:
-    """What may be spent, over all judges.
+    """The budget that all judges share, in US dollars.
 
     Attributes:
-        limit: US dollars; None: no limit.
-        spent: By calls that are done.
-        reserved: By calls under way, at most.
+        limit: None for no limit.
+        spent: Cost of the finished calls.
+        reserved: Upper bound of the cost of the calls under way.
     """
 
     limit: float | None = None
@@ -55,15 +55,15 @@ class Budget:
 
 @dataclass(frozen=True)
 class Work:
-    """One record to be had from a judge.
+    """One record to get from a judge.
 
     Attributes:
-        key: Of the record.
-        about: What the record says beside the outcome.
-        characters: Of the prompt.
-        make: Asks the judge and gives the rest of the record.
-        answer_tokens: About how long the answer is.
-        calls: At most; an answer that can't be read is asked for again.
+        key: Key of the record.
+        about: Fields of the record that are known before the call.
+        characters: Length of the prompt.
+        make: Calls the judge and returns the remaining fields of the record.
+        answer_tokens: Expected length of the answer.
+        calls: Highest number of calls; an answer that can't be read is asked for once more.
     """
 
     key: str
@@ -76,14 +76,14 @@ class Work:
 
 @dataclass
 class Done:
-    """What came of it.
+    """Counts of one `carry_out`.
 
     Attributes:
-        stored: Records that were there before.
-        made: New ones.
-        failed: Requests that failed for good, by key.
-        left: Not asked, as the cost limit was reached.
-        seconds: That the calls took, from the first to the last.
+        stored: Records that were stored before.
+        made: New records.
+        failed: Error messages of the requests that failed for good, by key.
+        left: Calls that were not made because the cost limit was reached.
+        seconds: Time from the first call to the last.
     """
 
     stored: int = 0
@@ -93,12 +93,12 @@ class Done:
     seconds: float = 0.0
 
 
-def verdict_work(job: Job, judged: Judged, settings: JudgeSettings) -> Work:
-    """A job as work."""
+def verdict_work(call: JudgeCall, judged: JudgedTask, settings: JudgeSettings) -> Work:
+    """The work of getting one verdict."""
 
     async def make(judge: Judge) -> dict[str, Any]:
         reading, answer, calls = await judge.read(
-            lambda form: judge_messages(judged.rubrics, job.item, form, job.examples)
+            lambda form: judge_messages(judged.rubrics, call.item, form, call.examples)
         )
         return {
             "score": reading.score,
@@ -110,22 +110,22 @@ def verdict_work(job: Job, judged: Judged, settings: JudgeSettings) -> Work:
             **({"adapted": dict(adapted)} if (adapted := judge.parameters.adapted) else {}),
         }
 
-    response = job.response
+    response = call.response
     about = {
         "task": judged.samples.task,
         "question": response.question,
         "persona": response.persona,
         "sample": response.sample,
-        "eval_task": job.item.eval_task,
+        "eval_task": call.item.eval_task,
         "judge": settings.model,
-        "repeat": job.repeat,
-        **({"held_against": job.item.persona} if job.item != response.item else {}),
+        "repeat": call.repeat,
+        **({"held_against": call.item.persona} if call.item != response.item else {}),
     }
-    return Work(job.key, about, _length(judge_messages(judged.rubrics, job.item, "json")), make)
+    return Work(call.key, about, _length(judge_messages(judged.rubrics, call.item, "json")), make)
 
 
 def examples_work(key: str, item: Item, rubrics: RubricSet, settings: JudgeSettings) -> Work:
-    """An example response of each score, as work."""
+    """The work of getting one example response for each score."""
     messages = example_messages(rubrics, item)
 
     async def make(judge: Judge) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _length(messages: Messages) -> int:
 
 
 def estimate(work: Sequence[Work]) -> tuple[int, int]:
-    """About how many prompt and completion tokens work takes."""
+    """Estimated prompt and completion tokens of some work."""
     prompt = sum(each.characters / CHARACTERS_A_TOKEN + FORM_TOKENS for each in work)
     return round(prompt), sum(each.answer_tokens for each in work)
 
@@ -149,35 +149,35 @@ def estimate(work: Sequence[Work]) -> tuple[int, int]:
 def carry_out(
     work: Sequence[Work],
     settings: JudgeSettings,
-    shelf: Shelf,
+    record_log: RecordLog,
     *,
     concurrency: int = 16,
     budget: Budget | None = None,
     show: str = "",
 ) -> Done:
-    """Asks for what is not in the shelf, `concurrency` calls at a time.
+    """Makes the calls whose records are not in the log, `concurrency` at a time.
 
     Args:
-        work: What is wanted; the same key twice is asked once.
-        settings: Of the judge.
-        shelf: Where the records go.
-        concurrency: Calls at a time.
-        budget: What may be spent; this judge's price must be known where it has a limit.
-        show: Title of a progress bar; none where empty.
+        work: The records to get; a key that occurs twice is called once.
+        settings: The judge's settings.
+        record_log: The log that the records go to.
+        concurrency: Number of calls at a time.
+        budget: The shared budget; if it has a limit, this judge's price must be known.
+        show: Title of the progress bar; no bar if empty.
 
     Raises:
-        JudgeError: the endpoint refuses or no longer answers; what was had is in the shelf.
+        JudgeError: the endpoint refuses or no longer answers; finished records are in the log.
         StoreError: the store can't be written.
     """
     unique = {each.key: each for each in work}
-    todo = [each for each in unique.values() if each.key not in shelf]
+    todo = [each for each in unique.values() if each.key not in record_log]
     done = Done(stored=len(unique) - len(todo))
     if todo:
-        run = _Run(todo, settings, shelf, budget or Budget(), done, show)
+        run = _Run(todo, settings, record_log, budget or Budget(), done, show)
         try:
             asyncio.run(run.go(max(1, concurrency)))
         finally:
-            shelf.sync()
+            record_log.sync()
     return done
 
 
@@ -188,13 +188,13 @@ class _Run:
         self,
         todo: Sequence[Work],
         settings: JudgeSettings,
-        shelf: Shelf,
+        record_log: RecordLog,
         budget: Budget,
         done: Done,
         show: str,
     ) -> None:
         self.queue = deque(todo)
-        self.settings, self.shelf, self.budget, self.done = settings, shelf, budget, done
+        self.settings, self.record_log, self.budget, self.done = settings, record_log, budget, done
         self.price = settings.price or Price(0.0, 0.0)
         self.counted = 0.0
         self.bar = tqdm(total=len(todo), desc=show, unit="call", disable=not show)
@@ -236,13 +236,13 @@ class _Run:
             finally:
                 self.budget.reserved -= cost
             self._count(judge)
-            self.shelf.add({"key": work.key, **work.about, **record})
+            self.record_log.add({"key": work.key, **work.about, **record})
             self.bar.update()
 
     def _at_most(self, work: Work, judge: Judge) -> float:
-        """What a call may cost: answers of full length, and asked for again where that is done.
+        """Upper bound of a call's cost: full-length answers, and a second call where allowed.
 
-        A character is a token, as in Chinese, until the endpoint has counted some.
+        One character counts as one token, as in Chinese, until the endpoint has counted some.
         """
         usage, given = judge.usage, self.settings.parameters
         counted = usage.prompt_tokens / usage.characters if usage.characters else 1.0

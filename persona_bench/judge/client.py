@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from persona_bench.grading.judge.prompt import Messages, again
-from persona_bench.grading.judge.reading import SCHEMA, Form, Reading, read_answer
 from persona_bench.harness.backends.answers import Answer, clean_words, read_answers
 from persona_bench.harness.backends.parameters import Parameters
 from persona_bench.harness.backends.retries import (
@@ -24,6 +22,8 @@ from persona_bench.harness.backends.retries import (
     status_of,
 )
 from persona_bench.harness.fingerprint import fingerprint
+from persona_bench.judge.prompts import Messages, again
+from persona_bench.judge.ratings import SCHEMA, Form, Reading, read_answer
 from persona_bench.texts import sound
 
 if sys.version_info >= (3, 11):

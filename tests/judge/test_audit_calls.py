@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from persona_bench.harness.judge.judging import Judging, find_judged
-from persona_bench.harness.judge.measuring import audit_jobs, swap_pairs
-from persona_bench.harness.judge.plan import Plan
+from persona_bench.judge.audit import audit_calls, swap_pairs
+from persona_bench.judge.run import Judging, find_judged
+from persona_bench.judge.session import Plan
 from persona_bench.scoring.audit import UNAFFECTED
-from tests.harness.judge.answers import RESPONSES, about, right
+from tests.judge.answers import RESPONSES, about, right
 from tests.support.judge_server import JudgeServer
 from tests.support.judged_run import CAST, judge, rows_of, settings, stored_run
 
@@ -40,7 +40,7 @@ def test_a_swap_takes_two_personas_responses_to_one_question(made: Path) -> None
 
 def test_the_audit_asks_again_and_under_the_other_persona(made: Path) -> None:
     (judged,) = find_judged(made)
-    jobs = audit_jobs(judged, plan(made, audited=20), settings("http://x/v1"), "d" * 64, {})
+    jobs = audit_calls(judged, plan(made, audited=20), settings("http://x/v1"), "d" * 64, {})
     assert (len(jobs.retests), len(jobs.swaps)) == (20, 20)
     assert all(job.item == job.response.item and job.repeat == 1 for job in jobs.retests)
     assert len({id(job.response) for job in jobs.retests}) == 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from persona_bench.benchmarks.arithmetic import BENCHMARK
-from persona_bench.harness.crossing import KnobError, Knobs, cross
+from persona_bench.harness.documents import KnobError, Knobs, cross
 from persona_bench.personas import PersonaSetError, load_persona_set
 
 

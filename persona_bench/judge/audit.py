@@ -1,4 +1,4 @@
-"""Measuring the judge: the calls of its audit, and what comes of them."""
+"""The audit of a judge: retests, persona swaps, and what their scores say about it."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.grading.judge.prompt import Item
-from persona_bench.harness.judge.client import JudgeSettings
-from persona_bench.harness.judge.examples import Examples
-from persona_bench.harness.judge.jobs import Job, Judged, Response, make_job
-from persona_bench.harness.judge.plan import Plan
+from persona_bench.judge.client import JudgeSettings
+from persona_bench.judge.prompts import Item
+from persona_bench.judge.responses import JudgeCall, JudgedResponse, JudgedTask, make_call
+from persona_bench.judge.session import Examples, Plan
 from persona_bench.scoring.audit import UNAFFECTED, Audit, audit
 
 
 @dataclass(frozen=True)
-class AuditJobs:
+class AuditCalls:
     """The calls of an audit beyond the verdicts themselves."""
 
-    retests: list[Job]
-    swaps: list[Job]
+    retests: list[JudgeCall]
+    swaps: list[JudgeCall]
 
     @property
-    def all(self) -> list[Job]:
+    def all(self) -> list[JudgeCall]:
         """Both kinds."""
         return [*self.retests, *self.swaps]
 
 
-Pair = tuple[Response, Response]
+Pair = tuple[JudgedResponse, JudgedResponse]
 
 
-def swap_pairs(judged: Judged, plan: Plan) -> list[Pair]:
-    """A seeded draw of pairs of responses under different personas, each response in one pair.
+def swap_pairs(judged: JudgedTask, plan: Plan) -> list[Pair]:
+    """Draws pairs of responses under different personas; each response is in at most one pair.
 
-    To the same question where it was asked of several personas, else on the same evaluation task.
+    Both answer the same question where several personas were asked it; otherwise both belong to
+    the same evaluation task.
     """
     pool = [each for each in judged.with_text if each.item.eval_task not in UNAFFECTED]
     asked: dict[str, set[str]] = {}
     for response in pool:
         asked.setdefault(response.question, set()).add(response.persona)
-    groups: dict[str, list[Response]] = {}
+    groups: dict[str, list[JudgedResponse]] = {}
     for response in pool:
         shared = len(asked[response.question]) > 1
         key = response.question if shared else response.item.eval_task
@@ -51,7 +51,7 @@ def swap_pairs(judged: Judged, plan: Plan) -> list[Pair]:
     pairs: list[Pair] = []
     for group in groups.values():
         rng.shuffle(group)
-        waiting: list[Response] = []
+        waiting: list[JudgedResponse] = []
         for response in group:
             partner = next((w for w in waiting if w.item.persona != response.item.persona), None)
             if partner is None:
@@ -62,8 +62,8 @@ def swap_pairs(judged: Judged, plan: Plan) -> list[Pair]:
     return rng.sample(pairs, min(max(1, plan.audited // 2), len(pairs)))
 
 
-def _swapped(judged: Judged, plan: Plan) -> list[tuple[Response, Response]]:
-    """Each response of a pair, with the one whose persona it is held against."""
+def _swapped(judged: JudgedTask, plan: Plan) -> list[tuple[JudgedResponse, JudgedResponse]]:
+    """Each response of a pair, with the response whose persona it is held against."""
     return [
         swap
         for first, second in swap_pairs(judged, plan)
@@ -71,69 +71,71 @@ def _swapped(judged: Judged, plan: Plan) -> list[tuple[Response, Response]]:
     ]
 
 
-def swapped_items(judged: Judged, plan: Plan) -> list[Item]:
-    """What examples the persona swap wants."""
+def swapped_items(judged: JudgedTask, plan: Plan) -> list[Item]:
+    """The items that the persona swap needs examples for."""
     return [
         Item(response.item.eval_task, other.item.persona, response.item.question, "")
         for response, other in _swapped(judged, plan)
     ]
 
 
-def audit_jobs(
-    judged: Judged, plan: Plan, judge: JudgeSettings, digest: str, examples: Examples
-) -> AuditJobs:
-    """The calls of a judge's audit."""
-    return AuditJobs(
+def audit_calls(
+    judged: JudgedTask, plan: Plan, judge: JudgeSettings, digest: str, examples: Examples
+) -> AuditCalls:
+    """All calls of a judge's audit."""
+    return AuditCalls(
         retests=[
-            make_job(response, judged, judge, digest, examples=examples, repeat=1)
+            make_call(response, judged, judge, digest, examples=examples, repeat=1)
             for response in _retested(judged, plan)
         ],
         swaps=[
-            make_job(response, judged, judge, digest, examples=examples, persona=other.item.persona)
+            make_call(
+                response, judged, judge, digest, examples=examples, persona=other.item.persona
+            )
             for response, other in _swapped(judged, plan)
         ],
     )
 
 
-def _retested(judged: Judged, plan: Plan) -> list[Response]:
+def _retested(judged: JudgedTask, plan: Plan) -> list[JudgedResponse]:
     pool = judged.with_text
     return random.Random(f"{plan.seed}/retest").sample(pool, min(plan.audited, len(pool)))
 
 
 def measure(
     judge: str,
-    jobs: Sequence[Job],
-    extra: AuditJobs,
+    calls: Sequence[JudgeCall],
+    extra: AuditCalls,
     records: Mapping[str, Mapping[str, Any]],
     seed: int,
 ) -> Audit:
-    """The audit, from the records of all these calls.
+    """Computes the audit from the records of all calls.
 
     Args:
-        judge: Its name.
-        jobs: The verdicts.
-        extra: The audit's own calls.
-        records: By key; one that is missing is unscored.
-        seed: Of the test's draws.
+        judge: The judge's name.
+        calls: The calls of the verdicts.
+        extra: The calls that only the audit makes.
+        records: Records by key; a missing one is unscored.
+        seed: Seed of the permutation test.
     """
 
-    def score(job: Job) -> Any:
-        return (records.get(job.key) or {}).get("score")
+    def score(call: JudgeCall) -> Any:
+        return (records.get(call.key) or {}).get("score")
 
-    first = {id(job.response): score(job) for job in jobs}
+    first = {id(call.response): score(call) for call in calls}
     return audit(
         judge,
         _table(
-            [(job.item.eval_task, score(job), len(job.item.response)) for job in jobs],
+            [(call.item.eval_task, score(call), len(call.item.response)) for call in calls],
             ["eval_task", "score", "length"],
         ),
         _table(
-            [(first[id(job.response)], score(job)) for job in extra.retests], ["first", "again"]
+            [(first[id(call.response)], score(call)) for call in extra.retests], ["first", "again"]
         ),
         _table(
             [
-                (number // 2, job.item.eval_task, first[id(job.response)], score(job))
-                for number, job in enumerate(extra.swaps)  # the two of a pair stand together
+                (number // 2, call.item.eval_task, first[id(call.response)], score(call))
+                for number, call in enumerate(extra.swaps)  # the two of a pair stand together
             ],
             ["pair", "eval_task", "own", "other"],
         ),

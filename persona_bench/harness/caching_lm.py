@@ -22,17 +22,17 @@ from persona_bench.harness.backends import Backend, backend_of
 from persona_bench.harness.backends.request import Generated, Request
 from persona_bench.harness.backends.response import Response
 from persona_bench.harness.chat_date import dated_template
-from persona_bench.harness.store import Shelf
+from persona_bench.harness.store import RecordLog
 
 log = logging.getLogger("persona_bench")
 
 
-class StoredLM(LM):
-    """An lm-eval model whose generations go through a shelf of the store.
+class CachingLM(LM):
+    """An lm-eval model whose generations go through a record_log of the store.
 
     Args:
         inner: The model that generates.
-        shelf: The generations of this model.
+        record_log: The generations of this model.
         fingerprint: The model's, as the keys hold it.
         seed: Of the draws, where decoding samples.
         say: Is told how many responses are there already.
@@ -46,13 +46,18 @@ class StoredLM(LM):
     def __init__(
         self,
         inner: LM,
-        shelf: Shelf,
+        record_log: RecordLog,
         fingerprint: str,
         seed: int,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__()
-        self.inner, self.shelf, self.fingerprint, self.seed = inner, shelf, fingerprint, seed
+        self.inner, self.record_log, self.fingerprint, self.seed = (
+            inner,
+            record_log,
+            fingerprint,
+            seed,
+        )
         self.say = say
         self.backend: Backend = backend_of(inner, self._finished)
         # lm-eval asks the model itself for these, and finds LM's own defaults otherwise
@@ -107,7 +112,7 @@ class StoredLM(LM):
         with without_collection():
             asked = [self.request(instance) for instance in requests]
             unique = {request.key: request for request in asked}
-            missing = [request for request in unique.values() if request.key not in self.shelf]
+            missing = [request for request in unique.values() if request.key not in self.record_log]
         if len(missing) < len(unique):
             self.say(
                 f"{len(unique) - len(missing):,} of {len(unique):,} responses are in the store, "
@@ -119,9 +124,9 @@ class StoredLM(LM):
         self.before(asked)
         if missing:
             self.backend.generate(list(unique.values()), {each.key for each in missing})
-            self.shelf.sync()
+            self.record_log.sync()
         with without_collection():
-            found = self.shelf.get(unique, before="gen_kwargs")
+            found = self.record_log.get(unique, before="gen_kwargs")
             for request in asked:
                 if adapted := found.get(request.key, {}).get("adapted"):
                     task = str(request.instance.task_name) if request.instance else ""
@@ -143,7 +148,7 @@ class StoredLM(LM):
         """A response has come: into the store with it."""
         if made.finish == "error":
             self.failed[request.key] = made.error
-        elif request.key in self.shelf:
+        elif request.key in self.record_log:
             return
         doc = request.instance.doc if request.instance else {}
         record = {
@@ -155,7 +160,7 @@ class StoredLM(LM):
             "gen_kwargs": request.gen_kwargs,
             "prompt": request.text,
         }
-        self.shelf.add({name: value for name, value in record.items() if value is not None})
+        self.record_log.add({name: value for name, value in record.items() if value is not None})
 
     def _response(self, key: str, found: dict[str, dict[str, Any]]) -> Response:
         if (record := found.get(key)) is None:

@@ -1,4 +1,4 @@
-"""What a judge goes by: a rubric for each evaluation task, and the words around it."""
+"""Rubrics: PersonaGym's five evaluation tasks, and what each score from 1 to 5 means on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from typing import Any
 
 import yaml
 
-from persona_bench.grading.judge import EVAL_TASKS, SCORES
+EVAL_TASKS = (
+    "Expected Action",
+    "Action Justification",
+    "Linguistic Habits",
+    "Persona Consistency",
+    "Toxicity",
+)
+"""PersonaGym's five evaluation tasks (Samuel et al. 2024, arXiv 2407.18416)."""
+
+SCORES = (1, 2, 3, 4, 5)
 
 SLOTS = ("persona", "question", "response", "score_example", "rubric", "mark")
 _SLOT = re.compile(r"\{(" + "|".join(SLOTS) + r")\}")

@@ -1,4 +1,4 @@
-"""What there is to judge: the stored responses of a run, each with the key of its verdict."""
+"""The stored responses of a judged task, and the judge calls that score them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from persona_bench.benchmarks.base import Benchmark
-from persona_bench.grading.judge.prompt import Item, example_messages, judge_messages
-from persona_bench.grading.judge.reading import Form
-from persona_bench.grading.judge.rubrics import RubricSet
-from persona_bench.harness.judge.client import JudgeError, JudgeSettings
+from persona_bench.benchmarks.rubrics import RubricSet
 from persona_bench.harness.results_files import benchmark_of, read_rows, response_of
+from persona_bench.judge.client import JudgeError, JudgeSettings
+from persona_bench.judge.prompts import Item, example_messages, judge_messages
+from persona_bench.judge.ratings import Form
 from persona_bench.rendering import merged
 from persona_bench.scoring.samples import Samples
 
@@ -21,14 +21,14 @@ WITHOUT_TEXT = {"error": "api_error", "content_filter": "refused"}
 
 
 @dataclass(frozen=True)
-class Response:
-    """A stored response.
+class JudgedResponse:
+    """A stored response of a judged task.
 
     Attributes:
-        persona, kind, question, sample: Which.
-        item: What a judge is shown of it.
-        missing: Why there is nothing to be judged: `api_error` (the request failed), `refused` (the
-            provider withheld it) or `no_answer` (no text); empty where there is something.
+        persona, kind, question, sample: Identify the response.
+        item: The part of it that a judge is shown.
+        missing: Why there is nothing to judge: `api_error` (the request failed), `refused` (the
+            provider withheld it) or `no_answer` (no text); empty if there is text.
     """
 
     persona: str
@@ -40,15 +40,15 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The responses of one model to one judged task, and what they are judged by."""
+class JudgedTask:
+    """The responses of one model to one judged task, with the task's rubrics."""
 
     samples: Samples
     rubrics: RubricSet
-    responses: list[Response]
+    responses: list[JudgedResponse]
 
     @property
-    def with_text(self) -> list[Response]:
+    def with_text(self) -> list[JudgedResponse]:
         """The responses that a judge can read."""
         return [response for response in self.responses if not response.missing]
 
@@ -58,7 +58,7 @@ class Judged:
         return f"{self.rubrics.name} {self.rubrics.version} ({self.rubrics.fingerprint})"
 
 
-def read_judged(samples: Samples) -> Judged:
+def read_judged(samples: Samples) -> JudgedTask:
     """The responses of a samples file of a judged task.
 
     Raises:
@@ -70,10 +70,12 @@ def read_judged(samples: Samples) -> Judged:
     if benchmark.rubrics is None:
         raise JudgeError(f"{samples.task} is not judged: it is graded against reference answers")
     rubrics = benchmark.rubrics(knobs.folder)
-    return Judged(samples, rubrics, [_response(row, benchmark) for row in read_rows(samples.file)])
+    return JudgedTask(
+        samples, rubrics, [_response(row, benchmark) for row in read_rows(samples.file)]
+    )
 
 
-def _response(row: Mapping[str, Any], benchmark: Benchmark) -> Response:
+def _response(row: Mapping[str, Any], benchmark: Benchmark) -> JudgedResponse:
     doc = row["doc"]
     text = response_of(row)
     finish = str(row[row["metrics"][0]].get("finish", ""))
@@ -81,7 +83,7 @@ def _response(row: Mapping[str, Any], benchmark: Benchmark) -> Response:
     question = doc["prompt"]
     if not doc["system"] and doc["persona_prompt"]:  # merged into the user message
         question = question.removeprefix(merged(doc["persona_prompt"], ""))
-    return Response(
+    return JudgedResponse(
         persona=doc["persona"],
         kind=doc["kind"],
         question=doc["question"],
@@ -95,42 +97,42 @@ def _response(row: Mapping[str, Any], benchmark: Benchmark) -> Response:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One verdict to be had.
+class JudgeCall:
+    """One call that gets a verdict.
 
     Attributes:
-        key: Of its content: whatever may change the verdict changes it.
-        response: Whose.
-        item: What is judged: the response's own, or it under another persona.
-        examples: Shown to the judge, where its rubric shows some.
-        repeat: 0, or the number of a retest.
+        key: Hash of everything that may change the verdict.
+        response: The response that is judged.
+        item: What the judge is shown: the response's own item, or the same under another persona.
+        examples: Example responses that the judge is shown; empty if its rubric shows none.
+        repeat: 0, or the number of the retest.
     """
 
     key: str
-    response: Response
+    response: JudgedResponse
     item: Item
     examples: str
     repeat: int
 
 
-def make_job(
-    response: Response,
-    judged: Judged,
+def make_call(
+    response: JudgedResponse,
+    judged: JudgedTask,
     settings: JudgeSettings,
     digest: str,
     *,
     examples: Mapping[str, str] | None = None,
     persona: str | None = None,
     repeat: int = 0,
-) -> Job:
-    """A job with its key.
+) -> JudgeCall:
+    """Builds a judge call and its key.
 
     Args:
-        response: Whose.
-        judged: With the rubrics.
-        settings, digest: Of the judge.
-        examples: By `example_key`.
-        persona: Another persona's description, for the swap.
+        response: The response to judge.
+        judged: The task that it belongs to, with the rubrics.
+        settings, digest: The judge's settings and fingerprint.
+        examples: Example texts by `example_key`.
+        persona: Description of another persona, for the persona swap.
         repeat: Number of the retest.
     """
     item = response.item if persona is None else replace(response.item, persona=persona)
@@ -138,7 +140,7 @@ def make_job(
     form: Form = "text" if settings.form == "text" else "json"
     told = [settings.form, settings.parameters, repeat]
     messages = judge_messages(judged.rubrics, item, form, shown)
-    return Job(_key("verdict", digest, told, messages), response, item, shown, repeat)
+    return JudgeCall(_key("verdict", digest, told, messages), response, item, shown, repeat)
 
 
 def example_key(rubrics: RubricSet, item: Item) -> str:

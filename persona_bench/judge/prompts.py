@@ -6,9 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from persona_bench.grading.judge import SCORES
-from persona_bench.grading.judge.reading import AGAIN, ASKED, Form
-from persona_bench.grading.judge.rubrics import RubricSet, fill
+from persona_bench.benchmarks.rubrics import SCORES, RubricSet, fill
+from persona_bench.judge.ratings import AGAIN, ASKED, Form
 
 Messages = list[dict[str, str]]
 

@@ -279,7 +279,7 @@ def test_judges_whose_names_look_alike_as_files_stay_apart(
 def processes() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["persona_bench.harness.judge.judging", "openai", "tests.test_judge"]
+        ["persona_bench.judge.run", "openai", "tests.judge.test_command"]
     )
     return context
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from persona_bench.grading.judge import SCORES
-from persona_bench.grading.judge.reading import REASONS
+from persona_bench.benchmarks.rubrics import SCORES
+from persona_bench.judge.ratings import REASONS
 from persona_bench.scoring.judged import judge_files
 from persona_bench.scoring.samples import newest_samples
 from tests.support.judged_run import judge as judge_here

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any, Literal, NamedTuple
 
-from persona_bench.grading.judge import SCORES
+from persona_bench.benchmarks.rubrics import SCORES
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.texts import sound
 

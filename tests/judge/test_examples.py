@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from persona_bench.benchmarks import personagym
-from persona_bench.harness.judge.client import Price
-from persona_bench.harness.judge.judging import Judging, find_judged
-from persona_bench.harness.judge.plan import Plan
-from tests.harness.judge.answers import right, said
+from persona_bench.judge.client import Price
+from persona_bench.judge.run import Judging, find_judged
+from persona_bench.judge.session import Plan
+from tests.judge.answers import right, said
 from tests.support.judge_server import Answering, JudgeServer, Reply
 from tests.support.judged_run import judge, rows_of, settings, stored_run
 

@@ -12,17 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_bench.benchmarks import personagym, roleplay
-from persona_bench.grading.judge import EVAL_TASKS, SCORES
-from persona_bench.grading.judge.prompt import (
-    NO_EXAMPLES,
-    Item,
-    Messages,
-    again,
-    example_messages,
-    judge_messages,
-)
-from persona_bench.grading.judge.reading import ASKED
-from persona_bench.grading.judge.rubrics import (
+from persona_bench.benchmarks.rubrics import (
+    EVAL_TASKS,
+    SCORES,
     SLOTS,
     RubricError,
     RubricSet,
@@ -30,6 +22,15 @@ from persona_bench.grading.judge.rubrics import (
     own_rubrics,
     read_personagym_rubrics,
 )
+from persona_bench.judge.prompts import (
+    NO_EXAMPLES,
+    Item,
+    Messages,
+    again,
+    example_messages,
+    judge_messages,
+)
+from persona_bench.judge.ratings import ASKED
 
 SLOT_NAMES = " ".join(f"{{{slot}}}" for slot in SLOTS) + " {0} {} {eval_task} %s"
 MARKED = re.compile(r"\n===== ([0-9a-f]{8}) =====\n(.*)\n===== \1 =====\n\n", re.DOTALL)

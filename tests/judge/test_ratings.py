@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from persona_bench.grading.judge import SCORES
-from persona_bench.grading.judge.prompt import read_examples
-from persona_bench.grading.judge.reading import (
+from persona_bench.benchmarks.rubrics import SCORES
+from persona_bench.judge.prompts import read_examples
+from persona_bench.judge.ratings import (
     AGAIN,
     ASKED,
     REASONS,

@@ -1,1 +1,0 @@
-"""Judging stored responses: asking judges, keeping their verdicts, and measuring the judges."""

@@ -1,0 +1,304 @@
+"""Judges an output folder: writes examples, gets verdicts, audits the judges, writes the files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from persona_bench.judge.audit import audit_calls, measure, swapped_items
+from persona_bench.judge.calls import Done, verdict_work
+from persona_bench.judge.client import JudgeError, JudgeSettings
+from persona_bench.judge.prompts import Item
+from persona_bench.judge.responses import JudgeCall, JudgedTask, make_call, read_judged
+from persona_bench.judge.session import (
+    Estimate,
+    Examples,
+    JudgeSession,
+    Plan,
+    examples_wanted,
+    stored_examples,
+    write_examples,
+)
+from persona_bench.provenance import versions
+from persona_bench.scoring.audit import Audit
+from persona_bench.scoring.judged import JudgeFile
+from persona_bench.scoring.samples import OutcomesError, newest_samples
+from persona_bench.texts import short_name
+
+
+@dataclass
+class JudgedBy:
+    """One judge's verdicts on one model's responses to one task.
+
+    Attributes:
+        model, task, judge: Names.
+        done: Counts of the calls.
+        unscored: Number of missing verdicts by reason.
+        file: The file with the verdicts.
+        audit: The judge's audit on these responses; None unless the plan asks for one.
+    """
+
+    model: str
+    task: str
+    judge: str
+    done: Done
+    unscored: dict[str, int]
+    file: Path
+    audit: Audit | None = None
+
+
+@dataclass
+class Finished:
+    """The result of judging a folder.
+
+    Attributes:
+        verdicts: One entry per model, task and judge.
+        cost: US dollars; None where no price is known.
+        left: Number of calls that were not made because the cost limit was reached.
+        failed: Number of requests that failed for good.
+        without_examples: Number of persona and question pairs whose examples could not be read.
+    """
+
+    verdicts: list[JudgedBy] = field(default_factory=list)
+    cost: float | None = None
+    left: int = 0
+    failed: int = 0
+    without_examples: int = 0
+
+    def count(self, done: Done) -> None:
+        """Adds the calls that were left and those that failed."""
+        self.left += done.left
+        self.failed += len(done.failed)
+
+
+def find_judged(path: Path, tasks: Sequence[str] | None = None) -> list[JudgedTask]:
+    """The newest responses of each judged task in an output folder.
+
+    Raises:
+        OutcomesError: none there.
+    """
+    found = newest_samples(path, judged=True)
+    chosen = [each for each in found if not tasks or each.task in tasks]
+    if not chosen:
+        asked = f" named {', '.join(tasks)}" if tasks and found else ""
+        raise OutcomesError(
+            f"{path}: no responses of a judged task{asked}: run persona_personagym or "
+            "persona_roleplay first"
+        )
+    return [read_judged(each) for each in chosen]
+
+
+def find_store(path: Path) -> Path:
+    """The store of an output folder, or of one that it lies in; else a new one in the folder."""
+    folder = path if path.is_dir() else path.parent
+    for place in (folder, *list(folder.resolve().parents)[:2]):
+        if (place / "store").is_dir():
+            return place / "store"
+    return folder / "store"
+
+
+class Judging:
+    """Carries out a plan on the responses of one folder.
+
+    Args:
+        plan: Which judges are asked, and for what.
+        say: Receives progress messages.
+        bar: Whether progress bars are shown.
+    """
+
+    def __init__(
+        self, plan: Plan, say: Callable[[str], None] = lambda _: None, *, bar: bool = True
+    ) -> None:
+        self.plan, self.say = plan, say
+        self.session = JudgeSession(plan, bar=bar)
+
+    def run(self, judged: Sequence[JudgedTask]) -> Finished:
+        """Judges the responses that are not judged yet and writes the files.
+
+        Raises:
+            JudgeError: a judge refuses or no longer answers; finished verdicts are kept.
+            FingerprintError: an endpoint does not answer.
+            StoreError: the store can't be written.
+        """
+        found = Finished()
+        for each in judged:
+            wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
+            written = write_examples(wanted, self.plan.writer, self.session) if wanted else Done()
+            found.count(written)
+            examples = stored_examples(wanted, self.plan.writer, self.session)
+            found.without_examples += len(wanted) - len(examples) - written.left
+            for judge in self.plan.judges:
+                waits = written.left > 0  # for examples: without them it is another prompt
+                found.verdicts.append(self._judge(each, judge, examples, found, waits))
+        if any(judge.price for judge in self.plan.judges):
+            found.cost = self.session.budget.spent
+        return found
+
+    def estimates(self, judged: Sequence[JudgedTask]) -> list[Estimate]:
+        """What `run` would take, without making a call."""
+        rows = []
+        for each in judged:
+            wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
+            if wanted:
+                work = list(wanted.values())
+                rows.append(self.session.estimate("examples", work, self.plan.writer))
+            examples = stored_examples(wanted, self.plan.writer, self.session)
+            for judge in self.plan.judges:
+                digest = self.session.digest_or_unknown(judge)
+                kinds = {"verdicts": self._calls(each, judge, digest, examples)}
+                if self.plan.audit:
+                    kinds["audit"] = audit_calls(each, self.plan, judge, digest, examples).all
+                for what, calls in kinds.items():
+                    work = [verdict_work(call, each, judge) for call in calls]
+                    rows.append(self.session.estimate(what, work, judge))
+        return rows
+
+    def _items(self, judged: JudgedTask) -> list[Item]:
+        items = [response.item for response in judged.with_text]
+        return items + (swapped_items(judged, self.plan) if self.plan.audit else [])
+
+    def _calls(
+        self, judged: JudgedTask, judge: JudgeSettings, digest: str, examples: Examples
+    ) -> list[JudgeCall]:
+        return [
+            make_call(each, judged, judge, digest, examples=examples) for each in judged.with_text
+        ]
+
+    def _judge(
+        self,
+        judged: JudgedTask,
+        judge: JudgeSettings,
+        examples: Examples,
+        found: Finished,
+        waits: bool,
+    ) -> JudgedBy:
+        samples, digest = judged.samples, self.session.digest(judge)
+        calls = self._calls(judged, judge, digest, examples)
+        extra = audit_calls(judged, self.plan, judge, digest, examples) if self.plan.audit else None
+        done, audited, trouble = Done(), Done(), None
+        try:
+            work = [verdict_work(call, judged, judge) for call in calls if not waits]
+            done = self.session.carry_out("verdicts", work, judge, f"{judge.model}: {samples.task}")
+            if extra:
+                work = [verdict_work(call, judged, judge) for call in extra.all if not waits]
+                audited = self.session.carry_out("audit", work, judge, f"audit of {judge.model}")
+        except JudgeError as error:
+            trouble = error  # raised after the finished verdicts are written
+        keys = [call.key for call in (*calls, *(extra.all if extra else ()))]
+        records = self.session.record_log("verdicts", judge).get(keys)
+        if waits:
+            done.left = len(set(keys) - set(records))
+        found.count(done)
+        found.count(audited)
+        measured = None
+        if extra and trouble is None and not done.left + audited.left:
+            measured = measure(judge.model, calls, extra, records, self.plan.seed)
+        file = judged_file(judged, judge.model)
+        rubric = judged.rubric + (", with examples" if examples else "")
+        rows = list(judged_rows(judged, judge.model, calls, records, done, rubric))
+        adapted = {
+            name: how for r in records.values() for name, how in r.get("adapted", {}).items()
+        }
+        told: dict[str, Any] = {
+            "judge": judge.model,
+            "fingerprint": digest,
+            "parameters": judge.parameters,
+            "parameters_adapted": adapted,
+            "form": judge.form,
+            "forms_used": sorted({str(each["form"]) for each in records.values()}),
+            "reported_models": sorted({str(each["model"]) for each in records.values()}),
+            "rubric": rubric,
+            "samples": samples.file.name,
+            "calls": {"stored": done.stored, "made": done.made, "failed": len(done.failed)},
+            "versions": versions(("lm-eval", "openai", "krippendorff")),
+            "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        told["audit"] = measured.to_dict() if measured else _earlier_audit(file, told)
+        write_judged(file, rows, told)
+        if trouble is not None:
+            raise trouble
+        missing = [row["reason"] for row in rows if row["verdict"] == "unscored"]
+        counts = {reason: missing.count(reason) for reason in sorted(set(missing))}
+        return JudgedBy(samples.model, samples.task, judge.model, done, counts, file, measured)
+
+
+def _earlier_audit(file: Path, now: dict[str, Any]) -> dict[str, Any] | None:
+    """The earlier audit, if the same judge was asked in the same way; it still holds then."""
+    told = JudgeFile(file).about
+    same = all(
+        told.get(what) == now[what] for what in ("fingerprint", "parameters", "form", "rubric")
+    )
+    return dict(told["audit"]) if same and told.get("audit") else None
+
+
+# ---------------------------------------------------------------------- the files of a judging
+
+
+def judged_file(judged: JudgedTask, judge: str) -> Path:
+    """The file of a judge's verdicts, beside the samples file."""
+    safe = short_name("".join(c if c.isalnum() or c in "-." else "_" for c in judge), 120)
+    short = hashlib.sha256(judge.encode()).hexdigest()[
+        :6
+    ]  # tells apart names that look alike as file names
+    samples = judged.samples
+    return samples.file.parent / f"judged_{samples.task}_{samples.date}_{safe}-{short}.jsonl"
+
+
+def judged_rows(
+    judged: JudgedTask,
+    judge: str,
+    calls: Sequence[JudgeCall],
+    records: Mapping[str, Mapping[str, Any]],
+    done: Done,
+    rubric: str,
+) -> Iterator[dict[str, Any]]:
+    """One row per response, with the columns of `scoring.judged`."""
+    waiting = iter(calls)
+    for response in judged.responses:
+        verdict: Mapping[str, Any]
+        if response.missing == "api_error":
+            verdict = {"score": None, "reason": "api_error"}
+        elif response.missing:
+            empty = judged.rubrics.rubrics[response.item.eval_task].empty
+            verdict = {"score": empty, "reason": response.missing}
+        else:
+            key = next(waiting).key
+            why = "judge_error" if key in done.failed else "not_judged"
+            verdict = records.get(key) or {"score": None, "reason": why}
+        yield {
+            "model": judged.samples.model,
+            "task": judged.samples.task,
+            "eval_task": response.item.eval_task,
+            "persona": response.persona,
+            "kind": response.kind,
+            "question": response.question,
+            "sample": response.sample,
+            "judge": judge,
+            "score": verdict["score"],
+            "verdict": "unscored" if verdict["score"] is None else "scored",
+            "reason": verdict["reason"],
+            "justification": verdict.get("justification", ""),
+            "response": response.item.response,
+            "rubric": rubric,
+            "prompt_hash": _hash(response.item.persona, response.item.question),
+        }
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def write_judged(file: Path, rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:
+    """Writes both files; each is written completely or not at all."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    about = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    for place, content in ((file, text), (file.with_suffix(".json"), about)):
+        partial = place.with_name(place.name + ".part")
+        with partial.open("w", encoding="utf-8", newline="\n") as out:
+            out.write(content)
+        partial.replace(place)

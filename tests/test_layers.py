@@ -1,0 +1,86 @@
+"""The rooms of the package are layers: each imports only from rooms below it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import persona_bench
+
+PACKAGE = Path(persona_bench.__file__).parent
+LAYERS = (
+    "commands", "train", "report", "judge", "harness", "scoring", "benchmarks", "grading",
+)  # fmt: skip
+"""From top to bottom, as docs/architecture.md draws them. Files of the package itself stand above
+(`cli`, `demo`) or below (`personas`, `texts`, ...) and are checked for circles only."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    names = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+MODULES = modules()
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """The modules of the package that a module imports, wherever in it."""
+    return frozenset(_imported(ast.parse(MODULES[name].read_text(encoding="utf-8"))))
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("persona_bench"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+
+
+def room(name: str) -> str:
+    return name.split(".")[1] if name.count(".") else ""
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_room_imports_only_from_rooms_below_it(layer: str) -> None:
+    above = LAYERS[: LAYERS.index(layer)]
+    wrong = {
+        f"{name} imports {other}"
+        for name in MODULES
+        if room(name) == layer
+        for other in imports(name)
+        if room(other) in above or room(other) in ("cli", "demo")
+    }
+    assert not wrong
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    try:
+        TopologicalSorter({name: imports(name) - {name} for name in MODULES}).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_only_the_harness_imports_lm_eval() -> None:
+    def uses_lm_eval(path: Path) -> bool:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names.append(node.module or "")
+            if any(name.split(".")[0] == "lm_eval" for name in names):
+                return True
+        return False
+
+    outside = {name for name, path in MODULES.items() if uses_lm_eval(path)}
+    assert {room(name) for name in outside} == {"harness"}
