@@ -183,6 +183,30 @@ def test_a_near_copy_is_known_and_nothing_is_a_copy_of_no_prompt() -> None:
     assert not near_copy(persona, "")
 
 
+@pytest.mark.parametrize(
+    ("shared", "other", "is_copy"),
+    [
+        (8, 4, True),  # in other order: 8 of 12 words, 0.67
+        (8, 6, False),  # 8 of 14 words, 0.57
+    ],
+)
+def test_prompts_of_mostly_the_same_words_are_near_copies(
+    shared: int, other: int, is_copy: bool
+) -> None:
+    words = [f"w{'abcdefgh'[n]}" for n in range(shared)]
+    extra = [f"x{'abcdefgh'[n]}" for n in range(other)]
+    assert near_copy(" ".join(words), " ".join([*reversed(words), *extra])) == is_copy
+
+
+@pytest.mark.parametrize(("length", "is_copy"), [(8, True), (6, False)])
+def test_prompts_that_share_runs_of_words_are_near_copies(length: int, is_copy: bool) -> None:
+    """A run of 8 words is 6 of 16 runs of three, 0.375; one of 6 words 4 of 16, 0.25."""
+    run = [f"w{'abcdefgh'[n]}" for n in range(length)]
+    one = [*run, *(f"x{letter}" for letter in "abcdefgh"[: 13 - length])]
+    other = [*run, *(f"y{letter}" for letter in "abcdefgh"[: 13 - length])]
+    assert near_copy(" ".join(one), " ".join(other)) == is_copy
+
+
 def test_a_set_is_built_from_a_template(tmp_path: Path) -> None:
     built = build_persona_set(
         "schooling", "education", "You are {}.", ["a pupil", "a student", "a doctor of letters"]

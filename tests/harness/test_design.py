@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from persona_bench.benchmarks.arithmetic import BENCHMARK
+from persona_bench.harness import metrics
 from persona_bench.harness.design import DesignError, design_record, is_sparse, read_design
 from persona_bench.harness.documents import KnobError, Knobs, cross
 from persona_bench.personas import load_persona_set
@@ -100,3 +104,28 @@ def test_the_record_knows_the_design_again() -> None:
     assert record["fingerprint"] == design_record(frozenset(sorted(pairs)))["fingerprint"]
     assert record["fingerprint"] != design_record(frozenset({("q1", "none")}))["fingerprint"]
     assert not is_sparse(frozenset({("q1", "none"), ("q1", "pirate")}))
+
+
+def test_a_sparse_run_has_no_number_that_compares_personas_in_lm_eval_s_table() -> None:
+    record = {"sample": 0, "reason": "", "sparse": True}
+    rng = np.random.default_rng(0)
+    records = [
+        {**record, "question": f"q{q}", "persona": persona,
+         "verdict": "correct" if rng.random() < 0.6 else "wrong"}
+        for q in range(40)
+        for persona in rng.choice([*"abcd"], 3, replace=False)
+    ]  # fmt: skip
+    for compared in (metrics.noise_floor, metrics.pss, metrics.worst, metrics.best):
+        assert math.isnan(compared(records))
+        assert not math.isnan(compared([{**each, "sparse": False} for each in whole(records)]))
+    assert 0.4 < metrics.acc(records) < 0.8
+
+
+def whole(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with every persona asked every question."""
+    cells = {(each["question"], each["persona"]): each for each in records}
+    return [
+        cells.get((f"q{q}", p), {**records[0], "question": f"q{q}", "persona": p})
+        for q in range(40)
+        for p in "abcd"
+    ]

@@ -105,6 +105,18 @@ def test_tau_is_scipys_in_every_row() -> None:
     assert np.isnan(tau_b(np.ones((1, 7)), order)).all()
 
 
+@pytest.mark.parametrize("falling", [False, True])
+def test_the_p_value_of_tau_is_two_sided(falling: bool) -> None:
+    rng = np.random.default_rng(0)
+    right = (rng.random((80, 5)) < [0.1, 0.3, 0.5, 0.7, 0.9]).astype(int)
+    levels = [5, 4, 3, 2, 1] if falling else [1, 2, 3, 4, 5]
+    by_persona = {"kind": ["education"] * 5, "persona_domain": [""] * 5, "persona_level": levels}
+    table = outcomes_of(right, np.ones_like(right), [*"abcde"], by_persona, {})
+    found = contrasts(table, resamples=500).table.loc["education_tau"]
+    assert found["value"] == (-1 if falling else 1)
+    assert found["p_value"] < 0.1  # of 120 orders, 2 are as far from 0
+
+
 def test_the_far_end_of_tau_takes_unclear_pairs_as_in_order() -> None:
     seen, order = np.array([0.2, 0.5, 0.45, 0.9]), np.array([1, 2, 3, 4])
     rng = np.random.default_rng(0)
