@@ -204,9 +204,9 @@ def test_the_answers_of_odd_endpoints_are_read_for_a_judge_as_for_a_model(
 
 
 def test_a_call_ends_in_time_however_the_answer_drips(out: Path) -> None:
-    with Dripping(right) as server:
-        with pytest.raises(JudgeError, match=r"no answer to 20 .*TimeoutError"):
-            judge(out, settings(server.url, timeout=0.6, tries=1), concurrency=RESPONSES)
+    gives_up = pytest.raises(JudgeError, match=r"no answer to 20 .*TimeoutError")
+    with Dripping(right) as server, gives_up:
+        judge(out, settings(server.url, timeout=0.6, tries=1), concurrency=RESPONSES)
 
 
 def test_the_rows_stand_in_the_order_of_the_responses(out: Path) -> None:
