@@ -23,9 +23,9 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from persona_bench.extras.screened import summarise
+from persona_bench.extras.screening import screen
 from persona_bench.scoring.resampling import null_pss, worst_over_best
-from persona_bench.scoring.screened import summarise
-from persona_bench.scoring.screening import screen
 
 QUESTION_SD, INTERACTION_SD, CLOSE = 1.5, 0.8, 0.03
 EFFECTS = ("none", "weak", "strong", "one harmful", "two groups")

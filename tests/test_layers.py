@@ -14,7 +14,7 @@ import persona_bench
 
 PACKAGE = Path(persona_bench.__file__).parent
 LAYERS = (
-    "commands", "train", "report", "judge", "harness", "scoring", "benchmarks", "grading",
+    "commands", "extras", "train", "report", "judge", "harness", "scoring", "benchmarks", "grading",
 )  # fmt: skip
 """From top to bottom, as docs/architecture.md draws them. Files of the package itself stand above
 (`cli`, `demo`) or below (`personas`, `texts`, ...) and are checked for circles only."""
@@ -84,3 +84,13 @@ def test_only_the_harness_imports_lm_eval() -> None:
 
     outside = {name for name, path in MODULES.items() if uses_lm_eval(path)}
     assert {room(name) for name in outside} == {"harness"}
+
+
+def test_without_the_extras_only_their_own_commands_fail() -> None:
+    users = {name for name in MODULES if any(room(other) == "extras" for other in imports(name))}
+    outside = {name for name in users if room(name) != "extras"}
+    assert outside == {"persona_bench.commands.plan", "persona_bench.commands.screen"}
+    for name in outside:
+        tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+        at_the_top = ast.Module([n for n in tree.body if isinstance(n, ast.ImportFrom)], [])
+        assert not [other for other in _imported(at_the_top) if room(other) == "extras"]

@@ -16,7 +16,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_bench.scoring.plan import Assumptions, Design, Forecast
+    from persona_bench.extras.plan import Assumptions, Design, Forecast
 
 SHOWN_SAMPLES = (1, 4, 16)
 """Shown beside the design's own, so that one sees what more samples bring."""
@@ -63,7 +63,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """How many questions, personas and samples a wanted precision takes."""
-    from persona_bench.scoring.plan import Design, check_wish, designs_for, forecast
+    from persona_bench.extras.plan import Design, check_wish, designs_for, forecast
 
     if seeds is not None or seed_sd is not None:
         _print_seeds(seeds, seed_sd, as_json)
@@ -135,8 +135,8 @@ def _assumptions(
     pilot: Path | None, given: dict[str, float | None]
 ) -> tuple[Assumptions, int | None, list[str]]:
     """Assumptions, the pilot's number of personas, notes; what is given goes before the pilot."""
-    from persona_bench.scoring.pilot import assumptions_from
-    from persona_bench.scoring.plan import Assumptions
+    from persona_bench.extras.pilot import assumptions_from
+    from persona_bench.extras.plan import Assumptions
 
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if pilot is None:

@@ -18,8 +18,8 @@ import persona_bench
 from persona_bench.commands import options
 
 if TYPE_CHECKING:
+    from persona_bench.extras.screened import Screening
     from persona_bench.scoring.resampling import Interval
-    from persona_bench.scoring.screened import Screening
 
 
 def screen(
@@ -48,8 +48,8 @@ def screen(
     full on held-out questions. A killed run continues. In one process: not under a launcher
     of several.
     """
+    from persona_bench.extras.screening_run import screen_model
     from persona_bench.harness.run import parse_arguments
-    from persona_bench.harness.screening import screen_model
 
     result = screen_model(
         model=model,

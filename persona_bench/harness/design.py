@@ -9,9 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-
-from persona_bench.scoring.screening import screening_design
 
 Pairs = frozenset[tuple[str, str]]
 
@@ -108,3 +107,47 @@ def design_record(pairs: Pairs) -> dict[str, Any]:
         "sparse": is_sparse(pairs),
         "fingerprint": hashlib.sha256(text).hexdigest()[:16],
     }
+
+
+def screening_design(
+    questions: Sequence[str], personas: Sequence[str], share: float, seed: int = 0
+) -> pd.DataFrame:
+    """A balanced random sparse design: columns question, persona; question by question.
+
+    Every persona gets round(share * questions) questions, at least one, and no two questions
+    differ by more than one persona. Which ones is random, so that personas overlap on
+    different questions and the table hangs together.
+
+    Raises:
+        ValueError: a share outside of (0, 1], or names given twice.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share} must be above 0 and at most 1")
+    for what, names in (("question", questions), ("persona", personas)):
+        if len(set(names)) < len(names) or not names:
+            raise ValueError(f"a design needs at least one {what}, and each of them once")
+    each = max(1, round(share * len(questions)))
+    return sparse_design(list(questions), list(personas), each, np.random.default_rng(seed))
+
+
+def sparse_design(
+    questions: list[str], personas: list[str], each: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Asks each persona `each` questions; no two questions differ by more than one persona."""
+    asked = np.zeros((len(questions), len(personas)), dtype=bool)
+    for column in rng.permutation(len(personas)):
+        # the least asked first, in random order: keeps all within one of each other
+        order = np.lexsort((rng.random(len(questions)), asked.sum(axis=1)))
+        asked[order[:each], column] = True
+    return design_pairs(asked, questions, personas)
+
+
+def design_pairs(asked: np.ndarray, questions: list[str], personas: list[str]) -> pd.DataFrame:
+    """The table of the pairs that a boolean matrix (questions x personas) marks."""
+    row, column = np.nonzero(asked)
+    return pd.DataFrame(
+        {
+            "question": np.array(questions, object)[row],
+            "persona": np.array(personas, object)[column],
+        }
+    )

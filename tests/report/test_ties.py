@@ -11,9 +11,9 @@ from rich.console import Console
 
 from persona_bench.commands.plan import plan
 from persona_bench.commands.screen import print_screening
+from persona_bench.extras.screening import screen
 from persona_bench.report.trace import print_trace
 from persona_bench.scoring.identifiability import identifiability
-from persona_bench.scoring.screening import screen
 from tests.scoring.test_identifiability import responses
 
 

@@ -17,8 +17,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from persona_bench.scoring.rasch import RaschFit, fit_rasch
-from persona_bench.scoring.screened import Screening, summarise
+from persona_bench.extras.rasch import RaschFit, fit_rasch
+from persona_bench.extras.screened import Screening, summarise
+from persona_bench.harness.design import design_pairs, sparse_design
 
 Decoding = Literal["greedy", "sampled"]
 
@@ -94,48 +95,6 @@ def plan_rounds(questions: int, personas: int, budget: float, decoding: Decoding
     return Rounds(pool, first, tuple(halvings), finalists, max(1, samples))
 
 
-def screening_design(
-    questions: Sequence[str], personas: Sequence[str], share: float, seed: int = 0
-) -> pd.DataFrame:
-    """A balanced random sparse design: columns question, persona; question by question.
-
-    Every persona gets round(share * questions) questions, at least one, and no two questions
-    differ by more than one persona. Which ones is random, so that personas overlap on
-    different questions and the table hangs together.
-
-    Raises:
-        ValueError: a share outside of (0, 1], or names given twice.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"share={share} must be above 0 and at most 1")
-    for what, names in (("question", questions), ("persona", personas)):
-        if len(set(names)) < len(names) or not names:
-            raise ValueError(f"a design needs at least one {what}, and each of them once")
-    each = max(1, round(share * len(questions)))
-    return _sparse(list(questions), list(personas), each, np.random.default_rng(seed))
-
-
-def _sparse(
-    questions: list[str], personas: list[str], each: int, rng: np.random.Generator
-) -> pd.DataFrame:
-    asked = np.zeros((len(questions), len(personas)), dtype=bool)
-    for column in rng.permutation(len(personas)):
-        # the least asked first, in random order: keeps all within one of each other
-        order = np.lexsort((rng.random(len(questions)), asked.sum(axis=1)))
-        asked[order[:each], column] = True
-    return _pairs(asked, questions, personas)
-
-
-def _pairs(asked: np.ndarray, questions: list[str], personas: list[str]) -> pd.DataFrame:
-    row, column = np.nonzero(asked)
-    return pd.DataFrame(
-        {
-            "question": np.array(questions, object)[row],
-            "persona": np.array(personas, object)[column],
-        }
-    )
-
-
 def _more(
     table: pd.DataFrame, pool: list[str], personas: list[str], extra: int, rng: np.random.Generator
 ) -> pd.DataFrame:
@@ -151,7 +110,7 @@ def _more(
         order = np.lexsort((rng.random(len(pool)), -together, asked[:, j]))
         free = len(pool) - int(asked[:, j].sum())
         new[order[: min(extra, free)], j] = True
-    return _pairs(new, pool, personas)
+    return design_pairs(new, pool, personas)
 
 
 def choose_extremes(fit: RaschFit, n: int) -> tuple[list[str], list[str]]:
@@ -189,7 +148,7 @@ def screen(
     rng = np.random.default_rng(seed)
     shuffled = [questions[i] for i in rng.permutation(len(questions))]
     pool, held_out = shuffled[: plan.pool], shuffled[plan.pool :]
-    table = ask("round-1", _sparse(pool, list(personas), plan.first, rng), 1)
+    table = ask("round-1", sparse_design(pool, list(personas), plan.first, rng), 1)
     for number, (keep, extra) in enumerate(plan.halvings, start=2):
         low, high = choose_extremes(fit_rasch(table), keep)
         design = _more(table, pool, [*low, *high], extra, rng)
@@ -197,7 +156,7 @@ def screen(
             table = pd.concat([table, ask(f"round-{number}", design, 1)], ignore_index=True)
     low, high = choose_extremes(fit_rasch(table), plan.finalists)
     finalists = [*low, *high]
-    final = _pairs(np.ones((len(held_out), len(finalists)), bool), held_out, finalists)
+    final = design_pairs(np.ones((len(held_out), len(finalists)), bool), held_out, finalists)
     if decoding == "greedy":  # the rest of the screening part too: then they are known exactly
         final = pd.concat([final, _more(table, pool, finalists, plan.pool, rng)], ignore_index=True)
     table = pd.concat([table, ask("final", final, plan.samples)], ignore_index=True)

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from persona_bench.scoring.rasch import fit_rasch
-from persona_bench.scoring.resampling import worst_over_best
-from persona_bench.scoring.screened import Screening, summarise
-from persona_bench.scoring.screening import (
+from persona_bench.extras.rasch import fit_rasch
+from persona_bench.extras.screened import Screening, summarise
+from persona_bench.extras.screening import (
     choose_extremes,
     plan_rounds,
     screen,
-    screening_design,
 )
+from persona_bench.harness.design import screening_design
+from persona_bench.scoring.resampling import worst_over_best
 
 
 # ------------------------------------------------------------------ designs

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+from persona_bench.extras.plan import Assumptions, moments
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.plan import Assumptions, moments
 
 
 def assumptions_from(outcomes: pd.DataFrame) -> tuple[Assumptions, list[str]]:

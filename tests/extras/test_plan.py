@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_bench.scoring.pilot import assumptions_from
-from persona_bench.scoring.plan import (
+from persona_bench.extras.pilot import assumptions_from
+from persona_bench.extras.plan import (
     Assumptions,
     Design,
     accuracy_errors,

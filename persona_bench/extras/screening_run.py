@@ -15,12 +15,12 @@ from typing import Any
 
 import pandas as pd
 
+from persona_bench.extras.screened import Screening
+from persona_bench.extras.screening import Decoding, plan_rounds, screen
 from persona_bench.harness.preflight import check_model
 from persona_bench.harness.run import Asked, RunError, Session, check_tasks, task_settings
 from persona_bench.harness.tasks import check_knobs, knobs_of
 from persona_bench.scoring.outcomes import OutcomesError, read_outcomes
-from persona_bench.scoring.screened import Screening
-from persona_bench.scoring.screening import Decoding, plan_rounds, screen
 
 TAKEN = ("design", "samples")
 OF_RUN = ("apply_chat_template", "system_instruction", "confirm_run_unsafe_code")
