@@ -365,6 +365,14 @@ def test_a_group_of_tasks_takes_only_the_knobs_of_all(here: Here) -> None:
             f"torch is not installed: {HF}",
         ),
         (ModuleNotFoundError("No", name="persona_bench.cells"), "installation of Persona Bench is"),
+        (
+            ValueError("The following `model_kwargs` are not used by the model: ['bananas'] (note"),
+            "the model takes no generation arguments ['bananas']: leave them out of --gen_kwargs",
+        ),
+        (
+            TypeError("LlamaForCausalLM.__init__() got an unexpected keyword argument 'bananas'"),
+            "LlamaForCausalLM takes no argument 'bananas': if it stands in --model_args",
+        ),
         (AssertionError("Torch not compiled with CUDA enabled"), "leave --device out"),
         (RuntimeError("CUDA out of memory. Tried"), "the GPU has too little memory"),
         (OSError("We couldn't connect to 'https://hub' to"), "the hub can't be reached"),
