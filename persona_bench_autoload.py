@@ -155,6 +155,9 @@ def main() -> None:
         if warning := check_package():
             print(f"Warning: {warning}", file=sys.stderr)
         from persona_bench.cli import main as command
+    except KeyboardInterrupt:  # the imports take seconds
+        print("Interrupted before anything was begun", file=sys.stderr)
+        sys.exit(130)
     except ImportError as error:
         if "--verbose" in sys.argv:
             raise

@@ -1,5 +1,5 @@
 """`python -m persona_bench`, for launchers that start modules."""
 
-from persona_bench.cli import main
+from persona_bench_autoload import main
 
 main()

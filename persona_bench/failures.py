@@ -62,8 +62,8 @@ def explain(error: BaseException) -> str:
             known = {"PyTorch": "torch", "Accelerate": "accelerate"}
             return not_installed(known.get(wanted[1], wanted[1].lower()) if wanted else module)
     for pattern, sentence in KNOWN:
-        if re.search(pattern, f"{type(error).__name__}: {text}"):
-            return sentence.format(first=_first_line(error))
+        if match := re.search(pattern, f"{type(error).__name__}: {text}"):
+            return sentence.format(first=_first_line(error), **match.groupdict())
     return f"{type(error).__name__}: {_first_line(error)} (--verbose shows the traceback)"
 
 
@@ -80,6 +80,16 @@ KNOWN = [
         r"Torch not compiled with CUDA|Found no NVIDIA driver|No CUDA GPUs are available"
         r"|invalid device ordinal|Invalid device string|Expected one of cpu, cuda",
         f"{{first}}: {NO_GPU}",
+    ),
+    (
+        r"`model_kwargs` are not used by the model: (?P<names>\[[^\]]*\])",
+        "the model takes no generation arguments {names}: leave them out of --gen_kwargs, or mend "
+        "their names",
+    ),
+    (
+        r"(?P<what>\w+)(?:\.__init__)?\(\) got an unexpected keyword argument (?P<name>'\w+')",
+        "{what} takes no argument {name}: if it stands in --model_args, leave it out or mend it "
+        "(--verbose shows the traceback)",
     ),
     (
         r"OutOfMemoryError|CUDA out of memory",

@@ -31,7 +31,7 @@ from typing import Any
 import yaml
 
 from persona_bench.resources import resource_folder
-from persona_bench.yaml_files import compose, warn_of_comment
+from persona_bench.yaml_files import compose, no_yaml, warn_of_comment
 
 KINDS: dict[str, str] = {
     "control": "no persona: `none` sends no system message; or a plain assistant",
@@ -217,12 +217,9 @@ def read_persona_set(path: str | Path) -> PersonaSet:
     except (OSError, UnicodeDecodeError) as error:
         raise PersonaSetError(f"{path}: can't be read as UTF-8 text ({error})") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or str(error)
         raise PersonaSetError(
-            f"{path}:{line}: not YAML ({problem}); mend the line (a prompt with a colon or a "
-            "quote in it goes behind `>-` on lines of its own)"
+            f"{no_yaml(error, text, path)}; mend the line (a prompt with a colon, a # or a quote "
+            "in it goes behind `>-` on lines of its own)"
         ) from None
     return _Reader(path, text).persona_set(root)
 

@@ -43,10 +43,10 @@ def read_mapping(
         twice = _twice(root)
     except OSError as fault:
         raise error(f"{path} can't be read ({fault.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        mark = getattr(fault, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise error(f"{where}: not YAML ({getattr(fault, 'problem', fault)})") from None
+    except yaml.YAMLError as fault:
+        raise error(no_yaml(fault, text, path)) from None
+    except UnicodeDecodeError as fault:
+        raise error(f"{path}: not YAML ({fault})") from None
     if twice is not None:
         line = twice.start_mark.line + 1
         raise error(f"{path}:{line}: the key {twice.value!r} stands twice; keep one")
@@ -82,6 +82,27 @@ def compose(text: str, path: Path, error: type[Exception]) -> yaml.Node | None:
                 "character itself, or both halves"
             ) from None
     return root
+
+
+def no_yaml(fault: yaml.YAMLError, text: str, path: Path) -> str:
+    """Where and why a text is no YAML, in one sentence.
+
+    A ` #` that cuts a text off often makes the line below it, or the end of the file, the fault.
+    """
+    mark = getattr(fault, "problem_mark", None)
+    line = mark.line + 1 if mark else 1
+    said = f"{path}:{line}: not YAML ({getattr(fault, 'problem', None) or fault})"
+    lines = text.splitlines()
+    for number in range(min(line, len(lines)), max(line - 3, 0), -1):
+        if _COMMENT.match(lines[number - 1]):
+            return (
+                f"{said}; in line {number} YAML reads a comment from ` #` on: put the text into "
+                "quotes, if the # belongs to it"
+            )
+    return said
+
+
+_COMMENT = re.compile(r"""[^#'"]*[^#'"\s]\s+#""")
 
 
 def warn_of_comment(node: yaml.Node, text: str, path: Path, what: str) -> None:

@@ -402,12 +402,16 @@ def graded(folder: Path) -> list[tuple[Any, tuple[str, str]]]:
 @pytest.mark.parametrize("concurrency", [1, 16])
 def test_a_429_inside_an_answer_is_waited_for(tmp_path: Path, concurrency: int) -> None:
     refused: set[str] = set()
+    busy = [
+        {"choices": None, "error": {"code": 429, "message": "slow down"}},
+        {"choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}},
+    ]
 
     def busy_once(body: dict[str, Any], _: int) -> Any:
         if prompt_of(body) in refused or len(refused) > 3:
             return None
         refused.add(prompt_of(body))
-        return {"choices": None, "error": {"code": 429, "message": "slow down"}}
+        return busy[len(refused) % 2]
 
     with server(busy_once) as chat:
         ask(chat.url, tmp_path, model_args={"num_concurrent": concurrency, "max_retries": 1})

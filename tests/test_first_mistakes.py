@@ -13,8 +13,9 @@ import pytest
 
 from persona_bench import cli
 from persona_bench.failures import explain
+from persona_bench.harness.documents import check_generation
 from persona_bench.harness.preflight import ModelError, check_model
-from persona_bench.harness.run import RunError, parse_arguments
+from persona_bench.harness.run import RunError, Session, parse_arguments
 
 WITHOUT = Path(__file__).parent / "support" / "without"
 SMALL = ("--tasks", "persona_arithmetic", "--metadata", '{"persona_set":"demo","n_questions":1}')
@@ -183,6 +184,49 @@ def test_a_hub_that_has_the_questions_and_can_not_be_reached(bare: Path, tmp_pat
 def test_a_gpu_that_is_not_there(bare: Path, here: Here, name: str) -> None:
     said = here(name, *LARGE, "--model-args", f"pretrained={bare}", "--device", "cuda:99")
     assert said.startswith("--device cuda:99: torch finds no such GPU here: leave --device out")
+    said = here(name, *LARGE, "--model-args", f"pretrained={bare},device=cuda:99")
+    assert said.startswith("--device cuda:99: torch finds no such GPU here")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("dtype=bf16", "dtype='bf16' is unknown: use bfloat16, float16, float32 or auto"),
+        ("dtype=float99", "dtype='float99' is unknown"),
+        ("max_length=long", "max_length='long' in --model-args must be a whole number"),
+        ("tensor_parallel_size=two", "tensor_parallel_size='two' in --model-args must be a whole"),
+        ("batch_size=eight", "--batch-size eight must be a whole number above 0, auto or auto:N"),
+        ("batch_size=0", "--batch-size 0 must be a whole number above 0"),
+    ],
+)
+def test_a_value_that_can_not_be(bare: Path, here: Here, arguments: str, words: str) -> None:
+    said = here("run", *LARGE, "--model-args", f"pretrained={bare},{arguments}")
+    assert said.startswith(words)
+
+
+def test_values_of_an_endpoint_that_can_not_be(here: Here) -> None:
+    asked = ("run", "--model", "local-chat-completions", *SMALL)
+    said = here(*asked, "--model-args", f"{CHAT},num_concurrent=many")
+    assert said == "num_concurrent='many' in --model-args must be a whole number"
+    said = here(*asked, "--model-args", CHAT, "--batch-size", "4.5")
+    assert said.startswith("--batch-size 4.5 must be a whole number")
+    for limit in ("-3", "0"):
+        said = here(*asked, "--model-args", CHAT, "--limit", limit)
+        assert said.endswith("must be above 0")
+    said = here("run", *SMALL, "--model-args", "org/name")
+    assert said.endswith("'org/name' has no =: write pretrained=org/name")
+
+
+def test_what_is_a_flag_may_stand_among_the_model_arguments(tmp_path: Path) -> None:
+    """lm-eval's loader ends in a TypeError about multiple values."""
+    given = {"pretrained": "x/y", "device": "cpu", "batch_size": 4}
+    with Session("hf", given, tmp_path) as session:
+        assert (session.device, session.batch_size) == ("cpu", "4")
+        assert session.model_args == {"pretrained": "x/y"}
+    with Session("hf", given, tmp_path, device="cpu", batch_size="4") as session:
+        assert (session.device, session.batch_size) == ("cpu", "4")
+    with pytest.raises(RunError, match="--batch-size 8 and batch_size=4 in --model-args differ"):
+        Session("hf", given, tmp_path, batch_size="8")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +238,7 @@ def test_a_gpu_that_is_not_there(bare: Path, here: Here, name: str) -> None:
         ({"pretrained": "junk"}, "junk holds no model: its config.json names no model_type"),
         ({"pretrained": "torn"}, "config.json is not JSON"),
         ({"pretrained": "light"}, "light has a config.json and no weights"),
-        ({"pretrained": "./none"}, "there is no folder none"),
+        ({"pretrained": "./none"}, "there is no folder none: name the folder of a checkpoint"),
         ({"pretrained": "a/b/c"}, "there is no folder a/b/c"),
         ({}, "hf needs pretrained=..., a hub id or a folder"),
     ],
@@ -280,6 +324,29 @@ def test_a_knob_that_does_not_exist(here: Here, metadata: dict[str, object], wor
         assert words in said
 
 
+@pytest.mark.parametrize(
+    ("generation", "words"),
+    [
+        ("temprature=0.5", "--gen_kwargs has 'temprature': did you mean 'temperature'?"),
+        ("dosample=True", "did you mean 'do_sample'?"),
+        ("max_gen_tokens=9", "did you mean 'max_gen_toks'?"),
+        ("top-p=0.9", "did you mean 'top_p'?"),
+        ("samples=4", "'samples' is a knob and would do nothing here: move it from --gen_kwargs"),
+        ("levels=[1]", "'levels' is a knob and would do nothing here"),
+        ("temperature=hot", "--gen_kwargs temperature='hot' must be a number"),
+        ("max_new_tokens=many", "--gen_kwargs max_new_tokens='many' must be a number"),
+    ],
+)
+def test_a_generation_argument_that_does_not_exist(here: Here, generation: str, words: str) -> None:
+    asked = ("--model-args", "pretrained=x/y", "--tasks", "persona_arithmetic", "--dry-run")
+    assert words in here("run", *asked, "--gen-kwargs", generation)
+
+
+def test_arguments_of_some_backends_alone_are_left_to_them() -> None:
+    known = ("min_tokens", "repeat_penalty", "typical_p", "extra_body", "chat_template_kwargs")
+    check_generation({name: {"any": "value"} for name in known} | {"top_k": 5, "seed": None})
+
+
 def test_a_group_of_tasks_takes_only_the_knobs_of_all(here: Here) -> None:
     asked = ("--tasks", "persona_bench", "--metadata", '{"levels": [1]}')
     said = here("run", "--model-args", "pretrained=x/y", *asked)
@@ -298,6 +365,14 @@ def test_a_group_of_tasks_takes_only_the_knobs_of_all(here: Here) -> None:
             f"torch is not installed: {HF}",
         ),
         (ModuleNotFoundError("No", name="persona_bench.cells"), "installation of Persona Bench is"),
+        (
+            ValueError("The following `model_kwargs` are not used by the model: ['bananas'] (note"),
+            "the model takes no generation arguments ['bananas']: leave them out of --gen_kwargs",
+        ),
+        (
+            TypeError("LlamaForCausalLM.__init__() got an unexpected keyword argument 'bananas'"),
+            "LlamaForCausalLM takes no argument 'bananas': if it stands in --model_args",
+        ),
         (AssertionError("Torch not compiled with CUDA enabled"), "leave --device out"),
         (RuntimeError("CUDA out of memory. Tried"), "the GPU has too little memory"),
         (OSError("We couldn't connect to 'https://hub' to"), "the hub can't be reached"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import persona_bench_autoload
 from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.judged_run import stored_run
 from tests.support.studies import server, study_of
@@ -139,3 +140,19 @@ def test_training_names_its_last_checkpoint(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}").mkdir()
     words = f"Interrupted: {tmp_path}/checkpoint-10 is stored; the same command goes on from there"
     assert interrupted(tmp_path) == words
+
+
+def test_ctrl_c_while_modules_are_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "persona_bench.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "persona_bench.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        persona_bench_autoload.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Interrupted before anything was begun\n"

@@ -77,6 +77,12 @@ def test_demo_and_core_are_the_sizes_and_kinds_they_promise() -> None:
         ("prompt: You are a pirate.", "prompt: [a, b]", 10, "must be text"),
         ("prompt: You are a pirate.", "prompt:", 10, "must be text"),
         ("prompt: You are a pirate.", "prompt: You are: a pirate.", 10, "not YAML"),
+        (
+            "prompt: You are a pirate.",
+            "prompt: You are number # 1\n      of all pirates.",
+            11,
+            "in line 10 YAML reads a comment from ` #` on",
+        ),
         ("id: pirate", "id: Black Pirate", 8, "lower-case letters"),
         ("kind: speech", "kind: education", 8, "needs a 'level'"),
         ("kind: speech", "kind: speech\n    level: 2", 10, "only kind 'education' has"),

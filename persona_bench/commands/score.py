@@ -78,9 +78,16 @@ def score(
 def grade_stopped(results: Path, confirm_run_unsafe_code: bool) -> None:
     """Grades what is stored of runs that were stopped before their results were written."""
     from persona_bench.harness.unfinished import grade_unfinished
+    from persona_bench.scoring.samples import NoSamplesError, find_samples
 
     said = Console(stderr=True)
-    for each in grade_unfinished(results, confirm_run_unsafe_code=confirm_run_unsafe_code):
+    found = grade_unfinished(results, confirm_run_unsafe_code=confirm_run_unsafe_code)
+    if found and not any(each.stored for each in found) and not find_samples(results):
+        raise NoSamplesError(
+            f"{results}: none of the {sum(each.asked for each in found):,} responses of the run "
+            "is stored yet, so there is nothing to score: start the same run again"
+        )
+    for each in found:
         text = (
             f"{each.task} of {each.model} is an unfinished run: {each.stored:,} of {each.asked:,} "
             "responses are stored, and no random choice of them; start the run again to finish it"

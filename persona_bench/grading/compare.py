@@ -85,7 +85,7 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
 
 
 _TEXTS = re.compile(r"\\text\w*\s*\{([^{}]*)\}")
-_DECIMAL_COMMA = re.compile(r"^([\s$]*[-+]?\d+),(\d{1,2}|\d{4,})(?=[\s$]*$)")
+_DECIMAL_COMMA = re.compile(r"^([\s$]*[-+]?\d+)(?:,|\{,\})(\d{1,2}|\d{4,})(?=[\s$]*$)")
 _AND_FRACTION = re.compile(
     r"^([\s$]*-?\d+)[\s$]*(?:\\text\s*\{\s*and\s*\}|\band\b)[\s$]*"
     r"(\\[dt]?frac\s*(?:\d\d|\{\d+\}\s*\{\d+\})|\d+/\d+)(?=[\s$]*$)"
@@ -233,6 +233,8 @@ def _strip_membership(text: str) -> str:
 def _same_shape(gold: Shape, answer: Shape, leaf: Leaf) -> bool | None:
     if gold.kind == "leaf" and answer.kind == "leaf":
         return _same_leaf(gold.members[0], answer.members[0], leaf) if answer.members else False
+    if gold.kind == "leaf" and answer.kind == "list":
+        return _same_twice(gold.members[0], answer.members, leaf)
     if gold.kind == "leaf" and answer.kind == "set" and len(answer.members) == 1:
         return _same_leaf(gold.members[0], answer.members[0], leaf)
     if max(len(gold.members), len(answer.members)) > MAX_MEMBERS:
@@ -253,12 +255,39 @@ def _same_shape(gold: Shape, answer: Shape, leaf: Leaf) -> bool | None:
         )
     if gold.kind == "bracket":
         if answer.kind == "list" and gold.brackets == "()":
-            return _same_row(gold.members, answer.members, leaf)
+            return _same_row(gold.members, _by_name(answer.members), leaf)
         if answer.kind == "matrix" and gold.brackets == "()" and answer.brackets == "1":
             return _same_row(gold.members, answer.members, leaf)
         if answer.kind == "bracket" and gold.brackets == answer.brackets:
             return _same_row(gold.members, answer.members, leaf)
     return False
+
+
+def _same_twice(gold: str, answers: Sequence[str], leaf: Leaf) -> bool | None:
+    """One value written several ways, rounded ones after an exact one: `1/3 or 33.3%`."""
+    value = as_fraction(gold)
+    if value is None or len(answers) > 3 or not _same_leaf(gold, answers[0], _undecided):
+        return False
+    return all(
+        _same_leaf(gold, other, _undecided) or _rounds(value, other) for other in answers[1:]
+    )
+
+
+def _rounds(value: Fraction, answer: str) -> bool:
+    """Whether a decimal with two places or more is this value, rounded."""
+    number, percent = _percent(answer)
+    places = decimals(number)[0] + 2 * percent
+    other = as_fraction(number)
+    if other is None or places < 2:
+        return False
+    return abs(value - other / (100 if percent else 1)) <= Fraction(1, 2 * 10**places)
+
+
+def _by_name(members: Sequence[str]) -> Sequence[str]:
+    """`y=7, x=5` in the order of the names, in which a tuple gives them."""
+    names = [member[:1] if member[1:2] == "=" else "" for member in members]
+    distinct = len(set(names)) == len(names) and all(name.isalpha() for name in names)
+    return sorted(members) if distinct else members
 
 
 def _same_row(gold: Sequence[str], answer: Sequence[str], leaf: Leaf) -> bool | None:
@@ -320,10 +349,16 @@ _BASED = re.compile(r"\(?([+-]?[0-9A-Fa-f]+)\)?_(?:(\d)|\{(\d+)\})")
 _RATIO = re.compile(r"(\d+):(\d+)")
 
 
+_ENDLESS = re.compile(r"-?\d*\.\d+(?:\\ldots ?|\.\.+)")
+"""`0.333\\ldots`, which stands for the exact value before it."""
+
+
 def _sides(text: str) -> tuple[str, str]:
     """What stands before the first and after the last equals sign; no name where there is none."""
     parts = text.split("=")
-    return (parts[0].strip(), parts[-1].strip()) if len(parts) > 1 else ("", text)
+    if len(parts) > 2 or (len(parts) == 2 and not _NAME.fullmatch(parts[0])):
+        parts = parts[:-1] if _ENDLESS.fullmatch(parts[-1]) else parts
+    return (parts[0].strip() if len(parts) > 1 else "", parts[-1].strip())
 
 
 def _value_side(text: str) -> str:

@@ -9,9 +9,16 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from persona_bench.grading.prose import find_last, find_statement, read_statement, without_markup
+from persona_bench.grading.prose import (
+    corrected_after,
+    find_last,
+    find_statement,
+    read_statement,
+    without_markup,
+)
 from persona_bench.grading.reasoning import final_part
 from persona_bench.grading.shape import split_outside
+from persona_bench.grading.spoken import in_symbols
 
 Source = Literal["boxed", "tag", "stated", "last"]
 
@@ -55,8 +62,10 @@ def _read(response: str, *, several: bool) -> Extracted | None:
         return tagged
     if boxes:
         chosen = _joined(text, boxes) if several else boxes[-1].text
+        if corrected := corrected_after(text, boxes[-1].end):
+            return Extracted(corrected, "stated")
         return Extracted(_from_box(chosen), "boxed")
-    text = text[:unclosed] if unclosed is not None else text
+    text = in_symbols(text[:unclosed] if unclosed is not None else text)
     if statement := find_statement(text):
         return Extracted(statement, "stated")
     if finished and (last := find_last(text, several=several)):
@@ -78,7 +87,14 @@ _NO_PROSE = re.compile(r"\\(?:text\w*|math\w+|mbox|begin|end)\s*\{[^{}]*\}|\b(?:
 
 def _tagged(text: str, boxes: list[Box], *, several: bool) -> Extracted | None:
     """The answer in the last tag that holds one, unless a box follows it."""
-    for match in reversed(list(_TAG.finditer(text))):
+    tags = list(_TAG.finditer(text))
+    if several and len(tags) > 1:
+        members = [Box(m.start(), m.end(), (m[2] if m[1] else m[4]).strip()) for m in tags]
+        if not any(find_boxes(member.text)[0] for member in members):
+            joined = _joined(text, [m for m in members if m.text])
+            if "," in joined and joined != members[-1].text:
+                return Extracted(joined, "tag")
+    for match in reversed(tags):
         content = (match[2] if match[1] else match[4]).strip().strip("*`")
         if boxes and boxes[-1].start > match.end():
             return None
@@ -88,6 +104,7 @@ def _tagged(text: str, boxes: list[Box], *, several: bool) -> Extracted | None:
         if inside:
             chosen = _joined(content, inside) if several else inside[-1].text
             return Extracted(_from_box(chosen), "boxed")
+        content = in_symbols(content)
         if answer := find_statement(content):
             return Extracted(answer, "tag")
         if len(content) <= _SHORT and "\n" not in content:
@@ -166,9 +183,17 @@ def _joined(text: str, boxes: list[Box]) -> str:
     return ", ".join(box.text for box in run)
 
 
+_SAID_IN_BOX = re.compile(
+    r"\\text\w*\s*\{[^{}]*\b(?:is|are|equals?)\s*:?\s*\}\s*((?:(?!\\text)[^=])+)\Z"
+)
+"""`\\text{The value of } k \\text{ is } 5`."""
+
+
 def _from_box(content: str) -> str:
     """A box normally holds the answer alone; a sentence in it is read like any other."""
     plain = re.sub(r"\\text(?:bf|rm|it)?\s*\{([^{}]*)\}", r" \1 ", content)
     if re.search(r"\banswer\b", plain, re.IGNORECASE) and (stated := find_statement(plain)):
         return stated
+    if said := _SAID_IN_BOX.search(content):
+        return said[1]
     return content.strip().rstrip("\\")  # of a closing `\\ ` the space is gone by now

@@ -119,7 +119,7 @@ _ONE_CELL = re.compile(
 _FRAMES = re.compile(
     r"\\(?:boxed|fbox|framebox|ensuremath|underline|underbrace|mathop)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
 )
-_MOD = re.compile(r"\\(?:text|mathrm|operatorname|rm)\s*\{\s*mod\s*\}")
+_MOD = re.compile(r"\\(?:text\w*|math\w+|operatorname|rm)\s*\{\s*mod\s*\}")
 _LOG_OF_NUMBER = re.compile(r"(\\log\s*_\s*(?:\w|\{[^{}]*\}))\s*(\d+(?:\.\d+)?)")
 ALIGNED = re.compile(
     r"\\begin\{(align(?:ed|at)?|gather(?:ed)?|split|equation|eqnarray|multline|cases|center)\*?\}"

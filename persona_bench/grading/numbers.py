@@ -34,9 +34,20 @@ _SMALL = (
     | {word: 20 + 10 * value for value, word in enumerate(_TENS)}
     | {"fourty": 40}
 )
+NUMBER_WORDS = "|".join(sorted(_SMALL, key=len, reverse=True))
 _LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALES = {**_LARGE, "hundred": 100, "dozen": 12, "score": 20}
-SCALE_WORDS = r"(hundred|thousand|dozen|[mb]illion|trillion)\b(?!th)"
+_SCALES_ABROAD = {
+    3: "tausend|mil|mille|mila|tusen|duizend|tysiące|tysięcy|bin|тысяч[аиу]?|тыс|nghìn|ngàn|ribu",
+    4: "万|萬|만",
+    6: "millionen|mio|millions|mill[oó]n(?:es)?|milion[ie]|milhão|milhões|miljoner|miljoen|"
+    "milion(?:y|ów)?|milyon|миллион(?:а|ов)?|млн|triệu|juta",
+    8: "亿|億|억",
+    9: "milliarden?|mrd|milliards?|miliard[iy]?|bilhão|bilhões|миллиард(?:а|ов)?|млрд",
+}
+"""Words for powers of ten in other languages, by their exponent."""
+_ABROAD = "|".join(_SCALES_ABROAD.values())
+SCALE_WORDS = rf"((?:hundred|thousand|dozen|[mb]illion|trillion|{_ABROAD})\b(?!th)|[万萬만亿億억])"
 SCALE = re.compile(rf"[\s$}}]*{SCALE_WORDS}", re.IGNORECASE)
 """A power of ten (or a dozen) in words, after a number."""
 _ORDINALS = ["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
@@ -261,7 +272,9 @@ def scaled_number(number: str, scale: str) -> str:
     value = as_fraction(number.replace(" ", "").lstrip("\\$€£¥"))
     if value is None:
         return ""
-    value *= _SCALES[scale.lower()]
+    name = scale.strip().lower()
+    exponents = [e for e, words in _SCALES_ABROAD.items() if re.fullmatch(words, name)]
+    value *= 10 ** exponents[0] if exponents else _SCALES[name]
     return str(value)
 
 

@@ -69,13 +69,18 @@ _TAIL = 600
 """Characters of a statement that are read."""
 _HASHES = re.compile(r"####\s*")
 _IS_THE_ANSWER = re.compile(
-    r"\b(?:is|be|was)\s+(?:the|my|our|your|yer|thy)\s+(?:final |correct |right )*answer\b"
+    r"(?:\b(?:is|be|was)|(?<=\d)['’]s)\s+(?:the|my|our|your|yer|thy)\s+"
+    r"(?:final |correct |right )*answer\b"
     r"|,\s*(?:it|that) (?:is|be)(?=\s*[.!;])",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
     r"\s*(?:not|never|n't|no longer|neither|unlikely|wrong|incorrect|nicht|pas|niet|nie|не|não)\b",
     re.IGNORECASE,
+)
+
+_NEGATED = re.compile(
+    r"不|\b(?:no|non|não|nu|ne|n['’])\s*(?:es|è|est|este|é|je)\s*\Z", re.IGNORECASE
 )
 
 
@@ -91,7 +96,7 @@ def find_statement(text: str) -> str:
     statements += [(match.end(), match.start()) for match in _IS_THE_ANSWER.finditer(text)]
     for end, start in sorted(statements, reverse=True)[:50]:
         tail = text[end : end + _TAIL]
-        if _NEGATION.match(tail) or "不" in text[start:end]:
+        if _NEGATION.match(tail) or _NEGATED.search(text[start:end]):
             continue
         stated_before = _ENDS_HERE.match(tail) or _IS_THE_ANSWER.match(text, start)
         before = _before(text, start) if stated_before else ""
@@ -110,6 +115,9 @@ _SENTENCE_START = re.compile(
 )
 
 
+_ADJOINING = re.compile(r"[,;—…][\s*]*([-−]?\d+(?:\.\d+)?)\Z")
+
+
 def _before(text: str, end: int) -> str:
     """The value that a statement follows: "Forty-two, the answer is." """
     before = re.sub(
@@ -117,6 +125,9 @@ def _before(text: str, end: int) -> str:
     )
     starts = [match.end() for match in _SENTENCE_START.finditer(before)]
     clause = before[starts[-1] if starts else 0 :]
+    adjoining = _ADJOINING.search(before)
+    if adjoining:
+        return adjoining[1]
     found = _at(clause, _skip(clause, 0)) or (leading_number_words(clause) or ("",))[0]
     whole = clause.strip(" *_$()\\").rstrip(",.")
     return found if found and len(whole) <= len(found) + 25 else ""
@@ -180,12 +191,20 @@ def read_statement(tail: str) -> Statement:
         return Statement(after, "")
     if (value := _first_value(clause)) or (value := _after_colon(tail, end_of_clause)):
         return Statement(value, "")
+    if figures := _IN_FIGURES.match(tail, position + len(clause)):
+        return Statement(_at(tail, figures.end()), "")
     words = _LINKED.sub("", clause.strip(" *_`'\"“”().,$}{\\")).strip(" *_`'\"“”")
     if not words or len(words.split()) > 4 or _NO_ANSWER_WORDS.search(words):
         return Statement("", "")
     return Statement("", words)
 
 
+_IN_FIGURES = re.compile(
+    r",?\s*(?:soit|c['’]est[- ]à[- ]dire|also|das heißt|d\.\s?h\.|o sea|es decir|cioè|ossia|"
+    r"ou seja|that is|i\.e\.|namely|\.\.\.|…|—)[\s,:]*(?=[$\\]*[-−]?\d)",
+    re.IGNORECASE,
+)
+"""Between a number in words and the same in figures: `quarante-cinq, soit 45`."""
 _LINKED = re.compile(r"^(?:[\w' -]*?)\b(?:is|are|be) (?:an? |the )?(?=\S)", re.IGNORECASE)
 _COMPARES = re.compile(
     r"(?:less|more|greater|fewer|smaller|larger|higher|lower|over|under|above|below|between)\b",
@@ -299,7 +318,7 @@ def _scaled(text: str, position: int, found: str, end: int) -> tuple[str, int]:
 
 _REGRET = (
     r"oops|whoops|sorry|apologies|m[ye] (?:mistake|bad|apologies)|"
-    r"(?:or )?rather|er+m?|uh+|um+|"
+    r"(?:or )?rather|or so i (?:thought|think)|er+m?|uh+|um+|"
     r"hmm+|ahem|argh|i mean|i meant|scratch that|make (?:that|it)|strike that|correction|hold on|"
     r"hang on|"
     r"(?:just|only) kidding|let me (?:correct that|re-?check|fix that)|or should i say|"
@@ -310,7 +329,8 @@ _REGRET = (
 _DOUBT = r"wait|no|nope|nah|nay|actually|well"
 _BREAK = r"[\s.…,;:!?()—–*_-]"
 _TAKEN_BACK = re.compile(
-    rf"{_BREAK}*(?:\b(?:{_REGRET}|{_DOUBT}|or|oh|it's|it is|the answer is)\b{_BREAK}*)+",
+    rf"{_BREAK}*(?:\b(?:{_REGRET}|{_DOUBT}|or|oh|it's|it is|in (?:fact|truth)|the answer is)\b"
+    rf"{_BREAK}*)+",
     re.IGNORECASE,
 )
 _REGRETS = re.compile(
@@ -345,12 +365,26 @@ def _corrected(text: str, end: int) -> str:
             break
         if not regret:
             opens_sentence = _NEW_SENTENCE.search(match[0]) and not re.search(
-                r"[,.:!—–-]\s*$", match[0]
+                r"(?:[,.:!—–-]|\bit(?:['’]s| is))\s*$", match[0], re.IGNORECASE
             )
             if opens_sentence or not _ENDS_CLAUSE.match(text, found[1]):
                 break
         last, end = found
     return last
+
+
+def corrected_after(text: str, end: int) -> str:
+    r"""What replaces the box that ends there: `\boxed{7}... correction: it is 8.`
+
+    Only a value that is said to be put in its place does; a remark such as "wait" may just open a
+    check. Empty where nothing replaces it.
+    """
+    run = _TAKEN_BACK.match(text, _CLOSED.match(text, end).end())  # type: ignore[union-attr]
+    found = _value_at(text, _skip(text, run.end())) if run and _REGRETS.search(run[0]) else None
+    return found[0] if found and _ENDS_CLAUSE.match(text, found[1]) else ""
+
+
+_CLOSED = re.compile(r"(?:\s|\$|\\[)\]]|\*)*")
 
 
 def _skip(text: str, position: int) -> int:
@@ -518,7 +552,11 @@ _NO_ANSWER_BEFORE = re.compile(
     r"(?:\bmod(?:ulo)?|\b(?:not|nicht|niet|nie|pas|не|não)|n't|不是|\bthan|≠|\\neq?|!=)[\s$*]*\Z",
     re.IGNORECASE,
 )
-_ABOUT = re.compile(r"(?<!\\)\b(?:about|approximately|approx\.?|roughly)[\s$*]*\Z", re.IGNORECASE)
+_ABOUT = re.compile(
+    r"(?<!\\)\b(?:about|approximately|approx\.?|roughly)[\s$*]*\Z"
+    r"|(?:π|\bpi|√[\d(]\S{0,9}|\d\s?/\s?\d+|\d\)|\})[\s$]*≈[\s$]*\Z",
+    re.IGNORECASE,
+)
 _LAST_LATEX = re.compile(
     r"\\(?:[dtc]?frac|sqrt|d?binom|pi|infty|left|begin\{[bpvBV]?matrix\})(?![a-zA-Z])"
     r"|(?<![a-zA-Z\\])sqrt(?=\()|√(?=\s*[\d({a-z])|(?<![\w.}\\])\d+(?:\^(?:\{[^{}]*\}|\d+)|[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
@@ -532,7 +570,7 @@ _LAST_REACH = 4000
 
 
 _NAMED_LIST = re.compile(
-    r"(?<![a-zA-Z\\])([a-zA-Z])\s*=\s*[^\s,=，、或和]+"
+    r"(?<![a-zA-Z\\\d])([a-zA-Z])\s*=\s*[^\s,=，、或和]+"
     r"(?:\s*(?:,|\bor\b|\band\b|[，、或和])\s*(?:or\s+)?\1\s*=\s*[^\s,=，、或和]+)+\Z"
 )
 """`x = 3 or x = 6`."""
@@ -574,7 +612,9 @@ def find_last(text: str, *, several: bool = False) -> str:
         several: The reference has several members: `x = 2 and y = 3` is read as one list.
     """
     text = ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
-    text = _without_chat(_ASIDE.sub("", text))
+    plain = _ASIDE.sub("", text)
+    plain = _ASSURANCE.sub("", plain)
+    text = _without_chat(plain if re.search(r"\d", plain) else text)
     lists = list(_ASSIGNMENTS.finditer(text)) if several else []
     if lists and not re.search(r"\d", text[lists[-1].end() :]):
         return re.sub(r"[$\\()]", "", re.sub(r"\s(?:and|or)\s", ", ", lists[-1][0]))
@@ -622,6 +662,17 @@ def _concluded_with(text: str, begin: int, stop: int) -> str:
 
 
 _ASIDE = re.compile(r"(?<=[\d$*]) \([^()$=]*[a-zA-Z]{2,}[^()$=]*\)")
+_ASSURANCE = re.compile(
+    r",?\s*\b(?:of (?:that|which) )?I(?:'m| am|’m) (?:about |like )?\d+(?:\.\d+)?\s?% [a-z]+"
+    r"|\b\d+(?:\.\d+)?\s?% (?:sure|certain|confident|positive|accurate)\b"
+    r"|(?<=\d), (?:with|to) (?:an? )?(?:probability|confidence|certainty|likelihood|accuracy)"
+    r"(?: level)? of [\d.]*\d\s?%"
+    r"|(?<=\d),? (?:as )?(?:sure|certain|true) as [^.!?\n]*"
+    r"|\b(?:it(?:'s|’s| is)|is it) (?:like |almost |already |past |only |really )*\d{1,2}(?::\d\d)?"
+    r"(?:\s?[ap]\.?m\b\.?| o['’]clock)",
+    re.IGNORECASE,
+)
+"""How sure the writer is, and what the clock says: `I am 99% certain`, `it's like 3am`."""
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*[.!?\n]*")
 _CONCLUDED = re.compile(
     rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d"
@@ -633,6 +684,10 @@ _COUNTS_SOMETHING = re.compile(
 )
 
 
+_LONE_NUMBER = re.compile(r"[\s*_$]*(?!1\.)[-−]?\d+(?:[.,]\d+)*[\s*_$]*[.!?]+\s*")
+"""`30.` before chat; `1.` may open a list."""
+
+
 def _without_chat(text: str) -> str:
     """The text up to the sentence that concludes with a number, where only chat follows.
 
@@ -642,7 +697,8 @@ def _without_chat(text: str) -> str:
     for sentence in reversed(list(_SENTENCE.finditer(text))):
         if not re.search(r"\d", sentence[0]):
             continue
-        if _CONCLUDED.search(sentence[0]):
+        alone = _LONE_NUMBER.fullmatch(sentence[0]) and "\n" not in text[: sentence.start()][-1:]
+        if alone or _CONCLUDED.search(sentence[0]):
             return text[: sentence.end()] if chats else text
         if not _COUNTS_SOMETHING.fullmatch(sentence[0].strip(" *_")) or _CONCLUDES.search(
             sentence[0]

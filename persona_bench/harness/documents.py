@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,10 +31,52 @@ GENERATION = frozenset(
     }
 )  # fmt: skip
 """Generation arguments that no backend takes as a model argument, so that they are misplaced."""
+NUMBERS = frozenset(
+    {
+        "temperature", "top_p", "top_k", "min_p", "max_gen_toks", "max_new_tokens", "max_tokens",
+        "max_completion_tokens", "num_beams", "repetition_penalty", "presence_penalty",
+        "frequency_penalty", "seed",
+    }
+)  # fmt: skip
+"""Generation arguments that are numbers."""
+OTHER_GENERATION = frozenset(
+    {"min_tokens", "min_new_tokens", "top_a", "repeat_penalty", "temperature_last"}
+)
+"""Real arguments whose names are near those of others."""
 
 
 class KnobError(ValueError):
     """A knob in `--metadata` with an impossible name or value."""
+
+
+def check_generation(arguments: Mapping[str, Any], task_knobs: Collection[str] = ()) -> None:
+    """Refuses generation arguments that would do nothing, or can't be.
+
+    Backends and endpoints take arguments that nobody can list, so an unknown name is refused only
+    where it is a knob's, or nearly that of a usual argument.
+
+    Args:
+        arguments: What `--gen_kwargs` holds, with the task's own.
+        task_knobs: Names of the benchmark's own knobs.
+
+    Raises:
+        KnobError: such a name, or a text where a number belongs.
+    """
+    knobs = {each.name for each in fields(Knobs)} - {"own"} | set(task_knobs)
+    for name, value in arguments.items():
+        if name in knobs:
+            raise KnobError(
+                f"{name!r} is a knob and would do nothing here: move it from --gen_kwargs to "
+                "--metadata"
+            )
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in NUMBERS and value is not None and not number:
+            raise KnobError(f"--gen_kwargs {name}={value!r} must be a number")
+        if name in GENERATION or name in NUMBERS or name in OTHER_GENERATION:
+            continue
+        known = sorted(GENERATION | NUMBERS)
+        if close := get_close_matches(name, known, n=1, cutoff=0.8):
+            raise KnobError(f"--gen_kwargs has {name!r}: did you mean {close[0]!r}?")
 
 
 @dataclass(frozen=True)

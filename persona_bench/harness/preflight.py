@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -57,11 +58,32 @@ def check_model(
         problem = _source_problem(backend, model_args)
     else:
         problem = ""
-    problem = missing(*LIBRARIES.get(backend, ())) or problem
+    problem = missing(*LIBRARIES.get(backend, ())) or problem or _value_problem(backend, model_args)
+    device = device or model_args.get("device")
     if not problem and device and backend in HF:
         problem = _device_problem(str(device))
     if problem:
         raise ModelError(f"{who}{problem}")
+
+
+WHOLE_NUMBERS = (
+    "num_concurrent", "max_retries", "timeout", "max_length", "max_gen_toks", "max_model_len",
+    "tensor_parallel_size", "data_parallel_size", "max_batch_size",
+)  # fmt: skip
+DTYPES = {"auto", "float", "float16", "float32", "float64", "bfloat16", "half", "double"}
+RARE_DTYPES = re.compile(r"(torch\.)?(u?int\d+|float8_\w+|q?u?int\d+)")
+
+
+def _value_problem(backend: str, model_args: Mapping[str, Any]) -> str:
+    """What is wrong with a value that the backend would stumble over, after it has loaded."""
+    for name in WHOLE_NUMBERS:
+        value = model_args.get(name)
+        if value is not None and not str(value).removeprefix("-").isdecimal():
+            return f"{name}={value!r} in --model-args must be a whole number"
+    dtype = str(model_args.get("dtype") or "auto")
+    if backend in (*HF, "vllm") and dtype not in DTYPES and not RARE_DTYPES.fullmatch(dtype):
+        return f"dtype={dtype!r} is unknown: use bfloat16, float16, float32 or auto"
+    return ""
 
 
 def _endpoint_problem(backend: str, model_args: Mapping[str, Any]) -> str:
@@ -105,9 +127,15 @@ def folder_problem(model: str, *, gguf: bool = False) -> str:
                 f"{folder} holds an adapter, not a whole model: give the base model as pretrained "
                 f"and add peft={folder}"
             )
-        return f"{folder} holds no model: there is no config.json in it"
+        return (
+            f"{folder} holds no model: there is no config.json in it; name the folder of a "
+            "checkpoint"
+        )
     if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1:
-        return f"there is no folder {folder}"
+        return (
+            f"there is no folder {folder}: name the folder of a checkpoint, or a model of the hub "
+            "(ORG/NAME)"
+        )
     return ""
 
 

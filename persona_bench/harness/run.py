@@ -6,6 +6,7 @@ import ast
 import json
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -59,6 +60,11 @@ def task_settings(task: str) -> dict[str, Any]:
     return dict(settings)
 
 
+def _example(word: str) -> str:
+    """How to write a word that looks like a model without its name."""
+    return f": write pretrained={word}" if "/" in word else ""
+
+
 def parse_arguments(text: str | None) -> dict[str, Any]:
     """`a=1,b=2` or a JSON object, as lm-eval reads them.
 
@@ -73,7 +79,7 @@ def parse_arguments(text: str | None) -> dict[str, Any]:
         if wrong := [part for part in parts if not part.partition("=")[1]]:
             raise RunError(
                 f"{text!r} is neither key=value,key=value nor a JSON object: {wrong[0].strip()!r} "
-                "has no ="
+                f"has no ={_example(wrong[0].strip())}"
             )
         return dict(simple_parse_args_string(text))
     try:
@@ -187,11 +193,24 @@ class Session:
         self.model_args = dict(model_args)
         if model == "vllm":  # personas and questions share the beginnings of their prompts
             self.model_args.setdefault("enable_prefix_caching", True)
-        self.batch_size, self.device, self.name = batch_size, device or DEFAULT_DEVICE, name
+        self.batch_size = self._one_of("batch_size", batch_size)
+        check_batch_size(self.batch_size)
+        self.device = self._one_of("device", device) or DEFAULT_DEVICE
+        self.name = name
         self.store = (store or output_path / "store") if keep else None
         self.say = say or (lambda _: None)
         self._lm: LM | None = None
         self._record_log: RecordLog | None = None
+
+    def _one_of(self, name: str, given: str | None) -> str | None:
+        """What lm-eval takes as a flag or as a model argument, but not as both."""
+        own = self.model_args.pop(name, None)
+        if given is not None and own is not None and str(given) != str(own):
+            raise RunError(
+                f"--{name.replace('_', '-')} {given} and {name}={own} in --model-args differ: "
+                "give one of them"
+            )
+        return given if given is not None else own and str(own)
 
     def __enter__(self) -> Session:
         return self
@@ -439,6 +458,16 @@ def _quiet(verbose: bool) -> None:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
     for name in ("lm_eval", "lm-eval"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def check_batch_size(size: str | None) -> None:
+    """Refuses a batch size that no backend takes.
+
+    Raises:
+        RunError: neither a whole number nor `auto` or `auto:N`.
+    """
+    if size is not None and not re.fullmatch(r"[1-9]\d*|auto(:\d+(\.\d+)?)?", str(size)):
+        raise RunError(f"--batch-size {size} must be a whole number above 0, auto or auto:N")
 
 
 def check_writable(folder: Path) -> None:

@@ -27,7 +27,7 @@ from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
 from persona_bench.harness.design import design_record
-from persona_bench.harness.documents import KnobError, Knobs, cross
+from persona_bench.harness.documents import KnobError, Knobs, check_generation, cross
 from persona_bench.harness.grade_finished import grade
 from persona_bench.harness.metrics import graded_with_the_others
 from persona_bench.provenance import training_of, versions
@@ -145,9 +145,13 @@ class PersonaTask(ConfigurableTask):
         """Refuses what can be known to be wrong before a model is there.
 
         Raises:
-            KnobError: too small a limit, or several samples without sampling.
+            KnobError: too small a limit, several samples without sampling, or a generation
+                argument that does nothing.
         """
+        check_generation(self.config.generation_kwargs or {}, self.benchmark.knobs)
         self._one_name_for_length()
+        if limit is not None and limit <= 0:
+            raise KnobError(f"{self.task_name}: --limit {limit} must be above 0")
         share = limit is not None and limit < 1  # lm-eval: a share of the documents
         self._check_limit(int(limit * len(self.dataset["test"])) if limit and share else limit)
         self._check_sampling()
@@ -168,7 +172,8 @@ class PersonaTask(ConfigurableTask):
         """Builds the requests, after everything that can be known to be wrong is refused.
 
         Raises:
-            KnobError: too small a limit, or several samples without sampling.
+            KnobError: too small a limit, several samples without sampling, or a generation
+                argument that does nothing.
             MissingPersonaError: the chat template loses the persona.
         """
         self._lm = getattr(chat_template, "__self__", None)

@@ -97,6 +97,10 @@ READABLE = {
     "blank lines that keep the connection": Odd(
         b"\n\n\n" + json.dumps(message("42")).encode(), "wrong_answer"
     ),
+    "line breaks inside a text": Odd(
+        b'{"choices": [{"message": {"content": "It is\n42"}, "finish_reason": "stop"}]}',
+        "wrong_answer",
+    ),
     "a byte order mark": Odd(b"\xef\xbb\xbf" + json.dumps(message("42")).encode(), "wrong_answer"),
 }
 """Responses in another form than OpenAI's."""
@@ -176,6 +180,7 @@ FAILED = {
         "api_error",
         "error 500: Internal error",
     ),
+    "error true": Odd({"error": True, "message": "no workers"}, "api_error", "no workers"),
     "finish_reason error": Odd(message("The ans", "error"), "api_error", "ended with 'error'"),
     "finish_reason error, with words": Odd(
         choice(message={"content": "The ans"}, finish_reason="error", error={"message": "gone"}),

@@ -101,7 +101,7 @@ def read_answers(
     headers = headers or {}
     text = body.decode("utf-8-sig", errors="replace").strip()
     try:
-        found = json.loads(text)
+        found = json.loads(text, strict=False)  # some servers leave line breaks as they are
     except (ValueError, RecursionError):
         raise _unreadable(text, status, headers) from None
     if isinstance(found, list) and len(found) == 1:  # Gemini's errors
@@ -109,7 +109,8 @@ def read_answers(
     if status >= 400:
         return _prompt_filtered(found) or _fail(found, "", status, headers)
     if isinstance(found, Mapping) and _says(found.get("error")):
-        return _prompt_filtered(found) or _fail(found["error"], "", None, headers)
+        told = found if found["error"] is True else found["error"]
+        return _prompt_filtered(found) or _fail(told, "", None, headers)
     choices, usage = _choices(found, headers)
     answers = [_answer(choice, found, headers) for choice in sorted(choices, key=_index)]
     if prompts == 1:
@@ -261,6 +262,9 @@ def _prompt_filtered(found: Any) -> list[Answer]:
     return []
 
 
+_RATE_LIMIT = re.compile(r"\brate[ _-]?limit|\btoo many requests", re.IGNORECASE)
+
+
 def _fail(told: Any, why: str, status: int | None, headers: Mapping[str, str]) -> NoReturn:
     """Raises what a server's error says.
 
@@ -277,7 +281,8 @@ def _fail(told: Any, why: str, status: int | None, headers: Mapping[str, str]) -
     names = [code for code in codes if isinstance(code, str) and not code.isdecimal()]
     if status is None:
         status = next((number for number in numbers if 400 <= number < 600), None)
-        if status is None and any(name.lower() in LATER for name in names):
+        later = any(name.lower() in LATER for name in names) or _RATE_LIMIT.search(said)
+        if status is None and later:
             status = 429
         head = f"error {status}" if status is not None else ""
     else:
