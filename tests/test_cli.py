@@ -137,7 +137,7 @@ def test_score_says_where_the_conclusion_depends_on_the_grader(results: Path) ->
     done = persona_bench("score", "manner", "--regrade", cwd=results, columns=80)
     printed = " ".join(done.stdout.split())
     assert "pirate 0.000 1.000 0.800 0.000" in printed
-    assert "stable as graded, unstable under a strict grader." in printed
+    assert "undetermined as graded, unstable under a strict grader." in printed
     assert max(map(len, done.stdout.splitlines())) <= 80
     table = pd.read_csv(folder / "scores/persona_arithmetic_routes.csv").set_index("persona")
     assert table.loc["pirate", ["last", "accuracy", "strict_accuracy"]].tolist() == [1, 0.8, 0]
@@ -148,7 +148,10 @@ def test_score_says_where_the_conclusion_depends_on_the_grader(results: Path) ->
     assert told["strict"]["conclusion"] == "unstable"
     assert told["headline"]["pss"] == stored["pss"]
     page = (folder / "scores/index.html").read_text()
-    for words in ("How answers were found", "stable as graded, unstable under a strict grader."):
+    for words in (
+        "How answers were found",
+        "undetermined as graded, unstable under a strict grader.",
+    ):
         assert words in page
 
 
