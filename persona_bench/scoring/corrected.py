@@ -201,12 +201,10 @@ def conclude(interval: Interval, stable_from: float = STABLE_FROM) -> str:
 def detectable_pss(fit: Crossed, power: float = 0.8, level: float = 0.05) -> float:
     """The highest true PSS that a run of this design tells from no effect, one persona being worse.
 
-    All personas but one have the mean accuracy of `fit`. The worse one loses half of the difference
-    by a lower effect, which hits hard questions first, and half by failing single responses at
-    random, as a refusal does. The test is that of the plain PSS against its noise floor at `level`.
-    Verdicts of the worse persona take part in the exchanges, so that they widen the floor too. The
-    questions of this run and of the next are both draws, so the power is averaged over harder and
-    easier ones.
+    All personas but one have the mean accuracy of `fit`, and one has a lower effect in log-odds.
+    The test is that of the plain PSS against its noise floor at `level`. Verdicts of the worse
+    persona take part in the exchanges, so that they widen the floor too. The questions of this run
+    and of the next are both draws, so the power is averaged over harder and easier ones.
 
     Returns:
         To three digits; 0 where not even a persona with nothing correct would be noticed.
@@ -228,7 +226,7 @@ def detectable_pss(fit: Crossed, power: float = 0.8, level: float = 0.05) -> flo
     def power_at(ratio: float, ease: Floats) -> float:
         left = lower @ ease / (chance @ ease)
         loss = np.interp(ratio, left[::-1], LOSSES[::-1])
-        worse = (expit(EASES + usual - loss) + ratio * chance) / 2
+        worse = expit(EASES + usual - loss)
         accuracy = np.full(personas, ease @ chance)
         variance = np.full(personas, noise * float(ease @ (chance * (1 - chance))))
         accuracy[0] = ease @ worse

@@ -124,8 +124,11 @@ def measure(
     return audit(
         judge,
         _table(
-            [(job.item.eval_task, score(job), len(job.item.response)) for job in jobs],
-            ["eval_task", "score", "length"],
+            [
+                (job.response.persona, job.item.eval_task, score(job), len(job.item.response))
+                for job in jobs
+            ],
+            ["persona", "eval_task", "score", "length"],
         ),
         _table(
             [(first[id(job.response)], score(job)) for job in extra.retests], ["first", "again"]
@@ -143,5 +146,5 @@ def measure(
 
 def _table(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns)
-    numbers = [name for name in columns if name not in ("pair", "eval_task")]
+    numbers = [name for name in columns if name not in ("pair", "persona", "eval_task")]
     return table.astype(dict.fromkeys(numbers, float))
