@@ -33,15 +33,16 @@ from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.compare import Pair
 from persona_bench.scoring.corrected import (
     STABLE_FROM,
-    Corrected,
+    Posterior,
     conclude,
     detectable_pss,
     on_other_questions,
     question_draws,
+    simultaneous_bands,
     summarise,
     true_accuracies,
 )
-from persona_bench.scoring.crossed import Crossed, fit_crossed
+from persona_bench.scoring.crossed import fit_crossed
 from persona_bench.scoring.resampling import null_pss, p_value, worst_over_best
 from persona_bench.scoring.unscored import why_undetermined
 
@@ -94,9 +95,15 @@ def greedy_verdicts(model: str) -> np.ndarray:
 
 class Drawn(NamedTuple):
     cells: Cells
-    truth: float
+    accuracy: np.ndarray
+    """Of each persona, expected on all questions."""
     chance: np.ndarray
     """Of a correct response, shape (questions, personas)."""
+
+    @property
+    def truth(self) -> float:
+        """The true PSS."""
+        return float(self.accuracy.min() / self.accuracy.max())
 
 
 def draw(s: Setting, rng: np.random.Generator) -> Drawn:
@@ -110,7 +117,8 @@ def draw(s: Setting, rng: np.random.Generator) -> Drawn:
 def _draw_greedy(s: Setting, rng: np.random.Generator) -> Drawn:
     verdicts = rng.permuted(greedy_verdicts(s.greedy), axis=1)
     there = (rng.random(verdicts.shape) >= s.missing).astype(int)
-    return Drawn(cells_of(verdicts * there, there), 1.0, verdicts)
+    accuracy = np.full(verdicts.shape[1], verdicts.mean())
+    return Drawn(cells_of(verdicts * there, there), accuracy, verdicts)
 
 
 def _draw_model(s: Setting, rng: np.random.Generator) -> Drawn:
@@ -147,8 +155,7 @@ def _draw_model(s: Setting, rng: np.random.Generator) -> Drawn:
     elif s.lost == "hard":
         hard = (ease < np.median(ease)) & (np.arange(s.personas) < s.personas // 2)
         scored = np.where(hard, rng.binomial(there, 0.5), there)
-    truth = float(accuracy.min() / accuracy.max())
-    return Drawn(cells_of(rng.binomial(scored, chance), scored, there), truth, chance)
+    return Drawn(cells_of(rng.binomial(scored, chance), scored, there), accuracy, chance)
 
 
 def cells_of(correct: np.ndarray, scored: np.ndarray, responses: np.ndarray | None = None) -> Cells:
@@ -163,7 +170,9 @@ def study(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
     tables = [draw(s, rng) for _ in range(replicates)]
     found = [each for batch in batched(tables, BATCH) for each in estimates(batch, rng)]
     rows = []
-    for (cells, truth, _), (fit, (pss, interval)) in zip(tables, found, strict=True):
+    for table, drawn in zip(tables, found, strict=True):
+        cells, truth, fit = table.cells, table.truth, drawn.fit
+        pss, interval = summarise(drawn.pss, 0.95)
         word = conclude(interval)
         if s.lost:
             _, why = why_undetermined(cells, word, STABLE_FROM, 499, rng)
@@ -185,18 +194,33 @@ def study(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
                 "wrong_word": word == ("unstable" if truth >= STABLE_FROM else "stable"),
                 "undetermined": word == "undetermined",
                 "rejected": rejected,
+                **beside(drawn, table.accuracy),
             }
         )
     mean = pd.DataFrame(rows).mean().to_dict()
     return {**s._asdict(), **mean, "rmse": mean.pop("squared") ** 0.5, "replicates": len(rows)}
 
 
+def beside(drawn: Posterior, accuracy: np.ndarray) -> dict[str, float]:
+    """What else the draws say, and whether it is so; the first persona stands for the control."""
+    low, high = simultaneous_bands(drawn.accuracy.reshape(-1, accuracy.size), 0.95)
+    below = summarise(drawn.accuracy.min(axis=2) - drawn.accuracy[..., 0], 0.95).interval
+    spread = summarise(drawn.accuracy.std(axis=2), 0.95).interval
+    held = {
+        "bands": (low - 1e-9 <= accuracy) & (accuracy <= high + 1e-9),
+        "below_control": below.low - 1e-9 <= accuracy.min() - accuracy[0] <= below.high + 1e-9,
+        "persona_sd": spread.low - 1e-9 <= accuracy.std() <= spread.high + 1e-9,
+    }
+    coverage = {f"{name}_coverage": float(np.all(each)) for name, each in held.items()}
+    return {**coverage, "probability_unstable": float((drawn.pss < STABLE_FROM).mean())}
+
+
 def batched(tables: list[Drawn], size: int) -> list[list[Drawn]]:
     return [tables[start : start + size] for start in range(0, len(tables), size)]
 
 
-def estimates(tables: list[Drawn], rng: np.random.Generator) -> list[tuple[Crossed, Corrected]]:
-    """As `corrected_pss`, for many tables of one shape at once: a few chains for each."""
+def estimates(tables: list[Drawn], rng: np.random.Generator) -> list[Posterior]:
+    """As `posterior`, for many tables of one shape at once: a few chains for each."""
     fits = [fit_crossed(each.cells.scored_only()) for each in tables]
     accuracy, variance = (
         np.repeat([getattr(fit, name) for fit in fits], CHAINS, axis=0)
@@ -207,8 +231,7 @@ def estimates(tables: list[Drawn], rng: np.random.Generator) -> list[tuple[Cross
     for i, fit in enumerate(fits):
         own = drawn[:, i * CHAINS : (i + 1) * CHAINS].reshape(-1, corrected.CHAINS, fit.effect.size)
         weights = question_draws(len(fit.eases), rng)
-        moved = on_other_questions([], fit, own, weights)
-        found.append((fit, summarise(moved.pss, 0.95)))
+        found.append(on_other_questions([], fit, own, weights))
     return found
 
 
@@ -361,6 +384,19 @@ def settings() -> Iterator[Setting]:
     for effect, missing in itertools.product(("none", "one harmful", "strong"), (0.5, 0.8)):
         yield Setting(0.5, 500, 16, 1, effect, missing=missing)
         yield Setting(0.5, 100, 8, 4, effect, missing=missing)
+    for effect in ("none", "one harmful", "strong"):
+        yield Setting(0.5, 500, 16, 1, effect, missing=0.1)
+        yield Setting(0.5, 100, 8, 4, effect, missing=0.1)
+        yield Setting(0.5, 100, 8, 16, effect, missing=0.5)
+        yield Setting(0.6, 200, 16, 4, effect, polar=0.85, missing=0.5)
+        yield Setting(0.6, 200, 16, 16, effect, polar=0.85, missing=0.1)
+        yield Setting(0.5, 100, 50, 1, effect)
+    for effect in ("one harmful", "strong", "two groups"):
+        yield Setting(0.6, 500, 16, 1, effect, polar=0.85, lost="random")
+    for samples, missing in itertools.product((1, 4, 16), (0.0, 0.5)):
+        yield Setting(0.5, 200, 16, samples, "strong", missing=missing, interaction=2.0)
+    for model in ("base", "rlvr-1"):
+        yield Setting(np.nan, 160, 16, 1, "none", missing=0.1, greedy=model)
     for effect in EFFECTS:
         yield Setting(0.5, 500, 16, 1, effect)
     for effect in ("none", "one harmful", "strong"):

@@ -11,6 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from persona_bench.cli import app
+from persona_bench.harness.documents import KnobError, Knobs
+from persona_bench.harness.run import RunError
+from persona_bench.harness.study import read_study
 from persona_bench.provenance import training_of
 from persona_bench.report.runs import read_runs
 from persona_bench.scoring.compare import CompareError
@@ -102,3 +105,49 @@ def test_gate_reads_the_folders_of_runs(checkpoints: Path) -> None:
     record = json.loads(done.output)
     assert done.exit_code == 1
     assert record["tasks"]["persona_arithmetic"]["verdict"] == "fail"
+
+
+def test_the_paper_s_table_has_one_row_per_method(checkpoints: Path, tmp_path: Path) -> None:
+    runs = names(checkpoints, "rlvr@1", "rlvr@2", "permix@1")
+    out = tmp_path / "out"
+    done = CliRunner().invoke(
+        app, ["compare", *runs, "--out", str(out), "--resamples", "100", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    own = pd.read_csv(out / "tables" / "persona_arithmetic_models.csv").set_index("model")["mean"]
+    table = pd.read_csv(out / "tables" / "methods.csv").set_index("method")
+    assert list(table.index) == ["rlvr", "permix@1"]  # a single seed stands for itself
+    row = table.loc["rlvr"]
+    assert row["arithmetic accuracy"] == pytest.approx(own[["rlvr@1", "rlvr@2"]].mean())
+    half = 12.706 * own[["rlvr@1", "rlvr@2"]].std() / 2**0.5  # Student's t with one degree
+    low = max(0, row["arithmetic accuracy"] - half)
+    assert row["arithmetic accuracy low"] == pytest.approx(low, abs=1e-3)
+    text = (out / "tables" / "methods.md").read_text()
+    assert "means over seeds (rlvr 2), with 95% intervals over seeds" in text
+    assert "<sup>" not in text  # letters would speak of rlvr@1, which has no row
+
+
+def test_a_study_names_the_training_of_its_models(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    study: dict[str, object] = {
+        "output_path": str(tmp_path / "out"),
+        "models": [{"name": "a", "pretrained": "ORG/MODEL", "method": "rlvr", "seed": 1}],
+        "tasks": ["persona_arithmetic"],
+    }
+    file.write_text(yaml.safe_dump(study))
+    read = read_study(file)
+    (asked,) = read.asked(read.models[0])
+    assert asked.metadata["training"] == {"method": "rlvr", "seed": 1}
+    with server() as chat:
+        ask(chat, tmp_path / "run", **asked.metadata)
+    (run,) = read_runs([tmp_path / "run"])
+    assert run.checkpoint == ("rlvr", "1")
+    study["models"] = [{"name": "a", "pretrained": "ORG/MODEL", "method": "rlvr"}]
+    file.write_text(yaml.safe_dump(study))
+    with pytest.raises(RunError, match="method and seed belong together"):
+        read_study(file)
+
+
+def test_training_without_a_seed_is_refused() -> None:
+    with pytest.raises(KnobError, match="must have a method and a seed"):
+        Knobs.from_metadata({"training": "rlvr"})

@@ -129,7 +129,8 @@ def _scores(checkpoints: dict[tuple[str, str], Run]) -> pd.DataFrame | None:
             if judged.verdicts is not None:
                 score = scored_verdicts(judged.verdicts, Settings()).persona_score
                 rows.append((method, seed, f"fidelity{end}", score))
-            if information := (judged.trace.get("persona_information") or {}).get("information"):
+            information = (judged.trace.get("persona_information") or {}).get("information")
+            if information is not None:
                 rows.append((method, seed, f"persona_information{end}", float(information)))
     table = pd.DataFrame(rows, columns=["method", "seed", "metric", "value"])
     counts = table["metric"].value_counts()

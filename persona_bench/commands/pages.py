@@ -134,7 +134,9 @@ def compare_page(
     gallery = Gallery(folder / "figures", provenance_line(names, settings.to_dict()))
     graded = [_graded(task, runs, each, pairs[task], settings) for task, each in tables.items()]
     judged = _judged(runs, verdicts, roles, settings)
-    overview, methods = methods_section(names, graded, judged, gallery)
+    overview, methods = methods_section(
+        names, graded, judged, gallery, seeds_of(runs), settings.confidence
+    )
     sections, papers = [overview], [methods]
     for of_task in graded:
         section, more = graded_models_section(of_task, gallery)
@@ -164,6 +166,16 @@ def compare_page(
         },
     )
     return write_page(contents, folder / PAGE)
+
+
+def seeds_of(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The names of the checkpoints of each method that has several seeds among the runs."""
+    found: dict[str, dict[str, str]] = {}
+    for run in runs:
+        if run.checkpoint is not None:
+            method, seed = run.checkpoint
+            found.setdefault(method, {})[seed] = run.name
+    return {method: list(own.values()) for method, own in found.items() if len(own) > 1}
 
 
 def _graded(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +16,9 @@ from persona_bench.commands import options
 from persona_bench.commands.places import Places, provenance
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from persona_bench.report.page.contents import Section
-    from persona_bench.scoring.samples import Samples
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
@@ -115,6 +116,7 @@ def score_folder(
     are any: half a page would replace a whole one.
     """
     from persona_bench.commands.fidelity import score_judged
+    from persona_bench.scoring.outcomes import read_outcomes
     from persona_bench.scoring.samples import find_samples, newest_samples
 
     settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
@@ -124,10 +126,12 @@ def score_folder(
     printed: list[dict[str, Any]] = []
     sections: list[Section] = []
     index: Path | None = None
+    outcomes: pd.DataFrame | None = None
     # also where nothing at all is there: then the reader of outcomes says so
     if not only_judged and not (everything and all(samples.judged for samples in everything)):
+        outcomes = read_outcomes(results)
         written, printed, sections = _score_graded(
-            results, places, by, as_json, page, of_stability or {}, settings
+            outcomes, results, places, by, as_json, page, of_stability or {}, settings
         )
     if any(samples.judged for samples in everything):
         judged = newest_samples(results, judged=True)
@@ -148,7 +152,8 @@ def score_folder(
         Console().print(f"\nFiles and figures: {escape(str(folder))}", soft_wrap=True)
         if index:
             Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
-    _check_any_scored(results, everything)
+    if outcomes is not None:
+        _check_any_scored(outcomes)
     return written
 
 
@@ -156,15 +161,8 @@ class NothingScoredError(RuntimeError):
     """Every response is unscored: the instrument failed, and the numbers say nothing."""
 
 
-def _check_any_scored(results: Path, everything: Sequence[Samples]) -> None:
+def _check_any_scored(outcomes: pd.DataFrame) -> None:
     """Raises where no graded task has a scored response; what was written stays."""
-    from persona_bench.scoring.outcomes import read_outcomes
-
-    if not everything or all(samples.judged for samples in everything):
-        return
-    with warnings.catch_warnings():  # said once is enough
-        warnings.simplefilter("ignore")
-        outcomes = read_outcomes(results)
     if outcomes["correct"].notna().any():
         return
     reasons = ", ".join(
@@ -177,6 +175,7 @@ def _check_any_scored(results: Path, everything: Sequence[Samples]) -> None:
 
 
 def _score_graded(
+    outcomes: pd.DataFrame,
     results: Path,
     places: Places,
     by: str | None,
@@ -191,12 +190,11 @@ def _score_graded(
     from persona_bench.report.sensitivity import print_sensitivity, write_sensitivity
     from persona_bench.report.tables import print_stability
     from persona_bench.scoring.contrasts import contrasts
-    from persona_bench.scoring.outcomes import read_outcomes, read_provenance
+    from persona_bench.scoring.outcomes import read_provenance
     from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
     from persona_bench.scoring.stability import stability
     from persona_bench.scoring.variance import variance_parts
 
-    outcomes = read_outcomes(results)
     with warnings.catch_warnings():  # said once is enough
         warnings.simplefilter("ignore")
         runs = read_provenance(results)

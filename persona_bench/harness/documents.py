@@ -99,6 +99,8 @@ class Knobs:
         design: Only these pairs of question and persona: a .csv or .json file, or a share
             to draw (see `read_design`); all pairs where there is none.
         shard: `i/n`: only each n-th question, from the i-th on, for a run that n machines share.
+        training: Method and seed of the checkpoint, where no `train.yaml` lies beside its weights:
+            `{"method": "rlvr", "seed": 1}`.
     """
 
     persona_set: str = "core"
@@ -112,6 +114,7 @@ class Knobs:
     own: Mapping[str, Any] = field(default_factory=dict, hash=False)
     design: str | dict[str, Any] | None = None
     shard: str | None = None
+    training: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @classmethod
     def from_metadata(
@@ -177,6 +180,13 @@ class Knobs:
                 f"design={given['design']!r} must be a .csv or .json file of (question, persona) "
                 'pairs, or a share to draw, such as {"share": 0.1, "seed": 0}'
             )
+        if "training" in given:
+            told = given["training"]
+            if not isinstance(told, dict) or set(told) != {"method", "seed"}:
+                raise KnobError(
+                    f"training={told!r} must have a method and a seed, such as "
+                    '{"method": "rlvr", "seed": 1}'
+                )
         if "shard" in given:
             given["shard"] = "{}/{}".format(*parse_shard(str(given["shard"])))
         return cls(**given, own=_own(metadata, readers))

@@ -48,6 +48,8 @@ class StudyModel(Part):
             chat template has it.
         think_end_token: What ends the reasoning; the answer after it is graded.
         apply_chat_template: Personas are system messages only with one.
+        method, seed: Of its training, for comparisons of methods over seeds; not needed for a
+            checkpoint of `persona-bench train`, whose folder has both.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -60,9 +62,13 @@ class StudyModel(Part):
     enable_thinking: bool | None = None
     think_end_token: str | int | None = None
     apply_chat_template: bool = True
+    method: str | None = Field(default=None, min_length=1)
+    seed: int | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyModel:
+        if (self.method is None) != (self.seed is None):
+            raise ValueError("method and seed belong together: give both, or neither")
         if self.pretrained and "pretrained" in self.model_args:
             raise ValueError("pretrained stands twice, beside model_args and in it: leave one")
         return self
@@ -173,7 +179,9 @@ class Study(Part):
 
     def asked(self, model: StudyModel, shard: str | None = None) -> list[Asked]:
         """What one model is asked: the task's own settings go over the study's."""
-        extra = {"shard": shard} if shard else {}
+        extra: dict[str, Any] = {"shard": shard} if shard else {}
+        if model.method is not None:
+            extra["training"] = {"method": model.method, "seed": model.seed}
         return [
             Asked(
                 task.task,

@@ -438,7 +438,7 @@ class PersonaTask(ConfigurableTask):
             "personas_fingerprint": personas.fingerprint,
             "system_instruction": system_instruction or "",
         }
-        if training := training_of(self.config.metadata or {}):
+        if training := self.knobs.training or training_of(self.config.metadata or {}):
             record["training"] = training
         if self.benchmark.record:
             record |= self.benchmark.record(list(dict.fromkeys(self.dataset["test"]["question"])))

@@ -126,8 +126,11 @@ def measure(
     return audit(
         judge,
         _table(
-            [(call.item.eval_task, score(call), len(call.item.response)) for call in calls],
-            ["eval_task", "score", "length"],
+            [
+                (call.response.persona, call.item.eval_task, score(call), len(call.item.response))
+                for call in calls
+            ],
+            ["persona", "eval_task", "score", "length"],
         ),
         _table(
             [(first[id(call.response)], score(call)) for call in extra.retests], ["first", "again"]
@@ -145,5 +148,5 @@ def measure(
 
 def _table(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns)
-    numbers = [name for name in columns if name not in ("pair", "eval_task")]
+    numbers = [name for name in columns if name not in ("pair", "persona", "eval_task")]
     return table.astype(dict.fromkeys(numbers, float))

@@ -35,6 +35,9 @@ UNKNOWN = "n/a"
 """Stands where a number is undefined."""
 
 
+EXPECTED = "expected"
+"""Header of the expected accuracies."""
+
 PADDING = (0, 1, 0, 0)
 """Of table cells: tight, so that a persona fits a line of 80 columns."""
 
@@ -214,30 +217,28 @@ def by_accuracy(result: Stability) -> pd.DataFrame:
 
 # --------------------------------------------------------------------------- the persona table
 def _print_personas(result: Stability, console: Console) -> None:
-    """One table where the window is wide enough, else the reasons for failure in a second."""
+    """One table where the window is wide enough, else two."""
     personas = by_accuracy(result)
-    failures = _failures(personas)
-    whole = _persona_table(result, personas, failures)
+    more = _shrunken(personas) | _failures(personas)
+    whole = _persona_table(result, personas, more)
     unlimited = console.options.update(max_width=10_000)
     if Measurement.get(console, unlimited, whole).maximum <= console.width:
         console.print(whole)
         return
     console.print(_persona_table(result, personas, {}))
     console.print()
-    reasons = _table("Responses that failed, by reason")
-    reasons.add_column("persona", overflow="fold")
-    _add_counts(reasons, failures)
+    second = _table("Expected accuracy, and responses that failed", _caption(more))
+    second.add_column("persona", overflow="fold")
+    _add_columns(second, more)
     for i, name in enumerate(personas["persona"]):
-        reasons.add_row(_text(name), *(f"{counts[i]:,}" for counts in failures.values()))
-    console.print(reasons)
+        second.add_row(_text(name), *(cells[i] for cells in more.values()))
+    console.print(second)
 
 
-def _persona_table(
-    result: Stability, personas: pd.DataFrame, failures: dict[str, list[int]]
-) -> Table:
+def _persona_table(result: Stability, personas: pd.DataFrame, more: dict[str, list[str]]) -> Table:
     caption = "accuracy: correct share of the n scored responses"
-    if failures:
-        caption += "; right: responses that failed"
+    if more:
+        caption += f"; {_caption(more)}"
     table = _table("Accuracy by persona", caption)
     table.add_column("persona", overflow="fold")
     longest = max(len(str(kind)) for kind in personas["kind"])
@@ -245,7 +246,7 @@ def _persona_table(
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column(f"{result.confidence:.0%} interval", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
-    _add_counts(table, failures)
+    _add_columns(table, more)
     for i, row in enumerate(personas.to_dict("records")):
         table.add_row(
             _text(row["persona"]),
@@ -253,12 +254,25 @@ def _persona_table(
             number(row["accuracy"]),
             Text(interval((row["low"], row["high"]))),
             f"{row['n']:,}",
-            *(f"{counts[i]:,}" for counts in failures.values()),
+            *(cells[i] for cells in more.values()),
         )
     return table
 
 
-def _failures(personas: pd.DataFrame) -> dict[str, list[int]]:
+def _caption(more: dict[str, list[str]]) -> str:
+    expected = "expected: without the noise; its bands hold for all personas at once; "
+    return f"{expected if EXPECTED in more else ''}right: responses that failed"
+
+
+def _shrunken(personas: pd.DataFrame) -> dict[str, list[str]]:
+    """Expected accuracies and their bands; empty where they are undefined."""
+    if personas["shrunken"].isna().all():
+        return {}
+    bands = zip(personas["shrunken_low"], personas["shrunken_high"], strict=True)
+    return {EXPECTED: list(map(number, personas["shrunken"])), "band": list(map(interval, bands))}
+
+
+def _failures(personas: pd.DataFrame) -> dict[str, list[str]]:
     """Why responses are wrong, the commonest reason first, then how many are unscored.
 
     Only what occurs: reason -> count per persona, in the order of the rows.
@@ -272,13 +286,13 @@ def _failures(personas: pd.DataFrame) -> dict[str, list[int]]:
     reasons["wrong, no reason given"] = personas["wrong"].astype(int) - explained
     ordered = sorted(reasons.items(), key=lambda item: (-item[1].sum(), item[0]))
     ordered.append(("unscored", personas["unscored"].astype(int)))
-    return {name: counts.tolist() for name, counts in ordered if counts.sum() > 0}
+    return {name: [f"{n:,}" for n in counts] for name, counts in ordered if counts.sum() > 0}
 
 
-def _add_counts(table: Table, failures: dict[str, list[int]]) -> None:
-    for name in failures:
+def _add_columns(table: Table, more: dict[str, list[str]]) -> None:
+    for name in more:
         header = printable(name).replace("_", "\n").replace(" ", "\n")  # narrow columns
-        table.add_column(Text(header), justify="right")
+        table.add_column(Text(header), justify="right", no_wrap=name in (EXPECTED, "band"))
 
 
 def _table(title: str, caption: str = "") -> Table:

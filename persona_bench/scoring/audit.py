@@ -4,7 +4,10 @@
 - **Persona swap**: two responses under two personas, each held against the other's persona too. A
   judge that reads the persona scores a response lower under the wrong one; one that scores the
   prose alone, or that likes one of the personas better, does not: over the four scores of a pair
-  what is good about a response and what is good about a persona cancel out.
+  what is good about a response and what is good about a persona cancel out. At the end of the scale
+  they don't, as a score can't go beyond it. But whatever the scale, liking one persona better
+  can't lower *both* responses of a pair (a crossover, which no change of scale makes or removes;
+  Loftus 1978): so many scores at an end ask for pairs in which both are lower.
 - **Agreement** between judges, and with itself: Krippendorff's alpha for interval data
   (Krippendorff 2004), 1 for perfect agreement, 0 for chance.
 - **Length**: does a longer response score higher? Spearman's rank correlation.
@@ -29,9 +32,18 @@ CLEARLY = 0.6
 """Share of pairs (ties half) from which on a judge is said to tell personas apart clearly."""
 
 ALPHA = 0.05
-"""Level of the persona swap's test."""
+"""Level of the persona swap's tests."""
+
+CROWDED = 0.2
+"""Share of the swap's scores at one end of the scale from which on pairs have to cross over."""
+
+SCALE = (1, 5)
+"""Lowest and highest score of a rubric."""
 
 RESAMPLES = 2000
+
+FOLDS = 50
+"""Most groups of personas that the jackknife of the length's correlation leaves out."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,11 @@ class Swap:
         lower, equal, higher: Shares of responses whose score under the other persona is so.
         discrimination: P(own > other) + P(equal) / 2: 0.5 for a judge that does not look.
         p_value: Of no drop, one-sided: signs of the pairs' drops exchanged, which is exact where
-            nothing depends on persona and response together.
+            nothing depends on persona and response together and scores have room.
+        both_lower, both_higher: Pairs in which both responses score lower under the other persona,
+            and in which both score higher.
+        p_crossed: Of the first not being likelier than the second: one-sided sign test.
+        at_end: Share of the scores that are the highest possible, or the lowest, whichever is more.
         by_task: Mean drop by evaluation task.
     """
 
@@ -77,7 +93,16 @@ class Swap:
     higher: float
     discrimination: float
     p_value: float
+    both_lower: int
+    both_higher: int
+    p_crossed: float
+    at_end: float
     by_task: dict[str, float]
+
+    @property
+    def crowded(self) -> bool:
+        """Whether liking alone, at an end of the scale, could explain the drop."""
+        return self.at_end >= CROWDED and self.p_crossed > ALPHA
 
 
 @dataclass(frozen=True)
@@ -88,8 +113,8 @@ class LengthBias:
         n: Responses.
         rho: Spearman's rank correlation with the number of characters, within evaluation tasks
             (ranks taken in each, then pooled).
-        interval: Of it, by Fisher's transformation (standard error 1.03 / sqrt(n - 3); Fieller,
-            Hartley and Pearson 1957).
+        interval: Of it, with personas as the sample: jackknife over (groups of) personas on the
+            scale of Fisher's transformation, Student's t. NaN with a single persona.
     """
 
     n: int
@@ -149,7 +174,7 @@ def audit(
 
     Args:
         judge: Its name.
-        scores: Its verdicts: `eval_task, score, length`; NaN scores are unscored.
+        scores: Its verdicts: `persona, eval_task, score, length`; NaN scores are unscored.
         retests: Pairs `first, again`; a row with a NaN is left out.
         swaps: A row a response, `pair, eval_task, own, other`; a pair with a NaN is left out.
         confidence: Level of the intervals.
@@ -230,6 +255,10 @@ def _swap(swaps: pd.DataFrame, confidence: float, resamples: int, rng: np.random
     drop = (swaps["own"] - swaps["other"]).to_numpy(float)
     means = pd.Series(drop).groupby(swaps["pair"].to_numpy()).mean().to_numpy()
     lower, equal = float((drop > 0).mean()), float((drop == 0).mean())
+    pairs = pd.Series(np.sign(drop)).groupby(swaps["pair"].to_numpy())
+    both_lower, both_higher = int((pairs.min() > 0).sum()), int((pairs.max() < 0).sum())
+    crossed = both_lower + both_higher
+    scores = swaps[["own", "other"]].to_numpy(float)
     return Swap(
         n=len(swaps),
         pairs=len(means),
@@ -240,6 +269,10 @@ def _swap(swaps: pd.DataFrame, confidence: float, resamples: int, rng: np.random
         higher=float((drop < 0).mean()),
         discrimination=lower + equal / 2,
         p_value=_sign_exchange(means, resamples, rng),
+        both_lower=both_lower,
+        both_higher=both_higher,
+        p_crossed=float(stats.binom.sf(both_lower - 1, crossed, 0.5)) if crossed else 1.0,
+        at_end=max(float((scores == end).mean()) for end in SCALE),
         by_task={
             str(task): float(each.mean())
             for task, each in pd.Series(drop).groupby(swaps["eval_task"].to_numpy())
@@ -264,26 +297,35 @@ def _sign_exchange(means: np.ndarray, resamples: int, rng: np.random.Generator) 
 
 
 def _length(known: pd.DataFrame, confidence: float) -> LengthBias:
-    nothing = Interval(math.nan, math.nan)
-    groups = known.groupby("eval_task")
-    rank = pd.DataFrame(
-        {
-            name: groups[name].rank() - groups[name].transform("size") / 2
-            for name in ("score", "length")
-        }
-    )
-    if rank["score"].nunique() < 2 or rank["length"].nunique() < 2:
-        return LengthBias(len(known), math.nan, nothing)
-    rho = float(np.corrcoef(rank["score"], rank["length"])[0, 1])
-    z = stats.norm.ppf((1 + confidence) / 2) * 1.03 / math.sqrt(len(known) - 3)
-    low, high = np.tanh(np.arctanh(np.clip(rho, -0.999999, 0.999999)) + np.array([-z, z]))
+    rho = _rank_correlation(known)
+    fold = pd.factorize(known["persona"])[0] % FOLDS
+    folds = int(fold.max()) + 1
+    without = np.array([_rank_correlation(known[fold != each]) for each in range(folds)])
+    if math.isnan(rho) or folds < 2 or np.isnan(without).any():
+        return LengthBias(len(known), rho, Interval(math.nan, math.nan))
+    middle, left = (np.arctanh(np.clip(each, -0.999999, 0.999999)) for each in (rho, without))
+    se = math.sqrt((folds - 1) / folds * ((left - left.mean()) ** 2).sum())
+    half = float(stats.t.ppf((1 + confidence) / 2, folds - 1)) * se
+    low, high = np.tanh([middle - half, middle + half])
     return LengthBias(len(known), rho, Interval(float(low), float(high)))
+
+
+def _rank_correlation(known: pd.DataFrame) -> float:
+    """Spearman's of score and length within evaluation tasks; NaN where one does not vary."""
+    groups = known.groupby("eval_task")
+    score, length = (
+        (groups[name].rank() - groups[name].transform("size") / 2).to_numpy()
+        for name in ("score", "length")
+    )
+    if not len(known) or np.ptp(score) == 0 or np.ptp(length) == 0:
+        return math.nan
+    return float(np.corrcoef(score, length)[0, 1])
 
 
 def _tells(swap: Swap | None) -> str:
     if swap is None or math.isnan(swap.interval.low):
         return "unknown"
-    if swap.interval.low <= 0 or swap.p_value > ALPHA:
+    if swap.interval.low <= 0 or swap.p_value > ALPHA or swap.crowded:
         return "not"
     return "clearly" if swap.discrimination >= CLEARLY else "weakly"
 
@@ -304,6 +346,13 @@ def in_words(found: Audit) -> list[str]:
             f"equal in {swap.equal:.0%}, higher in {swap.higher:.0%} of {swap.n} responses; "
             f"p = {swap.p_value:.3g})."
         )
+        if swap.crowded and swap.interval.low > 0:
+            lines.append(
+                f"{swap.at_end:.0%} of these scores are at one end of the scale, where a judge "
+                "that only likes some personas better can show such a drop too. It can't lower "
+                f"both responses of a pair: both are lower in {swap.both_lower} and higher in "
+                f"{swap.both_higher} of {swap.pairs} pairs (p = {swap.p_crossed:.3g})."
+            )
     if found.tells_personas_apart in ("not", "unknown"):
         lines.append("Its scores can't be read as fidelity to a persona.")
     if found.spread == 0:

@@ -189,7 +189,7 @@ def _mean_row(
 def _exchanged(cells: Cells, personas: Any, resamples: int, rng: np.random.Generator) -> Floats:
     """Accuracies of these personas with verdicts exchanged among them within each question."""
     some = cells.only(personas=personas)
-    return np.concatenate(list(null_accuracies(some.correct, some.scored, resamples, rng)))
+    return null_accuracies(some.correct, some.scored, resamples, rng)
 
 
 def _robustness(

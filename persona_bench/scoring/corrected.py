@@ -34,6 +34,9 @@ unlikely; so a 95% interval is the middle 98.5% of the draws (docs/calibration.m
 ASKED_CELLS = 0.9
 """Share of the cells that need two scored samples for an estimate on the questions asked."""
 
+LOSSES = np.linspace(0, 12, 121)
+"""By which one persona's effect may be lower, in log-odds."""
+
 STABLE_FROM = 0.95
 """PSS from which on a model counts as stable: the worst persona costs at most one twentieth."""
 
@@ -196,46 +199,52 @@ def conclude(interval: Interval, stable_from: float = STABLE_FROM) -> str:
 
 
 def detectable_pss(fit: Crossed, power: float = 0.8, level: float = 0.05) -> float:
-    """The highest true PSS that this design tells from no effect, one persona being worse.
+    """The highest true PSS that a run of this design tells from no effect, one persona being worse.
 
-    All personas but one have the mean accuracy of `fit`, and one has a lower effect. The test is
-    that of the plain PSS against its noise floor at `level`. Verdicts of the worse persona take
-    part in the exchanges, so that they widen the floor too.
+    All personas but one have the mean accuracy of `fit`, and one has a lower effect in log-odds.
+    The test is that of the plain PSS against its noise floor at `level`. Verdicts of the worse
+    persona take part in the exchanges, so that they widen the floor too. The questions of this run
+    and of the next are both draws, so the power is averaged over harder and easier ones.
 
     Returns:
         To three digits; 0 where not even a persona with nothing correct would be noticed.
     """
     personas, questions = len(fit.effect), len(fit.eases)
     ease = fit.eases.mean(axis=0)
-    mean = float(fit.accuracy.mean())
-    usual = float(np.interp(mean, expit(EASES[:, None] + EASES).T @ ease, EASES))
+    usual = float(np.interp(fit.accuracy.mean(), expit(EASES[:, None] + EASES).T @ ease, EASES))
     chance = expit(EASES + usual)
-    normal = np.random.default_rng(0).standard_normal((4000, personas))
-    noise = float(np.median(fit.variance))
-    within = float(ease @ (chance * (1 - chance)))
+    lower = expit(EASES + usual - LOSSES[:, None])
+    noise = float(np.median(fit.variance)) / max(float(ease @ (chance * (1 - chance))), 1e-12)
+    normal = np.random.default_rng(0).standard_normal((2000, personas))
 
     def seen(accuracy: Floats, variance: Floats) -> Floats:
         """PSS of noisy accuracies; the noise is that of shares, so that they stay in 0 to 1."""
         n = np.maximum(accuracy * (1 - accuracy), 1e-9) / np.maximum(variance, 1e-12)
-        angle = np.arcsin(np.sqrt(accuracy)) + normal / (2 * np.sqrt(n))
+        angle = np.arcsin(np.sqrt(np.clip(accuracy, 0, 1))) + normal / (2 * np.sqrt(n))
         return worst_over_best(np.sin(np.clip(angle, 0, np.pi / 2)) ** 2)
 
-    def harmed(loss: float) -> Floats:
-        worse: Floats = expit(EASES + usual - loss)
-        return worse
-
-    def power_at(loss: float) -> float:
-        worse = harmed(loss)
+    def power_at(ratio: float, ease: Floats) -> float:
+        left = lower @ ease / (chance @ ease)
+        loss = np.interp(ratio, left[::-1], LOSSES[::-1])
+        worse = expit(EASES + usual - loss)
         accuracy = np.full(personas, ease @ chance)
-        variance = np.full(personas, noise)
+        variance = np.full(personas, noise * float(ease @ (chance * (1 - chance))))
         accuracy[0] = ease @ worse
-        variance[0] = noise * float(ease @ (worse * (1 - worse))) / max(within, 1e-12)
+        variance[0] = noise * float(ease @ (worse * (1 - worse)))
         gap = float(ease @ (chance - worse) ** 2) / questions / personas
         floor = seen(np.full(personas, accuracy.mean()), np.full(personas, variance.mean() + gap))
         return float((seen(accuracy, variance) < np.quantile(floor, level)).mean())
 
-    most = 12.0
-    if power_at(most) < power:
+    # Gauss-Hermite quadrature over the mean accuracy on questions drawn twice
+    off = chance - ease @ chance
+    tilt = np.sqrt(3) * (fit.eases @ chance).std() * np.sqrt(2 / questions) * off
+    tilt /= max(float(ease @ off**2), 1e-12)
+    draws = [np.maximum(ease * (1 + sign * tilt), 0) for sign in (0, 1, -1)]
+
+    def lacking(ratio: float) -> float:
+        found = [power_at(ratio, each / each.sum()) for each in draws]
+        return power - float(np.dot(found, (2 / 3, 1 / 6, 1 / 6)))
+
+    if lacking(0.0) > 0:
         return 0.0
-    loss = brentq(lambda x: power_at(x) - power, 0.0, most, xtol=1e-3)
-    return round(float(ease @ harmed(loss) / (ease @ chance)), 3)
+    return round(float(brentq(lacking, 0.0, 1.0, xtol=1e-3)), 3)

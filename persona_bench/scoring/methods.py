@@ -121,7 +121,7 @@ def compare_methods(
     ]  # fmt: skip
     own = [
         {"method": method, "metric": name,
-         **_mean_over_seeds(values.get((method, name), nothing), confidence)}
+         **mean_over_seeds(values.get((method, name), nothing), confidence)}
         for method in (a, b) for name in metrics
     ]  # fmt: skip
     seeds = {method: set(chosen.loc[chosen["method"].astype(str) == method, "seed"].map(str))
@@ -291,7 +291,9 @@ def _difference(a: pd.Series, b: pd.Series, confidence: float) -> _Difference:
     return _Difference(gap, gap - half, gap + half, p, n, m, math.sqrt(pooled))
 
 
-def _mean_over_seeds(values: pd.Series, confidence: float) -> dict[str, Any]:
+def mean_over_seeds(values: pd.Series, confidence: float) -> dict[str, Any]:
+    """`mean`, its t interval `low` and `high`, `seed_sd` and `seeds` of one value per seed; with a
+    single seed interval and standard deviation are NaN."""
     n = len(values)
     sd = float(values.std()) if n > 1 else math.nan
     half = float(student.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n) if n > 1 else sd

@@ -25,12 +25,13 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from persona_bench.scoring.samples import OutcomesError, Samples, newest_samples
+from persona_bench.scoring.samples import OutcomesError, Samples, newest_samples, sample_values
 
 COLUMNS = (
     "model",
@@ -58,6 +59,8 @@ COLUMNS = (
 )
 __all__ = ["COLUMNS", "OutcomesError", "complete_questions", "read_outcomes", "read_provenance"]
 _CORRECT = {"correct": 1.0, "wrong": 0.0}
+_CHUNK = 50_000
+"""Rows that are Python objects at a time: as columns they take a quarter of the memory."""
 
 
 def read_outcomes(path: str | Path) -> pd.DataFrame:
@@ -87,10 +90,12 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
             "judge"
         )
     for samples in graded:
-        rows = list(_rows(samples))
-        if not rows:
+        rows, parts = _rows(samples), []
+        while chunk := list(islice(rows, _CHUNK)):
+            parts.append(pd.DataFrame(chunk, columns=list(COLUMNS)))
+        if not parts:
             raise OutcomesError(f"{samples.file}: the file is empty; run the task again")
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        table = pd.concat(parts, ignore_index=True)
         frames.append(table if samples.sparse else complete_questions(table))
     return pd.concat(frames, ignore_index=True)
 
@@ -123,7 +128,7 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                sample = json.loads(line)
+                sample = sample_values(line, ("doc", "resps", "acc"))
                 doc, record = sample["doc"], sample["acc"]
                 response = sample["resps"][0]
                 while isinstance(response, list):  # lm-eval nests repeats

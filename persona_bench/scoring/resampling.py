@@ -158,8 +158,8 @@ def expanded_interval(replicates: Floats, confidence: float, n_questions: int) -
 # ------------------------------------------------- verdicts exchanged among personas (null)
 def null_accuracies(
     correct: Counts, scored: Counts, resamples: int, rng: np.random.Generator
-) -> Iterator[Floats]:
-    """Accuracies of each persona if personas had no effect.
+) -> Floats:
+    """Accuracies of each persona if personas had no effect, shape (resamples, personas).
 
     Within each question the numbers correct are exchanged at random among the personas that have
     equally many `scored` responses there. Given no effect of the persona on its verdicts these
@@ -168,22 +168,22 @@ def null_accuracies(
     that lost its hardest questions keeps them lost. A cell with a number of scored responses of its
     own stays where it is.
 
-    Arrays are (questions, personas); yields chunks (replicates, personas), NaN where a persona has
-    no scored response.
+    The arrays given have the shape (questions, personas). NaN where a persona has no scored
+    response.
     """
-    blocks = [
-        (correct[np.ix_(questions, personas)], personas)
-        for questions, personas in _exchangeable_blocks(scored)
-    ]
-    count = scored.sum(axis=0)
-    chunk = max(1, CHUNK_CELLS // max(correct.size, 1))
-    for start in range(0, resamples, chunk):
-        rows = min(chunk, resamples - start)
-        right = np.zeros((rows, correct.shape[1]), dtype=np.int64)
-        for block, personas in blocks:
-            right[:, personas] += _exchanged(block, rows, rng)
-        with np.errstate(invalid="ignore"):
-            yield right / count
+    right = np.zeros((resamples, correct.shape[1]), dtype=np.int64)
+    for questions, personas in _exchangeable_blocks(scored):
+        block = correct[np.ix_(questions, personas)]
+        if personas.size == 1:
+            right[:, personas] += block.sum()
+            continue
+        chunk = max(1, CHUNK_CELLS // block.size)
+        for start in range(0, resamples, chunk):
+            rows = slice(start, min(start + chunk, resamples))
+            right[rows, personas] += _exchanged(block, rows.stop - start, rng)
+    with np.errstate(invalid="ignore"):
+        accuracies: Floats = right / scored.sum(axis=0)
+    return accuracies
 
 
 def _exchanged(block: Counts, rows: int, rng: np.random.Generator) -> Counts:
@@ -222,8 +222,7 @@ def worst_over_best(accuracies: Floats) -> Floats:
 
 def null_pss(correct: Counts, scored: Counts, resamples: int, rng: np.random.Generator) -> Floats:
     """PSS values, shape (resamples,), if personas had no effect (see `null_accuracies`)."""
-    chunks = null_accuracies(correct, scored, resamples, rng)
-    return np.concatenate([worst_over_best(accuracies) for accuracies in chunks])
+    return worst_over_best(null_accuracies(correct, scored, resamples, rng))
 
 
 def p_value(null: Floats, observed: float) -> float:

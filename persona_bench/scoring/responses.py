@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 
-from persona_bench.scoring.samples import OutcomesError, Samples
+from persona_bench.scoring.samples import OutcomesError, Samples, sample_values
 
 
 def read_responses(samples: Samples) -> pd.DataFrame:
@@ -22,14 +20,19 @@ def read_responses(samples: Samples) -> pd.DataFrame:
         OutcomesError: a line that is no sample of a persona task.
     """
     rows = []
+    names = "doc", "arguments", "resps", "metrics"
+    metric = "acc"  # the first metric, whose value holds the verdict
     with samples.file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)
+                row = sample_values(line, (*names, metric))
+                if (first := next(iter(row.get("metrics") or ()), metric)) != metric:
+                    metric = first
+                    row = sample_values(line, (*names, metric))
                 doc, response = row["doc"], row["resps"][0]
                 while isinstance(response, list):  # lm-eval nests repeats
                     response = response[0] if response else None
-                graded = row.get(next(iter(row.get("metrics") or ()), "acc"))
+                graded = row.get(metric)
                 graded = graded if isinstance(graded, dict) else {}  # --predict_only: no verdict
                 asked = row.get("arguments") or {}
                 rows.append(

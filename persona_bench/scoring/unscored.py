@@ -39,8 +39,8 @@ def unscored_p_value(cells: Cells, resamples: int, rng: np.random.Generator) -> 
     some = cells.only(questions=cells.unscored.any(axis=1))  # on the others nothing is exchanged
     total = cells.responses.sum(axis=0)
     here = some.responses.sum(axis=0)
-    chunks = null_accuracies(some.unscored, some.responses, resamples, rng)
-    null = np.nan_to_num(np.concatenate(list(chunks))) * here / total
+    null = null_accuracies(some.unscored, some.responses, resamples, rng)
+    null = np.nan_to_num(null) * here / total
     seen = (cells.unscored.sum(axis=0) / total).var()
     beyond = int((null.var(axis=1) >= seen - 1e-12).sum())
     return (1 + beyond) / (1 + resamples)

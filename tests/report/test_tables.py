@@ -45,6 +45,17 @@ def test_every_persona_has_its_numbers_best_first(made_up) -> None:
     assert at == sorted(at)
 
 
+@pytest.mark.parametrize("width", [80, 200])
+def test_every_persona_has_its_expected_accuracy_with_a_band(made_up, width: int) -> None:
+    result = made_up(SPREAD)
+    lines = printed(result, width=width).splitlines()
+    for row in result.per_persona.to_dict("records"):
+        line = [line for line in lines if line.startswith(f" {row['persona']} ")][-1]
+        band = f"[{row['shrunken_low']:.3f}, {row['shrunken_high']:.3f}]"
+        assert f"{row['shrunken']:.3f} {band}" in words(line)
+    assert "its bands hold for all personas at once" in words(" ".join(lines))
+
+
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_failures_are_counted_and_no_line_is_too_long(made_up, width: int) -> None:
     result = made_up(SPREAD)

@@ -16,7 +16,7 @@ from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.audit import Audit, agreement, alpha, audit
 
 AUDITS = 200
-NONE = pd.DataFrame({"eval_task": [], "score": [], "length": []}, dtype=float)
+NONE = pd.DataFrame({"persona": [], "eval_task": [], "score": [], "length": []}, dtype=float)
 NO_RETESTS = pd.DataFrame({"first": [], "again": []}, dtype=float)
 NO_SWAPS = pd.DataFrame({"pair": [], "eval_task": [], "own": [], "other": []}, dtype=float)
 
@@ -131,6 +131,38 @@ def test_a_judge_that_looks_is_seen_to_look(
     assert [each.tells_personas_apart for each in found].count(expected) >= 38
 
 
+@pytest.mark.parametrize("level", [4.0, 4.5, 5.5])
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_a_judge_that_only_likes_personas_near_the_ceiling_is_warned_about(
+    level: float, noise: float
+) -> None:
+    """Better responses come from less liked personas, which have no room to gain by the swap."""
+    rng = np.random.default_rng(13)
+    found = []
+    for _ in range(20):
+        of = np.stack([rng.choice(12, 2, replace=False) for _ in range(50)])
+        quality = level - LIKED[of] + rng.normal(size=of.shape)
+        rows = []
+        for own, held in ((of, of), (of, of[:, ::-1])):
+            rows.append(whole(quality + LIKED[held] + noise * rng.normal(size=own.shape)).ravel())
+        found.append(audited(table(*zip(*rows, strict=True))))
+    drops = [each.swap for each in found if each.swap is not None]
+    assert sum(swap.interval.low > 0 and swap.p_value <= 0.05 for swap in drops) >= 12
+    assert all(each.tells_personas_apart == "not" for each in found)
+    warned = [each for each in found if any("only likes some personas" in w for w in each.words)]
+    assert len(warned) >= 12
+    assert all("can't be seen to tell personas apart" in each.words[0] for each in warned)
+
+
+def test_a_judge_that_looks_passes_near_the_ceiling_where_both_responses_lose() -> None:
+    found = audited(table(*[(5, 3), (5, 4)] * 20))
+    assert found.swap is not None
+    assert (found.swap.both_lower, found.swap.both_higher) == (20, 0)
+    assert found.swap.at_end == 0.5
+    assert found.tells_personas_apart == "clearly"
+    assert not any("only likes" in word for word in found.words)
+
+
 def test_the_interval_of_the_drop_covers_it() -> None:
     def judge(
         own: np.ndarray, held: np.ndarray, quality: np.ndarray, rng: np.random.Generator
@@ -162,6 +194,8 @@ def test_the_swap_by_hand() -> None:
     expected = stats.t.interval(0.95, 2, loc=np.mean(means), scale=stats.sem(means))
     assert swap.interval == pytest.approx(expected)
     assert swap.p_value == 1 / 8  # of the 8 ways to put signs only this one reaches the sum
+    assert (swap.both_lower, swap.both_higher, swap.p_crossed) == (1, 0, 0.5)
+    assert swap.at_end == 2 / 12  # two of twelve scores are 5, and one is 1
     assert swap.by_task == {"Expected Action": pytest.approx(4 / 3)}
     assert audited(swaps).tells_personas_apart == "not"  # three pairs prove nothing
 
@@ -247,9 +281,9 @@ def test_a_retest_leaves_out_what_has_no_score() -> None:
 
 
 def scored(score: np.ndarray, length: np.ndarray, tasks: np.ndarray | str = "a") -> pd.DataFrame:
-    return pd.DataFrame({"eval_task": tasks, "score": score, "length": length}).astype(
-        {"score": float, "length": float}
-    )
+    """Scores, each response under a persona of its own."""
+    table = {"persona": np.arange(len(score)), "eval_task": tasks, "score": score, "length": length}
+    return pd.DataFrame(table).astype({"score": float, "length": float})
 
 
 def test_a_judge_of_length_is_found_out() -> None:
@@ -282,6 +316,40 @@ def test_the_length_s_correlation_is_spearman_s_within_one_task() -> None:
     assert found is not None
     assert found.rho == pytest.approx(stats.spearmanr(score, length).statistic)
     assert found.interval.low < found.rho < found.interval.high
+
+
+def of_personas(personas: int, each: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Personas whose responses are of like length and like quality; the two have no connection."""
+    persona = np.repeat(np.arange(personas), each)
+    own = (
+        rng.normal(size=(2, personas))[:, persona] * 0.8 + rng.normal(size=(2, len(persona))) * 0.6
+    )
+    table = scored(whole(3 + own[0]), np.round(np.exp(5 + own[1])))
+    return table.assign(persona=persona)
+
+
+def test_the_interval_of_the_length_s_correlation_covers_it_with_personas_as_the_sample() -> None:
+    rng = np.random.default_rng(12)
+    hits = plain = 0
+    for _ in range(AUDITS):
+        found = audited(scores=of_personas(15, 12, rng)).length
+        assert found is not None
+        hits += found.interval.low <= 0 <= found.interval.high
+        plain += abs(found.rho) <= 1.96 * 1.03 / math.sqrt(found.n - 3)  # responses as the sample
+    low, high = stats.binom.ppf([0.001, 0.999], AUDITS, 0.95)
+    assert low <= hits <= high
+    assert plain < 0.7 * AUDITS
+
+
+def test_one_persona_says_nothing_of_others_lengths() -> None:
+    table = of_personas(1, 30, np.random.default_rng(2))
+    found = audited(scores=table).length
+    assert found is not None
+    assert not math.isnan(found.rho)
+    assert math.isnan(found.interval.low)
+    many = audited(scores=of_personas(120, 2, np.random.default_rng(2))).length  # in groups
+    assert many is not None
+    assert many.interval.low < many.rho < many.interval.high
 
 
 def test_spread_and_share_of_unscored() -> None:

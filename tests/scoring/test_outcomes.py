@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.harness.documents import cross
+from persona_bench.scoring import outcomes
 from persona_bench.scoring.outcomes import COLUMNS
+from persona_bench.scoring.samples import sample_values
 
 
 def written(
@@ -59,3 +62,43 @@ def test_the_route_to_the_answer_reaches_the_table(tmp_path: Path) -> None:
     documents = documents[: len(routes)]
     found = written(tmp_path, documents, routes)
     assert list(found["route"]) == routes
+
+
+ROW = {
+    "doc_id": 0,
+    "doc": {"question": 'q "doc": {1}', "answer": "}"},
+    "resps": [['\\"acc": {"verdict": "correct"}']],
+    "filtered_resps": ["no"],
+    "acc": {"verdict": "wrong", "answer": "}{"},
+    "worst": {"verdict": "wrong"},
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps(ROW),
+        json.dumps(ROW, separators=(",", ":")),  # other spaces
+        json.dumps(ROW, indent=1),
+        json.dumps(dict(reversed(ROW.items()))),  # another order
+    ],
+)
+def test_values_of_a_line_are_those_of_the_whole_line(line: str) -> None:
+    found = sample_values(line + "\n", ("doc", "resps", "acc"))
+    assert {name: found[name] for name in ("doc", "resps", "acc")} == {
+        name: ROW[name] for name in ("doc", "resps", "acc")
+    }
+
+
+def test_a_line_that_was_cut_off_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"delimiter|Unterminated|Expecting"):
+        sample_values(json.dumps(ROW)[:-5], ("doc", "resps", "acc"))
+
+
+def test_a_table_that_is_read_in_parts_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = cross(BENCHMARK, BENCHMARK.load(None, 0)[:3], load_persona_set("core"))
+    whole = written(tmp_path, documents)
+    monkeypatch.setattr(outcomes, "_CHUNK", 7)
+    pd.testing.assert_frame_equal(written(tmp_path, documents), whole)

@@ -75,9 +75,8 @@ def test_exchanges_keep_every_question_whole() -> None:
     rng = np.random.default_rng(1)
     n = np.full((1, 6), 3)
     correct = rng.integers(0, 4, size=(1, 6))
-    for accuracies in null_accuracies(correct, n, 50, rng):
-        for row in accuracies:
-            assert sorted(row * 3) == pytest.approx(sorted(correct[0]))
+    for row in null_accuracies(correct, n, 50, rng):
+        assert sorted(row * 3) == pytest.approx(sorted(correct[0]))
 
 
 def test_chunks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from persona_bench.report.paper.measures import (
     Measure,
     fidelity_measure,
     information_measure,
+    over_seeds,
     stability_measures,
 )
 from persona_bench.report.paper.models import (
@@ -186,8 +187,18 @@ def methods_section(
     graded: Sequence[GradedModels],
     judged: Sequence[JudgedModels],
     gallery: Gallery,
+    methods: Mapping[str, Sequence[str]] | None = None,
+    confidence: float = 0.95,
 ) -> tuple[Section, PaperTable]:
-    """All models on all tasks: the paper's table, and robustness against fidelity."""
+    """All models on all tasks: the paper's table, and robustness against fidelity.
+
+    Args:
+        names: Of the models, in their order.
+        graded, judged: The tasks.
+        gallery: Where figures go.
+        methods: The models that are checkpoints of one method with several seeds.
+        confidence: Level of the intervals over seeds.
+    """
     measures: list[Measure] = []
     for each in graded:
         results = {model: scored.stability for model, scored in each.scored.items()}
@@ -197,10 +208,21 @@ def methods_section(
             measures.append(fidelity_measure(task.task, task.fidelities, task.comparisons))
         if any(record.get("persona_information") for record in task.traces.values()):
             measures.append(information_measure(task.task, task.traces, task.information))
-    table = methods_table(names, measures, names[0])
+    rows = list(names)
+    if methods:
+        measures = [over_seeds(each, methods, confidence, names[0]) for each in measures]
+        method_of = {model: method for method, own in methods.items() for model in own}
+        rows = list(dict.fromkeys(method_of.get(name, name) for name in names))
+    table = methods_table(rows, measures, names[0])
     said = [
         sentence for each in graded for sentence in generation_sentences(each.comparisons, names[0])
     ]
+    if methods:
+        counts = ", ".join(f"{method} {len(own)}" for method, own in methods.items())
+        said.append(
+            f"One row per method: means over seeds ({counts}), with {confidence:.0%} intervals "
+            "over seeds (Student's t)."
+        )
     table = replace(table, notes=[*dict.fromkeys(said), *table.notes])
     figures = [
         figure for each in graded for task in judged for figure in _frontiers(each, task, gallery)

@@ -112,7 +112,7 @@ def encode_responses(responses: pd.DataFrame) -> Iterator[str]:
         _pool(responses, name, order) for name in ("question_text", "response", "system", "context")
     ]
     if "judgements" in responses.columns:
-        lists = [_judgements(responses["judgements"].iat[place]) for place in order]
+        lists = [_judgements(each) for each in responses["judgements"].to_numpy(object)[order]]
     else:
         lists = [[]] * size
     judgements, justification = _encode_judgements(lists)

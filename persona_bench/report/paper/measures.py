@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 from persona_bench.report.paper.models import noise_floor, scored_note, stability_number
 from persona_bench.report.paper.significance import (
@@ -14,6 +18,7 @@ from persona_bench.report.paper.significance import (
     stability_marks,
 )
 from persona_bench.report.paper.table import Measure, Number
+from persona_bench.scoring.methods import mean_over_seeds
 
 if TYPE_CHECKING:
     from persona_bench.scoring.compare import Comparison
@@ -47,7 +52,7 @@ def stability_measures(
         cells = {}
         for model, result in results.items():
             cells[model] = stability_number(result, metric, marks.get((model, metric), ""))
-        found.append(Measure(_short(task), name, cells, tuple(notes)))
+        found.append(Measure(_short(task), name, cells, tuple(notes), (0, 1)))
     return found
 
 
@@ -79,7 +84,7 @@ def fidelity_measure(
         f"{', '.join(counts)}."
     ]
     notes += ["p: signs of the personas' differences flipped."] if marked else []
-    return Measure(_short(task), "PersonaScore", cells, tuple(notes))
+    return Measure(_short(task), "PersonaScore", cells, tuple(notes), (1, 5))
 
 
 def information_measure(
@@ -100,6 +105,33 @@ def information_measure(
         "the others, in nats a token; needs no judge.",
     )
     return Measure(_short(task), "persona information", cells, notes)
+
+
+def over_seeds(
+    measure: Measure, methods: Mapping[str, Sequence[str]], confidence: float, reference: str
+) -> Measure:
+    """One number per method: the mean over its checkpoints, with its interval over seeds.
+
+    It has no letter (`compare --by-method` tests methods). Nor has any other number where the
+    reference of the letters is one of these checkpoints, as it then has no row of its own.
+
+    Args:
+        measure: Of checkpoints.
+        methods: The checkpoints of each method with several seeds; other models stay as they are.
+        confidence: Level of the intervals.
+        reference: What the others were held against.
+    """
+    cells = dict(measure.cells)
+    for method, models in methods.items():
+        own = [number for model in models if (number := cells.pop(model, None)) is not None]
+        if len(own) < len(models):
+            continue
+        found = mean_over_seeds(pd.Series([number.value for number in own]), confidence)
+        low, high = np.clip([found["low"], found["high"]], *measure.bounds)
+        cells[method] = Number(found["mean"], float(low), float(high), digits=own[0].digits)
+    if any(reference in models for models in methods.values()):
+        cells = {name: replace(number, marks="") for name, number in cells.items()}
+    return replace(measure, cells=cells)
 
 
 def _short(task: str) -> str:

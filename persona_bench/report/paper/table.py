@@ -212,9 +212,11 @@ class Measure:
         name: Header of the column.
         cells: The number of each model.
         notes: Sentences that stand below the table.
+        bounds: Lowest and highest possible value.
     """
 
     benchmark: str
     name: str
     cells: Mapping[str, Number]
     notes: tuple[str, ...] = ()
+    bounds: tuple[float, float] = (-math.inf, math.inf)
