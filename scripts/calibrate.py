@@ -197,7 +197,13 @@ def batched(tables: list[Drawn], size: int) -> list[list[Drawn]]:
 
 def estimates(tables: list[Drawn], rng: np.random.Generator) -> list[tuple[Crossed, Corrected]]:
     """As `corrected_pss`, for many tables of one shape at once: a few chains for each."""
-    fits = [fit_crossed(each.cells.scored_only()) for each in tables]
+    drawn = pss_draws([each.cells for each in tables], rng)
+    return [(fit, summarise(pss, 0.95)) for fit, pss in drawn]
+
+
+def pss_draws(tables: list[Cells], rng: np.random.Generator) -> list[tuple[Crossed, np.ndarray]]:
+    """The fit of each table and draws of its PSS, for many tables of one shape at once."""
+    fits = [fit_crossed(each.scored_only()) for each in tables]
     accuracy, variance = (
         np.repeat([getattr(fit, name) for fit in fits], CHAINS, axis=0)
         for name in ("accuracy", "variance")
@@ -207,8 +213,7 @@ def estimates(tables: list[Drawn], rng: np.random.Generator) -> list[tuple[Cross
     for i, fit in enumerate(fits):
         own = drawn[:, i * CHAINS : (i + 1) * CHAINS].reshape(-1, corrected.CHAINS, fit.effect.size)
         weights = question_draws(len(fit.eases), rng)
-        moved = on_other_questions([], fit, own, weights)
-        found.append((fit, summarise(moved.pss, 0.95)))
+        found.append((fit, on_other_questions([], fit, own, weights).pss))
     return found
 
 

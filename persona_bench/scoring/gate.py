@@ -25,9 +25,10 @@ import pandas as pd
 from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.compare import compare, paired_cells
+from persona_bench.scoring.compare import CompareError, compare, paired_cells
 from persona_bench.scoring.fidelity_compare import compare_fidelity
 from persona_bench.scoring.resampling import Floats
+from persona_bench.scoring.sequential import early_of
 
 GateVerdict = Literal["pass", "fail", "can't tell"]
 
@@ -122,6 +123,9 @@ def gate(
     margin, margin (1 - margin): without it a short run without any change of verdict would have no
     width and always pass; Tango's score interval (1998) for paired proportions does the same.
 
+    Where one of the two was stopped early by a plan (column `early`), only questions that both have
+    count, and the bounds are those of its last look, so that `level` holds over all looks.
+
     Args:
         base: Outcomes of the old checkpoint, as `stability` takes them.
         new: Outcomes of the new checkpoint on the same questions and personas.
@@ -134,7 +138,8 @@ def gate(
         seed: Seed of the draws behind the corrected PSS.
 
     Raises:
-        CompareError: the two runs differ in task, questions, personas, prompts or grader.
+        CompareError: the two runs differ in task, questions, personas, prompts or grader, or one of
+            them is unfinished.
         ValueError: a margin or level outside (0, 1), or a table that `stability` would refuse.
     """
     margin_persona = margin if margin_persona is None else margin_persona
@@ -142,10 +147,23 @@ def gate(
     for name, value in {**checked, "level": level}.items():
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value}, but must lie between 0 and 1")
+    looked = [early for each in (base, new) if (early := early_of(each))]
+    if not all(early.looks for early in looked):
+        raise CompareError(
+            "the gate needs finished runs, and one of these is unfinished: finish it with the same "
+            "command, or start it with --until decided --against BASE"
+        )
+    base, new = check(base), check(new)
+    if looked:
+        both = set(base["question"]) & set(new["question"])
+        base, new = (each[each["question"].isin(both)] for each in (base, new))
+    # compare finds the confidence of the look by itself
+    at_look = max([1 - 2 * level, *(early.confidence(1 - 2 * level) for early in looked)])
+    one_sided = (1 - at_look) / 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are in the notes
         compared = compare(base, new, confidence=1 - 2 * level, resamples=1, seed=seed)
-    a, b, _ = paired_cells(Cells.count(check(base)), Cells.count(check(new)))
+    a, b, _ = paired_cells(Cells.count(base), Cells.count(new))
     columns, present = _differences(a, b)
     over_personas = columns.sum(axis=1, where=present) / present.sum(axis=1)
     everyone = np.ones((len(over_personas), 1), dtype=bool)
@@ -155,8 +173,8 @@ def gate(
     difference, low, high = pss[["difference", "low", "high"]].to_numpy(float)[0]
     return Gate(
         criteria=(
-            _mean(mean, a, b, margin, level),
-            _every_persona(each, a.personas, margin_persona, level),
+            _mean(mean, a, b, margin, one_sided),
+            _every_persona(each, a.personas, margin_persona, one_sided),
             Criterion(
                 "pss_corrected", difference, low, high, margin_pss, _verdict(low, high, margin_pss)
             ),
@@ -251,12 +269,14 @@ def _mean(found: _Bounds, a: Cells, b: Cells, margin: float, level: float) -> Cr
     low, high = float(found.low(level)[0]), float(found.high(level)[0])
     verdict = _verdict(low, high, margin)
     questions = samples = None
+    detail = ""
     if verdict == "can't tell":
         factor = _more(difference, se, margin, level)
         questions = _count(n * factor)
         samples = _samples_needed(a, b, se, factor)
-    return Criterion("mean accuracy", difference, low, high, margin, verdict,
-                     _needed(questions, samples), questions, samples)  # fmt: skip
+        detail = _needed(questions, samples)
+    return Criterion("mean accuracy", difference, low, high, margin, verdict, detail, questions,
+                     samples)  # fmt: skip
 
 
 def _every_persona(

@@ -1,0 +1,246 @@
+"""How often is a run that stops early wrong, and what does it save? Models whose truth is known.
+
+    python -m scripts.stopping_study --replicates 150 --csv results/stopping/stopping.csv.gz
+    python -m scripts.stopping_study --show --csv results/stopping/stopping.csv.gz
+
+Tables are simulated as in scripts/calibrate.py, with persona effects scaled so that the true PSS is
+a given number: for the error just where a wrong word is most likely (.95 and .94), for the savings
+from .5 to .9. Every table is looked at as `persona_bench.scoring.sequential` plans it. The file has
+one row per table with the share of posterior draws from a PSS of .95 on at each look, from which
+`--show` finds the words; docs/stopping.md has what came out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from persona_bench.scoring.cells import Cells
+from persona_bench.scoring.corrected import STABLE_FROM, TAIL
+from persona_bench.scoring.sequential import planned_looks, tail_levels
+from scripts.calibrate import (
+    BATCH,
+    EASE_SD,
+    NODES,
+    WEIGHTS,
+    cells_of,
+    greedy_verdicts,
+    markdown,
+    pss_draws,
+)
+
+CONFIDENCE = 0.95
+
+
+class Setting(NamedTuple):
+    part: str
+    """`error` or `savings`."""
+    mean: float
+    """Mean accuracy over the personas."""
+    questions: int
+    personas: int
+    samples: int
+    shape: str
+    """Of the persona effects: `none`, `one harmful`, `normal` or `two groups`."""
+    pss: float
+    """The true one."""
+    polar: float = 0.0
+    """Share of the questions that are always right or always wrong."""
+    interaction: float = 0.0
+    """Standard deviation of each cell's own effect, in log-odds."""
+    greedy: str = ""
+    """Model whose real verdicts are taken, exchanged among personas, so that the PSS is 1."""
+
+
+LARGE, SMALL = (500, 16, 1), (200, 16, 4)
+
+
+def settings() -> Iterator[Setting]:
+    for mean, pss in itertools.product((0.6, 0.9), (0.5, 0.6, 0.7, 0.8, 0.9)):
+        for shape in ("one harmful", "normal"):
+            yield Setting("savings", mean, 500, 16, 1, shape, pss)
+    for pss in (0.95, 0.94):
+        yield Setting("error", 0.6, *LARGE, "one harmful", pss)
+        yield Setting("error", 0.6, *LARGE, "normal", pss)
+        yield Setting("error", 0.6, *SMALL, "two groups", pss)
+        yield Setting("error", 0.6, *SMALL, "normal", pss, polar=0.85)
+        yield Setting("error", 0.9, *LARGE, "normal", pss)
+        yield Setting("error", 0.9, *LARGE, "two groups", pss)
+        yield Setting("error", 0.9, *LARGE, "one harmful", pss, polar=0.85)
+        yield Setting("error", 0.9, *SMALL, "one harmful", pss)
+        yield Setting("error", 0.6, 200, 16, 1, "one harmful", pss, interaction=2.0)
+        yield Setting("error", 0.6, *SMALL, "one harmful", pss, interaction=2.0)
+        yield Setting("error", 0.9, 100, 6, 1, "one harmful", pss)
+        yield Setting("error", 0.6, 60, 6, 4, "one harmful", pss)
+    yield Setting("error", 0.1, *LARGE, "one harmful", 0.95)
+    for mean, size, polar in (
+        (0.1, LARGE, 0.0), (0.6, LARGE, 0.0), (0.9, LARGE, 0.85), (0.6, SMALL, 0.85),
+        (0.6, (60, 6, 4), 0.0),
+    ):  # fmt: skip
+        yield Setting("error", mean, *size, "none", 1.0, polar=polar)
+    for model in ("base", "rlvr-1"):
+        yield Setting("error", np.nan, 160, 16, 1, "none", 1.0, greedy=model)
+
+
+# ------------------------------------------------------------------------------ simulation
+def accuracies(s: Setting, level: float, effect: np.ndarray) -> np.ndarray:
+    """Of each persona, expected over all questions, if these have the mean log-odds `level`."""
+    spread = np.hypot(EASE_SD, s.interaction)
+    mixed = expit(level + effect[:, None] + spread * NODES) @ WEIGHTS
+    expected: np.ndarray = s.polar * s.mean + (1 - s.polar) * mixed
+    return expected
+
+
+def draw(s: Setting, rng: np.random.Generator) -> Cells:
+    """A table whose questions are in random order."""
+    if s.greedy:
+        verdicts = rng.permutation(rng.permuted(greedy_verdicts(s.greedy), axis=1))
+        return cells_of(verdicts, np.ones_like(verdicts))
+    effect = np.zeros(s.personas)
+    match s.shape:
+        case "one harmful":
+            effect[rng.integers(s.personas)] = -1
+        case "normal":
+            effect = rng.standard_normal(s.personas)
+        case "two groups":
+            effect[rng.permutation(s.personas)[: s.personas // 2]] = -1
+
+    def level(scale: float) -> float:
+        mean = partial(accuracies, s, effect=scale * effect)
+        return float(brentq(lambda b: mean(b).mean() - s.mean, -200, 200, xtol=1e-6))
+
+    def pss(scale: float) -> float:
+        expected = accuracies(s, level(scale), scale * effect)
+        return float(expected.min() / expected.max())
+
+    scale = brentq(lambda x: pss(x) - s.pss, 0, 20, xtol=1e-5) if s.shape != "none" else 0.0
+    shape = s.questions, s.personas
+    logit = level(scale) + scale * effect + EASE_SD * rng.standard_normal((s.questions, 1))
+    logit = logit + s.interaction * rng.standard_normal(shape)
+    polar, right = rng.random((2, s.questions, 1))
+    chance = np.where(polar < s.polar, right < s.mean, expit(logit))
+    return cells_of(rng.binomial(s.samples, chance), np.full(shape, s.samples))
+
+
+def above(tables: list[Cells], rng: np.random.Generator) -> np.ndarray:
+    """Share of the draws of each table that are stable; NaN where nothing is correct."""
+    found = np.full(len(tables), np.nan)
+    some = [i for i, cells in enumerate(tables) if cells.correct.any()]
+    if some:
+        drawn = pss_draws([tables[i] for i in some], rng)
+        found[some] = [(pss >= STABLE_FROM).mean() for _, pss in drawn]
+    return found
+
+
+def study(s: Setting, batch: int, seed: int) -> pd.DataFrame:
+    """One row per table of a batch, with the columns `look_0`, `look_1`, ..."""
+    rng = np.random.default_rng([seed, batch, *repr(s).encode()])
+    tables = [draw(s, rng) for _ in range(BATCH)]
+    parts = [[each.only(questions=slice(n)) for each in tables] for n in planned_looks(s.questions)]
+    shares = pd.DataFrame(np.column_stack([above(part, rng) for part in parts]))
+    return pd.DataFrame([s._asdict()] * BATCH).join(shares.rename(columns="look_{}".format))
+
+
+# ------------------------------------------------------------------------------ the words
+def words(shares: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The word of each table at each look, shape (tables, looks); empty where undetermined.
+
+    An interval lies on one side of the threshold just where no more draws than its tail has are on
+    the other side.
+    """
+    tails = levels * TAIL
+    unstable, stable = shares <= tails, shares >= 1 - tails
+    return np.select([unstable, stable], ["unstable", "stable"], "")
+
+
+def scored(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per table: what the plan and the full grid say, and how much the plan asked."""
+    found = []
+    for questions, part in table.groupby("questions"):
+        looks = np.array(planned_looks(int(questions)))
+        shares = part[[f"look_{i}" for i in range(len(looks))]].to_numpy(float)
+        error = (1 - CONFIDENCE) / 2
+        levels = np.array(tail_levels(tuple(looks / questions), error))
+        said = words(shares, levels)
+        decided = said != ""
+        first = np.where(decided.any(axis=1), decided.argmax(axis=1), len(looks) - 1)
+        out = part.assign(
+            word=np.take_along_axis(said, first[:, None], axis=1)[:, 0],
+            full=words(shares[:, -1:], np.array([error]))[:, 0],
+            asked=looks[first] / questions,
+        )
+        wrong = np.where(out["pss"] >= STABLE_FROM, "unstable", "stable")
+        found.append(out.assign(wrong=out["word"] == wrong, full_wrong=out["full"] == wrong))
+    return pd.concat(found)
+
+
+def report(table: pd.DataFrame) -> None:
+    """Prints the tables that docs/stopping.md has."""
+    out = scored(table)
+    out["decided"], out["full_decided"] = out["word"] != "", out["full"] != ""
+    keys = [*Setting._fields]
+    errors = out[out["part"] == "error"].groupby(keys, sort=False, dropna=False)
+    shown = errors[["wrong", "full_wrong", "decided", "full_decided", "asked"]].mean()
+    shown.insert(0, "tables", errors.size())
+    print("Errors over all looks, and of the full grid's word:\n")
+    print(markdown(shown.reset_index().drop(columns="part")))
+    print(f"\nlargest: {shown['wrong'].max():.3f}; over 5% in {(shown['wrong'] > 0.05).sum()} of "
+          f"{len(shown)} settings; full grid {shown['full_wrong'].max():.3f}")  # fmt: skip
+    savings = out[out["part"] == "savings"]
+    for by in (["mean", "pss"], ["mean"], ["shape"], ["part"]):
+        groups = savings.groupby(by)
+        known = savings[savings["full_decided"]].groupby(by)
+        rows = pd.DataFrame(
+            {
+                "tables": groups.size(),
+                "full_decided": groups["full_decided"].mean(),
+                "decided": groups["decided"].mean(),
+                "asked": groups["asked"].mean(),
+                "asked_where_full_decided": known["asked"].mean(),
+                "decided_where_full_decided": known["decided"].mean(),
+            }
+        )
+        print(f"\nSavings by {' and '.join(by)}:\n\n{markdown(rows.reset_index())}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--replicates", type=int, default=180, help="of the error; the savings have 30"
+    )
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--csv", required=True, help="one row per table; read by --show")
+    parser.add_argument("--show", action="store_true", help="print what --csv says")
+    args = parser.parse_args()
+    if not args.show:
+        warnings.simplefilter("ignore")
+        Path(args.csv).parent.mkdir(parents=True, exist_ok=True)
+        parts, chosen = [], list(settings())
+        with ProcessPoolExecutor(args.workers) as pool:
+            for batch in range(-(-args.replicates // BATCH)):
+                if batch == 1:  # savings need fewer tables than rare errors
+                    chosen = [each for each in chosen if each.part == "error"]
+                run = partial(study, batch=batch, seed=args.seed)
+                for done, part in enumerate(pool.map(run, chosen), 1):
+                    parts.append(part)
+                    print(f"batch {batch + 1}: {done}/{len(chosen)}", file=sys.stderr, flush=True)
+                pd.concat(parts).round(6).to_csv(args.csv, index=False)
+    report(pd.read_csv(args.csv, keep_default_na=False, na_values=["nan", ""])
+           if args.show else pd.concat(parts))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
