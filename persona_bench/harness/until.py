@@ -222,7 +222,9 @@ def _result(plan: Plan, outcomes: pd.DataFrame) -> Stability | Gate:
         warnings.simplefilter("ignore")
         if plan.base is None:
             return stability(outcomes)
-        return gate(plan.base.outcomes[plan.asked.task], outcomes, **plan.base.margins)
+        base = plan.base.outcomes[plan.asked.task]
+        base = base[base["question"].astype(str).isin(outcomes["question"])]
+        return gate(base, outcomes, **plan.base.margins)
 
 
 def describe(stopped: Stopped) -> str:
