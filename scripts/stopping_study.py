@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from scipy.special import expit
 
 from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.corrected import STABLE_FROM, TAIL
+from persona_bench.scoring.gate import PASS_FROM, _bounds
 from persona_bench.scoring.sequential import planned_looks, tail_levels
 from scripts.calibrate import (
     BATCH,
@@ -215,23 +216,80 @@ def report(table: pd.DataFrame) -> None:
         print(f"\nSavings by {' and '.join(by)}:\n\n{markdown(rows.reset_index())}")
 
 
+# ------------------------------------------------------------------------------- the gate
+def study_gate(
+    questions: int, changed: float, alike: bool, loss: float, margin: float, replicates: int
+) -> dict[str, Any]:
+    """How often the criterion of the mean accuracy passes at some look, and at the end alone.
+
+    A share `changed` of the new checkpoint's verdicts differ, `alike` for all six personas of a
+    question or independently, so that it loses `loss` of its accuracy.
+    """
+    rng = np.random.default_rng([questions, int(1000 * changed), alike, int(1000 * loss)])
+    shape = (questions, replicates, 1 if alike else 6)
+    drawn = rng.random(shape, dtype=np.float32)
+    worse, better = (changed + loss) / 2, (changed - loss) / 2
+    difference = np.where(drawn < worse, -1.0, np.where(drawn < worse + better, 1.0, 0.0))
+    difference = difference.mean(axis=2)
+    looks = planned_looks(questions)
+    levels = tail_levels(tuple(n / questions for n in looks), 0.05, "late")
+    passed, failed = np.zeros((2, len(looks), replicates), dtype=bool)
+    for look, (n, level) in enumerate(zip(looks, levels, strict=True)):
+        bounds = _bounds(difference[:n], np.ones((n, replicates), dtype=bool), margin)
+        failed[look] = bounds.high(level) < -margin
+        if n >= PASS_FROM or n == questions:
+            passed[look] = bounds.low(level) > -margin
+    decided = passed | failed
+    first = np.where(decided.any(axis=0), decided.argmax(axis=0), len(looks) - 1)
+    end = _bounds(difference, np.ones((questions, replicates), dtype=bool), margin)
+    return {
+        "questions": questions,
+        "changed": changed,
+        "personas": "alike" if alike else "independent",
+        "loss": loss,
+        "margin": margin,
+        "pass": np.take_along_axis(passed, first[None], axis=0).mean(),
+        "pass_whole": (end.low(0.05) > -margin).mean(),
+        "fail": np.take_along_axis(failed, first[None], axis=0).mean(),
+        "asked": (np.array(looks)[first] / questions).mean(),
+    }
+
+
+def gate_table(replicates: int = 3000) -> pd.DataFrame:
+    cases = [
+        (questions, changed, alike, loss, 0.02)
+        for questions, changed, alike in itertools.product(
+            (200, 500, 1000), (0.05, 0.2), (True, False)
+        )
+        for loss in (0.02, 0.0)
+    ]
+    return pd.DataFrame([study_gate(*case, replicates) for case in cases])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--replicates", type=int, default=180, help="of the error; the savings have 30"
     )
+    parser.add_argument("--first-batch", type=int, default=0, help="to go on with more tables")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--csv", required=True, help="one row per table; read by --show")
+    parser.add_argument(
+        "--csv", default="stopping.csv.gz", help="one row per table; read by --show"
+    )
     parser.add_argument("--show", action="store_true", help="print what --csv says")
+    parser.add_argument("--gate", action="store_true", help="print the gate's error and savings")
     args = parser.parse_args()
+    if args.gate:
+        print(markdown(gate_table()))
+        return
     if not args.show:
         warnings.simplefilter("ignore")
         Path(args.csv).parent.mkdir(parents=True, exist_ok=True)
         parts, chosen = [], list(settings())
         with ProcessPoolExecutor(args.workers) as pool:
-            for batch in range(-(-args.replicates // BATCH)):
-                if batch == 1:  # savings need fewer tables than rare errors
+            for batch in range(args.first_batch, -(-args.replicates // BATCH)):
+                if batch:  # savings need fewer tables than rare errors
                     chosen = [each for each in chosen if each.part == "error"]
                 run = partial(study, batch=batch, seed=args.seed)
                 for done, part in enumerate(pool.map(run, chosen), 1):

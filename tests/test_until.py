@@ -140,10 +140,9 @@ def test_the_gate_stops_the_run_and_gives_its_exit_code(tmp_path: Path) -> None:
     assert worse.stdout.strip() == again.stdout.strip()
     with server() as chat:
         wide = ("--margin", "0.3", "--margin-persona", "0.6", "--margin-pss", "0.7")
-        same = invoke(*command(chat, tmp_path / "same", *against, *wide, name="same"))
+        same = invoke(*command(chat, tmp_path / "same", *against, *wide, questions=50, name="same"))
         assert same.exit_code == 0, same.output
         assert "PASS" in same.stdout
-        assert len(chat.requests) < 600
         strict = invoke(*command(chat, tmp_path / "few", *against, questions=30, name="few"))
         assert strict.exit_code == 3
         assert "can't tell; stopped at the cap without a decision" in strict.stderr

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,6 +34,10 @@ GateVerdict = Literal["pass", "fail", "can't tell"]
 
 EXIT_CODES: dict[str, int] = {"pass": 0, "fail": 1, "can't tell": 3}
 """Exit code of `persona-bench gate` for each verdict; 2 is for wrong input."""
+
+PASS_FROM = 200
+"""Questions from which on an early look may pass. On fewer, with few changed verdicts, t bounds are
+too narrow: together the looks would pass at a loss of the margin in 8%."""
 
 POWER = 0.8
 """Power for which the number of questions that would decide a criterion is given."""
@@ -124,7 +128,8 @@ def gate(
     width and always pass; Tango's score interval (1998) for paired proportions does the same.
 
     Where one of the two was stopped early by a plan (column `early`), only questions that both have
-    count, and the bounds are those of its last look, so that `level` holds over all looks.
+    count, and the bounds are those of its last look, so that `level` holds over all looks. An early
+    look at fewer than `PASS_FROM` questions can fail but not pass.
 
     Args:
         base: Outcomes of the old checkpoint, as `stability` takes them.
@@ -157,12 +162,13 @@ def gate(
     if looked:
         both = set(base["question"]) & set(new["question"])
         base, new = (each[each["question"].isin(both)] for each in (base, new))
-    # compare finds the confidence of the look by itself
-    at_look = max([1 - 2 * level, *(early.confidence(1 - 2 * level) for early in looked)])
+        base, new = (each.drop(columns="early", errors="ignore") for each in (base, new))
+    ordinary = 1 - 2 * level
+    at_look = max([ordinary, *(early.confidence(ordinary, "late") for early in looked)])
     one_sided = (1 - at_look) / 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are in the notes
-        compared = compare(base, new, confidence=1 - 2 * level, resamples=1, seed=seed)
+        compared = compare(base, new, confidence=at_look, resamples=1, seed=seed)
     a, b, _ = paired_cells(Cells.count(base), Cells.count(new))
     columns, present = _differences(a, b)
     over_personas = columns.sum(axis=1, where=present) / present.sum(axis=1)
@@ -171,20 +177,31 @@ def gate(
     each = _bounds(columns, present, margin_persona)
     pss = compared.metrics.set_index("metric").loc[["pss_corrected"]]
     difference, low, high = pss[["difference", "low", "high"]].to_numpy(float)[0]
-    return Gate(
-        criteria=(
-            _mean(mean, a, b, margin, one_sided),
-            _every_persona(each, a.personas, margin_persona, one_sided),
-            Criterion(
-                "pss_corrected", difference, low, high, margin_pss, _verdict(low, high, margin_pss)
-            ),
+    criteria = [
+        _mean(mean, a, b, margin, one_sided),
+        _every_persona(each, a.personas, margin_persona, one_sided),
+        Criterion(
+            "pss_corrected", difference, low, high, margin_pss, _verdict(low, high, margin_pss)
         ),
+    ]
+    if any(early.looks[-1] < early.questions for early in looked):
+        criteria = [_not_too_early(each, len(a.questions)) for each in criteria]
+    return Gate(
+        criteria=tuple(criteria),
         n_questions=len(a.questions),
         n_personas=len(a.personas),
         n_samples=int(max(a.responses.max(), b.responses.max())),
         level=level,
-        notes=compared.notes,
+        notes=(*dict.fromkeys(early.note for early in looked), *compared.notes),
     )
+
+
+def _not_too_early(criterion: Criterion, questions: int) -> Criterion:
+    """An early look at few questions does not pass."""
+    if criterion.verdict != "pass" or questions >= PASS_FROM:
+        return criterion
+    why = f"an early look passes from {PASS_FROM} questions on"
+    return replace(criterion, verdict="can't tell", detail=why)
 
 
 def fidelity_criterion(

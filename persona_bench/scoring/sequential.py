@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -36,23 +36,33 @@ def planned_looks(questions: int) -> tuple[int, ...]:
     return tuple(sorted(n for n in looks if n >= FEWEST or n == questions))
 
 
-def spent(share: float, error: float) -> float:
-    """Error spent up to a share of the questions.
+Spending = Literal["early", "late"]
+"""When most of the error is spent."""
 
-    The spending function is error x log(1 + (e - 1) share), Pocock's type in Lan and DeMets (1983):
-    large effects are seen early, which is where most responses can be saved.
+
+def spent(share: float, error: float, spending: Spending = "early") -> float:
+    """Error spent up to a share of the questions, by the functions of Lan and DeMets (1983).
+
+    `early` is Pocock's type, error x log(1 + (e - 1) share): large effects are seen early, which
+    is where most responses can be saved. `late` is O'Brien and Fleming's type: nearly all is left
+    for the last looks, for tests whose errors on few questions are larger than they should be.
     """
-    return error * math.log1p((math.e - 1) * share)
+    if spending == "early":
+        return error * math.log1p((math.e - 1) * share)
+    return float(2 * norm.sf(norm.isf(error / 2) / math.sqrt(share))) if share else 0.0
 
 
 @lru_cache(maxsize=64)
-def tail_levels(shares: tuple[float, ...], error: float) -> tuple[float, ...]:
+def tail_levels(
+    shares: tuple[float, ...], error: float, spending: Spending = "early"
+) -> tuple[float, ...]:
     """One-sided level of each look, so that all looks together err with probability `error`.
 
     Args:
         shares: Shares of the questions asked at the looks so far, increasing, at most 1. Later
             looks don't change the levels of earlier ones.
         error: Total one-sided error, spent in full at a share of 1.
+        spending: See `spent`.
 
     Returns:
         The levels, by numerical integration over the paths that have not crossed yet (Armitage,
@@ -62,7 +72,7 @@ def tail_levels(shares: tuple[float, ...], error: float) -> tuple[float, ...]:
     before, grid, weights = 0.0, np.zeros(1), np.ones(1)
     for share in shares:
         step = math.sqrt(share - before)
-        budget = spent(share, error) - spent(before, error)
+        budget = spent(share, error, spending) - spent(before, error, spending)
         bound = brentq(lambda b: weights @ norm.sf((b - grid) / step) - budget, -20, 20)  # noqa: B023
         levels.append(float(norm.sf(bound / math.sqrt(share))))
         points = np.linspace(-8 * math.sqrt(share), bound, GRID)
@@ -89,12 +99,12 @@ class Early:
     stored: int = 0
     asked: int = 0
 
-    def confidence(self, confidence: float) -> float:
+    def confidence(self, confidence: float, spending: Spending = "early") -> float:
         """The confidence of this look's intervals, so that those of all looks have `confidence`."""
         if not self.looks:
             return confidence
         shares = tuple(n / self.questions for n in self.looks)
-        return 1 - 2 * tail_levels(shares, (1 - confidence) / 2)[-1]
+        return 1 - 2 * tail_levels(shares, (1 - confidence) / 2, spending)[-1]
 
     @property
     def note(self) -> str:

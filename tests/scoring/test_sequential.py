@@ -14,6 +14,7 @@ from persona_bench import compare, contrasts, gate, stability
 from persona_bench.scoring.compare import CompareError
 from persona_bench.scoring.sequential import (
     Early,
+    Spending,
     early_facts,
     early_of,
     planned_looks,
@@ -38,22 +39,28 @@ def table(seed: int, harmed: float = 0.0, n: int = 100, **early: object) -> pd.D
 
 # ------------------------------------------------------------------------------- the plan
 def test_the_levels_are_the_published_ones() -> None:
-    # Lan-DeMets bounds of Pocock's type for five equal looks, 2.5% on each side (Reboussin et al.
-    # 2000)
-    levels = tail_levels((0.2, 0.4, 0.6, 0.8, 1.0), 0.025)
-    assert norm.isf(levels) == pytest.approx([2.438, 2.427, 2.410, 2.397, 2.386], abs=0.002)
+    # Lan and DeMets' bounds for five equal looks, 2.5% on each side (Reboussin et al. 2000)
+    shares = (0.2, 0.4, 0.6, 0.8, 1.0)
+    early, late = (norm.isf(tail_levels(shares, 0.025, kind)) for kind in ("early", "late"))
+    assert early == pytest.approx([2.438, 2.427, 2.410, 2.397, 2.386], abs=0.002)
+    assert late == pytest.approx([4.877, 3.357, 2.680, 2.290, 2.031], abs=0.002)
 
 
-@pytest.mark.parametrize(("questions", "error"), [(500, 0.025), (60, 0.05), (5000, 0.05)])
-def test_all_looks_together_spend_the_error(questions: int, error: float) -> None:
+@pytest.mark.parametrize(
+    ("questions", "error", "spending"),
+    [(500, 0.025, "early"), (60, 0.05, "early"), (5000, 0.05, "late")],
+)
+def test_all_looks_together_spend_the_error(
+    questions: int, error: float, spending: Spending
+) -> None:
     shares = np.array(planned_looks(questions)) / questions
     steps = np.random.default_rng(0).standard_normal((400_000, shares.size))
     paths = (steps * np.sqrt(np.diff(shares, prepend=0))).cumsum(axis=1) / np.sqrt(shares)
-    crossed = paths > norm.isf(tail_levels(tuple(shares), error))
+    crossed = paths > norm.isf(tail_levels(tuple(shares), error, spending))
     assert crossed.any(axis=1).mean() == pytest.approx(error, abs=0.001)
     for look, share in enumerate(shares):  # each look has spent what it may, and no more
         so_far = crossed[:, : look + 1].any(axis=1).mean()
-        assert so_far == pytest.approx(spent(float(share), error), abs=0.001)
+        assert so_far == pytest.approx(spent(float(share), error, spending), abs=0.001)
     if shares.size > 3:  # and without a plan they would spend far more
         assert (paths > norm.isf(error)).any(axis=1).mean() > 2 * error
 
@@ -128,6 +135,19 @@ def test_the_gate_takes_the_level_of_the_look_and_the_common_questions() -> None
     assert look.criteria[0].detail.startswith("about ")
     with pytest.raises(CompareError, match="unfinished"):
         gate(base, table(0, n=200, stored=1, asked=2))
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(150, "can't tell"), (250, "pass")])
+def test_an_early_look_of_the_gate_passes_on_enough_questions_only(n: int, verdict: str) -> None:
+    rows = table(0, n=n)
+    wide = {"margin": 0.3, "margin_persona": 0.5, "margin_pss": 0.5}
+    assert gate(rows, rows, **wide).verdict == "pass"
+    early = json.dumps({"looks": [n], "questions": 300})
+    assert gate(rows, rows.assign(early=early), **wide).verdict == verdict
+    failed = rows.assign(correct=0.0, early=early)
+    assert gate(rows, failed, **wide).verdict == "fail"
+    last = json.dumps({"looks": [100, n], "questions": n})
+    assert gate(rows, rows.assign(early=last), **wide).verdict == "pass"
 
 
 def test_runs_of_different_looks_are_not_mixed() -> None:
