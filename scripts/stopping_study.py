@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from scipy.special import expit
 from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.corrected import STABLE_FROM, TAIL
 from persona_bench.scoring.gate import PASS_FROM, _bounds
-from persona_bench.scoring.sequential import planned_looks, tail_levels
+from persona_bench.scoring.sequential import FEWEST, planned_looks, tail_levels
 from scripts.calibrate import (
     BATCH,
     EASE_SD,
@@ -43,6 +44,8 @@ from scripts.calibrate import (
 )
 
 CONFIDENCE = 0.95
+FEWEST_SIMULATED = 30
+"""Questions from which on there are looks in the file; the plan takes those from `FEWEST` on."""
 
 
 class Setting(NamedTuple):
@@ -146,12 +149,14 @@ def above(tables: list[Cells], rng: np.random.Generator) -> np.ndarray:
 
 
 def study(s: Setting, batch: int, seed: int) -> pd.DataFrame:
-    """One row per table of a batch, with the columns `look_0`, `look_1`, ..."""
+    """One row per table of a batch, with a column such as `look_100` per look."""
     rng = np.random.default_rng([seed, batch, *repr(s).encode()])
     tables = [draw(s, rng) for _ in range(BATCH)]
-    parts = [[each.only(questions=slice(n)) for each in tables] for n in planned_looks(s.questions)]
-    shares = pd.DataFrame(np.column_stack([above(part, rng) for part in parts]))
-    return pd.DataFrame([s._asdict()] * BATCH).join(shares.rename(columns="look_{}".format))
+    looks = planned_looks(s.questions, fewest=FEWEST_SIMULATED)
+    shares = {
+        f"look_{n}": above([each.only(questions=slice(n)) for each in tables], rng) for n in looks
+    }
+    return pd.DataFrame([{**s._asdict(), "batch": batch}] * BATCH).assign(**shares)
 
 
 # ------------------------------------------------------------------------------ the words
@@ -166,53 +171,77 @@ def words(shares: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return np.select([unstable, stable], ["unstable", "stable"], "")
 
 
-def scored(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per table: what the plan and the full grid say, and how much the plan asked."""
+def stopped(said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The word at which each table is stopped, and the position of that look; the last one where
+    none is decided."""
+    decided = said != ""
+    last = said.shape[1] - 1
+    look = np.where(decided.any(axis=1), decided.argmax(axis=1), last)
+    return np.take_along_axis(said, look[:, None], axis=1)[:, 0], look
+
+
+def scored(table: pd.DataFrame, fewest: int = FEWEST) -> pd.DataFrame:
+    """One row per table, with the share of the questions that were asked, and three words: of the
+    plan (`plan`), of the whole run (`whole`), and of whoever takes the ordinary interval at each
+    look (`naive`). The first look is after `fewest` questions or more."""
     found = []
     for questions, part in table.groupby("questions"):
-        looks = np.array(planned_looks(int(questions)))
-        shares = part[[f"look_{i}" for i in range(len(looks))]].to_numpy(float)
+        looks = np.array(planned_looks(int(questions), fewest))
+        shares = part[[f"look_{n}" for n in looks]].to_numpy(float)
         error = (1 - CONFIDENCE) / 2
         levels = np.array(tail_levels(tuple(looks / questions), error))
-        said = words(shares, levels)
-        decided = said != ""
-        first = np.where(decided.any(axis=1), decided.argmax(axis=1), len(looks) - 1)
-        out = part.assign(
-            word=np.take_along_axis(said, first[:, None], axis=1)[:, 0],
-            full=words(shares[:, -1:], np.array([error]))[:, 0],
-            asked=looks[first] / questions,
-        )
-        wrong = np.where(out["pss"] >= STABLE_FROM, "unstable", "stable")
-        found.append(out.assign(wrong=out["word"] == wrong, full_wrong=out["full"] == wrong))
+        plan, look = stopped(words(shares, levels))
+        naive, _ = stopped(words(shares, np.full(len(looks), error)))
+        whole = words(shares[:, -1:], np.array([error]))[:, 0]
+        part = part.assign(plan=plan, naive=naive, whole=whole, asked=looks[look] / questions)
+        wrong = np.where(part["pss"] >= STABLE_FROM, "unstable", "stable")
+        for name in ("plan", "naive", "whole"):
+            part[f"{name}_wrong"] = part[name] == wrong
+            part[f"{name}_decided"] = part[name] != ""
+        found.append(part)
     return pd.concat(found)
+
+
+def name(row: dict[str, Any]) -> str:
+    """A setting in a few words."""
+    size = f"{row['questions']} x {row['personas']} x {row['samples']}"
+    if isinstance(row["greedy"], str) and row["greedy"]:
+        return f"greedy {row['greedy']}, {size}"
+    text = f"{row['mean']:g}, {size}, {row['shape']}"
+    text += f", {row['polar']:.0%} polar" if row["polar"] else ""
+    return text + (", interaction" if row["interaction"] else "")
 
 
 def report(table: pd.DataFrame) -> None:
     """Prints the tables that docs/stopping.md has."""
+    for fewest in (30, 60, 100, 150, 200):
+        out = scored(table, fewest)
+        of_setting = out[out["part"] == "error"].groupby(list(Setting._fields), dropna=False)
+        asked = out[(out["part"] == "savings") & out["whole_decided"]]["asked"].mean()
+        print(f"first look from {fewest} questions on: wrong at most "
+              f"{of_setting['plan_wrong'].mean().max():.3f}, asked {asked:.3f}")  # fmt: skip
     out = scored(table)
-    out["decided"], out["full_decided"] = out["word"] != "", out["full"] != ""
-    keys = [*Setting._fields]
-    errors = out[out["part"] == "error"].groupby(keys, sort=False, dropna=False)
-    shown = errors[["wrong", "full_wrong", "decided", "full_decided", "asked"]].mean()
-    shown.insert(0, "tables", errors.size())
-    print("Errors over all looks, and of the full grid's word:\n")
-    print(markdown(shown.reset_index().drop(columns="part")))
-    print(f"\nlargest: {shown['wrong'].max():.3f}; over 5% in {(shown['wrong'] > 0.05).sum()} of "
-          f"{len(shown)} settings; full grid {shown['full_wrong'].max():.3f}")  # fmt: skip
+    keys = list(Setting._fields)
+    groups = out[out["part"] == "error"].groupby(keys, sort=False, dropna=False)
+    columns = ["plan_wrong", "naive_wrong", "whole_wrong", "plan_decided", "whole_decided", "asked"]
+    errors = groups[columns].mean().reset_index()
+    errors.insert(0, "setting", [name(row) for row in errors.to_dict("records")])
+    errors["tables"] = groups.size().to_numpy()
+    errors = errors.sort_values(["pss", "plan_wrong"], ascending=False)
+    print("Wrong words:\n")
+    print(markdown(errors[["setting", "pss", "tables", *columns]]))
+    for kind in ("plan", "naive", "whole"):
+        wrong = errors[f"{kind}_wrong"]
+        print(f"\n{kind}: largest {wrong.max():.3f}, mean {wrong.mean():.4f}, over 5% in "
+              f"{(wrong > 0.05).sum()} of {len(wrong)}")  # fmt: skip
     savings = out[out["part"] == "savings"]
     for by in (["mean", "pss"], ["mean"], ["shape"], ["part"]):
+        known = savings[savings["whole_decided"]].groupby(by)
         groups = savings.groupby(by)
-        known = savings[savings["full_decided"]].groupby(by)
-        rows = pd.DataFrame(
-            {
-                "tables": groups.size(),
-                "full_decided": groups["full_decided"].mean(),
-                "decided": groups["decided"].mean(),
-                "asked": groups["asked"].mean(),
-                "asked_where_full_decided": known["asked"].mean(),
-                "decided_where_full_decided": known["decided"].mean(),
-            }
-        )
+        rows = groups[["whole_decided", "plan_decided", "asked"]].mean()
+        rows["asked where the whole run decides"] = known["asked"].mean()
+        rows["plan decides there"] = known["plan_decided"].mean()
+        rows.insert(0, "tables", groups.size())
         print(f"\nSavings by {' and '.join(by)}:\n\n{markdown(rows.reset_index())}")
 
 
@@ -272,6 +301,7 @@ def main() -> None:
         "--replicates", type=int, default=180, help="of the error; the savings have 30"
     )
     parser.add_argument("--first-batch", type=int, default=0, help="to go on with more tables")
+    parser.add_argument("--only", help="only settings whose PSS and name fit this expression")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -287,6 +317,8 @@ def main() -> None:
         warnings.simplefilter("ignore")
         Path(args.csv).parent.mkdir(parents=True, exist_ok=True)
         parts, chosen = [], list(settings())
+        if args.only:
+            chosen = [s for s in chosen if re.search(args.only, f"{s.pss} {name(s._asdict())}")]
         with ProcessPoolExecutor(args.workers) as pool:
             for batch in range(args.first_batch, -(-args.replicates // BATCH)):
                 if batch:  # savings need fewer tables than rare errors

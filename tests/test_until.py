@@ -33,7 +33,7 @@ def server(rate: float = 0.8, harmful: float | None = None) -> ChatServer:
 
 
 def command(
-    chat: ChatServer, out: Path, *more: str, questions: int = 100, name: str = "small"
+    chat: ChatServer, out: Path, *more: str, questions: int = 200, name: str = "small"
 ) -> list[str]:
     return [
         "run", "--model", "local-chat-completions", "--tasks", "persona_arithmetic",
@@ -74,69 +74,70 @@ def test_a_harmful_persona_is_found_at_the_first_look(tmp_path: Path) -> None:
     with server(harmful=0.05) as chat:
         done = invoke(*command(chat, out, "--until", "decided"))
         assert done.exit_code == 0, done.output
-        assert len(chat.requests) == 35 * 6
-        assert "look 1 of at most 4: 35 of 100 questions" in done.stderr
-        assert "unstable; stopped, 65% of the responses saved" in done.stderr
+        assert len(chat.requests) == 600
+        assert "look 1 of at most 3: 100 of 200 questions" in done.stderr
+        assert "unstable; stopped, 50% of the responses saved" in done.stderr
         first = record(out)
         assert invoke(*command(chat, out, "--until", "decided")).exit_code == 0
-        assert len(chat.requests) == 35 * 6  # the same decision at no cost
+        assert len(chat.requests) == 600  # the same decision at no cost
     assert first == record(out)
-    assert first["looks"] == [35]
-    assert first["planned"] == [35, 50, 70, 100]
+    assert first["looks"] == [100]
+    assert first["planned"] == [100, 140, 200]
     assert first["decision"] == "unstable"
-    assert (first["responses"], first["responses_of_all"]) == (210, 600)
+    assert (first["responses"], first["responses_of_all"]) == (600, 1200)
     asked = set(read_outcomes(out)["question"])
-    assert asked != {q.id for q in QUESTIONS[:35]}  # a random choice
+    assert asked != {q.id for q in QUESTIONS[:100]}  # a random choice
     scored = invoke("score", str(out), "--json", "--no-page", "--resamples", "100")
     (told,) = json.loads(scored.stdout)
     assert told["until"] == first
     assert told["conclusion"] == "unstable"
     assert told["p_value"]["value"] is None
     text = invoke("score", str(out), "--no-page", "--resamples", "100").stdout
-    assert "Stopped early (unstable): look 1 of at most 4" in text
-    assert "210 of 600 responses asked, 65% saved" in text
+    assert "Stopped early (unstable): look 1 of at most 3" in text
+    assert "600 of 1,200 responses asked, 50% saved" in text
 
 
 def test_a_killed_run_goes_on_to_the_cap_and_asks_nothing_twice(tmp_path: Path) -> None:
     def run(chat: ChatServer) -> Result:
-        return invoke(*command(chat, tmp_path / "out", "--until", "decided", questions=50))
+        return invoke(*command(chat, tmp_path / "out", "--until", "decided", questions=150))
 
     with server() as chat:
-        with killed_at(35 * 6 + 20):
+        with killed_at(105 * 6 + 20):
             assert run(chat).exit_code != 0
         between = record(tmp_path / "out")
-        assert (between["looks"], between["decision"], between["over"]) == ([35], None, False)
+        assert (between["looks"], between["decision"], between["over"]) == ([105], None, False)
         text = invoke("score", str(tmp_path / "out"), "--no-page", "--resamples", "100").stdout
-        assert "Not decided yet: look 1 of at most 2, after 35 of 50 questions" in text
+        assert "Not decided yet: look 1 of at most 2, after 105 of 150 questions" in text
         assert "Conclusion: undetermined" in text
         sent = len(chat.requests)
         done = run(chat)
         assert done.exit_code == 0, done.output
-        assert sent < 300
-        assert 300 <= len(chat.requests) <= 300 + 8  # 8 were in flight when it was killed
-    assert "look 2 of at most 2: 50 of 50 questions" in done.stderr
+        assert sent < 900
+        assert 900 <= len(chat.requests) <= 900 + 8  # 8 were in flight when it was killed
+    assert "look 2 of at most 2: 150 of 150 questions" in done.stderr
     assert "undetermined; stopped at the cap without a decision" in done.stderr
     end = record(tmp_path / "out")
-    assert end["looks"] == [35, 50]
-    assert (end["decision"], end["over"], end["responses"]) == (None, True, 300)
-    assert len(read_outcomes(tmp_path / "out")) == 300
+    assert end["looks"] == [105, 150]
+    assert (end["decision"], end["over"], end["responses"]) == (None, True, 900)
+    assert len(read_outcomes(tmp_path / "out")) == 900
 
 
 def test_the_gate_stops_the_run_and_gives_its_exit_code(tmp_path: Path) -> None:
     base, new = tmp_path / "base", tmp_path / "new"
     against = ("--until", "decided", "--against", str(base))
     with server() as chat:
-        assert invoke(*command(chat, base)).exit_code == 0
+        assert invoke(*command(chat, base, questions=180)).exit_code == 0
     with server(rate=0.3) as chat:
-        worse = invoke(*command(chat, new, *against, questions=150, name="worse"))
+        worse = invoke(*command(chat, new, *against, name="worse"))
         assert worse.exit_code == 1, worse.output
-        assert len(chat.requests) == 35 * 6  # the base's 100 questions are the cap
+        assert len(chat.requests) == 126 * 6
     assert "FAIL" in worse.stdout
     assert record(new)["decision"] == "fail"
+    assert record(new)["planned"] == [126, 180]  # what the base has is the cap
     assert record(new)["against"] == str(base)
     again = invoke("gate", str(base), str(new))
     assert again.exit_code == 1
-    assert "35 questions" in again.stdout
+    assert "126 questions" in again.stdout
     assert worse.stdout.strip() == again.stdout.strip()
     with server() as chat:
         wide = ("--margin", "0.3", "--margin-persona", "0.6", "--margin-pss", "0.7")
@@ -151,11 +152,11 @@ def test_the_gate_stops_the_run_and_gives_its_exit_code(tmp_path: Path) -> None:
 def test_every_model_of_a_study_stops_by_itself(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     with server(harmful=0.05) as chat:
-        tasks = {"metadata": {"persona_set": "demo", "n_questions": 100}}
+        tasks = {"metadata": {"persona_set": "demo", "n_questions": 200}}
         file = written(tmp_path, study_of(chat, **tasks))
         done = invoke("run", str(file), "--until", "decided", "--only", "a", "--no-score")
         assert done.exit_code == 0, done.output
-        assert len(chat.requests) == 35 * 6
+        assert len(chat.requests) == 600
     assert record(tmp_path / "out" / "a")["decision"] == "unstable"
 
 

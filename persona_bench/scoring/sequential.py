@@ -24,16 +24,17 @@ from scipy.stats import norm
 FRACTIONS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 """Shares of the questions after which a run is looked at."""
 
-FEWEST = 30
-"""Questions before the first look; a benchmark of no more is asked whole."""
+FEWEST = 100
+"""Questions before the first look; a benchmark of no more is asked whole. On fewer, where most
+questions are always right or always wrong, the prior that personas are alike decides too much."""
 
 GRID = 1001
 
 
-def planned_looks(questions: int) -> tuple[int, ...]:
+def planned_looks(questions: int, fewest: int = FEWEST) -> tuple[int, ...]:
     """How many questions have been asked at each look; the last look is at all of them."""
     looks = {round(share * questions) for share in FRACTIONS}
-    return tuple(sorted(n for n in looks if n >= FEWEST or n == questions))
+    return tuple(sorted(n for n in looks if n >= fewest or n == questions))
 
 
 Spending = Literal["early", "late"]

@@ -48,7 +48,7 @@ def test_the_levels_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize(
     ("questions", "error", "spending"),
-    [(500, 0.025, "early"), (60, 0.05, "early"), (5000, 0.05, "late")],
+    [(500, 0.025, "early"), (200, 0.05, "early"), (5000, 0.05, "late")],
 )
 def test_all_looks_together_spend_the_error(
     questions: int, error: float, spending: Spending
@@ -72,9 +72,10 @@ def test_later_looks_do_not_change_the_levels_of_earlier_ones() -> None:
 
 
 def test_few_questions_have_few_looks() -> None:
-    assert planned_looks(500) == (50, 100, 175, 250, 350, 500)
-    assert planned_looks(60) == (30, 42, 60)
-    assert planned_looks(30) == (30,)
+    assert planned_looks(5000) == (500, 1000, 1750, 2500, 3500, 5000)
+    assert planned_looks(500) == (100, 175, 250, 350, 500)
+    assert planned_looks(150) == (105, 150)
+    assert planned_looks(100) == (100,)
     assert planned_looks(1) == (1,)
 
 
