@@ -221,7 +221,12 @@ def batched(tables: list[Drawn], size: int) -> list[list[Drawn]]:
 
 def estimates(tables: list[Drawn], rng: np.random.Generator) -> list[Posterior]:
     """As `posterior`, for many tables of one shape at once: a few chains for each."""
-    fits = [fit_crossed(each.cells.scored_only()) for each in tables]
+    return posteriors([each.cells for each in tables], rng)
+
+
+def posteriors(tables: list[Cells], rng: np.random.Generator) -> list[Posterior]:
+    """The same for counts alone."""
+    fits = [fit_crossed(each.scored_only()) for each in tables]
     accuracy, variance = (
         np.repeat([getattr(fit, name) for fit in fits], CHAINS, axis=0)
         for name in ("accuracy", "variance")

@@ -88,7 +88,11 @@ def test_the_stored_part_of_a_stopped_run_is_scored_and_marked(tmp_path: Path) -
         words = f"unfinished run: {STOPPED} of {PROMPTS} responses are stored"
         assert f"persona_arithmetic of small is an {words}" in done.stderr
         assert f"Unfinished run: {STOPPED} of {PROMPTS} responses." in done.stdout
+        assert "Conclusion: undetermined because the run is unfinished" in done.stdout
+        assert f"early look at an unfinished run ({STOPPED} of {PROMPTS} responses" in done.stdout
         told = json.loads((out / "scores" / "persona_arithmetic_stability.json").read_text())
+        assert told["p_value"]["value"] is None  # whoever looks early gets no p-value
+        assert {row["p_value"] for row in told["contrasts"]["per_persona"]} == {None}
         recorded = {"stored": STOPPED, "asked": PROMPTS}
         assert told["provenance"]["run"]["task"]["unfinished"] == recorded
         assert f"is an unfinished run: {STOPPED} of" in (out / "scores/index.html").read_text()

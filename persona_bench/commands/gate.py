@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from xml.etree import ElementTree
@@ -65,7 +66,7 @@ def gate(
         about = {"verdict": verdict, "base": str(base), "new": str(new)}
         print(json.dumps({**about, "tasks": tasks}, indent=2))
     else:
-        _print(found, verdict)
+        print_gates(found, verdict)
     raise typer.Exit(EXIT_CODES[verdict])
 
 
@@ -82,7 +83,7 @@ def _gates(
     from persona_bench.scoring.gate import Gate, fidelity_criterion
     from persona_bench.scoring.gate import gate as test_gate
 
-    (graded, judged), (graded_new, judged_new) = _read(base), _read(new)
+    (graded, judged), (graded_new, judged_new) = read_tables(base), read_tables(new)
     found: dict[str, Gate] = {}
     for task in graded:
         if task in graded_new:
@@ -107,7 +108,7 @@ def _gates(
     return found
 
 
-def _read(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
     """Graded and judged tables by task; a .csv is one graded task."""
     if path.suffix.lower() == ".csv":
         import pandas as pd
@@ -131,7 +132,8 @@ def _read(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]
 # ---------------------------------------------------------------------- printed and written
 
 
-def _print(found: dict[str, Gate], verdict: str) -> None:
+def print_gates(found: Mapping[str, Gate], verdict: str) -> None:
+    """The verdict, and a line for each criterion of each task."""
     console = Console()
     console.print(Text(verdict.upper(), style="bold"))
     for task, result in found.items():

@@ -40,6 +40,7 @@ from persona_bench.report.runs import (
     stability_by_level,
 )
 from persona_bench.scoring.outcomes import read_provenance
+from persona_bench.scoring.sequential import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,11 +113,12 @@ def score_page(
 
 def _unfinished(samples: Sequence[Samples], shown: Mapping[Samples, str]) -> list[str]:
     parts = [(each, part) for each in samples if (part := each.told.get("unfinished"))]
+    plans = [(each, plan) for each in samples if (plan := each.told.get("until"))]
     return [
         f"{each.task} of {shown[each]} is an unfinished run: {part['stored']:,} of "
         f"{part['asked']:,} responses."
         for each, part in parts
-    ]
+    ] + [f"{each.task} of {shown[each]}. {progress(plan)}." for each, plan in plans]
 
 
 def compare_page(

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,12 +18,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from persona_bench.commands import options
+from persona_bench.commands.gate import print_gates, read_tables
 from persona_bench.commands.judge import judge_study
 from persona_bench.commands.score import score_folder
 
 if TYPE_CHECKING:
     from persona_bench.harness.dry_run import TaskPlan
+    from persona_bench.harness.run import Asked, Session
     from persona_bench.harness.study import Study, StudyModel
+    from persona_bench.harness.until import Plan
+    from persona_bench.scoring.gate import Gate
 
 OUTPUT = Path("persona-bench-results")
 INTERRUPTED = 130
@@ -99,6 +103,20 @@ def run(
     shard: Annotated[
         str | None, typer.Option(help="i/n: the i-th of n parts of the questions (docs/scale.md).")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="decided: ask blocks of questions and stop when the model is known to be stable "
+            "or unstable, or --against is decided (docs/stopping.md).",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="With --until: stop when the gate against this run is decided."),
+    ] = None,
+    margin: Annotated[float, typer.Option(help="Of --against, as in persona-bench gate.")] = 0.02,
+    margin_persona: Annotated[float | None, typer.Option(help="The same.")] = None,
+    margin_pss: Annotated[float, typer.Option(help="The same.")] = 0.05,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and what is done.")
     ] = False,
@@ -113,6 +131,15 @@ def run(
     from persona_bench.harness.run import RunError, parse_arguments
     from persona_bench.harness.study import read_study, thinking
 
+    if until not in (None, "decided"):
+        raise RunError(f"--until {until}: there is only --until decided")
+    if against and not until:
+        raise RunError("--against needs --until decided; for whole runs use persona-bench gate")
+    if until and (shard or limit is not None):
+        raise RunError(
+            "--until decides on random questions of the whole run: leave out "
+            f"{'--shard' if shard else '--limit'}, and give a cap as n_questions in --metadata"
+        )
     knobs = parse_arguments(metadata)
     if unsafe_no_sandbox:
         knobs["unsafe_no_sandbox"] = True
@@ -123,7 +150,7 @@ def run(
             "--batch-size": batch_size, "--device": device, "--seed": seed,
             "--system-instruction": system_instruction, "--think-end-token": think_end_token,
             "--enable-thinking": enable_thinking, "--hf-hub-log-args": hf_hub_log_args,
-            "--no-chat-template": not apply_chat_template,
+            "--no-chat-template": not apply_chat_template, "--against": against,
         }  # fmt: skip
         extra = [flag for flag, value in given.items() if value not in (None, "", {}, False)]
         if extra:
@@ -133,6 +160,7 @@ def run(
             plan = plan.model_copy(update={"confirm_run_unsafe_code": True})
         flags = ["--verbose"] if verbose else []
         flags += ["--confirm-run-unsafe-code"] if confirm_run_unsafe_code else []
+        flags += ["--until", until] if until else []
         run_study(study, plan, only, shard, dry_run=dry_run, do_score=do_score, flags=flags)
         return
     if only:
@@ -167,6 +195,9 @@ def run(
             "system_instruction": system_instruction,
         },
         seed=1234 if seed is None else seed,
+        until=until,
+        against=against,
+        margins={"margin": margin, "margin_persona": margin_persona, "margin_pss": margin_pss},
     )
 
 
@@ -184,8 +215,15 @@ def run_model(
     of_session: dict[str, Any],
     of_run: dict[str, Any],
     seed: int,
+    until: str | None = None,
+    against: Path | None = None,
+    margins: dict[str, Any] | None = None,
 ) -> None:
-    """One model without a study file."""
+    """One model without a study file.
+
+    Raises:
+        typer.Exit: with `against`, the exit code of `persona-bench gate`.
+    """
     from persona_bench.harness.dry_run import plan_run
     from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, RunError, Session, check_tasks
@@ -197,7 +235,12 @@ def run_model(
     knobs = {**knobs, **({"shard": shard} if shard else {})}
     asked = [Asked(task, knobs, generation) for task in tasks]
     store = output_path / "store"
+    plans = None
+    if until:
+        plans = _plans(asked, arguments, of_run, against, margins or {})
     if dry_run:
+        for plan in plans or ():
+            say(_looks(plan))
         print_plans({backend: plan_run(backend, arguments, asked, store, seed=seed, **of_run)})
         return
     folder = shard_folder(output_path, shard)
@@ -207,9 +250,62 @@ def run_model(
             backend, arguments, output_path, store=store, seed=seed, say=say, **of_session
         ) as session,
     ):
-        table = session.run(asked, output_path=folder, **of_run)
+        table, gates = _ask(session, asked, plans, folder, of_run)
     if table and do_score:
         score_folder(folder, folder / "scores", page=not shard)  # a shard is a part: no page
+    if gates:
+        from persona_bench.scoring.gate import EXIT_CODES, combined
+
+        verdict = combined([each.verdict for each in gates.values()])
+        print_gates(gates, verdict)
+        raise typer.Exit(EXIT_CODES[verdict])
+
+
+def _plans(
+    asked: list[Asked],
+    arguments: dict[str, Any],
+    of_run: Mapping[str, Any],
+    against: Path | None = None,
+    margins: Mapping[str, Any] | None = None,
+) -> list[Plan]:
+    """What `--until decided` asks of each task, at most."""
+    from persona_bench.harness.run import RunError
+    from persona_bench.harness.until import Base, plan_tasks
+
+    base = None
+    if against is not None:
+        graded, _ = read_tables(against)
+        if against.suffix.lower() == ".csv":
+            if len(asked) > 1:
+                raise RunError(f"--against {against} holds one task, but {len(asked)} are asked")
+            graded = {asked[0].task: graded["outcomes"]}
+        base = Base(str(against), graded, margins or {})
+    confirmed = bool(of_run.get("confirm_run_unsafe_code"))
+    return plan_tasks(asked, arguments, base, confirm_run_unsafe_code=confirmed)
+
+
+def _looks(plan: Plan) -> str:
+    looks = ", ".join(f"{n:,}" for n in plan.looks)
+    return f"{plan.asked.task}: looks after {looks} questions; what follows is the whole"
+
+
+def _ask(
+    session: Session,
+    asked: list[Asked],
+    plans: list[Plan] | None,
+    folder: Path,
+    of_run: Mapping[str, Any],
+) -> tuple[bool, dict[str, Gate]]:
+    """Runs the tasks, or their plans; returns whether results are here, and what gates said."""
+    if plans is None:
+        return bool(session.run(asked, output_path=folder, **of_run)), {}
+    from persona_bench.harness.until import run_until_decided
+    from persona_bench.scoring.gate import Gate
+
+    settings = {name: value for name, value in of_run.items() if name != "limit"}
+    found = run_until_decided(session, plans, output_path=folder, **settings)
+    gates = {each.plan.asked.task: each.result for each in found if isinstance(each.result, Gate)}
+    return bool(found), gates
 
 
 def run_study(
@@ -229,6 +325,11 @@ def run_study(
 
     models = study.chosen(only)
     check_study(study, models, shard)
+    until = "--until" in flags
+    if until:  # what can't be decided is said before anything is asked
+        for model in models:
+            of_run = {"confirm_run_unsafe_code": study.confirm_run_unsafe_code}
+            _plans(study.asked(model), model.arguments(), of_run)
     store = study.output_path / "store"
     if dry_run:
         plans = {}
@@ -270,7 +371,7 @@ def _ask_all(
     from persona_bench.harness.run import RunError
 
     if len(models) == 1:
-        return bool(_run_one(study, models[0], shard, "--verbose" in flags))
+        return _run_one(study, models[0], shard, flags)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError(
             "under a launcher of several processes a study runs one model at a time: add --only, "
@@ -327,9 +428,16 @@ def _run_child(command: list[str]) -> int:
     return code
 
 
-def _run_one(study: Study, model: StudyModel, shard: str | None, verbose: bool) -> str:
+def _run_one(study: Study, model: StudyModel, shard: str | None, flags: list[str]) -> bool:
     from persona_bench.harness.run import Session
 
+    of_run = {
+        "confirm_run_unsafe_code": study.confirm_run_unsafe_code,
+        "apply_chat_template": model.apply_chat_template,
+        "system_instruction": study.system_instruction,
+    }
+    asked = study.asked(model, shard)
+    plans = _plans(asked, model.arguments(), of_run) if "--until" in flags else None
     with Session(
         model.model,
         model.arguments(),
@@ -338,17 +446,11 @@ def _run_one(study: Study, model: StudyModel, shard: str | None, verbose: bool) 
         device=model.device,
         name=model.name,
         seed=study.seed,
-        verbose=verbose,
+        verbose="--verbose" in flags,
         say=say,
         hub=study.hf_hub_log_args,
     ) as session:
-        return session.run(
-            study.asked(model, shard),
-            output_path=shard_folder(study.output_path, shard),
-            confirm_run_unsafe_code=study.confirm_run_unsafe_code,
-            apply_chat_template=model.apply_chat_template,
-            system_instruction=study.system_instruction,
-        )
+        return _ask(session, asked, plans, shard_folder(study.output_path, shard), of_run)[0]
 
 
 def shard_folder(output_path: Path, shard: str | None) -> Path:

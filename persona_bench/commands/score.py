@@ -192,6 +192,7 @@ def _score_graded(
     from persona_bench.scoring.contrasts import contrasts
     from persona_bench.scoring.outcomes import read_provenance
     from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
+    from persona_bench.scoring.sequential import progress
     from persona_bench.scoring.stability import stability
     from persona_bench.scoring.variance import variance_parts
 
@@ -232,14 +233,18 @@ def _score_graded(
             )
             sections.append(section)
             written += drawn
+        task_facts = runs[str(model), str(task)].get("task") or {}
+        plan = task_facts.get("until")
         if as_json:
-            printed.append({"model": model, "task": title, **result.to_dict(), **beside})
+            until = {"until": plan} if plan else {}
+            printed.append({"model": model, "task": title, **until, **result.to_dict(), **beside})
         else:
             print_stability(result, title=f"{title} · {name}", console=out)
             if sensitivity is not None:
                 print_sensitivity(sensitivity, out)
             print_parts(*found, out)
-            task_facts = runs[str(model), str(task)].get("task") or {}
+            if plan:
+                out.print(escape(f"{progress(plan)}."), soft_wrap=True)
             if part := task_facts.get("unfinished"):
                 out.print(f"Unfinished run: {part['stored']:,} of {part['asked']:,} responses.")
             for line in _of_programs(rows, task_facts):

@@ -74,13 +74,24 @@ def read_notes(store: Path) -> list[dict[str, Any]]:
 
 
 def forget_unfinished(folder: Path, tasks: Iterable[str]) -> None:
-    """Removes what was written of a run's stored part, once there is more."""
+    """Removes what was written of a run's stored part, once there is more.
+
+    That is what `score` wrote of an unfinished run, and the earlier looks of a run that is asked in
+    blocks (`until`).
+    """
     wanted = set(tasks)
-    for samples in find_samples(folder) if folder.is_dir() else ():
-        if samples.task in wanted and samples.told.get("unfinished"):
+    found = find_samples(folder) if folder.is_dir() else []
+    plans: set[str] = set()
+    for samples in sorted(found, key=lambda each: each.date, reverse=True):
+        if samples.task not in wanted:
+            continue
+        plan = (samples.told.get("until") or {}).get("plan", "")
+        if samples.told.get("unfinished") or plan in plans:
             for file in samples.file.parent.glob(f"*{samples.date}.json"):
                 file.unlink(missing_ok=True)
             samples.file.unlink(missing_ok=True)
+        elif plan:
+            plans.add(plan)
 
 
 def parts_of(task: Any) -> list[Any]:

@@ -268,12 +268,14 @@ class Session:
         confirm_run_unsafe_code: bool = False,
         apply_chat_template: bool = True,
         system_instruction: str | None = None,
+        record: Mapping[str, Any] | None = None,
     ) -> str:
         """Runs tasks together, so that all their prompts reach the backend together.
 
         Args:
             output_path: Where results go, if not into the session's folder.
             seed: If not the session's.
+            record: What each task's record in the results file says besides.
 
         Returns, Raises: As `run`.
         """
@@ -324,6 +326,8 @@ class Session:
             for task, adapted in self.lm.adapted.items():
                 told = results["configs"][task]["metadata"]["persona_bench"]
                 told["parameters_adapted"] = adapted
+        for config in results["configs"].values():
+            config["metadata"]["persona_bench"].update(record or {})
         general = tracker.general_config_tracker
         general.model_name = self.name or general.model_name
         general.model_name_sanitized = short_name(sanitize_model_name(str(general.model_name)))

@@ -18,6 +18,7 @@ from persona_bench.scoring.judged import JudgeFile, judge_files, read_judged
 from persona_bench.scoring.outcomes import read_outcomes, read_provenance
 from persona_bench.scoring.samples import NoSamplesError, Samples, newest_samples
 from persona_bench.scoring.sensitivity import GraderSensitivity
+from persona_bench.scoring.sequential import progress
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.variance import VarianceParts, variance_parts
 
@@ -153,6 +154,9 @@ def _run(name: str, model: str, folder: Path, samples_of: Iterable[Samples]) -> 
                 f"{part['asked']:,} responses",
                 stacklevel=3,
             )
+        plan = samples.told.get("until")
+        if plan and not plan.get("over"):
+            warnings.warn(f"{samples.task} of {model}. {progress(plan)}", stacklevel=3)
         if samples.judged:
             verdicts = read_judged(samples.file) if judge_files(samples) else None
             judged[samples.task] = Judged(samples, verdicts, *trace_of(samples, folder))

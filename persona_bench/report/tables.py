@@ -76,13 +76,15 @@ def meaning(result: Stability) -> str:
             "No response is correct under any persona: the PSS is 0 by definition, and whether "
             "personas matter can't be told from these questions."
         )
-    if math.isnan(result.p_value) or (result.per_persona["n"] > 0).sum() < 2:
+    if (result.per_persona["n"] > 0).sum() < 2:
         return "Only one persona is scored: whether personas matter can't be told."
     if result.spread == 0:
         return (
             f"Every persona has the same accuracy, {number(result.best)}; "
             f"{count(result.n_questions, 'question')} can't rule a small effect out."
         )
+    if math.isnan(result.p_value):
+        return "Whether this spread is larger than chance is not tested in an early look."
     p = format_p(result.p_value)
     if result.p_value < 1 - result.confidence:
         return f"Personas change this model's accuracy more than chance would ({p})."

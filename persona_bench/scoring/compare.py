@@ -31,6 +31,7 @@ from persona_bench.scoring.resampling import (
     question_weights,
     worst_over_best,
 )
+from persona_bench.scoring.sequential import early_of
 
 METRICS = ("mean", "worst", "best", "pss", "pss_corrected")
 
@@ -113,6 +114,9 @@ def compare(
         allow_different_generation: Compare runs with other generation settings (temperature,
             tokens, samples, ...) too; what differs stands in `notes`.
 
+    Where one of the two was looked at before its end (column `early`) there are no p-values, and
+    the intervals of all looks together have `confidence`, as in `stability`.
+
     Raises:
         CompareError: the two differ in task, questions, personas, prompts, graders or generation
             settings.
@@ -127,12 +131,15 @@ def compare(
     notes = _notes(left, right, left_out)
     if differing:
         notes = (f"generated under different settings: {differing}", *notes)
+    looked = [early for each in (a, b) if (early := early_of(each))]
+    notes = (*dict.fromkeys(early.note for early in looked), *notes)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     flips, boot, swaps, draws = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)
     )
-    pair = Pair(left, right, confidence, resamples)
+    level = max([confidence, *(early.confidence(confidence) for early in looked)])
+    pair = Pair(left, right, level, resamples)
     rows = pair.extremes(boot, swaps)
     mean, personas = pair.accuracies(flips)
     table = pd.DataFrame([mean, *rows, pair.corrected(draws)]).set_index("metric")
@@ -140,6 +147,9 @@ def compare(
         table.loc["pss", ["low", "high", "p_value"]] = math.nan
         notes = (*notes, NO_PLAIN_TEST)
     personas.insert(1, "kind", kinds_of(first, list(personas["persona"])))
+    if looked:
+        table["p_value"] = math.nan
+        personas[["p_value", "p_holm"]] = math.nan
     return Comparison(
         metrics=table.loc[list(METRICS)].reset_index(),
         per_persona=personas,

@@ -32,6 +32,7 @@ from persona_bench.scoring.resampling import (
     percentile_interval,
 )
 from persona_bench.scoring.roles import Roles, assign
+from persona_bench.scoring.sequential import early_of
 from persona_bench.scoring.tau import tau_b, tau_interval
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def contrasts(
 
     `outcomes` is as for `stability`, with kind; subject, domain, persona_domain and
     persona_level are used where they are there. `personas` is the set that was run, for
-    outcomes that lack the last two. Questions are redrawn for the intervals, personas fixed.
+    outcomes that lack the last two. Questions are redrawn for the intervals, personas fixed. What
+    was looked at before its end has no p-values, as in `stability`.
 
     Raises ValueError as `stability` does, and for a place in the order of schooling that is
     not a number.
@@ -108,21 +110,23 @@ def contrasts(
     table = check(outcomes)
     cells = Cells.count(table).scored_only()
     roles = assign(table, cells, control, personas)
+    early = early_of(table)
+    level = early.confidence(confidence) if early else confidence
     rng, null_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     masks = [*roles.groups.values(), *np.eye(len(cells.personas), dtype=bool)]
     pairs = _pairs(cells, roles, masks)
     seen, drawn = _resampled(cells, pairs, resamples, rng)
     names, n = list(roles.groups), len(cells.questions)
-    ends = [expanded_interval(column, confidence, n) for column in drawn[:, : len(masks)].T]
+    ends = [expanded_interval(column, level, n) for column in drawn[:, : len(masks)].T]
     rows = {
         name: _mean_row(seen[i], ends[i], pairs[i], roles.groups[name])
         for i, name in enumerate(names)
     }
     seen, drawn = seen[len(masks) :], drawn[:, len(masks) :]  # accuracies from here on
     if len(roles.irrelevant):
-        rows["robustness"] = _robustness(cells, roles, seen, drawn, confidence, null_rng)
+        rows["robustness"] = _robustness(cells, roles, seen, drawn, level, null_rng)
     if len(roles.schooled):
-        rows["education_tau"] = _tau(cells, roles, seen, drawn, confidence, null_rng)
+        rows["education_tau"] = _tau(cells, roles, seen, drawn, level, null_rng)
     found = [
         {"contrast": name, **rows[name], "definition": definition}
         for name, definition in CONTRASTS.items()
@@ -130,8 +134,12 @@ def contrasts(
     ]
     low, high = np.array(ends[len(names) :], dtype=float).reshape(-1, 2).T
     per_persona, test = persona_table(cells, roles.kinds, roles.control, low, high)
+    of_groups = pd.DataFrame(found, columns=["contrast", *_COLUMNS]).set_index("contrast")
+    if early:
+        of_groups["p_value"] = np.nan
+        per_persona[["p_value", "p_holm"]] = np.nan
     return Contrasts(
-        table=pd.DataFrame(found, columns=["contrast", *_COLUMNS]).set_index("contrast"),
+        table=of_groups,
         per_persona=per_persona,
         absent=roles.absent,
         control=control,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,14 +25,19 @@ import pandas as pd
 from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.compare import compare, paired_cells
+from persona_bench.scoring.compare import CompareError, compare, paired_cells
 from persona_bench.scoring.fidelity_compare import compare_fidelity
 from persona_bench.scoring.resampling import Floats
+from persona_bench.scoring.sequential import early_of
 
 GateVerdict = Literal["pass", "fail", "can't tell"]
 
 EXIT_CODES: dict[str, int] = {"pass": 0, "fail": 1, "can't tell": 3}
 """Exit code of `persona-bench gate` for each verdict; 2 is for wrong input."""
+
+PASS_FROM = 200
+"""Questions from which on an early look may pass. On fewer, with few changed verdicts, t bounds are
+too narrow: together the looks would pass at a loss of the margin in 8%."""
 
 POWER = 0.8
 """Power for which the number of questions that would decide a criterion is given."""
@@ -122,6 +127,10 @@ def gate(
     margin, margin (1 - margin): without it a short run without any change of verdict would have no
     width and always pass; Tango's score interval (1998) for paired proportions does the same.
 
+    Where one of the two was stopped early by a plan (column `early`), only questions that both have
+    count, and the bounds are those of its last look, so that `level` holds over all looks. An early
+    look at fewer than `PASS_FROM` questions can fail but not pass.
+
     Args:
         base: Outcomes of the old checkpoint, as `stability` takes them.
         new: Outcomes of the new checkpoint on the same questions and personas.
@@ -134,7 +143,8 @@ def gate(
         seed: Seed of the draws behind the corrected PSS.
 
     Raises:
-        CompareError: the two runs differ in task, questions, personas, prompts or grader.
+        CompareError: the two runs differ in task, questions, personas, prompts or grader, or one of
+            them is unfinished.
         ValueError: a margin or level outside (0, 1), or a table that `stability` would refuse.
     """
     margin_persona = margin if margin_persona is None else margin_persona
@@ -142,10 +152,24 @@ def gate(
     for name, value in {**checked, "level": level}.items():
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value}, but must lie between 0 and 1")
+    looked = [early for each in (base, new) if (early := early_of(each))]
+    if not all(early.looks for early in looked):
+        raise CompareError(
+            "the gate needs finished runs, and one of these is unfinished: finish it with the same "
+            "command, or start it with --until decided --against BASE"
+        )
+    base, new = check(base), check(new)
+    if looked:
+        both = set(base["question"]) & set(new["question"])
+        base, new = (each[each["question"].isin(both)] for each in (base, new))
+        base, new = (each.drop(columns="early", errors="ignore") for each in (base, new))
+    ordinary = 1 - 2 * level
+    at_look = max([ordinary, *(early.confidence(ordinary, "late") for early in looked)])
+    one_sided = (1 - at_look) / 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are in the notes
-        compared = compare(base, new, confidence=1 - 2 * level, resamples=1, seed=seed)
-    a, b, _ = paired_cells(Cells.count(check(base)), Cells.count(check(new)))
+        compared = compare(base, new, confidence=at_look, resamples=1, seed=seed)
+    a, b, _ = paired_cells(Cells.count(base), Cells.count(new))
     columns, present = _differences(a, b)
     over_personas = columns.sum(axis=1, where=present) / present.sum(axis=1)
     everyone = np.ones((len(over_personas), 1), dtype=bool)
@@ -153,20 +177,31 @@ def gate(
     each = _bounds(columns, present, margin_persona)
     pss = compared.metrics.set_index("metric").loc[["pss_corrected"]]
     difference, low, high = pss[["difference", "low", "high"]].to_numpy(float)[0]
-    return Gate(
-        criteria=(
-            _mean(mean, a, b, margin, level),
-            _every_persona(each, a.personas, margin_persona, level),
-            Criterion(
-                "pss_corrected", difference, low, high, margin_pss, _verdict(low, high, margin_pss)
-            ),
+    criteria = [
+        _mean(mean, a, b, margin, one_sided),
+        _every_persona(each, a.personas, margin_persona, one_sided),
+        Criterion(
+            "pss_corrected", difference, low, high, margin_pss, _verdict(low, high, margin_pss)
         ),
+    ]
+    if any(early.looks[-1] < early.questions for early in looked):
+        criteria = [_not_too_early(each, len(a.questions)) for each in criteria]
+    return Gate(
+        criteria=tuple(criteria),
         n_questions=len(a.questions),
         n_personas=len(a.personas),
         n_samples=int(max(a.responses.max(), b.responses.max())),
         level=level,
-        notes=compared.notes,
+        notes=(*dict.fromkeys(early.note for early in looked), *compared.notes),
     )
+
+
+def _not_too_early(criterion: Criterion, questions: int) -> Criterion:
+    """An early look at few questions does not pass."""
+    if criterion.verdict != "pass" or questions >= PASS_FROM:
+        return criterion
+    why = f"an early look passes from {PASS_FROM} questions on"
+    return replace(criterion, verdict="can't tell", detail=why)
 
 
 def fidelity_criterion(
@@ -251,12 +286,14 @@ def _mean(found: _Bounds, a: Cells, b: Cells, margin: float, level: float) -> Cr
     low, high = float(found.low(level)[0]), float(found.high(level)[0])
     verdict = _verdict(low, high, margin)
     questions = samples = None
+    detail = ""
     if verdict == "can't tell":
         factor = _more(difference, se, margin, level)
         questions = _count(n * factor)
         samples = _samples_needed(a, b, se, factor)
-    return Criterion("mean accuracy", difference, low, high, margin, verdict,
-                     _needed(questions, samples), questions, samples)  # fmt: skip
+        detail = _needed(questions, samples)
+    return Criterion("mean accuracy", difference, low, high, margin, verdict, detail, questions,
+                     samples)  # fmt: skip
 
 
 def _every_persona(

@@ -2,7 +2,7 @@
 
 Columns, in this order: `model, task, persona, kind, question, level, sample, verdict,
 reason, route, correct, response, prompt_hash, grader, subject, date, domain, persona_domain,
-persona_level, method, seed, generation`.
+persona_level, method, seed, generation, early`.
 
 - `route` says how the maths grader found the answer: `boxed`, `tag`, `stated` or `last` (see
   `grader_sensitivity`). It is empty where no answer was found, and for other graders.
@@ -13,8 +13,9 @@ persona_level, method, seed, generation`.
 - `persona_domain` is what an expert is expert in, `persona_level` (NaN for most) the place of an
   `education` persona in the order of schooling.
 - `method` and `seed` are those of the training of a checkpoint that `persona-bench train` wrote.
-
 - `generation` says how the response was generated (temperature, tokens, samples, ...), as JSON.
+- `early` is empty for a whole run. For an unfinished one, or one that `--until` asked in blocks, it
+  says when it was looked at, as JSON (see `scoring.sequential`).
 
 Runs from before some of these were recorded have them empty.
 """
@@ -32,6 +33,7 @@ from typing import Any
 import pandas as pd
 
 from persona_bench.scoring.samples import OutcomesError, Samples, newest_samples, sample_values
+from persona_bench.scoring.sequential import early_facts
 
 COLUMNS = (
     "model",
@@ -56,6 +58,7 @@ COLUMNS = (
     "method",
     "seed",
     "generation",
+    "early",
 )
 __all__ = ["COLUMNS", "OutcomesError", "complete_questions", "read_outcomes", "read_provenance"]
 _CORRECT = {"correct": 1.0, "wrong": 0.0}
@@ -125,6 +128,7 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
     training = samples.told.get("training") or {}
     told = samples.generation
     generation = json.dumps(told, sort_keys=True, default=str) if told else ""
+    early = early_facts(samples.told)
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -157,6 +161,7 @@ def _rows(samples: Samples) -> Iterator[tuple[Any, ...]]:
                     str(training.get("method", "")),
                     str(training.get("seed", "")),
                     generation,
+                    early,
                 )
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise OutcomesError(

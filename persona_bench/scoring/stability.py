@@ -40,6 +40,7 @@ from persona_bench.scoring.resampling import (
     p_value,
     percentile_interval,
 )
+from persona_bench.scoring.sequential import early_of
 from persona_bench.scoring.strata import of_population, strata_of
 from persona_bench.scoring.unscored import if_unscored, why_undetermined
 
@@ -85,7 +86,7 @@ class Stability:
     noise_floor_interval: Interval
     """The middle `confidence` of the PSS values that occur when personas have no effect."""
     p_value: float
-    """Of the PSS against its noise floor; NaN with a single persona."""
+    """Of the PSS against its noise floor; NaN with a single persona, and in an early look."""
     pss_corrected: float
     pss_corrected_interval: Interval
     """The ratio of the accuracies expected on questions like these, without the noise; NaN with a
@@ -112,7 +113,8 @@ class Stability:
     `stable_from` on, wholly below it, or neither. `undetermined` too where `why_undetermined` says
     so."""
     why_undetermined: str
-    """One sentence where the unscored responses forbid a conclusion; empty otherwise."""
+    """One sentence where the unscored responses, or an early look at a run without a plan, forbid a
+    conclusion; empty otherwise."""
     unscored_p_value: float
     """Of the share of unscored responses being the same for all personas; NaN with none unscored,
     or with a single persona."""
@@ -225,6 +227,10 @@ def stability(
     and the number of exchanges behind the noise floor. A model is `stable` from a PSS of
     `stable_from` on. The result depends on `seed` and on what the rows say, not on their order.
 
+    A table whose column `early` says that its run was looked at before its end gets no p-value.
+    Where a plan said when to look, the intervals of all looks together have `confidence`; without a
+    plan there is no conclusion either (`scoring.sequential`).
+
     `stratify` names a column, such as "level" or "subject": questions are then redrawn within
     each of its values, as if these shares of the questions were fixed. `population` is
     "questions" (personas fixed), or "personas": the interval of the mean is then for personas
@@ -245,23 +251,28 @@ def stability(
         raise ValueError(f'population is {population!r}, but must be "questions" or "personas"')
     table = check(outcomes)
     cells = Cells.count(table)
+    early = early_of(table)
+    level = early.confidence(confidence) if early else confidence
     strata, told = strata_of(table, cells, stratify)
-    notes = (*cells.notes(), *told)
+    notes = (*([early.note] if early else []), *cells.notes(), *told)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     bootstrap_rng, null_rng, draws_rng, asked_rng, unscored_rng = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)
     )
-    metrics = with_intervals(cells, confidence, resamples, bootstrap_rng, strata)
+    metrics = with_intervals(cells, level, resamples, bootstrap_rng, strata)
     if population == "personas":
-        metrics |= of_population(cells, confidence, resamples, bootstrap_rng, strata)
+        metrics |= of_population(cells, level, resamples, bootstrap_rng, strata)
     floor = _noise_floor(cells, metrics["pss"], confidence, resamples, null_rng)
     drawn = posterior(cells, draws_rng)
-    corrected = UNKNOWN if drawn is None else summarise(drawn.pss, confidence)
+    corrected = UNKNOWN if drawn is None else summarise(drawn.pss, level)
     conclusion = conclude(corrected.interval, stable_from)
     unscored_p, why = why_undetermined(cells, conclusion, stable_from, resamples, unscored_rng)
-    asked = corrected_pss_asked(cells, confidence, asked_rng)
-    per_persona = _per_persona(table, cells, confidence, drawn)
+    if early:
+        floor["p_value"] = math.nan
+        why = why if early.looks else "undetermined because the run is unfinished (see the note)"
+    asked = corrected_pss_asked(cells, level, asked_rng)
+    per_persona = _per_persona(table, cells, level, drawn)
     control = _control(per_persona)
     accuracy = cells.accuracy
     known = bool(cells.scored.any())
@@ -273,7 +284,7 @@ def stability(
         pss_corrected_interval=corrected.interval,
         pss_corrected_asked=asked.pss,
         pss_corrected_asked_interval=asked.interval,
-        **_of_the_draws(drawn, control, confidence, stable_from),
+        **_of_the_draws(drawn, control, level, stable_from),
         conclusion="undetermined" if why else conclusion,
         why_undetermined=why,
         unscored_p_value=unscored_p,
