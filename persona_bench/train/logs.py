@@ -3,7 +3,7 @@
 `log.csv` has what TRL logs (reward, its standard deviation, `frac_reward_zero_std`, length,
 entropy, `kl` where there is a reference, loss, learning rate), a row for each time it logs.
 `personas.csv` has a row for each of these and persona: completions, accuracy, unscored, reward,
-length.
+length. `evaluations.csv` has a row for each evaluation while training.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from persona_bench.train.rewards import Reward, Rewarded
 
 LOG = "log.csv"
 PERSONAS = "personas.csv"
+EVALUATIONS = "evaluations.csv"
 
 
 class Logs(TrainerCallback):
@@ -40,11 +41,12 @@ class Logs(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero:
             return
-        for name in (LOG, PERSONAS):
+        for name in (LOG, PERSONAS, EVALUATIONS):
             path = self.folder / name
             if path.is_file():
                 table = pd.read_csv(path, dtype=str, keep_default_na=False)
-                table = table[table["step"].astype(int) <= state.global_step]
+                done = state.global_step or -1  # a run that starts anew is evaluated before step 1
+                table = table[table["step"].astype(int) <= done]
                 table.to_csv(path, index=False)
                 if table.empty:
                     path.unlink()
@@ -58,18 +60,24 @@ class Logs(TrainerCallback):
         **_: Any,
     ) -> None:
         told = logs or {}
-        if "train_runtime" in told or any(name.startswith("eval_") for name in told):
+        if "train_runtime" in told:
+            return
+        if any(name.startswith("eval_") for name in told):
+            own = {name.removeprefix("eval_"): value for name, value in told.items()}
+            if state.is_world_process_zero:
+                append(self.folder / EVALUATIONS, [{"step": state.global_step, **own}])
             return
         seen: list[Rewarded] = []
         if self.reward:
-            seen = _of_all_processes(self.reward.seen)
+            seen = of_all_processes(self.reward.seen)
             self.reward.seen = []
         if state.is_world_process_zero:
             append(self.folder / LOG, [{"step": state.global_step, **told}])
             append(self.folder / PERSONAS, by_persona(seen, state.global_step))
 
 
-def _of_all_processes(seen: list[Rewarded]) -> list[Rewarded]:
+def of_all_processes(seen: list[Rewarded]) -> list[Rewarded]:
+    """What the reward saw in all processes together."""
     from accelerate.utils import gather_object
 
     return list(gather_object(seen))

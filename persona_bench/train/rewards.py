@@ -34,6 +34,9 @@ from persona_bench.train.data import NONE
 INFORMATION_CAP = 0.5
 """The most that persona information adds to a right answer's reward, or takes from it."""
 
+INSTRUMENT_GONE = ("grader_error", "no_sandbox")
+"""Reasons after which nothing more can be graded, where they hold for every completion."""
+
 log = logging.getLogger("persona_bench")
 
 
@@ -47,6 +50,9 @@ class Rewarded:
         reward: None where the completion is unscored.
         information: Nats a token; None where it was not asked for.
         tokens: Its length.
+        question: The id of the question.
+        problem: The question itself.
+        text: The completion.
     """
 
     persona: str
@@ -54,6 +60,9 @@ class Rewarded:
     reward: float | None
     information: float | None
     tokens: int
+    question: str = ""
+    problem: str = ""
+    text: str = ""
 
 
 class Reward:
@@ -65,7 +74,8 @@ class Reward:
         information: What measures persona information, where it is rewarded.
 
     Attributes:
-        ends: Token ids that end a completion; one that ends otherwise was cut off.
+        ends: Token ids that end a completion; one that ends otherwise was cut off. None: no
+            completion counts as cut off.
         seen: What was rewarded since somebody last emptied it.
     """
 
@@ -78,7 +88,7 @@ class Reward:
         information: Information | None = None,
     ) -> None:
         self.grade, self.settings, self.information = grade, settings, information
-        self.ends: frozenset[int] = frozenset()
+        self.ends: frozenset[int] | None = None
         self.seen: list[Rewarded] = []
 
     def ready(self, trainer: Any) -> None:
@@ -95,19 +105,22 @@ class Reward:
         answer: list[str],
         problem: list[str],
         persona: list[str],
+        question: Sequence[str] = (),
         **_: Any,
     ) -> list[float | None]:
         """The reward of each completion; None where it gives no signal."""
         texts = [completion[-1]["content"] for completion in completions]
-        cut = [not ids or ids[-1] not in self.ends for ids in completion_ids]
+        ends = self.ends
+        cut = [ends is not None and (not ids or ids[-1] not in ends) for ids in completion_ids]
         verdicts = graded(self.grade, texts, answer, cut, self.settings.timeout)
         told: list[float] | list[None] = [None] * len(texts)
         if self.information:
             told = self.information(texts, problem, persona)
-        if verdicts and all(verdict.reason == "grader_error" for verdict in verdicts):
+        if verdicts and all(verdict.reason in INSTRUMENT_GONE for verdict in verdicts):
             raise TrainError(
-                "the grader failed on every completion of a step (the log has its errors): nothing "
-                "can be learnt; mend the grader, then start the same command again"
+                f"the grader failed on every completion of a step ({verdicts[0].reason}; the log "
+                "has its errors): nothing can be learnt; mend the grader, then start the same "
+                "command again"
             )
         bonus = self._bonus(verdicts, told, problem, persona)
         rewards: list[float | None] = []
@@ -117,8 +130,18 @@ class Reward:
                 reward += self.settings.format_weight * ("\\boxed{" in texts[i])
                 reward += bonus[i]
             rewards.append(reward)
-            tokens = len(completion_ids[i])
-            self.seen.append(Rewarded(persona[i], verdict, reward, told[i], tokens))
+            self.seen.append(
+                Rewarded(
+                    persona[i],
+                    verdict,
+                    reward,
+                    told[i],
+                    len(completion_ids[i]),
+                    question[i] if question else "",
+                    problem[i],
+                    texts[i],
+                )
+            )
         return rewards
 
     def _bonus(
@@ -202,18 +225,18 @@ def _within(
 
 
 class Information:
-    """Persona information of completions, by the checkpoint that training started from.
+    """Persona information of completions, by the likelihoods of a model.
 
     For a completion r to (persona p, question q), with n other personas p' drawn for the question:
 
         (LL(r | p, q) - logmeanexp over p' of LL(r | p', q)) / tokens of r
 
-    in nats a token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. The
-    likelihoods are a frozen model's: by its own, the policy could raise them with a code that no
-    reader knows.
+    in nats a token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. For a
+    reward the likelihoods must be a frozen model's: the policy could raise its own with a code that
+    no reader knows.
 
     Args:
-        model: The frozen checkpoint (a transformers causal language model).
+        model: A transformers causal language model, in evaluation mode.
         tokenizer: Its tokenizer, with a chat template.
         prompts: From a persona's id to its prompt.
         messages: From a persona's prompt and a problem to chat messages.
@@ -233,7 +256,7 @@ class Information:
         seed: int,
         batch_size: int = 16,
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
         self.tokenizer, self.prompts, self.messages = tokenizer, prompts, messages
         self.others, self.seed, self.batch_size = others, seed, batch_size
 

@@ -151,9 +151,9 @@ def test_what_was_rewarded_is_seen() -> None:
     ids = [[5, 6, END], [5, END], [END]]
     rewarded(reward, ["\\boxed{17}", "18", "odd"], ids=ids, personas=["bard", "none", "bard"])
     assert reward.seen == [
-        Rewarded("bard", Verdict("correct", "", "17"), 1.5, None, 3),
-        Rewarded("none", Verdict("wrong", "wrong_answer"), 0.0, None, 2),
-        Rewarded("bard", Verdict("unscored", "timeout"), None, None, 1),
+        Rewarded("bard", Verdict("correct", "", "17"), 1.5, None, 3, "", "?", "\\boxed{17}"),
+        Rewarded("none", Verdict("wrong", "wrong_answer"), 0.0, None, 2, "", "?", "18"),
+        Rewarded("bard", Verdict("unscored", "timeout"), None, None, 1, "", "?", "odd"),
     ]
     rewarded(reward, ["17"])
     assert len(reward.seen) == 4
@@ -294,7 +294,7 @@ def chat(persona: str, problem: str) -> list[dict[str, str]]:
 
 def information(kind: str = "llama", **more: Any) -> Information:
     settings = {"others": 3, "seed": 0, **more}
-    return Information(tiny(kind), tokenizer(), PROMPTS, chat, **settings)
+    return Information(tiny(kind).eval(), tokenizer(), PROMPTS, chat, **settings)
 
 
 TEXTS = ["arr it is five", "verse in verse of five seas under the sun", "five", "what is two"]
@@ -375,12 +375,6 @@ def test_where_nothing_can_be_told_information_is_nothing() -> None:
     assert information()(["", "five"], ["two", "two"], ["bard", "none"]) == [0.0, 0.0]
     alone = Information(tiny("llama"), tokenizer(), {"bard": "verse"}, chat, others=3, seed=0)
     assert alone(["five"], ["two"], ["bard"]) == [0.0]
-
-
-def test_the_model_that_tells_is_frozen() -> None:
-    frozen = information().model
-    assert not frozen.training
-    assert not any(weight.requires_grad for weight in frozen.parameters())
 
 
 # ---------------------------------------------------------------------- logs
