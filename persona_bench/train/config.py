@@ -277,6 +277,17 @@ class TrainConfig(Part):
         return self
 
 
+PARTS: dict[str, type[Part]] = {
+    "data": Data,
+    "personas": Personas,
+    "reward": Reward,
+    "evaluation": Evaluation,
+    "teacher": Teacher,
+    "lora": Lora,
+}
+"""The mappings within a run's file."""
+
+
 def read_config(path: Path, method: str, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
     """Reads and checks a run's file; nothing is loaded.
 
@@ -304,12 +315,4 @@ def read_config(path: Path, method: str, overrides: Mapping[str, Any] | None = N
             inner[key] = value
             if part:
                 data[part] = inner
-    parts = {
-        "data": Data,
-        "personas": Personas,
-        "reward": Reward,
-        "evaluation": Evaluation,
-        "teacher": Teacher,
-        "lora": Lora,
-    }
-    return validated(TrainConfig, data, path, parts, TrainError)
+    return validated(TrainConfig, data, path, PARTS, TrainError)

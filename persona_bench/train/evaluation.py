@@ -30,7 +30,7 @@ from persona_bench.personas import load_persona_set
 from persona_bench.scoring.stability import stability
 from persona_bench.train.config import TrainConfig
 from persona_bench.train.data import NONE, Prepared, Row, columns, messages
-from persona_bench.train.logs import of_all_processes
+from persona_bench.train.logs import append_completions, of_all_processes
 from persona_bench.train.redraw import RedrawingTrainer
 from persona_bench.train.rewards import Information, Reward, Rewarded
 
@@ -211,6 +211,8 @@ class EvaluatingTrainer(RedrawingTrainer):
             seen = of_all_processes(reward.seen)
         finally:
             reward.seen = training
+        if self.is_world_process_zero() and self.args.log_completions:
+            append_completions(self.evaluation.folder, self.state.global_step, "evaluation", seen)
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         model = None if sharded else self.accelerator.unwrap_model(self.model)
         with torch.inference_mode(), self.accelerator.autocast():
@@ -231,7 +233,12 @@ class EvaluatingTrainer(RedrawingTrainer):
             holder = self.vllm_generation.__dict__
             changed: dict[str, Any] = {"temperature": temperature}
         else:
-            told = {"do_sample": temperature > 0, "temperature": temperature or None}
+            told: dict[str, Any] = {
+                "do_sample": temperature > 0,
+                "temperature": temperature or None,
+            }
+            if not temperature:  # no sampling, so none of its settings
+                told |= {"top_k": None, "top_p": None, "min_p": None}
             config = copy.deepcopy(self.generation_config)
             config.update(**told)
             changed = {

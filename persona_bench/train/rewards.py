@@ -53,6 +53,7 @@ class Rewarded:
         question: The id of the question.
         problem: The question itself.
         text: The completion.
+        answer: The reference answer.
     """
 
     persona: str
@@ -63,6 +64,7 @@ class Rewarded:
     question: str = ""
     problem: str = ""
     text: str = ""
+    answer: str = ""
 
 
 class Reward:
@@ -106,6 +108,7 @@ class Reward:
         problem: list[str],
         persona: list[str],
         question: Sequence[str] = (),
+        log_extra: Callable[[str, list[Any]], None] | None = None,
         **_: Any,
     ) -> list[float | None]:
         """The reward of each completion; None where it gives no signal."""
@@ -140,8 +143,13 @@ class Reward:
                     question[i] if question else "",
                     problem[i],
                     texts[i],
+                    answer[i],
                 )
             )
+        if log_extra:  # columns of the table that TRL's log_completions writes
+            log_extra("persona", list(persona))
+            log_extra("verdict", [verdict.verdict for verdict in verdicts])
+            log_extra("reason", [verdict.reason for verdict in verdicts])
         return rewards
 
     def _bonus(

@@ -25,6 +25,7 @@ from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import NONE, Mix, Row
 from persona_bench.train.evaluation import merge_best
 from persona_bench.train.folder import ARGUMENTS, FINISHED, as_data, begin
+from persona_bench.train.logs import COMPLETIONS
 
 CHOICES = {
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
@@ -373,6 +374,10 @@ def train(
         rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
         if rewards and not any(rewards):
             say("Every reward was zero: nothing was learnt. Start with easier questions")
+        if (folder / COMPLETIONS).is_file():
+            from persona_bench.report.compose.training import training_page
+
+            say(f"The completions: {training_page(folder, made)}")
         say(f"The checkpoint: {folder}")
     return folder
 

@@ -151,9 +151,9 @@ def test_what_was_rewarded_is_seen() -> None:
     ids = [[5, 6, END], [5, END], [END]]
     rewarded(reward, ["\\boxed{17}", "18", "odd"], ids=ids, personas=["bard", "none", "bard"])
     assert reward.seen == [
-        Rewarded("bard", Verdict("correct", "", "17"), 1.5, None, 3, "", "?", "\\boxed{17}"),
-        Rewarded("none", Verdict("wrong", "wrong_answer"), 0.0, None, 2, "", "?", "18"),
-        Rewarded("bard", Verdict("unscored", "timeout"), None, None, 1, "", "?", "odd"),
+        Rewarded("bard", Verdict("correct", "", "17"), 1.5, None, 3, "", "?", "\\boxed{17}", "17"),
+        Rewarded("none", Verdict("wrong", "wrong_answer"), 0.0, None, 2, "", "?", "18", "17"),
+        Rewarded("bard", Verdict("unscored", "timeout"), None, None, 1, "", "?", "odd", "17"),
     ]
     rewarded(reward, ["17"])
     assert len(reward.seen) == 4

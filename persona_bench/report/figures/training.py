@@ -9,6 +9,7 @@ that met personas its reward by persona or, where they are many, by kind.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,9 @@ class TrainingLog:
     """The kind of each persona, where the persona set is at hand."""
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame)
     """`evaluations.csv`: the evaluations while training; empty where there were none."""
+    completions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """`completions.jsonl`: step, phase, persona, question, problem, answer, response, verdict,
+    reason, reward; empty where they were not logged."""
 
 
 def read_training(folder: Path) -> TrainingLog:
@@ -101,7 +105,10 @@ def read_training(folder: Path) -> TrainingLog:
         pd.read_csv(folder / name) if (folder / name).is_file() else pd.DataFrame()
         for name in ("personas.csv", "evaluations.csv")
     )
-    return TrainingLog(steps, personas, _kinds(folder / "train.yaml"), evaluations)
+    lines = folder / "completions.jsonl"
+    rows = [json.loads(line) for line in lines.read_bytes().splitlines()] if lines.is_file() else []
+    kinds = _kinds(folder / "train.yaml")
+    return TrainingLog(steps, personas, kinds, evaluations, pd.DataFrame(rows))
 
 
 def _kinds(settings: Path) -> dict[str, str]:
