@@ -131,12 +131,16 @@ class Reward(Part):
         information_weight: For each nat a token of persona information (see `rewards.py`); 0:
             the method of the paper, which rewards answers alone.
         information_personas: Other personas that a response is held against.
+        overlong_buffer: A completion within this many tokens of `max_completion_length` loses
+            reward in proportion, 1 where it reaches the limit (soft overlong punishment, DAPO,
+            arXiv 2503.14476); 0: none does.
         timeout: Seconds that grading a step's completions may take; after that they are unscored.
     """
 
     format_weight: float = Field(default=0.0, ge=0)
     information_weight: float = Field(default=0.0, ge=0)
     information_personas: int = Field(default=3, ge=1)
+    overlong_buffer: int = Field(default=0, ge=0)
     timeout: float = Field(default=120.0, gt=0)
 
 

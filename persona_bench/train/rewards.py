@@ -2,12 +2,13 @@
 
 One function gives the whole reward of a completion,
 
-    correct * (1 + information) + format_weight * boxed
+    correct * (1 + information) + format_weight * boxed - overlong
 
 where `information` is `information_weight` times the answer's persona information, within
 +-INFORMATION_CAP: a right answer is worth more than a wrong one whatever its voice. A right answer
 without a persona gets the mean of the right answers to its question under one, so that the voice
-is compared only among answers that have a persona.
+is compared only among answers that have a persona. `overlong` grows from 0 to 1 over the last
+`overlong_buffer` tokens before the limit of a completion.
 
 rather than one function a part: TRL adds up the parts that there are, so that a completion which
 could not be graded would be rewarded like a wrong one for its form alone. Here it gives no signal.
@@ -78,6 +79,7 @@ class Reward:
     Attributes:
         ends: Token ids that end a completion; one that ends otherwise was cut off. None: no
             completion counts as cut off.
+        longest: Tokens that a completion may have.
         seen: What was rewarded since somebody last emptied it.
     """
 
@@ -91,11 +93,13 @@ class Reward:
     ) -> None:
         self.grade, self.settings, self.information = grade, settings, information
         self.ends: frozenset[int] | None = None
+        self.longest = 0
         self.seen: list[Rewarded] = []
 
     def ready(self, trainer: Any) -> None:
         """Learns from the trainer which tokens end a completion, and where models are to lie."""
         self.ends = frozenset(trainer.eos_token_ids)
+        self.longest = trainer.max_completion_length
         if self.information:
             self.information.model.to(trainer.accelerator.device)
 
@@ -131,7 +135,7 @@ class Reward:
             reward = verdict.correct
             if reward is not None:
                 reward += self.settings.format_weight * ("\\boxed{" in texts[i])
-                reward += bonus[i]
+                reward += bonus[i] - self._overlong(len(completion_ids[i]))
             rewards.append(reward)
             self.seen.append(
                 Rewarded(
@@ -151,6 +155,11 @@ class Reward:
             log_extra("verdict", [verdict.verdict for verdict in verdicts])
             log_extra("reason", [verdict.reason for verdict in verdicts])
         return rewards
+
+    def _overlong(self, tokens: int) -> float:
+        """DAPO's soft overlong punishment, equation 13 (arXiv 2503.14476), as a positive number."""
+        buffer = self.settings.overlong_buffer
+        return min(max(tokens - self.longest + buffer, 0) / buffer, 1.0) if buffer else 0.0
 
     def _bonus(
         self,

@@ -110,6 +110,11 @@ def arguments(config: TrainConfig) -> Any:
         if "per_device_eval_batch_size" not in config.trainer:
             ours["per_device_eval_batch_size"] = samples * max(1, 32 // samples)
     args = running.arguments(config, GRPOConfig, **ours)
+    if config.reward.overlong_buffer >= args.max_completion_length:
+        raise TrainError(
+            f"reward.overlong_buffer: {config.reward.overlong_buffer} tokens must be fewer than "
+            f"trainer.max_completion_length ({args.max_completion_length})"
+        )
     steps = steps_of_a_generation(args)
     if args.save_strategy == "steps" and steps > 1 and args.save_steps % steps:
         raise TrainError(

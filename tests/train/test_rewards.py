@@ -134,6 +134,15 @@ def test_a_grader_that_fails_on_every_completion_stops_the_run() -> None:
         rewarded(Reward(broken, Settings()), ["17", "18"])
 
 
+@pytest.mark.parametrize(("tokens", "expected"), [(6, 1.0), (7, 0.75), (8, 0.5), (10, 0.0)])
+def test_a_long_completion_loses_reward_before_it_is_cut_off(tokens: int, expected: float) -> None:
+    """Limit 10, buffer 4: full reward up to 6 tokens, 1 less at the limit."""
+    reward = Reward(by_word, Settings(overlong_buffer=4))
+    reward.longest = 10
+    ids = [[5] * (tokens - 1) + [END]]
+    assert rewarded(reward, ["17"], ids=ids) == [pytest.approx(expected)]
+
+
 def test_weights_of_nothing_add_nothing() -> None:
     reward = Reward(by_word, Settings(), told(0.9, 0.9))
     assert rewarded(reward, ["\\boxed{17}", "\\boxed{18}"]) == [1.0, 0.0]
