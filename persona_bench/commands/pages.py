@@ -17,15 +17,10 @@ from persona_bench.report.compose.models import (
     methods_section,
 )
 from persona_bench.report.compose.run import graded_section
+from persona_bench.report.compose.training import training_responses, training_section
 from persona_bench.report.figures.training import (
     TrainingLog,
     read_training,
-    training_data,
-    training_figure,
-)
-from persona_bench.report.figures.training_personas import (
-    training_personas_data,
-    training_personas_figure,
 )
 from persona_bench.report.page.contents import PageContents, Section
 from persona_bench.report.page.responses import page_responses
@@ -69,6 +64,14 @@ def responses_of(names: Mapping[Samples, str]) -> pd.DataFrame:
 
     frames = [page_responses(samples).assign(model=name) for samples, name in names.items()]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def with_training(responses: pd.DataFrame, logs: Mapping[str, TrainingLog]) -> pd.DataFrame:
+    """The responses, and after them the completions that trainings logged."""
+    import pandas as pd
+
+    frames = [responses, *(training_responses(log, name) for name, log in logs.items())]
+    return pd.concat([each for each in frames if len(each)] or [responses], ignore_index=True)
 
 
 def stability_page(
@@ -146,7 +149,7 @@ def compare_page(
         papers += more
     sections += [judged_models_section(each) for each in judged]
     if training:
-        sections.append(_training(training, gallery))
+        sections.append(training_section(training, gallery))
     for paper in papers:
         write_table(paper, folder / "tables")
     shown = {each.samples: run.name for run in runs for each in run.of_tasks.values()}
@@ -157,7 +160,7 @@ def compare_page(
             f"differences is from {names[0]}.",
         ],
         sections=sections,
-        responses=responses_of(shown),
+        responses=with_training(responses_of(shown), training),
         provenance={
             "command": command_line(),
             "settings": settings.to_dict(),
@@ -233,13 +236,3 @@ def training_logs(given: Sequence[str]) -> dict[str, TrainingLog]:
         name, folder = named(each)
         found[name or folder.name] = read_training(folder)
     return found
-
-
-def _training(logs: Mapping[str, TrainingLog], gallery: Gallery) -> Section:
-    figures = [gallery.draw("training", training_figure(logs), training_data(logs))]
-    for name, log in logs.items():
-        if len(log.personas) and log.personas["persona"].nunique() > 1:
-            figure = training_personas_figure(log, title=name)
-            data = training_personas_data(log)
-            figures.append(gallery.draw("training_personas", figure, data, of=name))
-    return Section("training", "Training", [], [], figures)

@@ -1,4 +1,4 @@
-"""A judge: one model at an OpenAI-compatible endpoint."""
+"""A judge, or a teacher: one model at an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -72,6 +72,9 @@ class JudgeSettings:
         timeout: Seconds that a call may take.
         tries: Of a call that fails for another reason than "come back later".
         price: Where it is known.
+        role: What the model is, in messages.
+        address: How its address is named, in messages.
+        kept: What becomes of the work done when the endpoint gives up, in messages.
     """
 
     model: str
@@ -82,6 +85,9 @@ class JudgeSettings:
     timeout: float = 180.0
     tries: int = 5
     price: Price | None = None
+    role: str = "judge"
+    address: str = "--base-url"
+    kept: str = "the verdicts that are there are in the store"
 
     @cached_property
     def url(self) -> str:
@@ -112,8 +118,8 @@ class JudgeSettings:
         key = os.environ.get(self.key_variable, "")
         if not key and self.url.startswith(OPENAI):
             raise JudgeError(
-                f"judge {self.model!r} at {self.url} needs a key in the environment: "
-                f"{self.key_variable}; another endpoint is named with --base-url"
+                f"{self.role} {self.model!r} at {self.url} needs a key in the environment: "
+                f"{self.key_variable}; another endpoint is named with {self.address}"
             )
         return key or NO_KEY
 
@@ -230,13 +236,17 @@ class Judge:
             return reading, answer, 2
         return read_answer(answer.text, form, finish=answer.finish), answer, 2
 
-    async def write(self, messages: Messages) -> Answer:
+    async def write(self, messages: Messages, **parameters: Any) -> Answer:
         """Plain text.
+
+        Args:
+            messages: The prompt.
+            parameters: Of this request alone, such as `seed`.
 
         Raises:
             CallFailed, JudgeError: as `read`.
         """
-        return await self._ask(messages, None)
+        return await self._ask(messages, None, parameters)
 
     # ------------------------------------------------------------------ asking
 
@@ -258,7 +268,9 @@ class Judge:
         tried = self.settings.form == "auto" and form == "json" and not self._schema_works
         return tried and status in UNSUPPORTED
 
-    async def _ask(self, messages: Messages, form: Form | None) -> Answer:
+    async def _ask(
+        self, messages: Messages, form: Form | None, parameters: Mapping[str, Any] | None = None
+    ) -> Answer:
         schema = {"response_format": SCHEMA} if form == "json" else {}
         trial = Trial(self.settings.tries)
         while True:
@@ -267,6 +279,7 @@ class Judge:
                     "model": self.settings.model,
                     "messages": messages,
                     **self.settings.parameters,
+                    **(parameters or {}),
                     **schema,
                 }
             )
@@ -291,11 +304,11 @@ class Judge:
         """
         status = status_of(error)
         words = clean_words(in_words(error), [self._key if self._key != NO_KEY else ""])
-        url, kept = self.settings.url, "the verdicts that are there are in the store"
+        url, kept, role = self.settings.url, self.settings.kept, self.settings.role
         if self._health.refuses_all(error) and not (form == "json" and status == 404):
             raise JudgeError(
-                f"{url} refuses judge {self.settings.model!r} ({words}): check --base-url, the "
-                f"judge's name, and {self.settings.key_variable}"
+                f"{url} refuses {role} {self.settings.model!r} ({words}): check "
+                f"{self.settings.address}, the {role}'s name, and {self.settings.key_variable}"
             ) from None
         if out_of_credit(error):
             raise JudgeError(

@@ -26,6 +26,27 @@ Method = Literal["sft", "distill", "rlvr", "permix"]
 METHODS: tuple[str, ...] = get_args(Method)
 SystemRole = Literal["native", "merge"]
 
+SET_BESIDE_TRAINER = {
+    "output_dir": "output_path",
+    "seed": "seed",
+    "use_vllm": "use_vllm",
+    "vllm_mode": "use_vllm",
+    "do_eval": "evaluation",
+    "eval_strategy": "evaluation: {every: N}",
+    "eval_steps": "evaluation: {every: N}",
+    "eval_on_start": "evaluation",
+    "num_generations_eval": "evaluation: {samples: N}",
+    "metric_for_best_model": "evaluation: {keep_best: ...}",
+    "load_best_model_at_end": "evaluation: {keep_best: ...}",
+}
+"""TRL's arguments that follow from settings of this file, and from which."""
+
+NOT_SET = {
+    "shuffle_dataset": "the order of the data is a part of the method here",
+    "resume_from_checkpoint": "the same command resumes from the newest complete checkpoint",
+}
+"""TRL's arguments that can't be set, and why."""
+
 
 class TrainError(RuntimeError):
     """Training that can't start or go on; the message says what is wrong and what to do."""
@@ -37,7 +58,9 @@ class Data(Part):
     Attributes:
         source: `arithmetic` (generated), `gsm8k`, `math` (the MATH training split), or a .jsonl or
             .parquet file. Its rows have `question` and `answer` (and `solution`, `level`, `id`,
-            where there are any); or `messages`, whose last one, the assistant's, is what sft
+            where there are any); or `question` and `tests`, a list of `input` and `output`
+            on which programs are run in the sandbox (stdin and stdout; or arguments and value of
+            `function`, as JSON); or `messages`, whose last one, the assistant's, is what sft
             learns; or `prompt` and `completion`, each text or messages. With a system message of
             its own each persona can have its own solution. rlvr and permix need `answer` too.
         n_questions: Only so many, drawn evenly over the levels; all by default, and of
@@ -108,13 +131,50 @@ class Reward(Part):
         information_weight: For each nat a token of persona information (see `rewards.py`); 0:
             the method of the paper, which rewards answers alone.
         information_personas: Other personas that a response is held against.
+        overlong_buffer: A completion within this many tokens of `max_completion_length` loses
+            reward in proportion, 1 where it reaches the limit (soft overlong punishment, DAPO,
+            arXiv 2503.14476); 0: none does.
         timeout: Seconds that grading a step's completions may take; after that they are unscored.
     """
 
     format_weight: float = Field(default=0.0, ge=0)
     information_weight: float = Field(default=0.0, ge=0)
     information_personas: int = Field(default=3, ge=1)
+    overlong_buffer: int = Field(default=0, ge=0)
     timeout: float = Field(default=120.0, gt=0)
+
+
+class Evaluation(Part):
+    """How the model is evaluated while it trains: held-out questions under a few personas.
+
+    Attributes:
+        every: Steps between two evaluations; the first is before step 1, the last at the end.
+        n_questions: Training questions that are set aside for it, spread evenly over the levels.
+        samples: Responses per question and persona.
+        temperature: Sampling temperature; 0 is greedy decoding.
+        persona_set: The personas, controls among them; training must share none with it.
+        system_role: As in `Personas`, which decides it where there is one.
+        information_personas: Other personas that a response is held against for persona
+            information, by the model's own likelihoods; 0: it is not measured.
+        keep_best: What decides which checkpoint is kept in the folder `best`: `worst_accuracy`
+            (accuracy under the worst persona), `accuracy` (mean) or `pss_corrected`. Ties go to the
+            higher mean accuracy, then to the earlier step. `none`: no checkpoint is kept.
+    """
+
+    every: int = Field(default=50, ge=1)
+    n_questions: int = Field(default=32, ge=2)
+    samples: int = Field(default=1, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    persona_set: str = "demo"
+    system_role: SystemRole = "native"
+    information_personas: int = Field(default=3, ge=0)
+    keep_best: Literal["worst_accuracy", "accuracy", "pss_corrected", "none"] = "worst_accuracy"
+
+    @model_validator(mode="after")
+    def _check_samples(self) -> Evaluation:
+        if self.samples > 1 and not self.temperature:
+            raise ValueError("samples: greedy responses are all alike: set a temperature above 0")
+        return self
 
 
 class Teacher(Part):
@@ -163,8 +223,8 @@ class TrainConfig(Part):
         seed: Of the data's order, the personas' draw, and TRL's.
         dtype: Precision of the weights; by default `float32` (on a GPU with bfloat16 autocast), and
             `bfloat16` on a GPU where only adapters are trained.
-        data, personas, reward, teacher, lora: See there. `rlvr` has no personas, `teacher` is
-            distill's alone, `reward` is of rlvr and permix.
+        data, personas, reward, evaluation, teacher, lora: See there. `rlvr` has no personas,
+            `teacher` is for distill alone, `reward` and `evaluation` are for rlvr and permix.
         use_vllm: Who writes the completions of rlvr and permix: vLLM in the same processes
             (`colocate`) or in a server of its own (`server`, by `trl vllm-serve`); without it
             the model itself.
@@ -181,6 +241,7 @@ class TrainConfig(Part):
     data: Data
     personas: Personas | None = None
     reward: Reward = Reward()
+    evaluation: Evaluation | None = None
     teacher: Teacher | None = None
     lora: Lora | None = None
     use_vllm: Literal["colocate", "server"] | None = None
@@ -202,19 +263,33 @@ class TrainConfig(Part):
             raise ValueError(f"use_vllm: {self.method} writes no completions while it trains")
         if not grpo and self.redraw:
             raise ValueError(f"redraw: {self.method} has no groups")
+        if not grpo and self.evaluation:
+            raise ValueError(
+                f"evaluation: {self.method} writes no responses while it trains; evaluate its "
+                "checkpoint with persona-bench run"
+            )
         if not grpo and self.personas and self.personas.group == "question":
             raise ValueError(f"personas.group: {self.method} has no groups")
         if self.reward.information_weight and not self.personas:
             raise ValueError("reward.information_weight: there are no personas to tell apart")
-        for name in ("output_dir", "seed", "use_vllm", "vllm_mode", "shuffle_dataset"):
+        for name, own in SET_BESIDE_TRAINER.items():
             if name in self.trainer:
-                own = {"output_dir": "output_path", "vllm_mode": "use_vllm"}.get(name, name)
-                raise ValueError(
-                    f"trainer.{name}: the order of the data is a part of the method here"
-                    if name == "shuffle_dataset"
-                    else f"trainer.{name}: set {own} beside trainer, not in it"
-                )
+                raise ValueError(f"trainer.{name}: set {own} beside trainer, not in it")
+        for name, why in NOT_SET.items():
+            if name in self.trainer:
+                raise ValueError(f"trainer.{name}: {why}")
         return self
+
+
+PARTS: dict[str, type[Part]] = {
+    "data": Data,
+    "personas": Personas,
+    "reward": Reward,
+    "evaluation": Evaluation,
+    "teacher": Teacher,
+    "lora": Lora,
+}
+"""The mappings within a run's file."""
 
 
 def read_config(path: Path, method: str, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -244,5 +319,4 @@ def read_config(path: Path, method: str, overrides: Mapping[str, Any] | None = N
             inner[key] = value
             if part:
                 data[part] = inner
-    parts = {"data": Data, "personas": Personas, "reward": Reward, "teacher": Teacher, "lora": Lora}
-    return validated(TrainConfig, data, path, parts, TrainError)
+    return validated(TrainConfig, data, path, PARTS, TrainError)

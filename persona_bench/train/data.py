@@ -13,12 +13,12 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from persona_bench.benchmarks.base import Benchmark, Question
+from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.benchmarks.sources import SourceError
 from persona_bench.personas import Persona, PersonaSet, load_persona_set, near_copy
 from persona_bench.rendering import merged
 from persona_bench.train.config import Data, Personas, SystemRole, TrainConfig, TrainError
-from persona_bench.train.sources import PROMPT, evaluation_sums, normalised, training_source
+from persona_bench.train.sources import PROMPT, TESTS, evaluation_sums, normalised, training_source
 
 MILD_TO_FAR = (
     "control",
@@ -219,16 +219,20 @@ def _check_rows(questions: Sequence[Question], config: TrainConfig) -> None:
                 f"data.source: row {question.id} has no response for sft to learn: end its "
                 "messages with the assistant's, or give it a completion"
             )
-        if PROMPT in question.extra and (
-            config.method == "distill" or config.reward.information_weight
-        ):
-            what = "distill" if config.method == "distill" else "reward.information_weight"
+        needs_plain = {
+            "distill": config.method == "distill",
+            "reward.information_weight": config.reward.information_weight,
+            "evaluation.information_personas": config.evaluation
+            and config.evaluation.information_personas,
+        }
+        what = next((name for name, needed in needs_plain.items() if needed), "")
+        if PROMPT in question.extra and what:
             raise TrainError(
                 f"data.source: row {question.id} is a conversation, and {what} takes rows with "
                 "question and answer alone"
             )
         system = PROMPT in question.extra and '"role": "system"' in question.extra[PROMPT]
-        if config.personas and system:
+        if (config.personas or config.evaluation) and system:
             raise TrainError(
                 f"data.source: row {question.id} has a system message of its own, and personas "
                 "would put another before it: leave out one of them"
@@ -246,12 +250,14 @@ class Prepared(NamedTuple):
         questions: To train on.
         mix: Who draws personas; None where there are none.
         notes: What was left out, or could not be checked.
+        held_out: Questions that the evaluation while training asks; none of `questions`.
     """
 
     benchmark: Benchmark
     questions: list[Question]
     mix: Mix | None
     notes: list[str]
+    held_out: Sequence[Question] = ()
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -267,9 +273,35 @@ def prepare(config: TrainConfig) -> Prepared:
     mix = None
     if config.personas:
         personas = load_persona_set(config.personas.persona_set)
-        check_personas(personas, config.personas.evaluation)
+        evaluated = [*config.personas.evaluation]
+        evaluated += [config.evaluation.persona_set] if config.evaluation else []
+        check_personas(personas, list(dict.fromkeys(evaluated)))
         mix = Mix(personas, config.personas, config.seed)
-    return Prepared(benchmark, questions, mix, notes)
+    held_out: list[Question] = []
+    if config.evaluation:
+        questions, held_out = hold_out(questions, config.evaluation.n_questions, config.seed)
+    return Prepared(benchmark, questions, mix, notes, held_out)
+
+
+def hold_out(
+    questions: Sequence[Question], n: int, seed: int
+) -> tuple[list[Question], list[Question]]:
+    """Questions to train on, and `n` others to evaluate with; no text is in both.
+
+    Raises:
+        TrainError: nothing would be left to train on.
+    """
+    if n >= len(questions):
+        raise TrainError(
+            f"evaluation.n_questions: {n} of {len(questions)} questions can't be set aside, as "
+            "training needs some: ask for fewer"
+        )
+    held_out = choose_questions(questions, n, seed)
+    texts = {normalised(question.problem) for question in held_out}
+    kept = [question for question in questions if normalised(question.problem) not in texts]
+    if not kept:
+        raise TrainError("evaluation: every question has the text of one that is set aside")
+    return kept, held_out
 
 
 def _apart(questions: list[Question], data: Data) -> tuple[list[Question], list[str]]:
@@ -306,7 +338,9 @@ def overlaps(questions: Sequence[Question], data: Data) -> tuple[dict[str, str],
     generated = data.source == "arithmetic"
     names = data.evaluation
     if names is None:
-        names = ("arithmetic",) if generated else ("arithmetic", *MATHEMATICS)
+        programs = any(question.answer.startswith(TESTS) for question in questions)
+        files = ("livecodebench",) if programs else ("arithmetic", *MATHEMATICS)
+        names = ("arithmetic",) if generated else files
     for name in names:
         try:
             module = importlib.import_module(f"persona_bench.benchmarks.{name}")

@@ -35,8 +35,15 @@ def check_folder(config: TrainConfig) -> None:
                 f"{folder} holds a run with other settings ({', '.join(differing)}): choose "
                 "another output_path, or delete it"
             )
-    elif folder.is_dir() and any(file.name != f"{SETTINGS}.part" for file in folder.iterdir()):
+    elif folder.is_dir() and any(map(_counts, folder.iterdir())):
         raise TrainError(f"{folder} is not empty and holds no training run: choose another one")
+
+
+def _counts(path: Path) -> bool:
+    """Whether something in a folder is there to stay: TRL makes empty folders before a run."""
+    if path.is_dir():
+        return any(map(_counts, path.iterdir()))
+    return path.name != f"{SETTINGS}.part"
 
 
 def begin(config: TrainConfig) -> None:

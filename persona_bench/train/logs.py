@@ -3,12 +3,14 @@
 `log.csv` has what TRL logs (reward, its standard deviation, `frac_reward_zero_std`, length,
 entropy, `kl` where there is a reference, loss, learning rate), a row for each time it logs.
 `personas.csv` has a row for each of these and persona: completions, accuracy, unscored, reward,
-length.
+length. `evaluations.csv` has a row for each evaluation while training. With TRL's
+`log_completions`, `completions.jsonl` has every completion with its persona, verdict and reward.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from persona_bench.train.rewards import Reward, Rewarded
 
 LOG = "log.csv"
 PERSONAS = "personas.csv"
+EVALUATIONS = "evaluations.csv"
+COMPLETIONS = "completions.jsonl"
 
 
 class Logs(TrainerCallback):
@@ -40,14 +44,21 @@ class Logs(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero:
             return
-        for name in (LOG, PERSONAS):
+        for name in (LOG, PERSONAS, EVALUATIONS):
             path = self.folder / name
             if path.is_file():
                 table = pd.read_csv(path, dtype=str, keep_default_na=False)
-                table = table[table["step"].astype(int) <= state.global_step]
+                done = state.global_step or -1  # a run that starts anew is evaluated before step 1
+                table = table[table["step"].astype(int) <= done]
                 table.to_csv(path, index=False)
                 if table.empty:
                     path.unlink()
+        path = self.folder / COMPLETIONS
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n")]
+            kept = [line for line in kept if json.loads(line)["step"] <= (state.global_step or -1)]
+            path.write_text("".join(kept), encoding="utf-8")
 
     def on_log(
         self,
@@ -58,18 +69,54 @@ class Logs(TrainerCallback):
         **_: Any,
     ) -> None:
         told = logs or {}
-        if "train_runtime" in told or any(name.startswith("eval_") for name in told):
+        if "train_runtime" in told:
+            return
+        if any(name.startswith("eval_") for name in told):
+            own = {name.removeprefix("eval_"): value for name, value in told.items()}
+            if state.is_world_process_zero:
+                append(self.folder / EVALUATIONS, [{"step": state.global_step, **own}])
             return
         seen: list[Rewarded] = []
         if self.reward:
-            seen = _of_all_processes(self.reward.seen)
+            seen = of_all_processes(self.reward.seen)
             self.reward.seen = []
         if state.is_world_process_zero:
             append(self.folder / LOG, [{"step": state.global_step, **told}])
             append(self.folder / PERSONAS, by_persona(seen, state.global_step))
+            if getattr(args, "log_completions", False):
+                append_completions(self.folder, state.global_step, "training", seen)
 
 
-def _of_all_processes(seen: list[Rewarded]) -> list[Rewarded]:
+def append_completions(folder: Path, step: int, phase: str, seen: Sequence[Rewarded]) -> None:
+    """Adds completions to `completions.jsonl`.
+
+    Args:
+        folder: Of the run.
+        step: Steps taken so far.
+        phase: `training` or `evaluation`.
+        seen: The completions.
+    """
+    with (folder / COMPLETIONS).open("a", encoding="utf-8") as file:
+        for each in seen:
+            row = {
+                "step": step,
+                "phase": phase,
+                "persona": each.persona,
+                "question": each.question,
+                "problem": each.problem,
+                "answer": each.answer,
+                "response": each.text,
+                "verdict": each.verdict.verdict,
+                "reason": each.verdict.reason,
+                "reward": each.reward,
+                "information": each.information,
+                "tokens": each.tokens,
+            }
+            file.write(json.dumps(row) + "\n")
+
+
+def of_all_processes(seen: list[Rewarded]) -> list[Rewarded]:
+    """What the reward saw in all processes together."""
     from accelerate.utils import gather_object
 
     return list(gather_object(seen))

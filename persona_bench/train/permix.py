@@ -18,17 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from torch.utils.data import Sampler
 from trl.trainer.utils import RepeatSampler
 
 from persona_bench.train import running
-from persona_bench.train.config import Personas, TrainConfig
-from persona_bench.train.data import Prepared, columns, messages, prepare, schedule
-from persona_bench.train.logs import Logs
-from persona_bench.train.redraw import RedrawingTrainer, spare_rows
-from persona_bench.train.rewards import Information, Reward
-from persona_bench.train.rlvr import arguments, epochs, groups_taken, in_one_pass
+from persona_bench.train.config import TrainConfig
+from persona_bench.train.data import Prepared, messages, prepare
+from persona_bench.train.evaluation import EvaluatingTrainer
+from persona_bench.train.rewards import Information
+from persona_bench.train.rlvr import arguments, learn
 
 
 def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
@@ -37,41 +35,22 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     Raises:
         TrainError: the settings, the data or the model are not such as can be trained.
     """
-    personas = config.personas or Personas()
-    data = prepare(config)
-    args = arguments(config)
-    tokenizer = running.load_tokenizer(config.model)
-    across = personas.group == "question"
-    rows = schedule(
-        data.questions,
-        epochs(args, len(data.questions)),
-        config.seed,
-        data.mix,
-        prompts=args.num_generations if across else 1,
-        groups=groups_taken(args, len(data.questions)),
+    data, tokenizer = prepare(config), running.load_tokenizer(config)
+    information = _information(config, data, tokenizer)
+    if not config.personas or config.personas.group == "persona":
+        return learn(config, data, say, tokenizer, information=information)
+    return learn(
+        config,
+        data,
+        say,
+        tokenizer,
+        kind=AcrossPersonas,
+        prompts=arguments(config).num_generations,
+        information=information,
     )
-    table = columns(data.benchmark, rows, personas.system_role)
-    running.check_prompts(rows, table["prompt"], tokenizer, config.model)
-    reward = Reward(data.benchmark.grade, config.reward, _information(config, data, tokenizer))
-    trainer = (AcrossPersonas if across else RedrawingTrainer)(
-        model=running.load_model(config),
-        args=in_one_pass(args, len(rows) // args.num_generations if across else len(rows)),
-        reward_funcs=[reward],
-        train_dataset=Dataset.from_dict(table),
-        processing_class=tokenizer,
-        peft_config=running.adapters(config),
-        callbacks=[Logs(config.output_path, reward)],
-        spare=spare_rows(
-            data, config.seed, personas.system_role, args.num_generations if across else 1
-        ),
-        rounds=config.redraw,
-    )
-    reward.ready(trainer)
-    facts = {"questions": len(data.questions)}
-    return running.train(trainer, config, say, mix=data.mix, notes=data.notes, facts=facts)
 
 
-class AcrossPersonas(RedrawingTrainer):
+class AcrossPersonas(EvaluatingTrainer):
     """GRPO whose rows are completions' prompts, not groups' prompts.
 
     The schedule has `num_generations` rows a question, next to each other; TRL compares each such
@@ -107,7 +86,7 @@ def _information(config: TrainConfig, data: Prepared, tokenizer: Any) -> Informa
         return None
     role = config.personas.system_role if config.personas else "native"
     return Information(
-        running.load_model(config),
+        running.load_model(config).eval().requires_grad_(False),
         tokenizer,
         {persona.id: persona.prompt for persona in data.mix.personas},
         lambda persona, problem: messages(data.benchmark, problem, persona, role),

@@ -2,12 +2,13 @@
 
 One function gives the whole reward of a completion,
 
-    correct * (1 + information) + format_weight * boxed
+    correct * (1 + information) + format_weight * boxed - overlong
 
 where `information` is `information_weight` times the answer's persona information, within
 +-INFORMATION_CAP: a right answer is worth more than a wrong one whatever its voice. A right answer
 without a persona gets the mean of the right answers to its question under one, so that the voice
-is compared only among answers that have a persona.
+is compared only among answers that have a persona. `overlong` grows from 0 to 1 over the last
+`overlong_buffer` tokens before the limit of a completion.
 
 rather than one function a part: TRL adds up the parts that there are, so that a completion which
 could not be graded would be rewarded like a wrong one for its form alone. Here it gives no signal.
@@ -34,6 +35,9 @@ from persona_bench.train.data import NONE
 INFORMATION_CAP = 0.5
 """The most that persona information adds to a right answer's reward, or takes from it."""
 
+INSTRUMENT_GONE = ("grader_error", "no_sandbox")
+"""Reasons after which nothing more can be graded, where they hold for every completion."""
+
 log = logging.getLogger("persona_bench")
 
 
@@ -47,6 +51,10 @@ class Rewarded:
         reward: None where the completion is unscored.
         information: Nats a token; None where it was not asked for.
         tokens: Its length.
+        question: The id of the question.
+        problem: The question itself.
+        text: The completion.
+        answer: The reference answer.
     """
 
     persona: str
@@ -54,6 +62,10 @@ class Rewarded:
     reward: float | None
     information: float | None
     tokens: int
+    question: str = ""
+    problem: str = ""
+    text: str = ""
+    answer: str = ""
 
 
 class Reward:
@@ -65,7 +77,9 @@ class Reward:
         information: What measures persona information, where it is rewarded.
 
     Attributes:
-        ends: Token ids that end a completion; one that ends otherwise was cut off.
+        ends: Token ids that end a completion; one that ends otherwise was cut off. None: no
+            completion counts as cut off.
+        longest: Tokens that a completion may have.
         seen: What was rewarded since somebody last emptied it.
     """
 
@@ -78,12 +92,14 @@ class Reward:
         information: Information | None = None,
     ) -> None:
         self.grade, self.settings, self.information = grade, settings, information
-        self.ends: frozenset[int] = frozenset()
+        self.ends: frozenset[int] | None = None
+        self.longest = 0
         self.seen: list[Rewarded] = []
 
     def ready(self, trainer: Any) -> None:
         """Learns from the trainer which tokens end a completion, and where models are to lie."""
         self.ends = frozenset(trainer.eos_token_ids)
+        self.longest = trainer.max_completion_length
         if self.information:
             self.information.model.to(trainer.accelerator.device)
 
@@ -95,19 +111,23 @@ class Reward:
         answer: list[str],
         problem: list[str],
         persona: list[str],
+        question: Sequence[str] = (),
+        log_extra: Callable[[str, list[Any]], None] | None = None,
         **_: Any,
     ) -> list[float | None]:
         """The reward of each completion; None where it gives no signal."""
         texts = [completion[-1]["content"] for completion in completions]
-        cut = [not ids or ids[-1] not in self.ends for ids in completion_ids]
+        ends = self.ends
+        cut = [ends is not None and (not ids or ids[-1] not in ends) for ids in completion_ids]
         verdicts = graded(self.grade, texts, answer, cut, self.settings.timeout)
         told: list[float] | list[None] = [None] * len(texts)
         if self.information:
             told = self.information(texts, problem, persona)
-        if verdicts and all(verdict.reason == "grader_error" for verdict in verdicts):
+        if verdicts and all(verdict.reason in INSTRUMENT_GONE for verdict in verdicts):
             raise TrainError(
-                "the grader failed on every completion of a step (the log has its errors): nothing "
-                "can be learnt; mend the grader, then start the same command again"
+                f"the grader failed on every completion of a step ({verdicts[0].reason}; the log "
+                "has its errors): nothing can be learnt; mend the grader, then start the same "
+                "command again"
             )
         bonus = self._bonus(verdicts, told, problem, persona)
         rewards: list[float | None] = []
@@ -115,11 +135,31 @@ class Reward:
             reward = verdict.correct
             if reward is not None:
                 reward += self.settings.format_weight * ("\\boxed{" in texts[i])
-                reward += bonus[i]
+                reward += bonus[i] - self._overlong(len(completion_ids[i]))
             rewards.append(reward)
-            tokens = len(completion_ids[i])
-            self.seen.append(Rewarded(persona[i], verdict, reward, told[i], tokens))
+            self.seen.append(
+                Rewarded(
+                    persona[i],
+                    verdict,
+                    reward,
+                    told[i],
+                    len(completion_ids[i]),
+                    question[i] if question else "",
+                    problem[i],
+                    texts[i],
+                    answer[i],
+                )
+            )
+        if log_extra:  # columns of the table that TRL's log_completions writes
+            log_extra("persona", list(persona))
+            log_extra("verdict", [verdict.verdict for verdict in verdicts])
+            log_extra("reason", [verdict.reason for verdict in verdicts])
         return rewards
+
+    def _overlong(self, tokens: int) -> float:
+        """DAPO's soft overlong punishment, equation 13 (arXiv 2503.14476), as a positive number."""
+        buffer = self.settings.overlong_buffer
+        return min(max(tokens - self.longest + buffer, 0) / buffer, 1.0) if buffer else 0.0
 
     def _bonus(
         self,
@@ -202,18 +242,18 @@ def _within(
 
 
 class Information:
-    """Persona information of completions, by the checkpoint that training started from.
+    """Persona information of completions, by the likelihoods of a model.
 
     For a completion r to (persona p, question q), with n other personas p' drawn for the question:
 
         (LL(r | p, q) - logmeanexp over p' of LL(r | p', q)) / tokens of r
 
-    in nats a token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. The
-    likelihoods are a frozen model's: by its own, the policy could raise them with a code that no
-    reader knows.
+    in nats a token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. For a
+    reward the likelihoods must be a frozen model's: the policy could raise its own with a code that
+    no reader knows.
 
     Args:
-        model: The frozen checkpoint (a transformers causal language model).
+        model: A transformers causal language model, in evaluation mode.
         tokenizer: Its tokenizer, with a chat template.
         prompts: From a persona's id to its prompt.
         messages: From a persona's prompt and a problem to chat messages.
@@ -233,7 +273,7 @@ class Information:
         seed: int,
         batch_size: int = 16,
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
         self.tokenizer, self.prompts, self.messages = tokenizer, prompts, messages
         self.others, self.seed, self.batch_size = others, seed, batch_size
 

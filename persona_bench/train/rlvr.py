@@ -20,10 +20,11 @@ from trl import GRPOConfig
 
 from persona_bench.train import running
 from persona_bench.train.config import TrainConfig, TrainError
-from persona_bench.train.data import columns, prepare, schedule
+from persona_bench.train.data import Prepared, columns, prepare, schedule
+from persona_bench.train.evaluation import EvaluatingTrainer, Evaluation
 from persona_bench.train.logs import Logs
-from persona_bench.train.redraw import RedrawingTrainer, spare_rows
-from persona_bench.train.rewards import Reward
+from persona_bench.train.redraw import spare_rows
+from persona_bench.train.rewards import Information, Reward
 
 
 def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
@@ -32,36 +33,88 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     Raises:
         TrainError: the settings, the data or the model are not such as can be trained.
     """
-    data = prepare(config)
+    return learn(config, prepare(config), say, running.load_tokenizer(config))
+
+
+def learn(
+    config: TrainConfig,
+    data: Prepared,
+    say: Callable[[str], None],
+    tokenizer: Any,
+    *,
+    kind: type[EvaluatingTrainer] = EvaluatingTrainer,
+    prompts: int = 1,
+    information: Information | None = None,
+) -> Path:
+    """GRPO on the schedule of `data`, under personas where it has some.
+
+    Args:
+        config: The run.
+        data: Its questions and personas.
+        say: Receives what is being done.
+        tokenizer: The model's.
+        kind: The trainer.
+        prompts: Rows of the schedule per group.
+        information: What rewards persona information, where that is asked for.
+    """
     args = arguments(config)
-    tokenizer = running.load_tokenizer(config.model)
+    role = config.personas.system_role if config.personas else "native"
+    groups = groups_taken(args, len(data.questions))
     rows = schedule(
         data.questions,
-        epochs(args, len(data.questions)),
+        -(-groups // len(data.questions)),
         config.seed,
-        groups=groups_taken(args, len(data.questions)),
+        data.mix,
+        prompts=prompts,
+        groups=groups,
     )
-    reward = Reward(data.benchmark.grade, config.reward)
-    trainer = RedrawingTrainer(
+    table = columns(data.benchmark, rows, role)
+    running.check_prompts(rows, table["prompt"], tokenizer, config.model)
+    reward = Reward(data.benchmark.grade, config.reward, information)
+    evaluation = None
+    if config.evaluation:
+        evaluation = Evaluation(config, data, tokenizer, reward, say)
+        asked = evaluation.table["prompt"]
+        running.check_prompts(evaluation.rows, asked, tokenizer, config.model, "evaluation")
+    trainer = running.built(
+        kind,
         model=running.load_model(config),
-        args=in_one_pass(args, len(rows)),
+        args=in_one_pass(args, len(rows) // prompts),
         reward_funcs=[reward],
-        train_dataset=Dataset.from_dict(columns(data.benchmark, rows, "native")),
+        train_dataset=Dataset.from_dict(table),
         processing_class=tokenizer,
         peft_config=running.adapters(config),
         callbacks=[Logs(config.output_path, reward)],
-        spare=spare_rows(data, config.seed, "native"),
+        spare=spare_rows(data, config.seed, role, prompts),
         rounds=config.redraw,
+        evaluation=evaluation,
     )
     reward.ready(trainer)
     facts = {"questions": len(data.questions)}
-    return running.train(trainer, config, say, notes=data.notes, facts=facts)
+    return running.train(trainer, config, say, mix=data.mix, notes=data.notes, facts=facts)
 
 
 def arguments(config: TrainConfig) -> Any:
     """TRL's arguments of rlvr and permix; the order of the rows is the schedule's."""
-    vllm = {"use_vllm": True, "vllm_mode": config.use_vllm} if config.use_vllm else {}
-    args = running.arguments(config, GRPOConfig, shuffle_dataset=False, **vllm)
+    ours: dict[str, Any] = {"shuffle_dataset": False}
+    if config.use_vllm:
+        ours |= {"use_vllm": True, "vllm_mode": config.use_vllm}
+    if config.evaluation:
+        samples = config.evaluation.samples
+        ours |= {
+            "eval_strategy": "steps",
+            "eval_steps": config.evaluation.every,
+            "eval_on_start": True,
+            "num_generations_eval": samples,
+        }
+        if "per_device_eval_batch_size" not in config.trainer:
+            ours["per_device_eval_batch_size"] = samples * max(1, 32 // samples)
+    args = running.arguments(config, GRPOConfig, **ours)
+    if config.reward.overlong_buffer >= args.max_completion_length:
+        raise TrainError(
+            f"reward.overlong_buffer: {config.reward.overlong_buffer} tokens must be fewer than "
+            f"trainer.max_completion_length ({args.max_completion_length})"
+        )
     steps = steps_of_a_generation(args)
     if args.save_strategy == "steps" and steps > 1 and args.save_steps % steps:
         raise TrainError(
@@ -70,11 +123,6 @@ def arguments(config: TrainConfig) -> Any:
             f"one that was not stopped: use a multiple of {steps:g}"
         )
     return args
-
-
-def epochs(args: Any, questions: int) -> int:
-    """Epochs that the schedule needs: those asked for, or as many as `max_steps` steps take."""
-    return -(-groups_taken(args, questions) // questions)
 
 
 def groups_taken(args: Any, questions: int) -> int:

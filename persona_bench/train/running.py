@@ -6,7 +6,8 @@ import json
 import math
 import typing
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,45 +16,62 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from transformers import AutoModelForCausalLM
 
-from persona_bench.harness.fingerprint import FingerprintError
+from persona_bench.failures import missing
 from persona_bench.harness.preflight import load
 from persona_bench.provenance import PACKAGES, versions
 from persona_bench.rendering import MissingPersonaError, check_persona
 from persona_bench.train.card import model_card
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import NONE, Mix, Row
+from persona_bench.train.evaluation import merge_best
 from persona_bench.train.folder import ARGUMENTS, FINISHED, as_data, begin
+from persona_bench.train.logs import COMPLETIONS
 
-LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
-"""What TRL checks only in the first step."""
+CHOICES = {
+    "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
+    "scale_rewards": ("group", "batch", "none"),
+    "importance_sampling_level": ("token", "sequence"),
+    "vllm_importance_sampling_mode": (
+        "token_truncate", "token_mask", "sequence_truncate", "sequence_mask",
+    ),
+}  # fmt: skip
+"""Arguments of GRPO that TRL checks only in the first step; of others it declares the choices."""
 
 POSITIVE = (
     "per_device_train_batch_size",
+    "per_device_eval_batch_size",
     "gradient_accumulation_steps",
     "steps_per_generation",
     "generation_batch_size",
     "num_generations",
     "num_iterations",
     "max_completion_length",
+    "max_length",
     "num_train_epochs",
+    "save_steps",
     "temperature",
+    "repetition_penalty",
+    "top_p",
 )
+NOT_NEGATIVE = ("learning_rate", "beta", "epsilon", "epsilon_high", "max_grad_norm", "weight_decay")
+AT_MOST_ONE = ("top_p", "min_p")
+
+PATHS = ("accelerator_config", "deepspeed", "fsdp_config")
+"""Arguments that are mappings, or the names of files that hold them."""
 
 TRAINING_PACKAGES = (*PACKAGES, "trl", "peft", "accelerate", "datasets")
 
 
-def load_tokenizer(model: str) -> Any:
-    """The tokenizer of a checkpoint.
+def load_tokenizer(config: TrainConfig, model: str | None = None) -> Any:
+    """The tokenizer of a checkpoint; of the run's own where none is named.
 
     Raises:
         TrainError: it can't be had, or has no chat template.
     """
-    try:
-        tokenizer = load("AutoTokenizer", model, {})
-    except FingerprintError as error:
-        raise TrainError(f"model {model!r} can't be loaded: {error}") from None
-    except (OSError, ValueError) as error:
-        raise TrainError(f"model {model!r} can't be loaded: {_first_line(error)}") from None
+    settings = {} if model else model_settings(config)
+    model = model or config.model
+    with explained(f"model {model!r} can't be loaded"):
+        tokenizer = load("AutoTokenizer", model, settings)
     if not tokenizer.chat_template:
         raise TrainError(
             f"model {model!r} has no chat template, and personas are system messages: start from "
@@ -70,13 +88,32 @@ def load_model(config: TrainConfig, model: str | None = None) -> Any:
         TrainError: it can't be had.
     """
     name = model or config.model
-    try:
-        loaded = AutoModelForCausalLM.from_pretrained(name, dtype=precision(config))
-    except (OSError, ValueError) as error:
-        raise TrainError(f"model {name!r} can't be loaded: {_first_line(error)}") from None
+    settings = {} if model else model_settings(config)
+    with explained(f"model {name!r} can't be loaded"):
+        loaded = AutoModelForCausalLM.from_pretrained(name, dtype=precision(config), **settings)
     if config.lora and not model:
         _check_targets(config.lora.target_modules, loaded)
     return loaded
+
+
+def model_settings(config: TrainConfig) -> dict[str, Any]:
+    """What `trainer.model_init_kwargs` gives transformers' loader: attention, revision and so on.
+
+    Raises:
+        TrainError: it is no mapping, holds what the run sets itself, or quantises all weights.
+    """
+    given = config.trainer.get("model_init_kwargs") or {}
+    if not isinstance(given, Mapping):
+        raise TrainError(f"trainer.model_init_kwargs: it must be a mapping (it is {given!r})")
+    for name in ("dtype", "torch_dtype"):
+        if name in given:
+            raise TrainError(f"trainer.model_init_kwargs.{name}: set dtype beside trainer")
+    if given.get("quantization_config") and not config.lora:
+        raise TrainError(
+            "trainer.model_init_kwargs.quantization_config: quantised weights can't be trained; "
+            "add lora, which trains adapters on them"
+        )
+    return {"trust_remote_code": bool(config.trainer.get("trust_remote_code")), **given}
 
 
 def _check_targets(targets: str | tuple[str, ...], model: Any) -> None:
@@ -143,16 +180,26 @@ def arguments(config: TrainConfig, kind: type, **ours: Any) -> Any:
     given: dict[str, Any] = {"output_dir": str(config.output_path), "seed": config.seed}
     if not torch.cuda.is_available():
         given |= {"bf16": False, "use_cpu": True}  # transformers refuses bf16 without use_cpu
+    own = coerced(config.trainer, kind)
+    if not own.get("beta"):  # else TRL loads the reference model by it
+        own.pop("model_init_kwargs", None)
+    with explained("trainer"):
+        return kind(**{**given, **own, **ours})
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turns whatever TRL, transformers or peft raise into one sentence.
+
+    Raises:
+        TrainError: in the place of another error.
+    """
     try:
-        args = kind(**{**given, **coerced(config.trainer, kind), **ours})
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise TrainError(f"trainer: {_first_line(error)}") from None
-    known = LOSSES if kind.__name__ == "GRPOConfig" else ("nll", "dft")
-    if "loss_type" in config.trainer and args.loss_type not in known:
-        raise TrainError(
-            f"trainer.loss_type: there is no {args.loss_type!r}: use {', '.join(known)}"
-        )
-    return args
+        yield
+    except (TrainError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise TrainError(f"{what}: {_first_line(error)}") from error
 
 
 def coerced(trainer: Mapping[str, Any], kind: type) -> dict[str, Any]:
@@ -162,17 +209,60 @@ def coerced(trainer: Mapping[str, Any], kind: type) -> dict[str, Any]:
         TrainError: a value is not of its field's type, or is 0 where that can't be.
     """
     hints, found = typing.get_type_hints(kind), dict(trainer)
+    fields = getattr(kind, "__dataclass_fields__", {})
+    own = CHOICES if kind.__name__ == "GRPOConfig" else {}
     for name, value in trainer.items():
         types = set(typing.get_args(hints[name])) or {hints[name]}
-        if types <= {int, float, bool, type(None)}:
-            try:
-                found[name] = TypeAdapter(hints[name]).validate_python(value)
-            except ValidationError as error:
-                message = error.errors()[0]["msg"]
-                raise TrainError(f"trainer.{name}: {message} (it is {value!r})") from None
-        if name in POSITIVE and found[name] is not None and not found[name] > 0:
-            raise TrainError(f"trainer.{name}: it must be above 0 (it is {value!r})")
+        choices = own.get(name) or fields[name].metadata.get("choices")
+        if choices and isinstance(value, bool):  # scale_rewards takes both
+            continue
+        try:
+            found[name] = TypeAdapter(hints[name]).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise TrainError(f"trainer.{name}: {message} (it is {value!r})") from None
+        if isinstance(value, str) and dict in map(_origin, types) and name not in PATHS:
+            raise TrainError(f"trainer.{name}: it must be a mapping (it is {value!r})")
+        if choices and isinstance(value, str) and value not in choices:
+            raise TrainError(
+                f"trainer.{name}: there is no {value!r}: use {', '.join(map(str, choices))}"
+            )
+        if isinstance(found[name], (int, float)) and (wrong := _out_of_range(name, found[name])):
+            raise TrainError(f"trainer.{name}: it must be {wrong} (it is {value!r})")
     return found
+
+
+def _origin(hint: Any) -> Any:
+    return typing.get_origin(hint) or hint
+
+
+def _out_of_range(name: str, value: float) -> str:
+    """What a number must be and is not; empty where it is right."""
+    if not math.isfinite(value):
+        return "a finite number"
+    if name in POSITIVE and value <= 0:
+        return "above 0"
+    if name in NOT_NEGATIVE and value < 0:
+        return "0 or more"
+    if name in AT_MOST_ONE and not 0 <= value <= 1:
+        return "between 0 and 1"
+    if name == "max_steps" and value < 1 and value != -1:
+        return "above 0, or -1 for num_train_epochs to decide"
+    return ""
+
+
+def built(kind: type, **given: Any) -> Any:
+    """TRL's trainer, with what it would find out only when it trains.
+
+    Raises:
+        TrainError: TRL refuses the settings, or a library is missing.
+    """
+    with explained("trainer"):
+        trainer = kind(**given)
+        trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
+        if trainer.args.use_liger_kernel and (problem := missing("liger_kernel")):
+            raise TrainError(f"trainer.use_liger_kernel: {problem}")
+    return trainer
 
 
 def adapters(config: TrainConfig) -> Any:
@@ -191,14 +281,21 @@ def adapters(config: TrainConfig) -> Any:
     )
 
 
-def check_prompts(rows: Iterable[Row], prompts: Iterable[Any], tokenizer: Any, name: str) -> None:
+def check_prompts(
+    rows: Iterable[Row],
+    prompts: Iterable[Any],
+    tokenizer: Any,
+    name: str,
+    part: str = "personas",
+) -> None:
     """That the chat template puts every persona into its prompt.
 
     Args:
-        rows: Of the training.
+        rows: Of the training, or of its evaluation.
         prompts: Their messages.
         tokenizer: With the template.
         name: The model's, for the message.
+        part: The settings that have a `system_role`, for the message.
 
     Raises:
         TrainError: it drops one.
@@ -217,8 +314,8 @@ def check_prompts(rows: Iterable[Row], prompts: Iterable[Any], tokenizer: Any, n
                 raise
             raise TrainError(
                 f"the chat template of {name} takes no system message, and the persona "
-                f"{persona.id!r} would be lost: set personas: {{system_role: merge}}, here and in "
-                "the evaluation"
+                f"{persona.id!r} would be lost: set {part}: {{system_role: merge}}, and the same "
+                "where you evaluate the checkpoint"
             ) from None
 
 
@@ -254,6 +351,7 @@ def train(
     last = newest_complete_checkpoint(folder, redraws=bool(config.redraw))
     if last:
         say(f"Going on from {last.name}")
+        trainer.args.eval_on_start = False
     first = trainer.is_world_process_zero()
     if first:
         (folder / ARGUMENTS).write_text(json.dumps(trainer.args.to_dict(), indent=1, default=str))
@@ -262,6 +360,8 @@ def train(
         trainer.model = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
     trainer.save_model(str(folder))
     if first:
+        if config.lora and config.evaluation:
+            merge_best(folder, precision(config))
         made = {
             "versions": versions(TRAINING_PACKAGES),
             "steps": trainer.state.global_step,
@@ -274,6 +374,10 @@ def train(
         rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
         if rewards and not any(rewards):
             say("Every reward was zero: nothing was learnt. Start with easier questions")
+        if (folder / COMPLETIONS).is_file():
+            from persona_bench.report.compose.training import training_page
+
+            say(f"The completions: {training_page(folder, made)}")
         say(f"The checkpoint: {folder}")
     return folder
 

@@ -36,7 +36,7 @@ def learn(
 ) -> Path:
     """Cross-entropy on the `solution` of each question, in the schedule's order."""
     args = arguments(config)
-    tokenizer = running.load_tokenizer(config.model)
+    tokenizer = running.load_tokenizer(config)
     taken = rows_taken(args, len(data.questions))
     epochs = -(-taken // len(data.questions))
     rows = schedule(data.questions, epochs, config.seed, data.mix, groups=taken)
@@ -47,7 +47,8 @@ def learn(
     solutions = [row.question.extra["solution"] for row in rows]
     said = [[{"role": "assistant", "content": solution}] for solution in solutions]
     args.num_train_epochs = 1  # the schedule has them all
-    trainer = SFTTrainer(
+    trainer = running.built(
+        SFTTrainer,
         model=running.load_model(config),
         args=args,
         train_dataset=Dataset.from_dict({"prompt": table["prompt"], "completion": said}),

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from persona_bench.benchmarks import arithmetic, math500
-from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
+from persona_bench.benchmarks import arithmetic, livecodebench, math500
+from persona_bench.benchmarks.base import Benchmark, Grader, Question, choose_questions
 from persona_bench.benchmarks.sources import HubFile, read_rows
+from persona_bench.grading import Verdict, code
 from persona_bench.grading.maths import GRADER, grade_all
 from persona_bench.train.config import Data, TrainError
 
@@ -31,6 +32,9 @@ FIRST_SEED = 1_000_000
 
 ROLES = ("system", "user", "assistant")
 """Of the messages of a conversation."""
+
+TESTS = '{"tests": '
+"""How a reference begins that holds the tests of a program."""
 
 PROMPT = "messages"
 """The key of `Question.extra` with a conversation before its response, as JSON."""
@@ -191,12 +195,16 @@ def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
             prompt, solution = _conversation(row, where)
             problem = next((m["content"] for m in reversed(prompt) if m["role"] == "user"), "")
             extra = {PROMPT: json.dumps(prompt), "solution": solution}
+        elif "question" in row and row.get("tests"):
+            problem, answer = str(row["question"]), _tests(row, where)
+            extra = {"solution": str(row.get("solution") or "")}
         elif "question" in row and answer:
             problem = str(row["question"])
             extra = {"solution": str(row.get("solution") or _boxed(answer))}
         else:
             raise TrainError(
-                f"{where}: a row has question and answer, or messages, or prompt and completion; "
+                f"{where}: a row has question and answer, question and tests, messages, or prompt "
+                f"and completion; "
                 f"this one has {', '.join(row) or 'nothing'}"
             )
         questions.append(
@@ -210,7 +218,58 @@ def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
         )
     if len({question.id for question in questions}) < len(questions):
         raise TrainError(f"{path}: an id stands twice; give each question its own, or none")
-    return _mathematics(path.stem, questions, integer=False), questions
+    programs = [question for question in questions if question.answer.startswith(TESTS)]
+    if not programs:
+        return _mathematics(path.stem, questions, integer=False), questions
+    if len(programs) < len(questions):
+        raise TrainError(f"{path}: some rows have tests and some have none: train on one of both")
+
+    def load(data_dir: Path | None, seed: int) -> list[Question]:
+        return questions
+
+    return Benchmark(
+        path.stem, load, livecodebench.prompt, grader("code"), code.GRADER, domain="programming"
+    ), questions
+
+
+def grader(kind: str) -> Grader:
+    """What grades answers of a source: `math` (`gsm8k`, files), `arithmetic`, or `code`.
+
+    Raises:
+        TrainError: there is no such kind.
+    """
+    if kind == "arithmetic":
+        return arithmetic.BENCHMARK.grade
+    if kind == "code":
+        return _grade_code
+    if kind in ("math", "gsm8k") or kind.endswith((".jsonl", ".parquet")):
+        return partial(grade_all, integer=False)
+    raise TrainError(f"there is no grader for {kind!r}: use math, arithmetic or code")
+
+
+def _grade_code(
+    responses: Sequence[str], golds: Sequence[str], *, truncated: Sequence[bool]
+) -> list[Verdict]:
+    """Runs the programs in the sandbox on the tests that the references hold."""
+    return code.grade_all(responses, golds, _suite, truncated=truncated, size_of=len)
+
+
+def _suite(reference: str) -> code.Suite:
+    told = json.loads(reference)
+    return code.Suite(tuple(code.Case(*case) for case in told["tests"]), told["function"])
+
+
+def _tests(row: Mapping[str, Any], where: str) -> str:
+    """The tests of a programming question as its reference; `_suite` reads them."""
+    tests = row["tests"]
+    if not isinstance(tests, (list, tuple)) or not all(
+        isinstance(test, Mapping) and isinstance(test.get(key), str)
+        for test in tests
+        for key in ("input", "output")
+    ):
+        raise TrainError(f"{where}: tests must be a list of mappings with input and output as text")
+    cases = [[test["input"], test["output"]] for test in tests]
+    return json.dumps({"tests": cases, "function": str(row.get("function") or "")})
 
 
 def _check_text(row: Mapping[str, Any], where: str) -> None:

@@ -13,12 +13,17 @@ from typing import Any
 from tqdm import tqdm
 
 from persona_bench.benchmarks.base import Question
+from persona_bench.harness.backends.answers import Answer
+from persona_bench.harness.judge.client import CallFailed, Judge, JudgeError, JudgeSettings
 from persona_bench.train.config import Teacher, TrainConfig, TrainError
 from persona_bench.train.data import Prepared, messages
 from persona_bench.train.folder import begin
 from persona_bench.train.rewards import graded
 
 FILE = "teacher.jsonl"
+LONGEST_CALL = 600.0
+"""Seconds that a request to an endpoint may take."""
+
 Asked = tuple[Question, int]
 Said = tuple[str, bool]
 """A response, and whether it was cut off."""
@@ -127,7 +132,7 @@ def _checkpoint(
 
     teacher = config.teacher
     assert teacher
-    tokenizer = running.load_tokenizer(teacher.model)
+    tokenizer = running.load_tokenizer(config, teacher.model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     model = running.load_model(config, teacher.model).eval()
     if torch.cuda.is_available():
@@ -173,34 +178,58 @@ def _seed(config: TrainConfig, first: Asked) -> int:
 def _endpoint(
     config: TrainConfig, data: Prepared, asked: Sequence[Asked]
 ) -> Iterator[tuple[list[Asked], list[Said]]]:
-    import openai
+    """Asks as a judge is asked, with its retries and its reading of odd answers.
 
+    Raises:
+        TrainError: requests failed for good; what was answered is yielded before.
+    """
     teacher = config.teacher
     assert teacher
+    settings = JudgeSettings(
+        teacher.model,
+        teacher.base_url,
+        gen_kwargs={"temperature": teacher.temperature, "max_tokens": teacher.max_new_tokens},
+        key_variable=teacher.api_key_variable,
+        timeout=LONGEST_CALL,
+        role="teacher",
+        address="teacher.base_url",
+        kept="the responses that are there are kept",
+    )
 
-    async def ask(client: Any, question: Question, k: int) -> Said:
-        found = await client.chat.completions.create(
-            model=teacher.model,
-            messages=messages(data.benchmark, question.problem, "", "native"),
-            temperature=teacher.temperature,
-            max_tokens=teacher.max_new_tokens,
-            seed=_seed(config, (question, k)),
-        )
-        choice = found.choices[0]
-        return choice.message.content or "", choice.finish_reason == "length"
+    async def together(batch: Sequence[Asked]) -> list[Answer | BaseException]:
+        async with Judge(settings) as client:
+            calls = [
+                client.write(
+                    messages(data.benchmark, question.problem, "", "native"),
+                    seed=_seed(config, (question, k)),
+                )
+                for question, k in batch
+            ]
+            return list(await asyncio.gather(*calls, return_exceptions=True))
 
-    async def together(batch: Sequence[Asked]) -> list[Said]:
-        key = os.environ.get(teacher.api_key_variable) or "none"
-        async with openai.AsyncOpenAI(
-            api_key=key, base_url=teacher.base_url, max_retries=5
-        ) as client:
-            return list(await asyncio.gather(*(ask(client, *each) for each in batch)))
-
+    name = f"teacher {teacher.model!r} at {settings.url}"
+    failures: list[CallFailed] = []
     for batch in _batches(asked, teacher.batch_size):
-        try:
-            yield batch, asyncio.run(together(batch))
-        except openai.OpenAIError as error:
-            raise TrainError(
-                f"teacher {teacher.model!r} at {teacher.base_url}: {type(error).__name__} {error}; "
-                "the responses that are there are kept: start the same command again"
-            ) from None
+        found = asyncio.run(together(batch))
+        answered = [
+            (each, a) for each, a in zip(batch, found, strict=True) if isinstance(a, Answer)
+        ]
+        yield [each for each, _ in answered], [_said(answer) for _, answer in answered]
+        for error in found:
+            if isinstance(error, CallFailed):
+                failures.append(error)
+            elif isinstance(error, JudgeError):
+                raise TrainError(f"{name}: {error}") from None
+            elif isinstance(error, BaseException):
+                raise error
+    if failures:
+        raise TrainError(
+            f"{name}: {len(failures)} of {len(asked)} requests failed (last: {failures[-1]}); the "
+            "other responses are kept: start the same command again to ask for the rest"
+        )
+
+
+def _said(answer: Any) -> Said:
+    """What can be learnt of an answer: nothing where the provider withheld it."""
+    withheld = answer.finish == "content_filter"
+    return "" if withheld else answer.text, answer.finish == "length"

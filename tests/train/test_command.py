@@ -138,6 +138,31 @@ def test_the_examples_are_read(name: str, tmp_path: Path) -> None:
     assert one.model_dump(exclude=same) == other.model_dump(exclude=same)
 
 
+RECIPES = sorted(path.stem for path in (ROOT / "examples").glob("permix*.yaml"))
+
+
+@pytest.mark.parametrize("name", ["rlvr", *RECIPES])
+def test_a_recipe_passes_a_dry_run(
+    name: str, tiny: Path, data_dir: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONA_BENCH_DATA", str(data_dir))
+    path = ROOT / "examples" / f"{name}.yaml"
+    method = "rlvr" if name == "rlvr" else "permix"
+    said = here(method, str(path), "--dry-run", "--model", str(tiny))
+    assert "The first question:" in said, said
+    head = path.read_text().partition("model:")[0]
+    assert f"train {method} examples/{path.name}" in " ".join(head.split())
+
+
+@pytest.mark.parametrize("name", ["fsdp2", "zero3"])
+def test_accelerate_reads_the_configurations(name: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(ROOT / "examples" / "accelerate" / f"{name}.yaml"))
+    assert config.num_processes == 8
+    assert config.mixed_precision == "bf16"
+
+
 @pytest.mark.slow
 def test_two_processes_share_a_step(settings: Callable[..., str], tmp_path: Path) -> None:
     """Groups lie across processes; each persona's completions are counted once."""
@@ -151,7 +176,8 @@ def test_two_processes_share_a_step(settings: Callable[..., str], tmp_path: Path
         "use_cpu": True,
     }
     personas = {"mix_ratio": 0.5, "group": "question"}
-    name = settings(trainer=trainer, personas=personas)
+    evaluation = {"every": 2, "n_questions": 3}
+    name = settings(trainer=trainer, personas=personas, evaluation=evaluation)
     launch = "--standalone --nproc_per_node 2 -m persona_bench train permix"
     done = subprocess.run(
         [str(BIN / "torchrun"), *launch.split(), name],
@@ -175,3 +201,7 @@ def test_two_processes_share_a_step(settings: Callable[..., str], tmp_path: Path
         assert sum(int(row["completions"]) for row in own) == 4
         assert len(own) >= 2
     assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert (tmp_path / "out" / "best" / "model.safetensors").is_file()
+    lines = (tmp_path / "out" / "evaluations.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", "0", "2"]
+    assert done.stderr.count("Held out: ") == 2  # once per evaluation, not per process

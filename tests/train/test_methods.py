@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,9 @@ from persona_bench.grading import Verdict
 from persona_bench.personas import load_persona_set
 from persona_bench.train import rlvr, running, sft, sources
 from persona_bench.train.config import TrainConfig, TrainError
-from persona_bench.train.rewards import Reward
+from persona_bench.train.rewards import Information, Reward
+from persona_bench.train.teacher import _seed
+from tests.support import odd_bodies
 from tests.support.chat_server import ChatServer
 from tests.train.conftest import Make
 
@@ -311,9 +314,20 @@ def test_unscored_completions_give_no_signal(
     assert first["accuracy"] == first["reward"] == ""
 
 
-def test_information_can_be_rewarded_beside_answers(
-    make: Make, calls: list[dict[str, Any]], graded_by_length: None
+def test_information_can_be_rewarded_beside_answers_by_a_frozen_model(
+    make: Make,
+    calls: list[dict[str, Any]],
+    graded_by_length: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    measure = Information.__call__
+
+    def spy(self: Information, *given: Any) -> Any:
+        assert not self.model.training
+        assert not any(weight.requires_grad for weight in self.model.parameters())
+        return measure(self, *given)
+
+    monkeypatch.setattr(Information, "__call__", spy)
     reward = {"information_weight": 2.0, "information_personas": 2}
     folder = run(make("permix", personas={"mix_ratio": 1.0}, reward=reward))
     parts = [float(value or 0) for value in calls[0]["rewards"]]
@@ -418,7 +432,67 @@ def test_a_teacher_at_an_endpoint(make: Make, questions: Path) -> None:
     assert told.count('"verdict": "correct"') == server.tally[""][0]
 
 
-def test_a_teacher_that_is_not_there_is_one_sentence(make: Make) -> None:
+def test_odd_answers_of_a_teacher_are_read_as_the_evaluation_reads_them(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be read is kept; what failed is asked for again by the same command."""
+    from persona_bench.harness.backends import retries
+    from persona_bench.train.data import prepare
+    from persona_bench.train.teacher import sample
+
+    monkeypatch.setattr(retries.Trial, "wait", lambda *_: None)
+    names = [name for name, odd in odd_bodies.ODD.items() if odd.status == 200]
+    sizes = {"samples": -(-len(names) // 12), "batch_size": 1, "model": "t", "max_new_tokens": 9}
+    config = make("distill", teacher={**sizes, "base_url": "http://x"})
+    answers = {
+        prepare(config).benchmark.prompt(question.problem): question.answer
+        for question in prepare(config).questions
+    }
+    sent: dict[int, str] = {}
+
+    def fault(body: dict[str, Any], number: int) -> Any:
+        if body["seed"] in sent or len(sent) == len(names):
+            return None  # asked again, or no odd body is left
+        sent[body["seed"]] = names[len(sent)]
+        right = f"\\boxed{{{answers[body['messages'][-1]['content']]}}}"
+        return odd_bodies.sent(odd_bodies.ODD[sent[body["seed"]]], right)
+
+    with ChatServer({"": 1.0}, answers, fault) as server:
+        url = server.url.removesuffix("/chat/completions")
+        config = make("distill", teacher={**sizes, "base_url": url})
+        failed = [name for name in names if odd_bodies.ODD[name].outcome == "api_error"]
+        with pytest.raises(TrainError, match=f"^teacher 't'.*: {len(failed)} of "):
+            sample(config, prepare(config), print)
+        stored = (config.output_path / "teacher.jsonl").read_text().splitlines()[1:]
+        by_seed = {
+            _seed(config, (question, k)): f"{question.id}#{k}"
+            for question in prepare(config).questions
+            for k in range(sizes["samples"])
+        }
+        found = {}
+        for line in stored:
+            row = json.loads(line)
+            found[f"{row['question']}#{row['sample']}"] = row
+        for seed, name in sent.items():
+            outcome = odd_bodies.ODD[name].outcome
+            row = found.get(by_seed[seed])
+            if outcome == "api_error":
+                assert row is None, name
+            elif outcome == "refused":
+                assert row["text"] == "", name  # the provider's words are not learnt
+            else:
+                assert outcome in (row["verdict"], row["reason"]), name
+        before = len(server.requests)
+        assert len(sample(config, prepare(config), print)) == 12 * sizes["samples"]
+        assert len(server.requests) == before + len(failed)
+
+
+def test_a_teacher_that_is_not_there_is_one_sentence(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_bench.harness.backends import retries
+
+    monkeypatch.setattr(retries.Trial, "wait", lambda *_: None)
     teacher = {"model": "t", "base_url": "http://127.0.0.1:9/v1"}
     with pytest.raises(TrainError, match=r"teacher 't' at http://127\.0\.0\.1:9/v1"):
         run(make("distill", teacher=teacher))
@@ -497,10 +571,9 @@ def test_a_schedule_is_as_long_as_the_steps_need(make: Make) -> None:
         ({"max_steps": 6, "num_iterations": 2}, 3),
     ):
         args = rlvr.arguments(make("rlvr", trainer=trainer))
-        assert rlvr.epochs(args, 1) == prompts, trainer
-        assert rlvr.epochs(args, 2) == -(-prompts // 2)
+        assert rlvr.groups_taken(args, 1) == prompts, trainer
     args = rlvr.arguments(make("rlvr", trainer={"max_steps": -1, "num_train_epochs": 2.5}))
-    assert rlvr.epochs(args, 7) == 3
+    assert rlvr.groups_taken(args, 7) == 18
 
 
 def test_half_an_epoch_takes_half_of_the_questions(make: Make) -> None:
@@ -526,6 +599,20 @@ def test_numbers_written_as_text_are_numbers(make: Make) -> None:
         ({"temperature": 0}, "trainer.temperature: it must be above 0"),
         ({"num_generations": 0}, "trainer.num_generations: it must be above 0"),
         ({"num_generations": "many"}, "trainer.num_generations: .*it is 'many'"),
+        ({"learning_rate": -1e-6}, "trainer.learning_rate: it must be 0 or more"),
+        ({"learning_rate": float("nan")}, "trainer.learning_rate: it must be a finite number"),
+        ({"beta": "-0.1"}, "trainer.beta: it must be 0 or more"),
+        ({"top_p": 1.5}, "trainer.top_p: it must be between 0 and 1"),
+        ({"max_steps": 0}, "trainer.max_steps: it must be above 0, or -1"),
+        ({"save_steps": 0}, "trainer.save_steps: it must be above 0"),
+        ({"scale_rewards": "groups"}, "trainer.scale_rewards: there is no 'groups': use group"),
+        ({"importance_sampling_level": "tokens"}, "there is no 'tokens': use token, sequence"),
+        ({"gradient_checkpointing": "maybe"}, "trainer.gradient_checkpointing: .*'maybe'"),
+        ({"generation_kwargs": "x"}, "trainer.generation_kwargs: it must be a mapping"),
+        ({"model_init_kwargs": "x"}, "trainer.model_init_kwargs: it must be a mapping"),
+        ({"label_names": 3}, "trainer.label_names: .*it is 3"),
+        ({"lr_scheduler_type": "cosin"}, "trainer: cosin is not a valid SchedulerType"),
+        ({"optim": "adam"}, "trainer: adam is not a valid OptimizerNames"),
         (
             {"num_iterations": 2, "save_strategy": "steps", "save_steps": 3},
             "trainer.save_steps: .*use a multiple of 2",
@@ -537,6 +624,119 @@ def test_values_that_trl_would_take_until_the_first_step_are_refused(
 ) -> None:
     with pytest.raises(TrainError, match=message):
         rlvr.arguments(make("rlvr", trainer=trainer))
+
+
+def test_truth_values_that_trl_takes_are_taken(make: Make) -> None:
+    given = {"scale_rewards": False, "mask_truncated_completions": "no"}
+    args = rlvr.arguments(make("rlvr", trainer=given))
+    assert args.scale_rewards == "none"
+    assert args.mask_truncated_completions is False
+
+
+def test_sft_knows_the_losses_that_trl_declares(make: Make) -> None:
+    assert sft.arguments(make("sft", trainer={"loss_type": "chunked_nll"}))
+    with pytest.raises(TrainError, match="there is no 'nlll': use nll, dft, chunked_nll"):
+        sft.arguments(make("sft", trainer={"loss_type": "nlll"}))
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("rlvr", {"trainer": {"report_to": "wandb"}}, "trainer: WandbCallback requires wandb"),
+        ("rlvr", {"trainer": {"optim": "adamw_8bit"}}, "trainer: .*bitsandbytes"),
+        ("rlvr", {"trainer": {"reward_weights": [1, 2]}}, "trainer: Number of reward weights"),
+        ("sft", {"trainer": {"eos_token": "<x>"}}, "trainer: The specified `eos_token`"),
+        (
+            "sft",
+            {"trainer": {"model_init_kwargs": {"attn_implementation": "flash_attention_2"}}},
+            "can't be loaded: FlashAttention",
+        ),
+        ("rlvr", {"model": "/nowhere"}, "model '/nowhere' can't be loaded"),
+        (
+            "rlvr",
+            {"trainer": {"model_init_kwargs": {"dtype": "bfloat16"}}},
+            "model_init_kwargs.dtype: set dtype beside trainer",
+        ),
+        (
+            "rlvr",
+            {"trainer": {"model_init_kwargs": {"quantization_config": {"load_in_4bit": True}}}},
+            "quantised weights can't be trained; add lora",
+        ),
+    ],
+)
+def test_what_only_the_loader_or_the_trainer_notices_is_refused_before_the_folder_is_begun(
+    make: Make, method: str, given: dict[str, Any], message: str
+) -> None:
+    config = make(method, **given)
+    with pytest.raises(TrainError, match=message) as caught:
+        run(config)
+    assert "\n" not in str(caught.value)
+    assert not list(config.output_path.glob("*"))  # transformers makes the folder
+
+
+def test_model_init_kwargs_reach_the_loaders(
+    make: Make, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_bench.train import running as module
+
+    given = {"attn_implementation": "eager", "revision": "v1", "quantization_config": {"bits": 4}}
+    config = make("rlvr", lora={"r": 2}, trainer={"model_init_kwargs": given})
+    told: list[dict[str, Any]] = []
+
+    def from_pretrained(name: str, **settings: Any) -> Any:
+        told.append(settings)
+        raise OSError("stop")
+
+    monkeypatch.setattr(module.AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    with pytest.raises(TrainError, match="can't be loaded: stop"):
+        running.load_model(config)
+    assert given.items() <= told[0].items()
+    monkeypatch.setattr(
+        module, "load", lambda kind, name, settings: told.append(settings) or tokenizer
+    )
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    running.load_tokenizer(config)
+    assert told[1]["revision"] == "v1"
+
+
+def test_attention_is_as_asked_for(make: Make) -> None:
+    config = make("rlvr", trainer={"model_init_kwargs": {"attn_implementation": "eager"}})
+    assert running.load_model(config).config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_rewards_that_are_all_zero_are_reported_at_the_end(
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    right: bool,
+) -> None:
+    verdict = Verdict("correct", "") if right else Verdict("wrong", "wrong_answer")
+    monkeypatch.setattr(
+        sources, "grade_all", lambda texts, *_, integer, **__: [verdict] * len(texts)
+    )
+    run(make("rlvr", trainer={"max_steps": 1}))
+    assert ("Every reward was zero" in capsys.readouterr().out) is not right
+
+
+def test_a_grader_that_always_fails_stops_the_run_and_its_checkpoints_stay(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It works in the first step and breaks in the second."""
+    steps = 0
+
+    def grade(texts: Sequence[str], *_: Any, integer: bool, **__: Any) -> list[Verdict]:
+        nonlocal steps
+        steps += 1
+        if steps > 1:
+            raise RuntimeError("no sandbox")
+        return [Verdict("correct", "")] * len(texts)
+
+    monkeypatch.setattr(sources, "grade_all", grade)
+    config = make("rlvr", trainer={"save_strategy": "steps", "save_steps": 1})
+    with pytest.raises(TrainError, match="the grader failed on every completion"):
+        run(config)
+    assert (config.output_path / "checkpoint-1" / "trainer_state.json").is_file()
 
 
 def test_adapters_for_layers_that_do_not_exist_are_refused(make: Make) -> None:

@@ -82,7 +82,7 @@ def test_across_personas_each_completion_keeps_a_persona_of_its_own(
 
         return spare
 
-    monkeypatch.setattr(permix, "spare_rows", spy)
+    monkeypatch.setattr(rlvr, "spare_rows", spy)
     personas = {"mix_ratio": 1.0, "group": "question"}
     permix.train(make("permix", redraw=4, personas=personas), print)
     assert drawn

@@ -134,6 +134,15 @@ def test_a_grader_that_fails_on_every_completion_stops_the_run() -> None:
         rewarded(Reward(broken, Settings()), ["17", "18"])
 
 
+@pytest.mark.parametrize(("tokens", "expected"), [(6, 1.0), (7, 0.75), (8, 0.5), (10, 0.0)])
+def test_a_long_completion_loses_reward_before_it_is_cut_off(tokens: int, expected: float) -> None:
+    """Limit 10, buffer 4: full reward up to 6 tokens, 1 less at the limit."""
+    reward = Reward(by_word, Settings(overlong_buffer=4))
+    reward.longest = 10
+    ids = [[5] * (tokens - 1) + [END]]
+    assert rewarded(reward, ["17"], ids=ids) == [pytest.approx(expected)]
+
+
 def test_weights_of_nothing_add_nothing() -> None:
     reward = Reward(by_word, Settings(), told(0.9, 0.9))
     assert rewarded(reward, ["\\boxed{17}", "\\boxed{18}"]) == [1.0, 0.0]
@@ -151,9 +160,9 @@ def test_what_was_rewarded_is_seen() -> None:
     ids = [[5, 6, END], [5, END], [END]]
     rewarded(reward, ["\\boxed{17}", "18", "odd"], ids=ids, personas=["bard", "none", "bard"])
     assert reward.seen == [
-        Rewarded("bard", Verdict("correct", "", "17"), 1.5, None, 3),
-        Rewarded("none", Verdict("wrong", "wrong_answer"), 0.0, None, 2),
-        Rewarded("bard", Verdict("unscored", "timeout"), None, None, 1),
+        Rewarded("bard", Verdict("correct", "", "17"), 1.5, None, 3, "", "?", "\\boxed{17}", "17"),
+        Rewarded("none", Verdict("wrong", "wrong_answer"), 0.0, None, 2, "", "?", "18", "17"),
+        Rewarded("bard", Verdict("unscored", "timeout"), None, None, 1, "", "?", "odd", "17"),
     ]
     rewarded(reward, ["17"])
     assert len(reward.seen) == 4
@@ -294,7 +303,7 @@ def chat(persona: str, problem: str) -> list[dict[str, str]]:
 
 def information(kind: str = "llama", **more: Any) -> Information:
     settings = {"others": 3, "seed": 0, **more}
-    return Information(tiny(kind), tokenizer(), PROMPTS, chat, **settings)
+    return Information(tiny(kind).eval(), tokenizer(), PROMPTS, chat, **settings)
 
 
 TEXTS = ["arr it is five", "verse in verse of five seas under the sun", "five", "what is two"]
@@ -375,12 +384,6 @@ def test_where_nothing_can_be_told_information_is_nothing() -> None:
     assert information()(["", "five"], ["two", "two"], ["bard", "none"]) == [0.0, 0.0]
     alone = Information(tiny("llama"), tokenizer(), {"bard": "verse"}, chat, others=3, seed=0)
     assert alone(["five"], ["two"], ["bard"]) == [0.0]
-
-
-def test_the_model_that_tells_is_frozen() -> None:
-    frozen = information().model
-    assert not frozen.training
-    assert not any(weight.requires_grad for weight in frozen.parameters())
 
 
 # ---------------------------------------------------------------------- logs

@@ -9,6 +9,7 @@ that met personas its reward by persona or, where they are many, by kind.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,7 +51,16 @@ QUANTITIES = {
     "loss": "Loss (cross-entropy, nats)",
 }
 """Columns of `log.csv` and what they are, in the order of the panels."""
-COLUMNS = ["quantity", "run", "group", "step", "value", "smoothed", "window", "completions"]
+HELD_OUT = {
+    "eval_accuracy": "Held-out accuracy",
+    "eval_worst_accuracy": "Held-out accuracy, worst persona",
+    "eval_pss_corrected": "Held-out PSS, noise-corrected",
+    "eval_persona_information": "Persona information (nats a token)",
+}
+"""The same of `evaluations.csv`, whose columns have no `eval_`; these panels come first."""
+COLUMNS = [
+    "quantity", "run", "group", "step", "value", "low", "high", "smoothed", "window", "completions",
+]  # fmt: skip
 BY_GROUP = "reward_by_group"
 MOST_PERSONAS = 8
 """Up to so many have a curve each; more are taken together by kind."""
@@ -68,13 +78,19 @@ class TrainingLog:
     nothing was rewarded."""
     kinds: Mapping[str, str] = field(default_factory=dict)
     """The kind of each persona, where the persona set is at hand."""
+    evaluations: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """`evaluations.csv`: the evaluations while training; empty where there were none."""
+    completions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """`completions.jsonl`: step, phase, persona, question, problem, answer, response, verdict,
+    reason, reward; empty where they were not logged."""
 
 
 def read_training(folder: Path) -> TrainingLog:
     """Read the logs in the folder of a run of `persona-bench train`.
 
     Args:
-        folder: With `log.csv`, and where they are `personas.csv` and `train.yaml`.
+        folder: With `log.csv`, and where there are any `personas.csv`, `evaluations.csv` and
+            `train.yaml`.
 
     Raises:
         ValueError: no log is there, or it has no steps.
@@ -85,9 +101,14 @@ def read_training(folder: Path) -> TrainingLog:
     steps = pd.read_csv(log)
     if "step" not in steps.columns:
         raise ValueError(f"{log} has no column step: it is not from persona-bench train")
-    by_persona = folder / "personas.csv"
-    personas = pd.read_csv(by_persona) if by_persona.is_file() else pd.DataFrame()
-    return TrainingLog(steps, personas, _kinds(folder / "train.yaml"))
+    personas, evaluations = (
+        pd.read_csv(folder / name) if (folder / name).is_file() else pd.DataFrame()
+        for name in ("personas.csv", "evaluations.csv")
+    )
+    lines = folder / "completions.jsonl"
+    rows = [json.loads(line) for line in lines.read_bytes().splitlines()] if lines.is_file() else []
+    kinds = _kinds(folder / "train.yaml")
+    return TrainingLog(steps, personas, kinds, evaluations, pd.DataFrame(rows))
 
 
 def _kinds(settings: Path) -> dict[str, str]:
@@ -122,7 +143,8 @@ def training_figure(
         page = Page(title, _notes(data), legends, columns=columns)
         if data.empty:
             return page.say("nothing logged")
-        of_all = {name: plain[plain["quantity"] == key] for key, name in QUANTITIES.items()}
+        named = {**HELD_OUT, **QUANTITIES}
+        of_all = {name: plain[plain["quantity"] == key] for key, name in named.items()}
         _draw_panels(page, of_all, "run", looks, beside=1 + columns)
         word = "kind of persona" if _are_kinds(groups, runs) else "persona"
         of_runs = {
@@ -137,7 +159,8 @@ def training_data(runs: Mapping[str, TrainingLog]) -> pd.DataFrame:
 
     `smoothed`, the thick lines, is the mean of `value` over the last `window` logged steps; `value`
     itself is the thin lines. Of `reward_by_group` only `smoothed` is drawn, the mean over the
-    completions in the window, `completions` of which are of that step.
+    completions in the window, `completions` of which are of that step. Evaluations while training
+    are not smoothed; `low` and `high` are their 95% intervals.
     """
     tables = [_empty()]
     for run, log in runs.items():
@@ -150,9 +173,25 @@ def training_data(runs: Mapping[str, TrainingLog]) -> pd.DataFrame:
             smoothed = own["value"].rolling(window, min_periods=1).mean()
             told: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": window}
             tables.append(own.assign(smoothed=smoothed, **told))
+        tables += _held_out(log.evaluations, run)
         tables += _by_group(log, run, runs)
     known = [table for table in tables if not table.empty]
     return pd.concat(known, ignore_index=True).reindex(columns=COLUMNS) if known else _empty()
+
+
+def _held_out(evaluations: pd.DataFrame, run: str) -> list[pd.DataFrame]:
+    """The evaluations while training, with their intervals."""
+    tables = []
+    for quantity in HELD_OUT:
+        name = quantity.removeprefix("eval_")
+        if name not in evaluations.columns:
+            continue
+        columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
+        own = evaluations.reindex(columns=["step", *columns]).rename(columns=columns)
+        own = own.dropna(subset=["value"])
+        told: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": 1}
+        tables.append(own.assign(smoothed=own["value"], **told))
+    return tables
 
 
 def _empty() -> pd.DataFrame:
@@ -232,14 +271,16 @@ def _handles(looks: Mapping[str, tuple[str, str]]) -> list[Artist]:
 def _notes(data: pd.DataFrame) -> list[str]:
     if data.empty:
         return []
-    by_group = data["quantity"] == BY_GROUP
+    by_group, held_out = data["quantity"] == BY_GROUP, data["quantity"].isin(HELD_OUT)
     each, of_groups = (
         " or ".join(f"{n:,}" for n in sorted(set(rows["window"].astype(int))))
-        for rows in (data[~by_group], data[by_group])
+        for rows in (data[~by_group & ~held_out], data[by_group])
     )
     notes = [f"Thin: each step; thick: mean over the last {each} logged steps"] if each else []
     if of_groups:
         notes.append(f"Reward by persona: mean over completions in the last {of_groups} steps")
+    if held_out.any():
+        notes.append("Held out: evaluations while training, with 95% intervals")
     return notes
 
 
@@ -276,7 +317,8 @@ def _draw_curves(
     axes.grid(axis="both")
     axes.tick_params(labelsize=7)
     thin = data["value"] if by == "run" else data["smoothed"]
-    axes.set_ylim(*limits([*thin, *data["smoothed"]], -math.inf, math.inf))
+    drawn = [*thin, *data["smoothed"], *data["low"].dropna(), *data["high"].dropna()]
+    axes.set_ylim(*limits(drawn, -math.inf, math.inf))
     first, last = data["step"].min(), data["step"].max()
     room = max(0.04 * (last - first), 0.5)
     axes.set_xlim(first - room, last + room)
@@ -285,6 +327,9 @@ def _draw_curves(
         own = data[data[by] == name]
         if by == "run":
             axes.plot(own["step"], own["value"], color=colour, linewidth=0.5, alpha=0.5, zorder=2)
+            axes.vlines(
+                own["step"], own["low"], own["high"], color=colour, linewidth=0.7, alpha=0.6
+            )
         apart = max(1, len(own) // 6)
         every = (i % apart, apart)  # markers of two curves that meet stand beside one another
         axes.plot(

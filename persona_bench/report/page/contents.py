@@ -22,6 +22,7 @@ RESPONSE_COLUMNS = (
     "verdict",
     "reason",
     "route",
+    "reward",
     "response",
     "system",
     "context",

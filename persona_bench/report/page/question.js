@@ -202,12 +202,15 @@ class QuestionView {
 
   #sample(row, { text, said }, many) {
     const { store } = this;
-    const [reason, found] = ["reason", "route"].map((name) => store.value(name, row));
+    const [reason, found, reward] = ["reason", "route", "reward"].map((name) =>
+      store.value(name, row),
+    );
     const score = store.score[row];
     const more = score === score ? ` ${+score.toFixed(2)}` : "";
     const verdict = make("p", { class: "verdict" }, badge(store.value("verdict", row), more));
     if (reason) verdict.append(" ", make("span", { class: "reason" }, named(spaced(reason))));
     if (found) verdict.append(" ", make("span", { class: "route" }, "route: ", named(found)));
+    if (reward) verdict.append(" ", make("span", { class: "reward" }, "reward: ", reward));
     if (many) verdict.prepend(make("span", { class: "which" }, `sample ${store.sample[row]} `));
     const parts = [verdict, this.#response(text), said.map((each) => this.#judgement(each))];
     const { context, system } = store.pools;

@@ -47,6 +47,7 @@ def page_responses(samples: Samples) -> pd.DataFrame:
     ]
     table["context"] = [_prompt(context) for context in table["context"]]
     table["model"], table["task"] = samples.model, samples.task
+    table["reward"] = ""  # responses of an evaluation have none
     return table[list(RESPONSE_COLUMNS)]
 
 

@@ -136,6 +136,7 @@ def responses(
                 np.asarray(ROUTES)[np.arange(n) % len(ROUTES)],
                 "",
             ),
+            "reward": np.where(lost, "", np.where(right, "1.00", "0.00")),
             "response": texts(rng, n),
             "system": [prompts[p] for p in persona],
             "context": context,
@@ -149,6 +150,7 @@ def judged(n_questions: int = 4, n_personas: int = 5, **more: Any) -> pd.DataFra
     table = responses(n_questions, n_personas, task="persona_roleplay", **more)
     rng = np.random.default_rng(1)
     table["answer"] = table["level"] = table["reason"] = table["route"] = ""
+    table["reward"] = ""
     open_ = table["question"] == table["question"].iloc[-1]
     table["verdict"] = np.where(open_, "", "scored")
     table["judgements"] = pd.Series(

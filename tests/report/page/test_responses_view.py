@@ -35,6 +35,7 @@ def test_a_question_with_all_its_personas_side_by_side(opened: Open) -> None:
     reasons = [reason.replace("_", " ") for reason in own["reason"] if reason]
     assert browser.texts(".card .reason") == reasons
     assert browser.texts(".card .route") == [f"route: {route}" for route in own["route"] if route]
+    assert browser.texts(".card .reward") == [f"reward: {each}" for each in own["reward"] if each]
     counted = own["verdict"].value_counts()
     graded = counted["correct"] + counted["wrong"]
     assert browser.text(".overview strong").startswith(f"{counted['correct']} of {graded} correct")

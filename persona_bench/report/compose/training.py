@@ -1,0 +1,84 @@
+"""The report of trainings: their section of a page, and a page of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from persona_bench.report.compose.gallery import Gallery
+from persona_bench.report.figures.training import (
+    read_training,
+    training_data,
+    training_figure,
+)
+from persona_bench.report.figures.training_personas import (
+    training_personas_data,
+    training_personas_figure,
+)
+from persona_bench.report.page.contents import PageContents, Section
+from persona_bench.report.page.write import write_page
+
+if TYPE_CHECKING:
+    from persona_bench.report.figures.training import TrainingLog
+
+PHASES = {"training": "training", "evaluation": "held out, while training"}
+"""What completions were written for, as the page's tasks are called."""
+
+
+def training_section(logs: Mapping[str, TrainingLog], gallery: Gallery) -> Section:
+    """Curves of all trainings together, and the personas of each."""
+    figures = [gallery.draw("training", training_figure(logs), training_data(logs))]
+    for name, log in logs.items():
+        if len(log.personas) and log.personas["persona"].nunique() > 1:
+            figure = training_personas_figure(log, title=name)
+            data = training_personas_data(log)
+            figures.append(gallery.draw("training_personas", figure, data, of=name))
+    return Section("training", "Training", [], [], figures)
+
+
+def training_responses(log: TrainingLog, name: str) -> pd.DataFrame:
+    """The logged completions of a training, for `PageContents.responses`; the level is the step."""
+    if log.completions.empty:
+        return pd.DataFrame()
+    table = log.completions
+    found = pd.DataFrame(
+        {
+            "model": name,
+            "task": table["phase"].map(PHASES),
+            "question": table["question"],
+            "question_text": table["problem"],
+            "answer": table["answer"],
+            "persona": table["persona"],
+            "kind": [log.kinds.get(persona, "") for persona in table["persona"]],
+            "level": [f"step {step}" for step in table["step"]],
+            "verdict": table["verdict"],
+            "reason": table["reason"],
+            "reward": ["" if pd.isna(reward) else f"{reward:.2f}" for reward in table["reward"]],
+            "response": table["response"],
+        }
+    )
+    found["sample"] = found.groupby(["task", "persona", "question"]).cumcount()
+    return found
+
+
+def training_page(folder: Path, provenance: Mapping[str, Any]) -> Path:
+    """Writes `report/index.html` in the folder of a training, with its figures beside it.
+
+    Args:
+        folder: Of a run of `persona-bench train`.
+        provenance: How the run was made.
+    """
+    log = read_training(folder)
+    name = folder.name
+    gallery = Gallery(folder / "report" / "figures", f"persona-bench train; {name}")
+    contents = PageContents(
+        title=f"Training: {name}",
+        summary=["Rewards, evaluations while training, and the completions that were logged."],
+        sections=[training_section({name: log}, gallery)],
+        responses=training_responses(log, name),
+        provenance=dict(provenance),
+    )
+    return write_page(contents, folder / "report" / "index.html")
