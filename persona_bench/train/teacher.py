@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from persona_bench.benchmarks.base import Question
 from persona_bench.harness.backends.answers import Answer
-from persona_bench.harness.judge.client import CallFailed, Judge, JudgeError, JudgeSettings
+from persona_bench.judge.client import CallFailed, Judge, JudgeError, JudgeSettings
 from persona_bench.train.config import Teacher, TrainConfig, TrainError
 from persona_bench.train.data import Prepared, messages
 from persona_bench.train.folder import begin
