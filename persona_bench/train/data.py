@@ -224,8 +224,8 @@ def _check_rows(questions: Sequence[Question], config: TrainConfig) -> None:
         ):
             what = "distill" if config.method == "distill" else "reward.information_weight"
             raise TrainError(
-                f"data.source: row {question.id} is a conversation, and {what} takes rows with "
-                "question and answer alone"
+                f"data.source: row {question.id} is a conversation, and {what} takes questions: "
+                "rows with question and answer, or with a single message of the user and an answer"
             )
         system = PROMPT in question.extra and '"role": "system"' in question.extra[PROMPT]
         if config.personas and system:
