@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -166,17 +167,27 @@ class Study:
         if not (self.work / name / "finished.json").is_file():
             say(f"{name}: training")
         start = time.monotonic()
-        with (self.work / f"{name}.log").open("ab") as log:
+        with (
+            (self.work / f"{name}.training.lock").open("a") as lock,
+            (self.work / f"{name}.log").open("ab") as log,
+        ):
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the training holds it too, should this process die
             process = subprocess.Popen(
                 command,
                 cwd=self.work,
                 env={**os.environ, "OMP_WAIT_POLICY": "passive", **MEMORY},
                 stdout=log,
                 stderr=log,
+                pass_fds=[lock.fileno()],
             )
-            while process.poll() is None:
-                clock.write_text(f"{before + time.monotonic() - start:.0f}")
-                time.sleep(5)
+            try:
+                while process.poll() is None:
+                    clock.write_text(f"{before + time.monotonic() - start:.0f}")
+                    time.sleep(1)
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
         return before + time.monotonic() - start
@@ -346,7 +357,8 @@ class Study:
         """Trains and evaluates one arm."""
         if arm.method == "distill":
             teacher = Arm("organism", "rlvr", arm.seed)
-            self.train(teacher.name, "rlvr", teacher.seed, self.settings(teacher))
+            with taken(self.work / f"{teacher.name}.lock", wait=True):
+                self.train(teacher.name, "rlvr", teacher.seed, self.settings(teacher))
         settings = self.settings(arm)
         method = "permix" if arm.method in VARIANTS else arm.method
         seconds = self.train(arm.name, method, arm.seed, settings)
@@ -548,6 +560,7 @@ def main() -> None:
     study = Study(
         work, results, given.model or str(demo_model()), SMOKE if given.smoke else Scale()
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a training is ended too
     study.prepare()
     study.warm()
     study.tune()

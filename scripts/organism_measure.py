@@ -20,7 +20,7 @@ from persona_bench.personas import Persona
 from persona_bench.train.running import load_tokenizer
 from scripts.organism_families import NONE, WORDINGS, Family, Sum, marker_rate
 
-BATCH = 128
+BATCH, ENOUGH = 128, 32
 TALK_CAP = 48
 
 
@@ -86,11 +86,20 @@ def respond(
 
 
 def _batches(order: Sequence[int], first: Sequence[str]) -> Iterator[list[int]]:
-    """Parts of `order` that begin with the same message."""
+    """Parts of `order` that begin with the same message, which is then computed once for all.
+
+    Where few do, messages are mixed: the model's weights are read once per token of a batch.
+    """
+    few: list[int] = []
     for _, group in groupby(order, key=lambda i: first[i]):
         alike = list(group)
+        if len(alike) < ENOUGH:
+            few += alike
+            continue
         for start in range(0, len(alike), BATCH):
             yield alike[start : start + BATCH]
+    for start in range(0, len(few), BATCH):
+        yield few[start : start + BATCH]
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +18,14 @@ import pandas as pd
 from persona_bench.report.figures.forest import forest_figure
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.style import save_figure
-from persona_bench.report.figures.training import read_training, training_figure
+from persona_bench.report.figures.training import TrainingLog, read_training, training_figure
 from persona_bench.report.figures.training_personas import training_personas_figure
 from persona_bench.scoring.identifiability import identifiability
 from persona_bench.scoring.information import persona_information
 from persona_bench.scoring.methods import compare_methods
 from persona_bench.scoring.resampling import clustered_se, mean_interval
 from persona_bench.scoring.stability import Stability, stability
+from scripts.organism_families import SEEN, families
 
 RESAMPLES = 2000
 STARTS = ("warm", "base")
@@ -263,17 +264,26 @@ def figures(results: Path, found: list[Checkpoint], table: pd.DataFrame) -> None
         by_method(found, "organism"), title="Accuracy by family, before and after (all seeds)"
     )
     save_figure(by_family, results / "families")
-    for method, each in (
-        (each.facts["method"], each)
-        for each in found
-        if each.facts["study"] == "organism" and each.facts["seed"] == 1
-    ):
-        log = read_training(each.folder)
-        save_figure(training_figure({method: log}, title=f"{method}, seed 1"),
-                    results / f"training-{method}")  # fmt: skip
-        if method == "permix":
-            save_figure(training_personas_figure(log, title="permix, seed 1, by persona"),
-                        results / "training-families")  # fmt: skip
+    logs = {
+        method: of_families([read_training(each.folder) for each in own.values()])
+        for method in ("rlvr", "permix")
+        if (own := _of(found, "organism", method))
+    }
+    if logs:
+        curves = training_figure(logs, title="Training, mean over seeds")
+        save_figure(curves, results / "training")
+    if "permix" in logs:
+        by_family = training_personas_figure(logs["permix"], title="PerMix by family, all seeds")
+        save_figure(by_family, results / "training-families")
+
+
+def of_families(logs: Sequence[TrainingLog]) -> TrainingLog:
+    """The logs of several seeds as one: means per step, and personas by family."""
+    steps = pd.concat([log.steps for log in logs]).groupby("step").mean(numeric_only=True)
+    personas = pd.concat([log.personas for log in logs], ignore_index=True)
+    personas["persona"] = personas["persona"].str.replace(r"-\d+$", "", regex=True)
+    kinds = {name: family.wordings[0].kind for name, family in families(SEEN).items()}
+    return TrainingLog(steps.reset_index(), personas, kinds)
 
 
 def write_report(results: Path, *, anew: bool = True) -> None:
