@@ -228,8 +228,8 @@ def _check_rows(questions: Sequence[Question], config: TrainConfig) -> None:
         what = next((name for name, needed in needs_plain.items() if needed), "")
         if PROMPT in question.extra and what:
             raise TrainError(
-                f"data.source: row {question.id} is a conversation, and {what} takes rows with "
-                "question and answer alone"
+                f"data.source: row {question.id} is a conversation, and {what} takes questions: "
+                "rows with question and answer, or with a single message of the user and an answer"
             )
         system = PROMPT in question.extra and '"role": "system"' in question.extra[PROMPT]
         if (config.personas or config.evaluation) and system:

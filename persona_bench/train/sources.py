@@ -180,7 +180,11 @@ def _math(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
 
 
 def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
-    """Rows with `question` and `answer`, or conversations (see `Data.source`)."""
+    """Rows with `question` and `answer`, or conversations (see `Data.source`).
+
+    Where each conversation is a single message of the user, that message is a question put as it
+    stands, and everything that takes questions takes it.
+    """
     if not path.is_file():
         raise TrainError(f"data.source: there is no file {path}")
     questions = []
@@ -219,6 +223,9 @@ def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
     if len({question.id for question in questions}) < len(questions):
         raise TrainError(f"{path}: an id stands twice; give each question its own, or none")
     programs = [question for question in questions if question.answer.startswith(TESTS)]
+    if not programs and all(_is_one_message(question) for question in questions):
+        questions = [_with_solution(question, question.extra["solution"]) for question in questions]
+        return _mathematics(path.stem, questions, integer=False, prompt=str), questions
     if not programs:
         return _mathematics(path.stem, questions, integer=False), questions
     if len(programs) < len(questions):
@@ -316,12 +323,23 @@ def _messages(given: Any, where: str, role: str = "") -> list[dict[str, str]]:
     return [{"role": m["role"], "content": m["content"]} for m in given]
 
 
-def _mathematics(name: str, questions: list[Question], *, integer: bool) -> Benchmark:
+def _is_one_message(question: Question) -> bool:
+    conversation = json.loads(question.extra.get(PROMPT, "[]"))
+    return [message["role"] for message in conversation] == ["user"]
+
+
+def _mathematics(
+    name: str,
+    questions: list[Question],
+    *,
+    integer: bool,
+    prompt: Callable[[str], str] = math500.prompt,
+) -> Benchmark:
     def load(data_dir: Path | None, seed: int) -> list[Question]:
         return questions
 
     grade = partial(grade_all, integer=integer)
-    return Benchmark(name, load, math500.prompt, grade, GRADER, domain="mathematics")
+    return Benchmark(name, load, prompt, grade, GRADER, domain="mathematics")
 
 
 def _with_solution(question: Question, solution: str) -> Question:

@@ -66,6 +66,22 @@ def test_rlvr_asks_a_conversation_and_grades_its_answer(
     assert learnt[0]["answer"] == "2"
 
 
+def test_a_single_message_is_a_question_put_as_it_stands(make: Make, tmp_path: Path) -> None:
+    rows = [{"messages": [ASKS], "answer": "2"}]
+    reward = {"information_weight": 0.5}
+    data = prepare(make("permix", data=written(tmp_path, *rows), reward=reward))
+    table = columns(data.benchmark, schedule(data.questions, 1, 0), "native")
+    assert table["prompt"] == [[ASKS]]
+    assert data.benchmark.prompt(ASKS["content"]) == ASKS["content"]
+
+
+def test_longer_conversations_are_no_questions(make: Make, tmp_path: Path) -> None:
+    rows = [{"messages": [ASKS], "answer": "2"}, {"messages": [ASKS, SAYS, ASKS], "answer": "2"}]
+    config = make("permix", data=written(tmp_path, *rows), reward={"information_weight": 0.5})
+    with pytest.raises(TrainError, match="row 0 is a conversation"):
+        prepare(config)
+
+
 @pytest.mark.parametrize("role", ["native", "merge"])
 def test_a_persona_stands_before_a_conversation(make: Make, tmp_path: Path, role: str) -> None:
     personas = {"mix_ratio": 1.0, "system_role": role}
