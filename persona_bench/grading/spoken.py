@@ -20,7 +20,10 @@ from persona_bench.grading.numbers import (
 _DIGITS = r"\$?-?\d+(?:[.,]\d+){0,4}\$?"
 _WORD_NUMBER = rf"(?:{NUMBER_WORDS})(?:[- ](?:{NUMBER_WORDS}))?"
 _OPERAND = rf"(?:{_DIGITS}|\\sqrt(?:\[3\])?\{{\d+\}}|\b{_WORD_NUMBER}\b)"
-_CLAUSE_ENDS = r"(?=[\s*_$)\"”]*(?:[.,;:!?](?!\d)|\n|\Z|which\b|that is\b|or\b))"
+_CLAUSE_ENDS = (
+    r"(?=[\s*_$)\"”]*(?:[.,;:!?](?!\d)|\n|\Z|"
+    r"which\b|that is\b|or\b|(?:is|equals?|makes?|gives?)\b|=))"
+)
 
 _ROOT = re.compile(
     rf"\b(?:the )?(?:(square |cube )root o[f'’]|root(?= \$?\d)) ({_DIGITS}|{_WORD_NUMBER}\b)",
