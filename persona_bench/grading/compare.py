@@ -280,7 +280,8 @@ def _rounds(value: Fraction, answer: str) -> bool:
     other = as_fraction(number)
     if other is None or places < 2:
         return False
-    return abs(value - other / (100 if percent else 1)) < Fraction(1, 10**places)
+    unit, lost = Fraction(1, 10**places), abs(value) - abs(other / (100 if percent else 1))
+    return value * other > 0 and (abs(lost) <= unit / 2 or 0 <= lost < unit)
 
 
 def _by_name(members: Sequence[str]) -> Sequence[str]:

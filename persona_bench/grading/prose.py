@@ -625,7 +625,7 @@ def find_last(text: str, *, several: bool = False) -> str:
     """
     text = ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
     plain = _ASSURANCE.sub("", _ASIDE.sub("", text))
-    plain = _BOAST.sub(r"\1", _REASON.sub(r"\1", plain))
+    plain = _BOAST.sub(r"\1", _REASON.sub(_without_reason, plain))
     if (check := _CHECK.search(plain)) and _VALUE.search(plain[: check.start()]):
         plain = plain[: check.start()]
     text = _without_chat(plain if _VALUE.search(plain) else text)
@@ -723,6 +723,13 @@ _COUNTS_SOMETHING = re.compile(
 
 _LONE_NUMBER = re.compile(r"[\s*_$]*(?!1\.)[-−]?\d+(?:[.,]\d+)*[\s*_$]*[.!?]+\s*")
 """`30.` before chat; `1.` may open a list."""
+
+
+def _without_reason(match: re.Match[str]) -> str:
+    """The value alone, unless the sentence denies it: "it can't be 5, because 8 works"."""
+    before = re.split(r"[.!?\n]", match.string[: match.start()])[-1]
+    denied = re.search(r"\b(?:not|never|cannot|no)\b|n['’]t\b", before, re.IGNORECASE)
+    return match[0] if denied else match[1]
 
 
 _VALUE = re.compile(r"\d|\$[^$\n]+\$|\\[(\[]")
