@@ -333,6 +333,10 @@ def test_a_knob_that_does_not_exist(here: Here, metadata: dict[str, object], wor
         ("top-p=0.9", "did you mean 'top_p'?"),
         ("samples=4", "'samples' is a knob and would do nothing here: move it from --gen_kwargs"),
         ("levels=[1]", "'levels' is a knob and would do nothing here"),
+        (
+            "temperature=0.8",
+            "--gen_kwargs temperature=0.8 does nothing while decoding is greedy: add ",
+        ),
         ("temperature=hot", "--gen_kwargs temperature='hot' must be a number"),
         ("max_new_tokens=many", "--gen_kwargs max_new_tokens='many' must be a number"),
     ],

@@ -274,13 +274,14 @@ def _same_twice(gold: str, answers: Sequence[str], leaf: Leaf) -> bool | None:
 
 
 def _rounds(value: Fraction, answer: str) -> bool:
-    """Whether a decimal with two places or more is this value, rounded."""
+    """Whether a decimal with two places or more is this value, rounded or cut."""
     number, percent = _percent(answer)
     places = decimals(number)[0] + 2 * percent
     other = as_fraction(number)
     if other is None or places < 2:
         return False
-    return abs(value - other / (100 if percent else 1)) <= Fraction(1, 2 * 10**places)
+    unit, lost = Fraction(1, 10**places), abs(value) - abs(other / (100 if percent else 1))
+    return value * other > 0 and (abs(lost) <= unit / 2 or 0 <= lost < unit)
 
 
 def _by_name(members: Sequence[str]) -> Sequence[str]:
@@ -399,6 +400,10 @@ def _same_leaf(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return False if False in verdicts else None if None in verdicts else True
     if not _same_approximation(gold, answer):
         return False
+    value, sides = as_fraction(gold), answer.split("=")
+    exact = value is not None and value in [as_fraction(side.strip()) for side in sides[:-1]]
+    if value is not None and exact and _rounds(value, sides[-1].strip()):
+        return True  # 2/3 = 0.667
     rounded, number = re.split(_ABOUT, answer), as_fraction(gold)
     if number is not None and number in [as_fraction(part.strip()) for part in rounded]:
         return True  # the question asks for the rounded value

@@ -96,6 +96,8 @@ _CIRCLE = r"(?:\\circ|o\b|\\mathrm\{o\})"
 _DEGREE = rf"\^\s*(?:\{{\s*{_CIRCLE}\s*\}}|{_CIRCLE})"
 _DEGREES = re.compile(rf"{_DEGREE}(?:\s*[CF](?![a-zA-Z]))?")
 _ANGLE = re.compile(rf"(\\(?:sin|cos|tan|cot|sec|csc)\s*[({{]?\s*)(\d+(?:\.\d+)?)\s*{_DEGREE}")
+_NESTED = r"(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})*"
+"""What stands in braces, with braces three deep in it."""
 _DECORATION = re.compile(
     r"\\(?:(?:text)?color(?:\s*\[[^\]]*\])?|tag\*?|label|[hv]?phantom|colorbox|fcolorbox\s*\{[^{}]*\}|"
     r"underset|overset|stackrel|raisebox)\s*\{(?:[^{}]|\{[^{}]*\})*\}"
@@ -117,7 +119,8 @@ _ONE_CELL = re.compile(
     r"\\begin\{(pmatrix|array)\}(?:\{[lcr|\s]*\})?(?:\s*\\\\)?((?:(?!\\\\)[^&])*?)(?:\\\\\s*)?\\end\{\1\}"
 )
 _FRAMES = re.compile(
-    r"\\(?:boxed|fbox|framebox|ensuremath|underline|underbrace|mathop)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
+    r"\\(?:boxed|fbox|framebox|ensuremath|underline|underbrace|mathop)"
+    rf"\s*\{{({_NESTED})\}}"
 )
 _MOD = re.compile(r"\\(?:text\w*|math\w+|operatorname|rm)\s*\{\s*mod\s*\}")
 _LOG_OF_NUMBER = re.compile(r"(\\log\s*_\s*(?:\w|\{[^{}]*\}))\s*(\d+(?:\.\d+)?)")
@@ -130,7 +133,7 @@ ALIGNED = re.compile(
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt|normal)|emph|"
     r"operatorname\*?|boldsymbol|bm|textcolor\{[a-z]+\}|underline)\s*"
-    r"\{((?:[^{}]|\{[^{}]*\})*)\}(\s*\^\s*(?:\{\s*-?\d\s*\}|\d))?"
+    rf"\{{({_NESTED})\}}(\s*\^\s*(?:\{{\s*-?\d\s*\}}|\d))?"
 )
 _PLAIN_TEXT = re.compile(r"[(\[]?[A-Za-z][A-Za-z .,:;!?'()\[\]/-]*")
 _AND_OR = re.compile(
@@ -157,6 +160,8 @@ _UNIT_TAIL = re.compile(
     r"(?:(?:\s*[/·,-]\s*|\s*\\cdot\s*|\s+)[A-Za-z]+\.?)*(?:\s*\^\s*(?:\{-?\d\}|-?\d))?\s*$"
 )
 _THOUSANDS_LETTER = re.compile(r"^([\s$]*-?\d+(?:\.\d+)?)\s?k\b(?=[\s$.]*$)")
+_DIFFERENCE = re.compile(r"(?<![A-Za-z])[A-Za-z] ?[-*/] ?[A-Za-z](?![A-Za-z])")
+"""`p - q`, whatever font it is in."""
 _CONSTANT_NAME = re.compile(r"(?:(?:minus|negative) )?(?:pi|infinity)", re.IGNORECASE)
 _PERCENT = re.compile(r"\\?%|(?<![a-zA-Z\\])(?:per\s?cent|pct)(?:age)?(?![a-zA-Z])", re.IGNORECASE)
 _SPACE_RUN = re.compile(r"\s+")
@@ -291,7 +296,7 @@ def _words(text: str, is_text: bool) -> Normal | None:
         return Normal(str(value), False)
     if re.search(r"[\d\\^_=+{}<>|]", stripped) or not re.search(r"[A-Za-z]{2}|[A-Za-z]", stripped):
         return None
-    if _CONSTANT_NAME.fullmatch(stripped):
+    if _CONSTANT_NAME.fullmatch(stripped) or _DIFFERENCE.search(stripped):
         return None
     if number := leading_number_words(stripped):
         return Normal(number[0], False)

@@ -38,7 +38,7 @@ NUMBER_WORDS = "|".join(sorted(_SMALL, key=len, reverse=True))
 _LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALES = {**_LARGE, "hundred": 100, "dozen": 12, "score": 20}
 _SCALES_ABROAD = {
-    3: "tausend|mil|mille|mila|tusen|duizend|tysiące|tysięcy|bin|тысяч[аиу]?|тыс|nghìn|ngàn|ribu",
+    3: "tausend|mil|mille|mila|tusen|duizend|tysiące|tysięcy|тысяч[аиу]?|тыс|nghìn|ngàn|ribu",
     4: "万|萬|만",
     6: "millionen|mio|millions|mill[oó]n(?:es)?|milion[ie]|milhão|milhões|miljoner|miljoen|"
     "milion(?:y|ów)?|milyon|миллион(?:а|ов)?|млн|triệu|juta",
@@ -47,7 +47,9 @@ _SCALES_ABROAD = {
 }
 """Words for powers of ten in other languages, by their exponent."""
 _ABROAD = "|".join(_SCALES_ABROAD.values())
-SCALE_WORDS = rf"((?:hundred|thousand|dozen|[mb]illion|trillion|{_ABROAD})\b(?!th)|[万萬만亿億억])"
+SCALE_WORDS = (
+    rf"((?:hundred|thousand|dozen|[mb]illion|trillion|{_ABROAD})\b(?!th|-\w)|[万萬만亿億억])"
+)
 SCALE = re.compile(rf"[\s$}}]*{SCALE_WORDS}", re.IGNORECASE)
 """A power of ten (or a dozen) in words, after a number."""
 _ORDINALS = ["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]

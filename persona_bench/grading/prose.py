@@ -31,9 +31,15 @@ _FULL_WIDTH = {
 _PAIR = re.compile(r"\([^()\n]{1,60}\)")
 
 
+_BREAKDOWN = re.compile(
+    r"(?<=\d) \(\d[\d .+*/×−-]{0,60}[+*/×−-][\d .+*/×−-]{0,60}\)(?=\s*(?:[.!]|\n|$))"
+)
+"""How a total comes about, behind it: `25 (10 + 15)`."""
+
+
 def without_markup(text: str) -> str:
     """The text without HTML, full-width letters, and what its writer has crossed out."""
-    text = _STRUCK_OUT.sub(" ", text.translate(_FULL_WIDTH))
+    text = _BREAKDOWN.sub("", _STRUCK_OUT.sub(" ", text.translate(_FULL_WIDTH)))
     text = _PAIR.sub(lambda pair: pair[0].replace("，", ", "), text) if "，" in text else text
     return _HTML.sub(" ", _SUPERSCRIPT.sub(r"^{\1}", text)) if "<" in text else text
 
@@ -147,6 +153,7 @@ _FILLER = re.compile(
     r"option|choice|letter|naught but|nowt but|the (?:number|value|integer|fraction|expression|"
     r"interval|set|point|pair|vector|matrix|sum)|an?|the|a grand total of|me hearty|matey|lad|"
     r"friend|now|so|well|aye|arr+|yes|is|be|(?:it|that)(?:'s| is)|'?tis)\b[\s,:*]*"
+    r"|\b(?:fine|sure|ok(?:ay)?|alright|very well|easy|simple)\b[.!,:…]+(?=\s)[\s*]*"
     r"|\b(?:approx|e\.g|i\.e|viz|ca)\b\.?[\s,:*]*|(?:\.\.\.|…)\s*|\*[a-z ]{2,30}\*[\s.…,]*)+",
     re.IGNORECASE,
 )
@@ -235,10 +242,15 @@ _COUNTED = re.compile(r"\bthe\s+[*_$]*\Z", re.IGNORECASE)
 _NOUN_AND_VERB = re.compile(r"\w+\s+(?:[a-z]+\s+){1,4}?(?:is|are|was|were|have|has|gets?)\b")
 
 
+_SUM = re.compile(r"-?\d[\d.]*(?:\s?(?:[-+*/×]|\\cdot)\s?\d[\d.]*)+")
+"""Arithmetic whose value follows: `10 + 15 is 25`."""
+
+
 def _is_subject(value: str, sentence: str, position: int, end: int) -> bool:
     """Whether a value is what the sentence is about rather than what it says."""
     name = _NAMES_ONLY.fullmatch(value.strip()) and value.strip() not in (r"\pi", r"\infty")
-    if _variable(value) and _VERB.match(sentence, _skip_spaces(sentence, end)):
+    followed = _VERB.match(sentence, _skip_spaces(sentence, end))
+    if followed and (_variable(value) or _SUM.fullmatch(value)):
         return True
     counted = _COUNTED.search(sentence[:position]) and _NOUN_AND_VERB.match(sentence, position)
     return bool(name or counted or _ORDINAL.match(sentence, position))
@@ -475,7 +487,7 @@ _ATOM = re.compile(
     | \\[a-zA-Z]+\s*\*? | \\[,;:!\ {{}}%$|\\]
     | \{{(?:[^{{}}]|\{{(?:[^{{}}]|\{{[^{{}}]*\}})*\}})*\}}
     | (?<=\d):(?=\d) | (?<=\d\ ):(?=\ \d)
-    | {_FUNCTION}(?![a-zA-Z]) | [a-zA-Z](?![a-zA-Z'’])
+    | {_FUNCTION}(?![a-zA-Z]) | [a-zA-Z](?![a-zA-Z'’]|-[a-zA-Z]{{2}})
     | [-−–+/^_=<>()\[\]|%°√π∞≤≥≠±×÷·∪∩∈⁄²³⁴½¼¾&!€£¥] | \*(?!\*)
     """,
     re.VERBOSE,
@@ -544,7 +556,7 @@ def _belongs(text: str, start: int, atom: re.Match[str]) -> bool:
 _BEFORE = "0-9A-Za-z_\u00c0-\u052f.\\\\"
 """Characters that a number can't follow; it can follow Chinese, Japanese and Korean ones."""
 _LAST_NUMBER = re.compile(
-    rf"(?<![{_BEFORE}])(?:[-−](?=[\d.]))?"
+    rf"(?<![{_BEFORE}])(?<!/[a-z]\^)(?:[-−](?=[\d.]))?"
     r"(?:\d+ \d+/\d+|\d*\s?[¼½¾⅐-⅞]|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:\s?/\s?\d+(?!\d))?(?:\s*\\?%)?(?!(?:st|nd|rd|th)\b)"
 )
@@ -612,9 +624,11 @@ def find_last(text: str, *, several: bool = False) -> str:
         several: The reference has several members: `x = 2 and y = 3` is read as one list.
     """
     text = ALIGNED.sub(lambda match: match[2].replace("&", " "), text[-_LAST_REACH:])
-    plain = _ASIDE.sub("", text)
-    plain = _ASSURANCE.sub("", plain)
-    text = _without_chat(plain if re.search(r"\d", plain) else text)
+    plain = _ASSURANCE.sub("", _ASIDE.sub("", text))
+    plain = _BOAST.sub(r"\1", _REASON.sub(_without_reason, plain))
+    if (check := _CHECK.search(plain)) and _VALUE.search(plain[: check.start()]):
+        plain = plain[: check.start()]
+    text = _without_chat(plain if _VALUE.search(plain) else text)
     lists = list(_ASSIGNMENTS.finditer(text)) if several else []
     if lists and not re.search(r"\d", text[lists[-1].end() :]):
         return re.sub(r"[$\\()]", "", re.sub(r"\s(?:and|or)\s", ", ", lists[-1][0]))
@@ -673,9 +687,32 @@ _ASSURANCE = re.compile(
     re.IGNORECASE,
 )
 """How sure the writer is, and what the clock says: `I am 99% certain`, `it's like 3am`."""
+_REASON = re.compile(
+    r"([\d$)][^.!?\n]{0,60}?)(?:,\s+(?:since|because)\b|\s\((?:(?:we|I) )?"
+    r"(?:discard|reject|ignor|exclud|rul|not|since|because|check))"
+    r"(?:(?!\b(?:so|thus|hence|therefore|answer)\b)[^.!?\n])*",
+    re.IGNORECASE,
+)
+"""Why the value before it is right, or another is not: `x = 6, because x = -2 is negative`."""
+_CHECK = re.compile(
+    r"(?:\n|[.!?]\s)[\s*#_]*(?:let me |let's |to )?"
+    r"(?:(?:double[- ])?check|verif(?:y|ication)|proof)(?:ing)?\b[\s*_]*[:：]"
+    r"(?![\s\S]*\b(?:so|thus|hence|therefore|answer|final|wait|no)\b)",
+    re.IGNORECASE,
+)
+"""A check at the end that concludes nothing: `Check: 2(6) + 1 = 13`."""
+_BOAST = re.compile(
+    r"([\d$)][^.!?\n]{0,30}),\s+(?:(?:and )?(?:it|that) )?"
+    r"(?:(?:only |just |barely )?took|not bad for|easy as|thanks to|pay me|you owe me|"
+    r"see you|trust me)\b[^.!?\n=$\\]*",
+    re.IGNORECASE,
+)
+"""Chat in the sentence of the answer: `it's $9$, took me like 2 secs`."""
+
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*[.!?\n]*")
 _CONCLUDED = re.compile(
-    rf"(?:{_IS}|\b(?:makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(]*[$\\]*[-−]?\d"
+    rf"(?:{_IS}|\b(?:its|makes?|gives?|gets?|got|leaves?|yields?|totals?)\b)[\s*_(:]*"
+    r"(?:[$\\]*[-−]?\d|\$(?=[^$\n]*\$)|\\[(\[])"
     r"|\d[$*]*,\s*(?:it|that|this) (?:is|be)\b",
     re.IGNORECASE,
 )
@@ -688,6 +725,16 @@ _LONE_NUMBER = re.compile(r"[\s*_$]*(?!1\.)[-−]?\d+(?:[.,]\d+)*[\s*_$]*[.!?]+\
 """`30.` before chat; `1.` may open a list."""
 
 
+def _without_reason(match: re.Match[str]) -> str:
+    """The value alone, unless the sentence denies it: "it can't be 5, because 8 works"."""
+    before = re.split(r"[.!?\n]", match.string[: match.start()])[-1]
+    denied = re.search(r"\b(?:not|never|cannot|no)\b|n['’]t\b", before, re.IGNORECASE)
+    return match[0] if denied else match[1]
+
+
+_VALUE = re.compile(r"\d|\$[^$\n]+\$|\\[(\[]")
+
+
 def _without_chat(text: str) -> str:
     """The text up to the sentence that concludes with a number, where only chat follows.
 
@@ -695,7 +742,7 @@ def _without_chat(text: str) -> str:
     """
     chats = False
     for sentence in reversed(list(_SENTENCE.finditer(text))):
-        if not re.search(r"\d", sentence[0]):
+        if not _VALUE.search(sentence[0]):
             continue
         alone = _LONE_NUMBER.fullmatch(sentence[0]) and "\n" not in text[: sentence.start()][-1:]
         if alone or _CONCLUDED.search(sentence[0]):

@@ -13,11 +13,13 @@ from typing import NamedTuple
 # DeepSeek, Qwen, GLM, EXAONE; `seed:think`, `longcat_think`, `think_fast`; and GRPO recipes
 _TAGS = (
     r"(?:\w{1,20}[:_])?(?:think|thinking|thoughts?|thought_process|reason|reasoning|scratch_?pad|"
-    r"(?:inner_)?monologue|reflection|analysis)(?:_\w{1,20})?"
+    r"(?:inner_)?monologue|reflection|analysis|cot|planning)(?:_(?!end\b)\w{1,20})?"
 )
 
 _START = re.compile(
-    rf"<\s*{_TAGS}\s*>|<\|(?:{_TAGS}|begin_of_thought)\|>"  # Sky-T1, Command-R
+    rf"<\s*{_TAGS}(?:\s+\w+=[^<>\n]{{1,60}})?\s*>"
+    rf"|<\|(?:{_TAGS}|begin_of_thought)\|>"  # Sky-T1, Command-R
+    r"|<\|im_start\|>think\b"  # s1
     r"|◁think▷|\[THINK\]"  # Kimi, Magistral
     r"|<\|inner_prefix\|>|\[unused16\]|<unused94>(?:thought\b)?"  # Apertus, Pangu, MedGemma
     r"|<\|channel>thought\b"  # Gemma 4
@@ -26,7 +28,8 @@ _START = re.compile(
     re.IGNORECASE,
 )
 _END = re.compile(
-    rf"<\s*/\s*{_TAGS}\s*>|<\|(?:/{_TAGS}|end_of_thought|end_?think(?:ing)?|think(?:ing)?_?end)\|>"
+    rf"<\s*/\s*{_TAGS}\s*>|<\|(?:/{_TAGS}|end_of_thought|end_?{_TAGS}|{_TAGS}_?end)\|>"
+    r"|<\|im_start\|>answer\b"
     r"|◁/think▷|\[/THINK\]|<channel\|>|<\|inner_suffix\|>|\[unused17\]|<unused95>"
     r"|\A\s*here(?: is|'s) my thought process:[\s\S]*?here(?: is|'s) my response:"  # Granite 3.2
     r"|<\|channel\|>final\b[^<]*<\|message\|>|assistantfinal",

@@ -20,7 +20,10 @@ from persona_bench.grading.numbers import (
 _DIGITS = r"\$?-?\d+(?:[.,]\d+){0,4}\$?"
 _WORD_NUMBER = rf"(?:{NUMBER_WORDS})(?:[- ](?:{NUMBER_WORDS}))?"
 _OPERAND = rf"(?:{_DIGITS}|\\sqrt(?:\[3\])?\{{\d+\}}|\b{_WORD_NUMBER}\b)"
-_CLAUSE_ENDS = r"(?=[\s*_$)\"”]*(?:[.,;:!?](?!\d)|\n|\Z|which\b|that is\b|or\b))"
+_CLAUSE_ENDS = (
+    r"(?=[\s*_$)\"”]*(?:[.,;:!?](?!\d)|\n|\Z|"
+    r"which\b|that is\b|or\b|(?:is|equals?|makes?|gives?)\b|=))"
+)
 
 _ROOT = re.compile(
     rf"\b(?:the )?(?:(square |cube )root o[f'’]|root(?= \$?\d)) ({_DIGITS}|{_WORD_NUMBER}\b)",
@@ -41,7 +44,7 @@ _OPERATIONS = {
     "plus": " + ", "minus": " - ", "more than": " + ", "less than": " - ",
 }  # fmt: skip
 _OPERATION = re.compile(
-    rf"(?<![\w.,])({_OPERAND}) ({'|'.join(_OPERATIONS)}) ({_OPERAND}|[b-hj-z]\b)"
+    rf"(?<![\w.,])(?<!\d, )({_OPERAND}) ({'|'.join(_OPERATIONS)}) ({_OPERAND}|[b-hj-z]\b)"
     rf"{_CLAUSE_ENDS}",
     re.IGNORECASE,
 )
@@ -61,11 +64,20 @@ _CHINESE_NUMBER = re.compile(
 )
 
 
+_OPERATION_WORD = re.compile(
+    r"\b(?:over|divided|times|multiplied|plus|minus|than|squared|cubed|factorial|power|root|half|"
+    r"twice|reciprocal|medi[oa]|et demie?|mezz[oa]|meia)\b",
+    re.IGNORECASE,
+)
+
+
 def in_symbols(text: str) -> str:
     """The text with arithmetic on numbers written in symbols instead of words."""
     if re.search(r"[负負分분マ마零〇一二两兩三四五六七八九十百千万萬]", text):
         text = _CHINESE_PART.sub(_chinese_part, text)
         text = _CHINESE_NUMBER.sub(_chinese_number, _CHINESE_MINUS.sub("-", text))
+    if not _OPERATION_WORD.search(text):  # most texts have none, and the patterns below are slow
+        return text
     text = _AND_A_HALF.sub(lambda match: f"{2 * int(match[1]) + 1}/2", text)
     text = _POWER_OF.sub(lambda m: f"{_plain(m[1])}^{{{m[2] or m[3]}}}", text)
     text = _POWER_WORD.sub(_power, _ROOT.sub(_root, text))

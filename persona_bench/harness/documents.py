@@ -60,7 +60,7 @@ def check_generation(arguments: Mapping[str, Any], task_knobs: Collection[str] =
         task_knobs: Names of the benchmark's own knobs.
 
     Raises:
-        KnobError: such a name, or a text where a number belongs.
+        KnobError: such a name, a text where a number belongs, or a temperature without sampling.
     """
     knobs = {each.name for each in fields(Knobs)} - {"own"} | set(task_knobs)
     for name, value in arguments.items():
@@ -77,6 +77,11 @@ def check_generation(arguments: Mapping[str, Any], task_knobs: Collection[str] =
         known = sorted(GENERATION | NUMBERS)
         if close := get_close_matches(name, known, n=1, cutoff=0.8):
             raise KnobError(f"--gen_kwargs has {name!r}: did you mean {close[0]!r}?")
+    if arguments.get("do_sample") is False and (temperature := arguments.get("temperature")):
+        raise KnobError(  # lm-eval goes on greedily
+            f"--gen_kwargs temperature={temperature} does nothing while decoding is greedy: add "
+            "do_sample=True, or leave temperature out"
+        )
 
 
 @dataclass(frozen=True)
@@ -249,6 +254,7 @@ class Knobs:
     def record(self) -> dict[str, Any]:
         """As plain data, for the results file."""
         told = asdict(self)
+        del told["training"]  # recorded apart, since a checkpoint may name its training itself
         return {**told, **told.pop("own")}
 
 
