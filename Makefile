@@ -78,8 +78,10 @@ test-slow: $(INSTALLED)
 vllm-cpu: $(VLLM_INSTALLED)
 
 calibrate: $(INSTALLED)
-	@echo "== Simulated models: 130 settings of 150 replicates, pairs, and an independent fit"
+	@echo "== Simulated models: 159 settings of 150 replicates, pairs, and an independent fit"
 	@$(BIN)/python scripts/calibrate.py --replicates 150 --csv calibration.csv
+	@echo "== Simulated trainings: methods over 2 to 8 seeds"
+	@$(BIN)/python -m scripts.method_study
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m scripts.bench $(BENCH)

@@ -9,10 +9,11 @@ grading: responses/s of `grade_all`, of lm-eval's minerva_math500 grader, and of
 one by one, on a real model's responses to MATH-500 questions under the persona set `core`, with the
 verdicts compared. runs: `persona-bench run` over the personas of `demo` against a separate `lm_eval
 --system_instruction` run for each of them. scoring: 10,000 bootstrap replicates of a 500 x 100
-table. store: what the store of finished work costs, and how fast a run continues (see
-bench_store.py). judge: calls/s of judging beside what the endpoint could give (see bench_judge.py).
-train: a step of permix beside one of TRL's own trainer (see bench_train.py). code: tests/s of
-programs beside LiveCodeBench's runner (see bench_code.py). Figures of one machine are in
+table; a million stored responses read and scored, and 100,000 with figures and page. store: what
+the store of finished work costs, and how fast a run continues (see bench_store.py). judge: calls/s
+of judging beside what the endpoint could give (see bench_judge.py). train: a step of permix beside
+one of TRL's own trainer (see bench_train.py). code: tests/s of programs beside LiveCodeBench's
+runner (see bench_code.py). Figures of one machine are in
 docs/benchmarks.md.
 """
 
@@ -283,6 +284,56 @@ def bench_scoring(args: argparse.Namespace) -> None:
         peak = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
         line(f"{count:,} {what}, {peak:.0f} MiB at most", seconds, count, "replicates")
+    bench_tables()
+
+
+def write_samples(folder: Path, questions: int, personas: int, samples: int) -> None:
+    """A samples file of made-up responses, 2 kB each, as lm-eval writes them."""
+    rng = np.random.default_rng(0)
+    ease, effect = 1.5 * rng.standard_normal(questions), 0.5 * rng.standard_normal(personas)
+    metrics = ["acc", "acc_se", "worst", "best", "pss", "pss_corrected", "noise_floor", "unscored"]
+    response = "To solve this problem we add the two numbers, one digit at a time. " * 4
+    folder.mkdir(parents=True)
+    with (folder / "samples_persona_arithmetic_2026-01-01T00-00-00.jsonl").open("w") as file:
+        for q, p, k in np.ndindex(questions, personas, samples):
+            system, prompt = f"You are persona {p}, a baker.", f"What is {q} + 7?"
+            chance = 1 / (1 + np.exp(-ease[q] - effect[p]))
+            verdict = "correct" if rng.random() < chance else "wrong"
+            reason = "" if verdict == "correct" else "wrong_answer"
+            cell = {"question": f"q{q}", "persona": f"p{p}", "sample": k}
+            given = {**cell, "verdict": verdict, "reason": reason, "route": "boxed", "answer": "7"}
+            doc = {"kind": ("expert", "speech")[p % 2], "level": str(1 + q % 5), "answer": "7"}
+            doc |= {**cell, "persona_prompt": system, "system": system, "prompt": prompt}
+            text = f"{response}{q}, {p}, {k}"
+            row = {"doc_id": k, "doc": doc, "target": "7", "filter": "none", "metrics": metrics}
+            asked = {"arg_0": f"<system>{system}<user>{prompt}", "arg_1": {"max_gen_toks": 80}}
+            row |= {"arguments": {"gen_args_0": asked}, "resps": [[text]], "filtered_resps": [text]}
+            file.write(json.dumps(row | dict.fromkeys(metrics, given)) + "\n")
+
+
+MEASURED = """
+import resource, subprocess, sys, time
+started = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+wall = time.perf_counter() - started
+print(f"{wall:.1f} s, {used.ru_utime + used.ru_stime:.1f} s, {used.ru_maxrss / 1e6:.2f} GB")
+"""
+
+
+def bench_tables() -> None:
+    """Whole processes, from the start of Python on."""
+    print("\n| what | wall, processor, peak memory |\n|---|---|", flush=True)
+    score = "import sys; from persona_bench import *; stability(read_outcomes(sys.argv[1]))"
+    for what, sizes, command in (
+        ("read and scored", (5000, 50, 4), [sys.executable, "-c", score]),
+        ("score, with page", (500, 50, 4), [str(BIN / "persona-bench"), "score"]),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            write_samples(Path(folder) / "model", *sizes)
+            measured = [sys.executable, "-c", MEASURED, *command, folder]
+            done = subprocess.run(measured, check=True, capture_output=True, text=True)
+        print(f"| {np.prod(sizes):,} responses, {what} | {done.stdout.strip()} |", flush=True)
 
 
 def code_part(args: argparse.Namespace) -> None:

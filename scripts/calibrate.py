@@ -257,23 +257,37 @@ def wishes(row: dict[str, Any]) -> dict[str, bool]:
 
 # ------------------------------------------------------------------------------ the design
 def study_detectable(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
-    """How often the PSS said to be detectable is detected, with one persona that much worse."""
+    """How often the PSS said to be detectable is detected in another run, one persona being worse.
+
+    By a lower effect in log-odds, and by failing single responses at random. A lower effect leaves
+    polar questions as they are, so that with a share of them a low PSS can't be had by it.
+    """
     rng = np.random.default_rng([seed, *repr(s).encode(), 1])
-    said, found = [], []
+    said, found = [], {"by effect": [], "at random": []}
     for _ in range(replicates):
-        first = _draw_model(s, rng)
-        said.append(ratio := max(0.001, detectable_pss(fit_crossed(first.cells))))
-        loss = base(s.mean) - base(ratio * s.mean)
-        logit = (
-            base(s.mean) + EASE_SD * rng.standard_normal((s.questions, 1)) + np.zeros(s.personas)
-        )
-        logit[:, 0] -= loss
-        correct = rng.binomial(s.samples, expit(logit))
-        scored = np.full(correct.shape, s.samples)
-        floor = null_pss(correct, scored, EXCHANGES, rng)
-        found.append(p_value(floor, float(worst_over_best(correct.mean(axis=0)))) <= 0.05)
-    chosen = {k: v for k, v in s._asdict().items() if k in Setting._fields[:4]}
-    return chosen | {"minimum_detectable": np.mean(said), "found": np.mean(found)}
+        said.append(ratio := detectable_pss(fit_crossed(draw(s, rng).cells.scored_only())))
+        for name, outcomes in found.items():
+            chance = harmed(s, ratio, name == "by effect", rng)
+            there = np.where(rng.random(chance.shape) < s.missing, 0, s.samples)
+            cells = cells_of(rng.binomial(there, chance), there)
+            floor = null_pss(cells.correct, cells.scored, 2 * EXCHANGES + 1, rng)
+            outcomes.append(p_value(floor, float(worst_over_best(cells.accuracy))) <= 0.05)
+    chosen = {k: v for k, v in s._asdict().items() if k in (*Setting._fields[:4], "polar")}
+    shares = {f"found {name}": np.mean(outcomes) for name, outcomes in found.items()}
+    return chosen | {"minimum_detectable": np.mean(said), **shares}
+
+
+def harmed(s: Setting, ratio: float, by_effect: bool, rng: np.random.Generator) -> np.ndarray:
+    """Chances of a correct response where the first persona has `ratio` of the others' accuracy."""
+    logit = base(s.mean) + EASE_SD * rng.standard_normal((s.questions, 1)) + np.zeros(s.personas)
+    if by_effect:
+        left = max(ratio - s.polar, 1e-4) / (1 - s.polar)
+        logit[:, 0] += base(left * s.mean) - base(s.mean)
+    polar, right = rng.random((2, s.questions, 1))
+    chance = np.where(polar < s.polar, right < s.mean, expit(logit))
+    if not by_effect:
+        chance[:, 0] *= ratio
+    return chance
 
 
 # ---------------------------------------------------------------------------- two models
@@ -414,12 +428,13 @@ def settings() -> Iterator[Setting]:
 
 
 DETECTABLE = [
-    Setting(0.5, 500, 16, 1, "none"),
-    Setting(0.5, 100, 6, 1, "none"),
-    Setting(0.8, 200, 16, 4, "none"),
-    Setting(0.2, 200, 8, 4, "none"),
-    Setting(0.9, 100, 16, 1, "none"),
-    Setting(0.3, 30, 6, 8, "none"),
+    *(Setting(mean, 30, 6, 1, "none") for mean in (0.3, 0.6, 0.9)),
+    *(Setting(mean, 100, 8, samples, "none") for samples in (1, 4) for mean in (0.3, 0.6, 0.9)),
+    Setting(0.6, 500, 16, 1, "none"),
+    Setting(0.6, 500, 16, 1, "none", missing=0.5),
+    Setting(0.6, 30, 6, 1, "none", polar=0.8),
+    Setting(0.6, 100, 8, 4, "none", polar=0.8),
+    Setting(0.6, 500, 16, 1, "none", polar=0.8),
 ]
 
 

@@ -92,12 +92,13 @@ def _around_a_centre(effect: Floats, se: Floats, sds: Floats, weight: Floats) ->
     return Mixture(np.full(2, centre), sds, share, float(np.log(joint.sum(axis=1)).sum()))
 
 
-def free_mixture(effect: Floats, se: Floats, points: int = 40, steps: int = 400) -> Mixture:
+def free_mixture(effect: Floats, se: Floats) -> Mixture:
     """The free family: weights of point masses on a grid over the estimates."""
+    points = 40
     places = np.linspace(effect.min() - 0.1, effect.max() + 0.1, points)
     density = _density(effect[:, None] - places, se[:, None] ** 2)
     weight = np.full(points, 1 / points)
-    for _ in range(steps):
+    for _ in range(400):
         joint = density * weight
         share = joint / joint.sum(axis=1, keepdims=True)
         weight = share.mean(axis=0)

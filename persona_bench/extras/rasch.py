@@ -97,7 +97,6 @@ def fit_counts(
     *,
     persona_sd: float | None = PERSONA_SD,
     question_sd: float | None = None,
-    rounds: int = 30,
 ) -> RaschFit:
     """`fit_rasch` on counts of shape (questions, personas).
 
@@ -111,7 +110,7 @@ def fit_counts(
     level = float(logit((c.sum() + 0.5) / (n.sum() + 1)))
     ease, effect = np.full(c.shape[0], level), np.zeros(c.shape[1])
     estimated = question_sd is None or persona_sd is None
-    for _ in range(rounds if estimated else 0):
+    for _ in range(30 if estimated else 0):
         ease, effect, covariance, weight = _newton(c, n, ease, effect, level, q_var, p_var, steps=3)
         old = np.array([level, q_var, p_var])
         level = float(ease.mean())

@@ -198,13 +198,13 @@ def conclude(interval: Interval, stable_from: float = STABLE_FROM) -> str:
     return "unstable" if interval.high < stable_from else "undetermined"
 
 
-def detectable_pss(fit: Crossed, power: float = 0.8, level: float = 0.05) -> float:
+def detectable_pss(fit: Crossed) -> float:
     """The highest true PSS that a run of this design tells from no effect, one persona being worse.
 
     All personas but one have the mean accuracy of `fit`, and one has a lower effect in log-odds.
-    The test is that of the plain PSS against its noise floor at `level`. Verdicts of the worse
-    persona take part in the exchanges, so that they widen the floor too. The questions of this run
-    and of the next are both draws, so the power is averaged over harder and easier ones.
+    The test is that of the plain PSS against its noise floor at 5%, with 80% power. Verdicts of the
+    worse persona take part in the exchanges, so that they widen the floor too. The questions of a
+    run are a draw, so the power is averaged over harder and easier ones.
 
     Returns:
         To three digits; 0 where not even a persona with nothing correct would be noticed.
@@ -233,17 +233,17 @@ def detectable_pss(fit: Crossed, power: float = 0.8, level: float = 0.05) -> flo
         variance[0] = noise * float(ease @ (worse * (1 - worse)))
         gap = float(ease @ (chance - worse) ** 2) / questions / personas
         floor = seen(np.full(personas, accuracy.mean()), np.full(personas, variance.mean() + gap))
-        return float((seen(accuracy, variance) < np.quantile(floor, level)).mean())
+        return float((seen(accuracy, variance) < np.quantile(floor, 0.05)).mean())
 
-    # Gauss-Hermite quadrature over the mean accuracy on questions drawn twice
+    # Gauss-Hermite quadrature over the mean accuracy on the questions drawn
     off = chance - ease @ chance
-    tilt = np.sqrt(3) * (fit.eases @ chance).std() * np.sqrt(2 / questions) * off
+    tilt = np.sqrt(3) * (fit.eases @ chance).std() / np.sqrt(questions) * off
     tilt /= max(float(ease @ off**2), 1e-12)
     draws = [np.maximum(ease * (1 + sign * tilt), 0) for sign in (0, 1, -1)]
 
     def lacking(ratio: float) -> float:
         found = [power_at(ratio, each / each.sum()) for each in draws]
-        return power - float(np.dot(found, (2 / 3, 1 / 6, 1 / 6)))
+        return 0.8 - float(np.dot(found, (2 / 3, 1 / 6, 1 / 6)))
 
     if lacking(0.0) > 0:
         return 0.0

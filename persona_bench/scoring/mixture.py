@@ -22,6 +22,7 @@ SHARES_PRIOR = 0.25
 """Dirichlet parameter of the shares; below 1 it empties components that nothing asks for."""
 ALIKE_PRIOR = 0.6
 """Prior probability that a component's personas are all the same."""
+BURN_IN = 50
 WIDTHS = 10
 """Widths that a component may have, 0 among them."""
 
@@ -32,9 +33,7 @@ def draw_true(
     rng: np.random.Generator,
     *,
     draws: int,
-    burn_in: int = 50,
     components: int = COMPONENTS,
-    alike_prior: float = ALIKE_PRIOR,
 ) -> Floats:
     """Draws from the posterior of the true values, shape (draws, chains, personas).
 
@@ -42,17 +41,15 @@ def draw_true(
         measured: Shape (chains, personas): one table per chain, or the same table many times.
         variance: Of the noise, above 0, same shape.
         rng: Where the draws come from.
-        draws: How many to keep of each chain.
-        burn_in: How many to throw away first.
+        draws: How many to keep of each chain, after `BURN_IN` that are thrown away.
         components: Normal distributions in the mixture.
-        alike_prior: Prior probability of a width of 0.
     """
-    chain = _Chains(measured, variance, components, alike_prior, rng)
+    chain = _Chains(measured, variance, components, rng)
     kept = np.empty((draws, *measured.shape))
-    for step in range(burn_in + draws):
+    for step in range(BURN_IN + draws):
         chain.step()
-        if step >= burn_in:
-            kept[step - burn_in] = chain.true_values()
+        if step >= BURN_IN:
+            kept[step - BURN_IN] = chain.true_values()
     return kept
 
 
@@ -67,7 +64,6 @@ class _Chains:
         measured: Floats,
         variance: Floats,
         components: int,
-        alike_prior: float,
         rng: np.random.Generator,
     ) -> None:
         self.rng = rng
@@ -83,8 +79,8 @@ class _Chains:
         self.widths = np.concatenate(
             [np.zeros_like(span), 0.2 * (np.maximum(span, 4) / 0.2) ** steps], axis=1
         )
-        rest = (1 - alike_prior) / (WIDTHS - 1)
-        self.log_prior = np.log(np.r_[alike_prior, np.full(WIDTHS - 1, rest)])
+        rest = (1 - ALIKE_PRIOR) / (WIDTHS - 1)
+        self.log_prior = np.log(np.r_[ALIKE_PRIOR, np.full(WIDTHS - 1, rest)])
         # what every step needs of each persona and width, computed once
         self.total = self.noise[:, :, None] + self.widths[:, None, :] ** 2
         self.log_total = np.log(self.total)
