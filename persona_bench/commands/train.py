@@ -138,7 +138,8 @@ def check_installed(settings: TrainConfig, *, dry_run: bool = False) -> None:
     wanted = ["torch", "transformers", "trl"]
     wanted += ["peft"] if settings.lora else []
     wanted += ["vllm"] if settings.use_vllm == "colocate" and not dry_run else []
-    wanted += ["openai"] if settings.teacher and settings.teacher.base_url else []
+    endpoint = settings.reward.judge or (settings.teacher and settings.teacher.base_url)
+    wanted += ["openai"] if endpoint else []
     models = [settings.model]
     models += [settings.teacher.model] if settings.teacher and not settings.teacher.base_url else []
     problems = [missing(*wanted), *(folder_problem(model) for model in models)]

@@ -22,6 +22,7 @@ from persona_bench.train import running
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import Prepared, columns, prepare, schedule
 from persona_bench.train.evaluation import EvaluatingTrainer, Evaluation
+from persona_bench.train.judging import JudgeScores
 from persona_bench.train.logs import Logs
 from persona_bench.train.redraw import spare_rows
 from persona_bench.train.rewards import Information, Reward
@@ -70,7 +71,11 @@ def learn(
     )
     table = columns(data.benchmark, rows, role)
     running.check_prompts(rows, table["prompt"], tokenizer, config.model)
-    reward = Reward(data.benchmark.grade, config.reward, information)
+    judge = None
+    if config.reward.judge and data.mix:
+        prompts_of = {persona.id: persona.prompt for persona in data.mix.personas}
+        judge = JudgeScores(config.reward.judge, prompts_of, config.output_path)
+    reward = Reward(data.benchmark.grade, config.reward, information, judge)
     evaluation = None
     if config.evaluation:
         evaluation = Evaluation(config, data, tokenizer, reward, say)

@@ -25,6 +25,7 @@ from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import NONE, Mix, Row
 from persona_bench.train.evaluation import merge_best
 from persona_bench.train.folder import ARGUMENTS, FINISHED, as_data, begin
+from persona_bench.train.judging import total_cost
 from persona_bench.train.logs import COMPLETIONS
 
 CHOICES = {
@@ -368,6 +369,7 @@ def train(
             "settings": as_data(config),
             **({"personas": [p.id for p in mix.personas]} if mix else {}),
             **(facts or {}),
+            **({"judge": cost} if (cost := total_cost(folder)) else {}),
         }
         (folder / "README.md").write_text(model_card(made), encoding="utf-8")
         (folder / FINISHED).write_text(json.dumps(made, indent=1, ensure_ascii=False))
