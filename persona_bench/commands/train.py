@@ -109,14 +109,13 @@ def train(
 
 def interrupted(folder: Path) -> str:
     """What to tell of a training that was stopped by hand: what is stored, and how to go on."""
-    from transformers.trainer_utils import get_last_checkpoint
-
     from persona_bench.train.folder import FINISHED
+    from persona_bench.train.running import newest_complete_checkpoint
     from persona_bench.train.teacher import FILE
 
     if (folder / FINISHED).is_file():
         return f"Interrupted at the end: the checkpoint in {folder} is finished"
-    if last := (get_last_checkpoint(str(folder)) if folder.is_dir() else None):
+    if last := newest_complete_checkpoint(folder, redraws=False):
         return f"Interrupted: {last} is stored; the same command goes on from there"
     words = "Interrupted before the first checkpoint (trainer: {save_steps: N} says how often)"
     if (folder / FILE).is_file():
@@ -167,5 +166,6 @@ def show_data(data: Prepared) -> None:
     for note in data.notes:
         say(f"Note: {note}")
     personas = f"{len(data.mix.personas)} personas" if data.mix else "no personas"
-    say(f"{len(data.questions)} questions, {personas}. The first question:")
+    held_out = f", {len(data.held_out)} more for evaluation" if data.held_out else ""
+    say(f"{len(data.questions)} questions{held_out}, {personas}. The first question:")
     say(data.benchmark.prompt(data.questions[0].problem))
