@@ -138,6 +138,8 @@ def test_training_names_its_last_checkpoint(tmp_path: Path) -> None:
     assert "2 responses of the teacher are stored" in interrupted(tmp_path)
     for step in (5, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-12").mkdir()  # half written: no run resumes from it
     words = f"Interrupted: {tmp_path}/checkpoint-10 is stored; the same command goes on from there"
     assert interrupted(tmp_path) == words
 

@@ -109,14 +109,13 @@ def train(
 
 def interrupted(folder: Path) -> str:
     """What to tell of a training that was stopped by hand: what is stored, and how to go on."""
-    from transformers.trainer_utils import get_last_checkpoint
-
     from persona_bench.train.folder import FINISHED
+    from persona_bench.train.running import newest_complete_checkpoint
     from persona_bench.train.teacher import FILE
 
     if (folder / FINISHED).is_file():
         return f"Interrupted at the end: the checkpoint in {folder} is finished"
-    if last := (get_last_checkpoint(str(folder)) if folder.is_dir() else None):
+    if last := newest_complete_checkpoint(folder, redraws=False):
         return f"Interrupted: {last} is stored; the same command goes on from there"
     words = "Interrupted before the first checkpoint (trainer: {save_steps: N} says how often)"
     if (folder / FILE).is_file():
@@ -138,7 +137,8 @@ def check_installed(settings: TrainConfig, *, dry_run: bool = False) -> None:
     wanted = ["torch", "transformers", "trl"]
     wanted += ["peft"] if settings.lora else []
     wanted += ["vllm"] if settings.use_vllm == "colocate" and not dry_run else []
-    wanted += ["openai"] if settings.teacher and settings.teacher.base_url else []
+    endpoint = settings.reward.judge or (settings.teacher and settings.teacher.base_url)
+    wanted += ["openai"] if endpoint else []
     models = [settings.model]
     models += [settings.teacher.model] if settings.teacher and not settings.teacher.base_url else []
     problems = [missing(*wanted), *(folder_problem(model) for model in models)]
@@ -166,5 +166,6 @@ def show_data(data: Prepared) -> None:
     for note in data.notes:
         say(f"Note: {note}")
     personas = f"{len(data.mix.personas)} personas" if data.mix else "no personas"
-    say(f"{len(data.questions)} questions, {personas}. The first question:")
+    held_out = f", {len(data.held_out)} more for evaluation" if data.held_out else ""
+    say(f"{len(data.questions)} questions{held_out}, {personas}. The first question:")
     say(data.benchmark.prompt(data.questions[0].problem))

@@ -123,6 +123,47 @@ class Personas(Part):
         return given
 
 
+class TokenPrice(Part):
+    """US dollars per million tokens.
+
+    Attributes:
+        prompt, completion: Of a prompt's tokens, and of a completion's.
+    """
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+
+
+class JudgeReward(Part):
+    """A judge that scores how well right answers keep to their persona.
+
+    Attributes:
+        model: Its name at the endpoint.
+        base_url: An OpenAI-compatible endpoint, as `https://host/v1`; OpenAI's by default.
+        weight: Added to the reward of a right answer for a score of 5; nothing for a score of 1.
+        rubric: Which of this project's rubrics it goes by.
+        concurrency: Calls at a time, of each process.
+        timeout: Seconds that a call may take.
+        price: Where it is known, costs are recorded in US dollars, not in tokens alone.
+        api_key_variable: The environment variable with the endpoint's key.
+    """
+
+    model: str
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    weight: float = Field(default=0.25, gt=0, le=0.5)
+    rubric: Literal[
+        "Expected Action",
+        "Action Justification",
+        "Linguistic Habits",
+        "Persona Consistency",
+        "Toxicity",
+    ] = "Linguistic Habits"
+    concurrency: int = Field(default=16, ge=1)
+    timeout: float = Field(default=60.0, gt=0)
+    price: TokenPrice | None = None
+    api_key_variable: str = "OPENAI_API_KEY"
+
+
 class Reward(Part):
     """What is rewarded, beside a right answer (1; a wrong one 0; an unscored one gives no signal).
 
@@ -131,6 +172,7 @@ class Reward(Part):
         information_weight: For each nat a token of persona information (see `rewards.py`); 0:
             the method of the paper, which rewards answers alone.
         information_personas: Other personas that a response is held against.
+        judge: What scores the voice of right answers under a persona.
         overlong_buffer: A completion within this many tokens of `max_completion_length` loses
             reward in proportion, 1 where it reaches the limit (soft overlong punishment, DAPO,
             arXiv 2503.14476); 0: none does.
@@ -140,6 +182,7 @@ class Reward(Part):
     format_weight: float = Field(default=0.0, ge=0)
     information_weight: float = Field(default=0.0, ge=0)
     information_personas: int = Field(default=3, ge=1)
+    judge: JudgeReward | None = None
     overlong_buffer: int = Field(default=0, ge=0)
     timeout: float = Field(default=120.0, gt=0)
 
@@ -272,6 +315,8 @@ class TrainConfig(Part):
             raise ValueError(f"personas.group: {self.method} has no groups")
         if self.reward.information_weight and not self.personas:
             raise ValueError("reward.information_weight: there are no personas to tell apart")
+        if self.reward.judge and not self.personas:
+            raise ValueError("reward.judge: there are no personas to keep to")
         for name, own in SET_BESIDE_TRAINER.items():
             if name in self.trainer:
                 raise ValueError(f"trainer.{name}: set {own} beside trainer, not in it")

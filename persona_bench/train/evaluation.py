@@ -30,9 +30,10 @@ from persona_bench.personas import load_persona_set
 from persona_bench.scoring.stability import stability
 from persona_bench.train.config import TrainConfig
 from persona_bench.train.data import NONE, Prepared, Row, columns, messages
+from persona_bench.train.information import Information
 from persona_bench.train.logs import append_completions, of_all_processes
 from persona_bench.train.redraw import RedrawingTrainer
-from persona_bench.train.rewards import Information, Reward, Rewarded
+from persona_bench.train.rewards import Reward, Rewarded
 
 BEST = "best"
 """In the output folder: the checkpoint that did best, with `best.json`, which says why."""

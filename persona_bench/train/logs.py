@@ -110,6 +110,7 @@ def append_completions(folder: Path, step: int, phase: str, seen: Sequence[Rewar
                 "reason": each.verdict.reason,
                 "reward": each.reward,
                 "information": each.information,
+                "voice": each.voice,
                 "tokens": each.tokens,
             }
             file.write(json.dumps(row) + "\n")

@@ -25,7 +25,7 @@ from persona_bench.train import running
 from persona_bench.train.config import TrainConfig
 from persona_bench.train.data import Prepared, messages, prepare
 from persona_bench.train.evaluation import EvaluatingTrainer
-from persona_bench.train.rewards import Information
+from persona_bench.train.information import Information
 from persona_bench.train.rlvr import arguments, learn
 
 

@@ -1,36 +1,36 @@
 """The reward of rlvr and permix: the verifier that grades the benchmark, and what may go beside.
 
-One function gives the whole reward of a completion,
+The reward of a completion is
 
-    correct * (1 + information) + format_weight * boxed - overlong
+    correct * (1 + information + voice) + format_weight * boxed - overlong
 
 where `information` is `information_weight` times the answer's persona information, within
-+-INFORMATION_CAP: a right answer is worth more than a wrong one whatever its voice. A right answer
-without a persona gets the mean of the right answers to its question under one, so that the voice
-is compared only among answers that have a persona. `overlong` grows from 0 to 1 over the last
-`overlong_buffer` tokens before the limit of a completion.
++-INFORMATION_CAP, and `voice` the judge's score times its weight: a right answer is worth more than
+a wrong one whatever its voice. A right answer without a persona gets the mean of the right answers
+to its question under one, so that the voice is compared only among answers that have a persona.
+`overlong` grows from 0 to 1 over the last `overlong_buffer` tokens before a completion's limit.
 
-rather than one function a part: TRL adds up the parts that there are, so that a completion which
-could not be graded would be rewarded like a wrong one for its form alone. Here it gives no signal.
+One function gives all of it, as TRL would add up the parts that there are: a completion that could
+not be graded would be rewarded like a wrong one for its form alone. Here it gives no signal.
 """
 
 from __future__ import annotations
 
 import logging
-import random
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from persona_bench.benchmarks.base import Grader
 from persona_bench.grading import Verdict
 from persona_bench.train.config import Reward as Settings
 from persona_bench.train.config import TrainError
 from persona_bench.train.data import NONE
+from persona_bench.train.information import Information
+from persona_bench.train.judging import JudgeScores
 
 INFORMATION_CAP = 0.5
 """The most that persona information adds to a right answer's reward, or takes from it."""
@@ -55,6 +55,7 @@ class Rewarded:
         problem: The question itself.
         text: The completion.
         answer: The reference answer.
+        voice: The judge's score from 0 to 1; None where it was not asked or gave none.
     """
 
     persona: str
@@ -66,6 +67,7 @@ class Rewarded:
     problem: str = ""
     text: str = ""
     answer: str = ""
+    voice: float | None = None
 
 
 class Reward:
@@ -75,6 +77,7 @@ class Reward:
         grade: The verifier.
         settings: Weights, and how long grading may take.
         information: What measures persona information, where it is rewarded.
+        judge: What scores the voice of right answers, where that is rewarded.
 
     Attributes:
         ends: Token ids that end a completion; one that ends otherwise was cut off. None: no
@@ -90,8 +93,10 @@ class Reward:
         grade: Grader,
         settings: Settings,
         information: Information | None = None,
+        judge: JudgeScores | None = None,
     ) -> None:
-        self.grade, self.settings, self.information = grade, settings, information
+        self.grade, self.settings = grade, settings
+        self.information, self.judge = information, judge
         self.ends: frozenset[int] | None = None
         self.longest = 0
         self.seen: list[Rewarded] = []
@@ -100,6 +105,8 @@ class Reward:
         """Learns from the trainer which tokens end a completion, and where models are to lie."""
         self.ends = frozenset(trainer.eos_token_ids)
         self.longest = trainer.max_completion_length
+        if self.judge:
+            self.judge.rank = trainer.accelerator.process_index
         if self.information:
             self.information.model.to(trainer.accelerator.device)
 
@@ -113,6 +120,7 @@ class Reward:
         persona: list[str],
         question: Sequence[str] = (),
         log_extra: Callable[[str, list[Any]], None] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
     ) -> list[float | None]:
         """The reward of each completion; None where it gives no signal."""
@@ -129,7 +137,8 @@ class Reward:
                 "has its errors): nothing can be learnt; mend the grader, then start the same "
                 "command again"
             )
-        bonus = self._bonus(verdicts, told, problem, persona)
+        voices = self._voices(verdicts, texts, problem, persona, log_metric)
+        bonus = self._bonus(verdicts, told, voices, problem, persona)
         rewards: list[float | None] = []
         for i, verdict in enumerate(verdicts):
             reward = verdict.correct
@@ -148,6 +157,7 @@ class Reward:
                     problem[i],
                     texts[i],
                     answer[i],
+                    voices[i],
                 )
             )
         if log_extra:  # columns of the table that TRL's log_completions writes
@@ -165,24 +175,58 @@ class Reward:
         self,
         verdicts: Sequence[Verdict],
         information: Sequence[float | None],
+        voices: Sequence[float | None],
         problems: Sequence[str],
         personas: Sequence[str],
     ) -> list[float]:
-        """What persona information adds to each reward; 0 where the answer is not right."""
-        found = np.clip(
-            self.settings.information_weight * np.array([each or 0.0 for each in information]),
-            -INFORMATION_CAP,
-            INFORMATION_CAP,
-        ) * [bool(verdict.correct) for verdict in verdicts]
+        """What persona information and a judge add to each reward; 0 for answers not right.
+
+        A right answer without a persona, or without the judge's verdict, gets the mean of the
+        right answers to its question that have both.
+        """
+        weight, judge = self.settings.information_weight, self.settings.judge
+        known: dict[int, float] = {}
         for i, verdict in enumerate(verdicts):
-            if verdict.correct and personas[i] == NONE:
-                same = [
-                    found[j]
-                    for j, other in enumerate(verdicts)
-                    if other.correct and personas[j] != NONE and problems[j] == problems[i]
-                ]
-                found[i] = np.mean(same) if same else 0.0
-        return [float(each) for each in found]
+            if verdict.correct and personas[i] != NONE and (not judge or voices[i] is not None):
+                told = weight * (information[i] or 0.0)
+                known[i] = min(max(told, -INFORMATION_CAP), INFORMATION_CAP)
+                known[i] += judge.weight * (voices[i] or 0.0) if judge else 0.0
+        found = []
+        for i, verdict in enumerate(verdicts):
+            same = [bonus for j, bonus in known.items() if problems[j] == problems[i]]
+            mean = sum(same) / len(same) if same else 0.0
+            found.append(known.get(i, mean) if verdict.correct else 0.0)
+        return found
+
+    def _voices(
+        self,
+        verdicts: Sequence[Verdict],
+        texts: Sequence[str],
+        problems: Sequence[str],
+        personas: Sequence[str],
+        log_metric: Callable[[str, float], None] | None,
+    ) -> list[float | None]:
+        """The judge's scores, from 0 to 1, of right answers under a persona."""
+        found: list[float | None] = [None] * len(verdicts)
+        if not self.judge:
+            return found
+        chosen = [
+            i
+            for i, verdict in enumerate(verdicts)
+            if verdict.correct and personas[i] in self.judge.prompts
+        ]
+        told = self.judge(*([each[i] for i in chosen] for each in (texts, problems, personas)))
+        for i, score in zip(chosen, told.scores, strict=True):
+            found[i] = score
+        scores = [score for score in told.scores if score is not None]
+        if log_metric:  # every process logs the same names
+            log_metric("judge/score", sum(scores) / len(scores) if scores else math.nan)
+            log_metric("judge/unscored", float(len(chosen) - len(scores)))
+            log_metric("judge/calls", float(told.calls))
+            log_metric("judge/tokens", float(told.tokens))
+            if told.cost is not None:
+                log_metric("judge/cost_usd", told.cost)
+        return found
 
 
 def graded(
@@ -239,101 +283,3 @@ def _within(
     thread.start()
     thread.join(timeout)
     return found[0] if found else "timeout"
-
-
-class Information:
-    """Persona information of completions, by the likelihoods of a model.
-
-    For a completion r to (persona p, question q), with n other personas p' drawn for the question:
-
-        (LL(r | p, q) - logmeanexp over p' of LL(r | p', q)) / tokens of r
-
-    in nats a token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. For a
-    reward the likelihoods must be a frozen model's: the policy could raise its own with a code that
-    no reader knows.
-
-    Args:
-        model: A transformers causal language model, in evaluation mode.
-        tokenizer: Its tokenizer, with a chat template.
-        prompts: From a persona's id to its prompt.
-        messages: From a persona's prompt and a problem to chat messages.
-        others: How many personas a completion is held against.
-        seed: Of their draw.
-        batch_size: Sequences at a time.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        prompts: dict[str, str],
-        messages: Callable[[str, str], list[dict[str, str]]],
-        *,
-        others: int,
-        seed: int,
-        batch_size: int = 16,
-    ) -> None:
-        self.model = model
-        self.tokenizer, self.prompts, self.messages = tokenizer, prompts, messages
-        self.others, self.seed, self.batch_size = others, seed, batch_size
-
-    def __call__(self, texts: list[str], problems: list[str], personas: list[str]) -> list[float]:
-        """Nats a token, one a completion."""
-        pairs: list[tuple[list[int], list[int]]] = []
-        for text, problem, persona in zip(texts, problems, personas, strict=True):
-            if persona in self.prompts:
-                pool = [each for each in self.prompts if each != persona]
-                draw = random.Random(f"information/{self.seed}/{problem}/{persona}")
-                against = draw.sample(pool, min(self.others, len(pool)))
-                for each in (persona, *against):
-                    pairs.append(self._tokens(self.prompts[each], problem, text))
-        found = iter(self._likelihoods(pairs))
-        told = []
-        for persona in personas:
-            if persona not in self.prompts:
-                told.append(0.0)
-                continue
-            own, tokens = next(found)
-            rest = [next(found)[0] for _ in range(min(self.others, len(self.prompts) - 1))]
-            told.append((own - _logmeanexp(rest)) / tokens if rest and tokens else 0.0)
-        return told
-
-    def _tokens(self, persona: str, problem: str, text: str) -> tuple[list[int], list[int]]:
-        prompt = self.tokenizer.apply_chat_template(
-            self.messages(persona, problem), add_generation_prompt=True, tokenize=False
-        )
-        encode = self.tokenizer.encode
-        return encode(prompt, add_special_tokens=False), encode(text, add_special_tokens=False)
-
-    def _likelihoods(self, pairs: list[tuple[list[int], list[int]]]) -> list[tuple[float, int]]:
-        """The log-likelihood in nats of each second part after its first, and its tokens."""
-        import torch
-
-        order = sorted(range(len(pairs)), key=lambda i: sum(map(len, pairs[i])))
-        found = [(0.0, 0)] * len(pairs)
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            rows = [pairs[i][0] + pairs[i][1] for i in chosen]
-            width, keep = max(map(len, rows)), max(len(pairs[i][1]) for i in chosen) + 1
-            pad = self.tokenizer.pad_token_id or 0
-            ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
-            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-            ids, mask = ids.to(self.model.device), mask.to(self.model.device)
-            with torch.inference_mode():
-                logits = self.model(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                    logits_to_keep=keep,
-                ).logits[:, :-1]
-                logs = torch.log_softmax(logits.float(), -1)
-                of_tokens = logs.gather(-1, ids[:, width - keep + 1 :, None])[..., 0]
-            for place, i in enumerate(chosen):
-                count = len(pairs[i][1])
-                total = float(of_tokens[place, -count:].sum()) if count else 0.0
-                found[i] = (total, count)
-        return found
-
-
-def _logmeanexp(values: Sequence[float]) -> float:
-    return float(np.logaddexp.reduce(values) - np.log(len(values)))

@@ -19,12 +19,15 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from persona_bench.train import running
+from persona_bench.train.arguments import arguments as trl_arguments
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import Prepared, columns, prepare, schedule
 from persona_bench.train.evaluation import EvaluatingTrainer, Evaluation
+from persona_bench.train.information import Information
+from persona_bench.train.judging import JudgeScores
 from persona_bench.train.logs import Logs
 from persona_bench.train.redraw import spare_rows
-from persona_bench.train.rewards import Information, Reward
+from persona_bench.train.rewards import Reward
 
 
 def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
@@ -70,7 +73,11 @@ def learn(
     )
     table = columns(data.benchmark, rows, role)
     running.check_prompts(rows, table["prompt"], tokenizer, config.model)
-    reward = Reward(data.benchmark.grade, config.reward, information)
+    judge = None
+    if config.reward.judge and data.mix:
+        prompts_of = {persona.id: persona.prompt for persona in data.mix.personas}
+        judge = JudgeScores(config.reward.judge, prompts_of, config.output_path)
+    reward = Reward(data.benchmark.grade, config.reward, information, judge)
     evaluation = None
     if config.evaluation:
         evaluation = Evaluation(config, data, tokenizer, reward, say)
@@ -109,7 +116,7 @@ def arguments(config: TrainConfig) -> Any:
         }
         if "per_device_eval_batch_size" not in config.trainer:
             ours["per_device_eval_batch_size"] = samples * max(1, 32 // samples)
-    args = running.arguments(config, GRPOConfig, **ours)
+    args = trl_arguments(config, GRPOConfig, **ours)
     if config.reward.overlong_buffer >= args.max_completion_length:
         raise TrainError(
             f"reward.overlong_buffer: {config.reward.overlong_buffer} tokens must be fewer than "

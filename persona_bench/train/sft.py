@@ -16,6 +16,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from persona_bench.train import running
+from persona_bench.train.arguments import arguments as trl_arguments
 from persona_bench.train.config import TrainConfig
 from persona_bench.train.data import Prepared, columns, prepare, schedule
 from persona_bench.train.logs import Logs
@@ -61,7 +62,7 @@ def learn(
 
 def arguments(config: TrainConfig) -> Any:
     """TRL's arguments of sft and distill; the order of the rows is the schedule's."""
-    return running.arguments(
+    return trl_arguments(
         config, SFTConfig, shuffle_dataset=False, train_sampling_strategy="sequential"
     )
 

@@ -208,8 +208,7 @@ def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
         else:
             raise TrainError(
                 f"{where}: a row has question and answer, question and tests, messages, or prompt "
-                f"and completion; "
-                f"this one has {', '.join(row) or 'nothing'}"
+                f"and completion; this one has {', '.join(row) or 'nothing'}"
             )
         questions.append(
             Question(

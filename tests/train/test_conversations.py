@@ -105,7 +105,11 @@ def test_a_persona_stands_before_a_conversation(make: Make, tmp_path: Path, role
         ("sft", {"messages": "Arr"}, r"rows.jsonl:1: messages: must be a list of messages"),
         ("sft", {"messages": [{"role": "robot", "content": "x"}]}, "each with a role"),
         ("sft", {"messages": [PIRATE, SAYS]}, "must follow a user's message"),
-        ("sft", {"text": "Arr"}, r"rows.jsonl:1: a row has question and answer, or messages"),
+        (
+            "sft",
+            {"text": "Arr"},
+            r"rows.jsonl:1: a row has question and answer, question and tests",
+        ),
         ("sft", {"question": "1 + 1?"}, "a row has question and answer"),
     ],
 )

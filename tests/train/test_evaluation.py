@@ -28,6 +28,7 @@ from tests.train.conftest import Make
 
 DEMO = [persona.id for persona in load_persona_set("demo")]
 EVERY = {"every": 2, "n_questions": 4}
+SMALL = {"n_questions": 2, "information_personas": 0}
 
 
 def by_length(responses: Sequence[str], golds: Sequence[str], **_: Any) -> list[Verdict]:
@@ -185,8 +186,8 @@ def test_evaluation_changes_nothing_of_the_training(make: Make, tmp_path: Path, 
             "permix",
             output_path=str(tmp_path / f"every-{every}"),
             personas={"mix_ratio": 0.5, "group": group},
-            evaluation={**EVERY, "every": every, "samples": 2, "temperature": 1.0},
-            trainer={"max_steps": 3},
+            evaluation={**SMALL, "every": every, "samples": 2, "temperature": 1.0},
+            trainer={"max_steps": 2},
         )
         folders.append(permix.train(config, print))
     assert equal(*folders)
@@ -202,7 +203,7 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(
 ) -> None:
     def config(name: str) -> TrainConfig:
         trainer = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
-        evaluation = {**EVERY, "every": 1, "samples": 2, "temperature": 1.0}
+        evaluation = {**SMALL, "every": 1, "samples": 2, "temperature": 1.0}
         return make("rlvr", output_path=str(tmp_path / name), evaluation=evaluation,
                     trainer=trainer)  # fmt: skip
 
@@ -250,7 +251,7 @@ def test_the_best_checkpoint_is_kept(
 
     monkeypatch.setattr(EvaluatingTrainer, "evaluation_loop", spy)
     monkeypatch.setattr(sources, "grade_all", lambda *given, integer, **rest: by_length(*given))
-    evaluation = {**EVERY, "every": 1, "keep_best": keep_best}
+    evaluation = {**SMALL, "every": 1, "keep_best": keep_best}
     folder = rlvr.train(make("rlvr", evaluation=evaluation, trainer={"max_steps": 4}), print)
     step = 2 if keep_best == "worst_accuracy" else 3
     told = json.loads((folder / "best" / "best.json").read_text())
@@ -263,7 +264,7 @@ def test_the_best_checkpoint_is_kept(
 
 @pytest.mark.usefixtures("graded_by_length")
 def test_the_best_checkpoint_of_adapters_is_an_ordinary_one(make: Make, tiny: Path) -> None:
-    folder = rlvr.train(make("rlvr", evaluation=EVERY, lora={"r": 4}), print)
+    folder = rlvr.train(make("rlvr", evaluation={**SMALL, "every": 2}, lora={"r": 4}), print)
     assert (folder / "best" / "model.safetensors").is_file()
     assert not (folder / "best" / "adapter_config.json").exists()
     assert json.loads((folder / "best" / "best.json").read_text())["criterion"] == "worst_accuracy"

@@ -18,7 +18,8 @@ from persona_bench.grading import Verdict
 from persona_bench.personas import load_persona_set
 from persona_bench.train import rlvr, running, sft, sources
 from persona_bench.train.config import TrainConfig, TrainError
-from persona_bench.train.rewards import Information, Reward
+from persona_bench.train.information import Information
+from persona_bench.train.rewards import Reward
 from persona_bench.train.teacher import _seed
 from tests.support import odd_bodies
 from tests.support.chat_server import ChatServer

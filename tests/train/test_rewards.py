@@ -30,8 +30,9 @@ from persona_bench.benchmarks.base import Grader
 from persona_bench.grading import Verdict
 from persona_bench.train.config import Reward as Settings
 from persona_bench.train.config import TrainError
+from persona_bench.train.information import Information
 from persona_bench.train.logs import LOG, PERSONAS, Logs, append, by_persona
-from persona_bench.train.rewards import Information, Reward, Rewarded, graded
+from persona_bench.train.rewards import Reward, Rewarded, graded
 
 END = 2
 
