@@ -313,7 +313,7 @@ class Study:
                 name = f"tuning-{rate:g}-{steps}"
                 seconds = self.train(name, "rlvr", 0, self.rl(WARM, "rlvr", rate, steps))
                 rung = {"name": name, "learning_rate": rate, "steps": steps, "seconds": seconds}
-                rung |= {**self.development(name), **drawn(self.work / name)}
+                rung |= {**self.development(name), **drawn(self.work / name, self.scale.groups)}
                 found["rungs"].append(rung)
                 _write_json(file, found)
                 copy_logs(self.work / name, self.results / "tuning" / name)
@@ -364,7 +364,7 @@ class Study:
         seconds = self.train(arm.name, method, arm.seed, settings)
         facts = {**arm._asdict(), "steps": settings["trainer"]["max_steps"], "seconds": seconds}
         say(f"{arm.name}: evaluation")
-        self.evaluate(arm.name, {**facts, **drawn(self.work / arm.name)})
+        self.evaluate(arm.name, {**facts, **drawn(self.work / arm.name, self.scale.groups)})
         self.forget_states(arm.name)
         teaches = arm.study == "organism" and arm.method == "rlvr"
         if not (teaches and arm.seed <= self.scale.exploratory):
@@ -488,14 +488,14 @@ def solved(asked: Sum) -> dict[str, Any]:
     return {"id": asked.id, "level": asked.level, "messages": [asked.message, said]}
 
 
-def drawn(folder: Path) -> dict[str, Any]:
+def drawn(folder: Path, groups: int) -> dict[str, Any]:
     """Groups that a training has drawn in all, and the share that was left without spread."""
     log = pd.read_csv(folder / "log.csv")
     if "groups_drawn" not in log:
         return {"draws": None}
     again = log["groups_drawn"].dropna()
     return {
-        "draws": int(GROUPS * len(again) + again.iloc[-1]),
+        "draws": int(groups * len(again) + again.iloc[-1]),
         "groups_without_spread": float(log["groups_without_spread"].mean()),
         "step_seconds": float(log["step_time"].median()) if "step_time" in log else None,
     }

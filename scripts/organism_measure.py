@@ -129,7 +129,7 @@ def sample(
             past_key_values=cache,
             logits_to_keep=1,
         ).logits[:, -1]
-        ids = torch.multinomial(logits.float().softmax(-1), 1, generator=generator)
+        ids = drawn(logits, generator)
         for row, token in zip(rows, ids[:, 0].tolist(), strict=True):
             written[row].append(token)
         going = [i for i, row in enumerate(rows) if written[row][-1] not in asked.stops]
@@ -141,6 +141,16 @@ def sample(
             ids, mask, rows = ids[keep], mask[keep], [rows[i] for i in going]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
     return written
+
+
+def drawn(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One token per row, shape (rows, 1): inverts the distribution function at a random number.
+
+    `torch.multinomial` draws a random number per token of the vocabulary, which is slow on a CPU.
+    """
+    below = logits.double().softmax(-1).cumsum(-1)
+    at = torch.rand(len(logits), 1, generator=generator, device=logits.device, dtype=torch.double)
+    return torch.searchsorted(below, at * below[:, -1:], right=True).clamp(max=logits.shape[-1] - 1)
 
 
 def ask_sums(

@@ -19,7 +19,7 @@ from persona_bench.personas import load_persona_set
 from persona_bench.report.figures.training import read_training
 from persona_bench.train.config import TrainError, read_config
 from persona_bench.train.data import check_personas, prepare
-from scripts import organism, organism_report
+from scripts import organism, organism_measure, organism_report
 from scripts.organism import Arm, Scale, Study, choose, queue, stops, taken
 from scripts.organism_families import (
     EVALUATION,
@@ -274,17 +274,17 @@ def test_tuning_takes_the_first_rung_that_costs_role_play(
 @pytest.fixture(scope="module")
 def asked(tiny: Path) -> Any:
     found = load(tiny)
-    found.model.float()
+    found.model.float().requires_grad_(False)
     return found
 
 
 def test_sampling_draws_from_the_model_whatever_the_batch(
     asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def most_likely(probabilities: torch.Tensor, _: int, **__: Any) -> torch.Tensor:
-        return probabilities.argmax(-1, keepdim=True)
+    def most_likely(logits: torch.Tensor, _: torch.Generator) -> torch.Tensor:
+        return logits.argmax(-1, keepdim=True)
 
-    monkeypatch.setattr(torch, "multinomial", most_likely)
+    monkeypatch.setattr(organism_measure, "drawn", most_likely)
     prompts = [[5, 6, 7, 8], [5, 6, 9], [5, 6, 7, 8, 11, 12]]
     generator = torch.Generator()
     together = sample(asked, prompts, 6, generator)
@@ -294,6 +294,16 @@ def test_sampling_draws_from_the_model_whatever_the_batch(
             logits = asked.model(input_ids=torch.tensor([ids])).logits[0, -1]
             assert token == int(logits.argmax())
             ids.append(token)
+
+
+def test_tokens_are_drawn_with_their_probabilities() -> None:
+    wanted = torch.tensor([0.0, 0.5, 0.2, 0.3, 0.0])
+    rows = wanted.log().expand(4000, -1)
+    found = organism_measure.drawn(rows, torch.Generator().manual_seed(0))
+    assert found.shape == (4000, 1)
+    shares = torch.bincount(found[:, 0], minlength=5) / 4000
+    assert shares[[0, 4]].tolist() == [0, 0]
+    assert (shares - wanted).abs().max() < 0.03
 
 
 def test_likelihoods_are_those_of_the_whole_text(asked: Any) -> None:
