@@ -290,7 +290,8 @@ def gate_table(replicates: int = 3000) -> pd.DataFrame:
         for questions, changed, alike in itertools.product(
             (200, 500, 1000), (0.05, 0.2), (True, False)
         )
-        for loss in (0.02, 0.0)
+        for loss in (0.02, 0.0, 0.06)
+        if loss <= changed
     ]
     return pd.DataFrame([study_gate(*case, replicates) for case in cases])
 
