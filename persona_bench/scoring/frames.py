@@ -1,4 +1,4 @@
-"""What variance parts and contrasts share: labels from the tidy table, settings, plain records."""
+"""What several measures share: labels from the tidy table, settings, plain records."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from persona_bench.scoring.corrected import (
     summarise,
 )
 from persona_bench.scoring.family import DEFINITIONS, METRICS
+from persona_bench.scoring.frames import check_settings
 from persona_bench.scoring.intervals import accuracy_intervals, with_intervals
 from persona_bench.scoring.resampling import (
     NOWHERE,
@@ -241,10 +242,7 @@ def stability(
     persona. Warns, and writes the same into `notes`, where cells are missing, nothing is
     scored, or a metric has nothing to compare.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}, but must lie between 0 and 1")
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}, but at least 1 is needed")
+    check_settings(confidence, resamples)
     if not 0 < stable_from <= 1:
         raise ValueError(f"stable_from is {stable_from}, but must lie above 0 and at most at 1")
     if population not in ("questions", "personas"):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scripts import calibrate
-from scripts.calibrate import EFFECTS, Setting, base, draw, study, study_pair
+from scripts.calibrate import EFFECTS, Setting, base, draw, harmed, study, study_pair
 
 
 @pytest.mark.parametrize("effect", list(EFFECTS))
@@ -64,6 +64,24 @@ def test_responses_lost_on_hard_questions_forbid_a_conclusion() -> None:
     assert row["undetermined"] == 1
     assert row["rejected"] <= 0.2  # the plain scores differ, and the floor knows why
     assert row["plain_bias"] < -0.1
+
+
+@pytest.mark.parametrize("by_effect", [True, False])
+@pytest.mark.parametrize(("polar", "ratio"), [(0.0, 0.4), (0.0, 0.9), (0.8, 0.95)])
+def test_a_harmed_persona_has_the_ratio_that_is_wanted(
+    by_effect: bool, polar: float, ratio: float
+) -> None:
+    s = Setting(0.6, 100_000, 4, 1, "none", polar=polar)
+    accuracy = harmed(s, ratio, by_effect, np.random.default_rng(2)).mean(axis=0)
+    assert accuracy[0] / accuracy[1] == pytest.approx(ratio, abs=0.01)
+    assert accuracy[1:] == pytest.approx(0.6, abs=0.01)
+
+
+def test_what_else_the_draws_say_is_held_against_the_truth() -> None:
+    row = study(Setting(0.5, 100, 8, 4, "strong", missing=0.1), replicates=20, seed=1)
+    for name in ("bands_coverage", "below_control_coverage", "persona_sd_coverage"):
+        assert row[name] >= 0.8  # of 20 tables; at 95%, fewer than 16 once in 3,000 runs
+    assert row["probability_unstable"] > 0.9
 
 
 def test_two_stable_models_of_different_accuracy_are_rarely_told_apart() -> None:
