@@ -243,7 +243,31 @@ def test_two_processes_never_take_the_same_training(
     assert trained[-1] == "organism-rlvr-1"
 
 
-# ---------------------------------------------------------------------- tuning
+# ---------------------------------------------------------------------- warm start and tuning
+
+
+def test_the_first_round_that_passes_is_the_warm_start(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = stub(study, monkeypatch)
+    monkeypatch.setattr(study, "gates", lambda name: {"passed": name == "warm-2"})
+    for _ in range(2):  # the second time nothing is measured again
+        study.warm()
+        assert (study.work / "warm").resolve() == study.work / "warm-2"
+        monkeypatch.setattr(study, "gates", None)
+    assert trained == ["warm-1", "warm-2"] * 2  # which persona-bench train finds finished
+    rounds = json.loads((study.results / "gates.json").read_text())["rounds"]
+    assert [each["passed"] for each in rounds] == [False, True]
+
+
+def test_nothing_is_trained_on_a_warm_start_that_fails_its_gates(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub(study, monkeypatch)
+    monkeypatch.setattr(study, "gates", lambda name: {"passed": False})
+    with pytest.raises(SystemExit, match="No warm start passes its gates"):
+        study.warm()
+    assert not (study.work / "warm").exists()
 
 
 def rung(rate: float, accuracy: float, marker_rate: float) -> dict[str, Any]:
