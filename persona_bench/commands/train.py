@@ -109,8 +109,7 @@ def train(
 
 def interrupted(folder: Path) -> str:
     """What to tell of a training that was stopped by hand: what is stored, and how to go on."""
-    from persona_bench.train.folder import FINISHED
-    from persona_bench.train.running import newest_complete_checkpoint
+    from persona_bench.train.folder import FINISHED, newest_complete_checkpoint
     from persona_bench.train.teacher import FILE
 
     if (folder / FINISHED).is_file():

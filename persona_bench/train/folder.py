@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,26 @@ def finished(config: TrainConfig) -> bool:
     if not (folder / FINISHED).is_file() or not (folder / SETTINGS).is_file():
         return False
     return _settings(folder) == as_data(config)
+
+
+def newest_complete_checkpoint(folder: Path, *, redraws: bool) -> Path | None:
+    """The newest checkpoint that was written to its end; None without one.
+
+    Args:
+        folder: The run's output folder.
+        redraws: Whether a checkpoint must also say how many groups were drawn again.
+    """
+    found = [
+        path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()
+    ]
+    for path in sorted(found, key=lambda path: -int(path.name.rpartition("-")[2])):
+        try:
+            for name in ("trainer_state.json", *(["draws.json"] if redraws else [])):
+                json.loads((path / name).read_text(encoding="utf-8"))  # these are written last
+        except (OSError, ValueError):
+            continue
+        return path
+    return None
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,13 @@ from persona_bench.train.card import model_card
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import NONE, Mix, Row
 from persona_bench.train.evaluation import merge_best
-from persona_bench.train.folder import ARGUMENTS, FINISHED, as_data, begin
+from persona_bench.train.folder import (
+    ARGUMENTS,
+    FINISHED,
+    as_data,
+    begin,
+    newest_complete_checkpoint,
+)
 from persona_bench.train.judging import total_cost
 from persona_bench.train.logs import COMPLETIONS
 
@@ -257,23 +263,3 @@ def train(
 def rows_taken(args: Any, questions: int) -> int:
     """Rows that `num_train_epochs` takes; half an epoch takes half of the questions."""
     return max(1, math.ceil(args.num_train_epochs * questions))
-
-
-def newest_complete_checkpoint(folder: Path, *, redraws: bool) -> Path | None:
-    """The newest checkpoint that was written to its end; None without one.
-
-    Args:
-        folder: The run's output folder.
-        redraws: Whether a checkpoint must also say how many groups were drawn again.
-    """
-    found = [
-        path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()
-    ]
-    for path in sorted(found, key=lambda path: -int(path.name.rpartition("-")[2])):
-        try:
-            for name in ("trainer_state.json", *(["draws.json"] if redraws else [])):
-                json.loads((path / name).read_text(encoding="utf-8"))  # these are written last
-        except (OSError, ValueError):
-            continue
-        return path
-    return None

@@ -18,6 +18,7 @@ from persona_bench.grading import Verdict
 from persona_bench.personas import load_persona_set
 from persona_bench.train import rlvr, running, sft, sources
 from persona_bench.train.config import TrainConfig, TrainError
+from persona_bench.train.folder import newest_complete_checkpoint
 from persona_bench.train.information import Information
 from persona_bench.train.rewards import Reward
 from persona_bench.train.teacher import _seed
@@ -748,7 +749,7 @@ def test_adapters_for_layers_that_do_not_exist_are_refused(make: Make) -> None:
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    newest = running.newest_complete_checkpoint
+    newest = newest_complete_checkpoint
     assert newest(tmp_path, redraws=False) is None
     for step, state in ((2, '{"global_step": 2}'), (10, '{"glob'), (12, None)):
         (tmp_path / f"checkpoint-{step}").mkdir()
