@@ -48,7 +48,7 @@ from scripts.organism_families import (
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "organism"
 WARM, BASE = "warm", "base"
-WARM_RATE, WARM_ROUNDS, WARM_STEPS, ROWS = 1e-4, 4, 25, 32
+WARM_RATE, WARM_ROUNDS, WARM_STEPS, ROWS = 1e-4, 6, 25, 32
 RUNGS = ((1e-5, 120), (2e-5, 120), (4e-5, 120), (8e-5, 120), (8e-5, 240))
 """Learning rate and steps of the tuning, in this order, up to the first that costs fidelity."""
 FALL = 0.1
