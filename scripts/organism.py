@@ -406,6 +406,14 @@ class Study:
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
 
+    def report(self) -> None:
+        """Tables and figures so far; a fault in them does not stop the trainings."""
+        with taken(self.work / "report.lock", wait=True):
+            try:
+                report(self.results, anew=False)
+            except Exception as error:
+                say(f"No report: {type(error).__name__}: {error}")
+
     def work_off(self) -> list[str]:
         """All arms that are not done and not taken by another process; the names that failed."""
         failed = []
@@ -421,8 +429,7 @@ class Study:
                     say(f"{arm.name} failed: {error}; {self.work / arm.name}.log says more")
                     failed.append(arm.name)
                 else:
-                    with taken(self.work / "report.lock", wait=True):
-                        report(self.results, anew=False)
+                    self.report()
         return failed
 
 
