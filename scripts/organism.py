@@ -48,7 +48,7 @@ from scripts.organism_families import (
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "organism"
 WARM, BASE = "warm", "base"
-WARM_RATE, WARM_ROUNDS, WARM_STEPS, ROWS = 1e-4, 4, 25, 32
+WARM_RATE, WARM_ROUNDS, WARM_STEPS, ROWS = 1e-4, 6, 25, 32
 RUNGS = ((1e-5, 120), (2e-5, 120), (4e-5, 120), (8e-5, 120), (8e-5, 240))
 """Learning rate and steps of the tuning, in this order, up to the first that costs fidelity."""
 FALL = 0.1
@@ -406,6 +406,14 @@ class Study:
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
 
+    def report(self) -> None:
+        """Tables and figures so far; a fault in them does not stop the trainings."""
+        with taken(self.work / "report.lock", wait=True):
+            try:
+                report(self.results, anew=False)
+            except Exception as error:
+                say(f"No report: {type(error).__name__}: {error}")
+
     def work_off(self) -> list[str]:
         """All arms that are not done and not taken by another process; the names that failed."""
         failed = []
@@ -421,8 +429,7 @@ class Study:
                     say(f"{arm.name} failed: {error}; {self.work / arm.name}.log says more")
                     failed.append(arm.name)
                 else:
-                    with taken(self.work / "report.lock", wait=True):
-                        report(self.results, anew=False)
+                    self.report()
         return failed
 
 
