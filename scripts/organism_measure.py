@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from persona_bench.grading.maths import grade_all
 from persona_bench.personas import Persona
-from persona_bench.train.running import load_tokenizer
 from scripts.organism_families import NONE, WORDINGS, Family, Sum, marker_rate
 
 BATCH, ENOUGH = 128, 32
@@ -62,7 +61,7 @@ class Asked(NamedTuple):
 
 def load(folder: Path) -> Asked:
     """A checkpoint, on the GPU where there is one."""
-    tokenizer = load_tokenizer(str(folder))
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
     return Asked(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
