@@ -354,6 +354,8 @@ def _below_ten_thousand(text: str) -> int:
 
 
 _WORD = re.compile(r"[a-z]+")
+_OPENERS = {*_SMALL, *_LARGE, "hundred", "dozen", "half", "quarter", "a", "an", "minus", "negative"}
+"""The words that a number in words can begin with."""
 
 
 def leading_number_words(text: str) -> tuple[str, int] | None:
@@ -362,10 +364,11 @@ def leading_number_words(text: str) -> tuple[str, int] | None:
     `"forty-two doubloons"` gives `("42", 9)`, `"minus one half"` gives `("-1/2", 14)`; None where
     the text opens otherwise.
     """
-    lowered = text.lower()
-    words = [(match[0], match.start(), match.end()) for match in _WORD.finditer(lowered[:200])]
-    if not words or lowered[: words[0][1]].strip():
+    lowered = text[:200].lower()
+    first = _WORD.search(lowered)
+    if not first or first[0] not in _OPENERS or lowered[: first.start()].strip():
         return None
+    words = [(match[0], match.start(), match.end()) for match in _WORD.finditer(lowered)]
     start = 1 if words[0][0] in ("minus", "negative") else 0
     negative = bool(start)
     if words[start : start + 1] and words[start][0] in ("a", "an"):

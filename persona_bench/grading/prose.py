@@ -71,6 +71,16 @@ _STATEMENT = re.compile(
     r"^[ \t]*#{2,4}\s(?=[^a-zA-Z\n]{0,4}\d))",
     re.IGNORECASE | re.MULTILINE,
 )
+_STATEMENT_WORDS = (
+    "ans", "##", "result", "solution", "total", "final", "ergebnis", "lösung", "antwort", "réponse",
+    "résultat", "respuesta", "resultado", "solución", "risposta", "risultato", "soluzione",
+    "resposta", "solução", "antwoord", "oplossing", "svar", "odpowiedź", "wynik", "odpověď",
+    "výsledek", "válasz", "cevap", "sonuç", "đáp", "kết quả", "vastaus", "răspuns", "ответ",
+    "результат", "відповідь", "απάντηση", "الجواب", "الإجابة", "जवाब", "उत्तर", "התשובה", "คำตอบ",
+    "答", "結果", "结果", "정답", "답", "jawaban", "lösningen",
+)  # fmt: skip
+"""One of these stands in every text that `_STATEMENT` matches: finding none takes a tenth of the
+time of the pattern."""
 _TAIL = 600
 """Characters of a statement that are read."""
 _HASHES = re.compile(r"####\s*")
@@ -97,7 +107,10 @@ def find_statement(text: str) -> str:
     clear: it is 17" is 17.
     """
     in_words = ""
-    statements = [(match.end(), match.start()) for match in _STATEMENT.finditer(text)]
+    statements = []
+    lowered = text.lower()
+    if any(word in lowered for word in _STATEMENT_WORDS):
+        statements += [(match.end(), match.start()) for match in _STATEMENT.finditer(text)]
     statements += [(match.end(), match.end()) for match in _HASHES.finditer(text)]
     statements += [(match.end(), match.start()) for match in _IS_THE_ANSWER.finditer(text)]
     for end, start in sorted(statements, reverse=True)[:50]:

@@ -1,8 +1,7 @@
 """Cases of maths answers in data files, in the form that `scripts/grade_cases.py` reads.
 
 The verdicts were written down before the grader was tried on them, in the styles of many models,
-personas and languages. Cases that can be read in two ways are left out, and so are a few that the
-grader still misses: numbers in Chinese words, Roman numerals, `50k`.
+personas and languages. Cases that can be read in two ways are left out.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from persona_bench.grading import prose
 from scripts import grade_cases
 from scripts.grade_cases import difference, read_cases, verdicts_on
 
@@ -27,6 +27,14 @@ def test_cases_of_a_kind(kind: str) -> None:
     assert len(cases) >= 6
     differing = map(difference, cases, verdicts_on(cases))
     assert [found for found in differing if found] == []
+
+
+def test_a_word_that_is_looked_for_first_stands_in_every_statement() -> None:
+    stated = [case for case in CASES if prose._STATEMENT.search(case["response"])]
+    assert len(stated) > 500
+    for case in stated:
+        lowered = case["response"].lower()
+        assert any(word in lowered for word in prose._STATEMENT_WORDS), case
 
 
 def test_the_script_ends_with_1_where_a_verdict_differs(
