@@ -2,7 +2,7 @@
 
     from persona_bench import read_outcomes, stability
 
-    outcomes = read_outcomes("results/my-run")   # one tidy table, a row a response
+    outcomes = read_outcomes("results/my-run")   # one tidy table, one row per response
     print(stability(outcomes).pss)
 
 The package is imported at the start of every `lm_eval` run (see

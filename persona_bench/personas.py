@@ -114,7 +114,7 @@ class PersonaSet:
         Args:
             n: How many personas; None keeps all.
             kinds: Only these kinds; None keeps all.
-            seed: Of the draw.
+            seed: Seed of the draw.
 
         Raises:
             PersonaSetError: an unknown kind, or more personas asked for than there are.
@@ -231,8 +231,8 @@ def build_persona_set(name: str, kind: str, template: str, values: Sequence[str]
     `none` comes first, as the baseline.
 
     Args:
-        name: Of the set.
-        kind: Of its personas; see `KINDS`.
+        name: Name of the set.
+        kind: Kind of its personas; see `KINDS`.
         template: The prompt, with `{}` where the value goes: `You are a {}.`
         values: What goes there; their ids are made from them.
 

@@ -185,7 +185,7 @@ def validated(
     """The mapping as its model.
 
     Args:
-        model: Of the whole file.
+        model: Pydantic model of the whole file.
         data: What is in it.
         path: For the message.
         parts: The models of the mappings within, by the key that they stand under.

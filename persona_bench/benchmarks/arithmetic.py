@@ -48,7 +48,7 @@ def load(
 
     Args:
         data_dir: Not used: there is nothing to download.
-        seed: Of the numbers and the stories.
+        seed: Seed of the numbers and the stories.
         per_level: Questions a level; at most 40 where level 1 is among them, as one-digit sums
             run out, and 300 otherwise.
         levels: Which of `LEVELS`.

@@ -1,4 +1,4 @@
-"""LiveCodeBench's files: a row a question, read one at a time, its tests when they are asked for.
+"""LiveCodeBench's files: one row per question; its tests are read when they are needed.
 
 A release has up to 4.5 GB, nearly all of it tests.
 """

@@ -16,7 +16,7 @@ class Places:
     """Where the files of each model go, and what it is called.
 
     Args:
-        folder: Of all files; models get folders of their own where there are several.
+        folder: Folder of all files; models get folders of their own where there are several.
         models: As the results name them.
     """
 

@@ -114,9 +114,13 @@ def run(
         Path | None,
         typer.Option(help="With --until: stop when the gate against this run is decided."),
     ] = None,
-    margin: Annotated[float, typer.Option(help="Of --against, as in persona-bench gate.")] = 0.02,
-    margin_persona: Annotated[float | None, typer.Option(help="The same.")] = None,
-    margin_pss: Annotated[float, typer.Option(help="The same.")] = 0.05,
+    margin: Annotated[
+        float, typer.Option(help="For --against: margin of the mean accuracy.")
+    ] = 0.02,
+    margin_persona: Annotated[
+        float | None, typer.Option(help="For --against: margin under each persona; --margin.")
+    ] = None,
+    margin_pss: Annotated[float, typer.Option(help="For --against: margin of the PSS.")] = 0.05,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and what is done.")
     ] = False,

@@ -139,7 +139,7 @@ def screen(
             It decides what is estimated: the PSS that the full grid would show, or that of
             the expected accuracies.
         confidence: Level of the intervals.
-        seed: Of the designs and the posterior's draws.
+        seed: Seed of the designs and the posterior's draws.
 
     Raises:
         ValueError: see `plan_rounds`; too few responses scored.

@@ -41,7 +41,7 @@ class Isolation:
         processes: Whether the limit of processes can be set.
         warm: Whether a sandbox is kept for several programs, each in namespaces of its own.
         memory_groups: Whether each sandbox is in a control group of its own that bounds its memory.
-        version: Of bubblewrap.
+        version: Version of bubblewrap.
     """
 
     kind: Literal["bubblewrap", "none"]

@@ -34,7 +34,7 @@ class CachingLM(LM):
         inner: The model that generates.
         record_log: The generations of this model.
         fingerprint: The model's, as the keys hold it.
-        seed: Of the draws, where decoding samples.
+        seed: Seed of the draws, where decoding samples.
         say: Is told how many responses are there already.
 
     Attributes:

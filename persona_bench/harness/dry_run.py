@@ -23,7 +23,7 @@ class TaskPlan:
         task: Its name.
         prompts: How many responses the results would have.
         done: How many of them are in the store; None where the model can't be told.
-        prompt_tokens: Of the prompts that are not done, in the model's tokens; None where only
+        prompt_tokens: Model tokens of the prompts that are not done; None where only
             the server knows.
         most_tokens: The most that could be generated for them.
         note: What could not be found out, and why.

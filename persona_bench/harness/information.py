@@ -54,7 +54,7 @@ class Likelihoods:
             after another persona's prompt.
         computed: Log-likelihoods that were computed now; the others were in the store.
         others: Candidates of each response beside its own persona; None: all of the run.
-        seed: Of their draw.
+        seed: Seed of their draw.
         notes: What else is to be known, in sentences without a full stop.
     """
 
@@ -104,7 +104,7 @@ def likelihoods(
         samples: The responses of one model to any persona task.
         session: The model, and the store; what is in there is not computed again.
         others: So many other candidates a response, drawn by `seed`; None takes all of the run.
-        seed: Of that draw.
+        seed: Seed of that draw.
 
     Raises:
         LikelihoodError: a backend that can't; a session without a store; a prompt that can't be

@@ -25,7 +25,7 @@ class Note:
     Attributes:
         store: The store that the note lies in.
         about: The run: model, tasks, settings.
-        rank: Of the process.
+        rank: Rank of the process.
     """
 
     store: Path

@@ -19,7 +19,7 @@ class Regraded:
     """One task of one model, graded again.
 
     Attributes:
-        model, task: Which.
+        model, task: Names of the model and the task.
         responses: How many there are.
         changed: How many have another verdict or reason than before.
         file: The samples file with the new verdicts, beside the old one.

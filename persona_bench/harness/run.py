@@ -160,7 +160,7 @@ class Session:
         store: The store's folder; `output_path`/store by default. `keep=False`: none.
         batch_size, device: As lm-eval's.
         name: The model's name in the results; by default what lm-eval takes from `model_args`.
-        seed: Of Python, NumPy and torch, and of the draws where decoding samples.
+        seed: Seed of Python, NumPy and torch, and of the draws where decoding samples.
         verbose: Shows lm-eval's log.
         say: Is told what is in the store already.
         hub: As lm-eval's `--hf_hub_log_args`.

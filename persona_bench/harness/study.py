@@ -48,8 +48,8 @@ class StudyModel(Part):
             chat template has it.
         think_end_token: What ends the reasoning; the answer after it is graded.
         apply_chat_template: Personas are system messages only with one.
-        method, seed: Of its training, for comparisons of methods over seeds; not needed for a
-            checkpoint of `persona-bench train`, whose folder has both.
+        method, seed: Method and seed of its training, for comparisons of methods over seeds; not
+            needed for a checkpoint of `persona-bench train`, whose folder has both.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -103,7 +103,7 @@ class StudyJudge(Part):
         models: The judges' names at the endpoint; several judge side by side.
         base_url: An OpenAI-compatible endpoint; OpenAI's own by default.
         concurrency: Calls at a time.
-        price: Of a million prompt tokens and of a million completion tokens, in US dollars.
+        price: Price of a million prompt tokens and of a million completion tokens, in US dollars.
         max_cost: Stop before calls that would cost more, in US dollars; needs `price`.
         audit: Measure the judges too (retest, persona swap, length).
         audited: Responses of the retest, and of the swap.
@@ -141,7 +141,7 @@ class Study(Part):
         models, tasks: What is run: every model on every task.
         metadata: The knobs of all tasks (`persona_set`, `samples`, `n_questions`, ...).
         gen_kwargs: The generation arguments of all tasks.
-        seed: Of Python, NumPy and torch, and of the draws where decoding samples.
+        seed: Seed of Python, NumPy and torch, and of the draws where decoding samples.
         system_instruction: Before each persona.
         confirm_run_unsafe_code: For tasks that run programs which a model wrote.
         judge: For tasks whose responses a model judges.

@@ -32,7 +32,7 @@ class Unfinished:
     """One task of a run that was stopped.
 
     Attributes:
-        model, task: Which.
+        model, task: Names of the model and the task.
         stored: How many responses are in the store.
         asked: How many the run would have.
         file: The samples file of the stored ones; None where there are none.

@@ -70,7 +70,7 @@ class JudgeSettings:
         gen_kwargs: Over `DEFAULTS`; None takes one of these away.
         key_variable: The environment variable with the endpoint's key.
         timeout: Seconds that a call may take.
-        tries: Of a call that fails for another reason than "come back later".
+        tries: Number of tries of a call that fails for another reason than "come back later".
         price: Where it is known.
         role: What the model is, in messages.
         address: How its address is named, in messages.
@@ -143,7 +143,7 @@ class Usage:
 
     Attributes:
         calls: Requests.
-        characters: Of the prompts that were answered.
+        characters: Number of characters of the prompts that were answered.
         prompt_tokens, completion_tokens: As the endpoint counts them; estimated where it does not.
     """
 
@@ -241,7 +241,7 @@ class Judge:
 
         Args:
             messages: The prompt.
-            parameters: Of this request alone, such as `seed`.
+            parameters: Parameters of this request alone, such as `seed`.
 
         Raises:
             CallFailed, JudgeError: as `read`.

@@ -38,7 +38,7 @@ def judge_messages(rubrics: RubricSet, item: Item, form: Form, examples: str = "
     Args:
         rubrics: The rubric set.
         item: What is judged.
-        form: Of the answer.
+        form: Form of the answer.
         examples: An example response of each score, where the rubric shows some.
     """
     content = "\0".join((item.persona, item.question, item.response))

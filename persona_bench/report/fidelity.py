@@ -44,7 +44,7 @@ def print_fidelity(
 
     Args:
         result: The scores.
-        title: Of the whole.
+        title: Title of the whole.
         console: Where to.
         audits: By judge, as `Audit.to_dict` gives them; a judge without one is named.
         agreement: Krippendorff's alpha between the judges and its interval; None for one judge.

@@ -39,8 +39,8 @@ def write_stability(
 ) -> list[Path]:
     """Write one model's stability on one benchmark; returns the files, in this order.
 
-    `<task>_personas.csv` (a row a persona), `<task>_stability.csv` (a row a metric, with its
-    interval and definition) and `<task>_stability.json` (all of it, with `provenance`: how the
+    `<task>_personas.csv` (one row per persona), `<task>_stability.csv` (one row per metric, with
+    its interval and definition) and `<task>_stability.json` (all of it, with `provenance`: how the
     numbers were made, and `beside`). Accuracies are shares, 0 to 1. Characters of `task` that file
     names can't hold become `_`. Files already there are replaced.
     """

@@ -88,9 +88,9 @@ def _add(table: Table, *cells: str) -> None:
 def write_parts(parts: VarianceParts, found: Contrasts, folder: Path, *, task: str) -> list[Path]:
     """Write the tables as CSV; returns the files, in this order.
 
-    `<task>_variance.csv` (a row a part), `<task>_groups.csv` (a row for each kind of persona,
-    level and subject), `<task>_contrasts.csv` (a row a contrast) and
-    `<task>_persona_contrasts.csv` (a row a persona, against the control). Tables without a row
+    `<task>_variance.csv` (one row per part), `<task>_groups.csv` (a row for each kind of persona,
+    level and subject), `<task>_contrasts.csv` (one row per contrast) and
+    `<task>_persona_contrasts.csv` (one row per persona, against the control). Tables without a row
     are not written, and one left there by an earlier scoring is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -210,7 +210,7 @@ class Settings:
     Attributes:
         confidence: Level of the intervals.
         resamples: Bootstrap replicates, exchanges, flips and swaps.
-        seed: Of all that is random.
+        seed: Seed of all that is random.
     """
 
     confidence: float = 0.95

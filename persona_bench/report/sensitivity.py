@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from persona_bench.report.names import file_stem
-from persona_bench.report.tables import PADDING, interval, number, printable
+from persona_bench.report.tables import interval, number, plain_table, printable
 from persona_bench.scoring.sensitivity import ROUTES, UNFOUND, GraderSensitivity
 
 if TYPE_CHECKING:
@@ -76,17 +74,8 @@ def print_sensitivity(found: GraderSensitivity, console: Console) -> None:
     """Print a table of routes where there is more than one, and what a strict grader would give."""
     if len(routes := occurring_routes(found)) > 1:
         shown = [route for route in (*routes, UNFOUND) if (found.table[route] > 0).any()]
-        table = Table(
-            title=f"{TITLE}, by persona",
-            caption="; ".join(NOTES[name] for name in NOTES if name in ("", "strict", *shown)),
-            title_justify="left",
-            caption_justify="left",
-            title_style="",
-            caption_style="",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            padding=PADDING,
-        )
+        notes = [NOTES[name] for name in NOTES if name in ("", "strict", *shown)]
+        table = plain_table(f"{TITLE}, by persona", "; ".join(notes))
         table.add_column("persona", overflow="fold")
         for name in (*shown, "accuracy", "strict"):
             table.add_column(name, justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""Stability in the terminal: a row a persona, then what the rows add up to.
+"""Stability in the terminal: one row per persona, then what the rows add up to.
 
     from rich.console import Console
 
@@ -229,7 +229,7 @@ def _print_personas(result: Stability, console: Console) -> None:
         return
     console.print(_persona_table(result, personas, {}))
     console.print()
-    second = _table("Expected accuracy, and responses that failed", _caption(more))
+    second = plain_table("Expected accuracy, and responses that failed", _caption(more))
     second.add_column("persona", overflow="fold")
     _add_columns(second, more)
     for i, name in enumerate(personas["persona"]):
@@ -241,7 +241,7 @@ def _persona_table(result: Stability, personas: pd.DataFrame, more: dict[str, li
     caption = "accuracy: correct share of the n scored responses"
     if more:
         caption += f"; {_caption(more)}"
-    table = _table("Accuracy by persona", caption)
+    table = plain_table("Accuracy by persona", caption)
     table.add_column("persona", overflow="fold")
     longest = max(len(str(kind)) for kind in personas["kind"])
     table.add_column("kind", overflow="fold", min_width=min(15, longest))
@@ -297,7 +297,8 @@ def _add_columns(table: Table, more: dict[str, list[str]]) -> None:
         table.add_column(Text(header), justify="right", no_wrap=name in (EXPECTED, "band"))
 
 
-def _table(title: str, caption: str = "") -> Table:
+def plain_table(title: str, caption: str = "") -> Table:
+    """An empty table in the style that all tables of a scoring share."""
     return Table(
         title=title,
         caption=caption or None,

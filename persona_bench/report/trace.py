@@ -171,7 +171,7 @@ def write_trace(
     """Write one model's measures on one task; returns the files, in this order.
 
     `<task>_trace.json` (all of it, with `provenance`: how the numbers were made),
-    `<task>_trace_personas.csv` (a row a persona), `<task>_trace_confusion.csv` (counts: a row a
+    `<task>_trace_personas.csv` (one row per persona), `<task>_trace_confusion.csv` (counts: a row a
     persona, a column for what it was taken for), and, where there are any,
     `<task>_trace_likelihoods.csv` (a row for each response and candidate persona). Files already
     there are replaced.

@@ -179,7 +179,7 @@ def audit(
         swaps: A row a response, `pair, eval_task, own, other`; a pair with a NaN is left out.
         confidence: Level of the intervals.
         resamples: Sign exchanges of the swap's test where they are too many to go through.
-        seed: Of these.
+        seed: Seed of these.
     """
     rng = np.random.default_rng(seed)
     broken = swaps.loc[swaps[["own", "other"]].isna().any(axis=1), "pair"]
@@ -234,7 +234,7 @@ def agreement(
         scores: A row a response, with its `persona`, and a column for each judge beside it.
         confidence: Level of the interval.
         resamples: Bootstrap replicates.
-        seed: Of these.
+        seed: Seed of these.
     """
     ratings = scores.drop(columns="persona").to_numpy(float).T
     value = alpha(ratings)

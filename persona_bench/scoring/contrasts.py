@@ -61,7 +61,7 @@ class Contrasts:
     effect), n_personas, n_questions, definition. Differences are in shares of correct
     responses."""
     per_persona: pd.DataFrame
-    """See `paired.persona_table`: a row a persona but the control, lowest difference first."""
+    """See `paired.persona_table`: one row per persona but the control, lowest difference first."""
     absent: dict[str, str]
     """Why a contrast is not in the table, in a sentence."""
     control: str

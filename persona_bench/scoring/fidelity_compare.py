@@ -134,7 +134,7 @@ def compare_fidelity(
         b: The other's.
         confidence: Level of the intervals.
         resamples: Random sign flips where all of them would be more.
-        seed: Of the random flips.
+        seed: Seed of the random flips.
 
     Raises:
         CompareError: the two differ in task, rubrics, judges, personas, questions or samples, or

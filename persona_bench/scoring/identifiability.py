@@ -79,7 +79,7 @@ class Identifiability:
     its other responses are taken for most often; the first of a tie), n (responses),
     n_questions."""
     confusion: pd.DataFrame
-    """Counts of responses: a row a persona, a column for what they were taken for."""
+    """Counts of responses: one row per persona, a column for what they were taken for."""
     features: str
     folds: int
     n_responses: int
@@ -148,7 +148,7 @@ def identifiability(
         permutations: Of labels within questions, for the p-value; 0: none. Where each question
             belongs to one persona, labels are permuted between whole questions.
         confidence: Level of the intervals.
-        seed: Of the permutations.
+        seed: Seed of the permutations.
 
     Raises:
         ValueError: a column is missing, fewer than two questions or personas, or embeddings that

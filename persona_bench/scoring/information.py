@@ -129,7 +129,7 @@ def persona_information(
             the response's log-likelihood under it in nats, and its tokens.
         confidence: Level of the intervals and of the no-trace band.
         resamples: Bootstrap replicates, and permutations.
-        seed: Of both.
+        seed: Seed of both.
 
     Raises:
         ValueError: a column is missing, a number is impossible, or a response lacks its own

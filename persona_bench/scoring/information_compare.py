@@ -58,7 +58,7 @@ def compare_information(
         b: The other's.
         confidence: Level of the interval.
         resamples: Bootstrap replicates, and random flips where all would be more.
-        seed: Of both.
+        seed: Seed of both.
 
     Raises:
         ValueError: a table that `persona_information` would refuse, other candidate personas,

@@ -127,7 +127,7 @@ class TokenPrice(Part):
     """US dollars per million tokens.
 
     Attributes:
-        prompt, completion: Of a prompt's tokens, and of a completion's.
+        prompt, completion: Price of the prompt's tokens, and of the completion's.
     """
 
     prompt: float = Field(ge=0)
@@ -228,7 +228,7 @@ class Teacher(Part):
         base_url: An OpenAI-compatible endpoint; without one, the model is loaded here.
         samples: Responses a question.
         keep: Only `correct` ones, or `all`.
-        temperature, max_new_tokens: Of the sampling.
+        temperature, max_new_tokens: Settings of the sampling.
         batch_size: Prompts at a time, or calls at a time to an endpoint.
         api_key_variable: The environment variable with the endpoint's key.
     """
@@ -263,7 +263,7 @@ class TrainConfig(Part):
         method: `sft`, `distill`, `rlvr` or `permix`.
         model: The checkpoint that training starts from: a hub id or a folder.
         output_path: Where the trained checkpoint, its logs and its resumable states go.
-        seed: Of the data's order, the personas' draw, and TRL's.
+        seed: Seed of the data's order, the personas' draw, and TRL's.
         dtype: Precision of the weights; by default `float32` (on a GPU with bfloat16 autocast), and
             `bfloat16` on a GPU where only adapters are trained.
         data, personas, reward, evaluation, teacher, lora: See there. `rlvr` has no personas,

@@ -60,7 +60,7 @@ class Mix:
     Args:
         personas: From these.
         settings: How likely each is, and when.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
 
     def __init__(self, personas: PersonaSet, settings: Personas, seed: int) -> None:
@@ -80,7 +80,7 @@ class Mix:
         """The personas of `n` completions' prompts, without repetition while there are others.
 
         Args:
-            epoch: Of the training.
+            epoch: Epoch of the training.
             question: Its id.
             progress: Share of the training that is done, for the curriculum.
             n: How many.
@@ -118,7 +118,7 @@ def schedule(
     Args:
         questions: Each comes once an epoch, in an order of the epoch's own.
         epochs: How many.
-        seed: Of the order.
+        seed: Seed of the order.
         mix: Who draws personas; without one there are none.
         prompts: Rows a question: the completions of its group, where each has a persona of its own.
         groups: How many groups the training takes, at most `epochs` x questions; all by default.

@@ -26,7 +26,7 @@ class Information:
         prompts: From a persona's id to its prompt.
         messages: From a persona's prompt and a problem to chat messages.
         others: How many personas a completion is held against.
-        seed: Of their draw.
+        seed: Seed of their draw.
         batch_size: Sequences at a time.
     """
 

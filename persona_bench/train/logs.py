@@ -91,7 +91,7 @@ def append_completions(folder: Path, step: int, phase: str, seen: Sequence[Rewar
     """Adds completions to `completions.jsonl`.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         step: Steps taken so far.
         phase: `training` or `evaluation`.
         seen: The completions.

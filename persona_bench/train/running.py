@@ -168,7 +168,7 @@ def check_prompts(
     """That the chat template puts every persona into its prompt.
 
     Args:
-        rows: Of the training, or of its evaluation.
+        rows: Rows of the training, or of its evaluation.
         prompts: Their messages.
         tokenizer: With the template.
         name: The model's, for the message.

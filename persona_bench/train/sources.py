@@ -73,7 +73,7 @@ def training_source(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
 
     Args:
         data: Which.
-        seed: Of the draw of `n_questions`, and of generated questions.
+        seed: Seed of the draw of `n_questions`, and of generated questions.
 
     Raises:
         TrainError: no such source, level, or number of questions.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from persona_bench.grading import Verdict
+from persona_bench.train import sources
 from persona_bench.train.config import TrainConfig
 
 
@@ -86,3 +88,17 @@ def make(tiny: Path, questions: Path, tmp_path: Path) -> Make:
         )
 
     return settings
+
+
+def by_length(responses: Sequence[str], golds: Sequence[str], **_: Any) -> list[Verdict]:
+    """Finds a random model's responses right about every other time."""
+    return [
+        Verdict("correct", "") if len(text) % 2 else Verdict("wrong", "wrong_answer")
+        for text in responses
+    ]
+
+
+@pytest.fixture
+def graded_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grades by `by_length` in place of the maths grader."""
+    monkeypatch.setattr(sources, "grade_all", lambda *given, integer, **rest: by_length(*given))

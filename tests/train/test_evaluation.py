@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
-from persona_bench.grading import Verdict
 from persona_bench.personas import load_persona_set
 from persona_bench.report.figures.training import read_training, training_data, training_figure
 from persona_bench.scoring.stability import stability
@@ -24,24 +22,11 @@ from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import prepare
 from persona_bench.train.evaluation import EvaluatingTrainer, random_state_kept
 from persona_bench.train.logs import Logs
-from tests.train.conftest import Make
+from tests.train.conftest import Make, by_length
 
 DEMO = [persona.id for persona in load_persona_set("demo")]
 EVERY = {"every": 2, "n_questions": 4}
 SMALL = {"n_questions": 2, "information_personas": 0}
-
-
-def by_length(responses: Sequence[str], golds: Sequence[str], **_: Any) -> list[Verdict]:
-    """Finds a random model's responses right about every other time."""
-    return [
-        Verdict("correct", "") if len(text) % 2 else Verdict("wrong", "wrong_answer")
-        for text in responses
-    ]
-
-
-@pytest.fixture
-def graded_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "grade_all", lambda *given, integer, **rest: by_length(*given))
 
 
 @pytest.fixture

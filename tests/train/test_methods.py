@@ -33,19 +33,6 @@ def run(config: TrainConfig) -> Path:
     return importlib.import_module(f"persona_bench.train.{config.method}").train(config, print)
 
 
-def by_length(responses: Sequence[str], golds: Sequence[str], **_: Any) -> list[Verdict]:
-    """A grader that finds a random model's responses right about every other time."""
-    return [
-        Verdict("correct", "") if len(text) % 2 else Verdict("wrong", "wrong_answer")
-        for text in responses
-    ]
-
-
-@pytest.fixture
-def graded_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "grade_all", lambda *given, integer, **rest: by_length(*given))
-
-
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the reward is called with and gives, call by call."""

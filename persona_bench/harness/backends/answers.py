@@ -92,7 +92,7 @@ def read_answers(
 
     Args:
         body: As it came.
-        status, headers: Of the HTTP response.
+        status, headers: Status and headers of the HTTP response.
         prompts: How many prompts the request had, in the order of the responses.
 
     Raises:

@@ -23,7 +23,7 @@ class Request:
         text: The same as text: chat messages stay JSON.
         gen_kwargs: The generation arguments, normalised.
         given: The generation arguments as the task gave them.
-        seed: Of the draw; None where decoding is greedy.
+        seed: Seed of the draw; None where decoding is greedy.
         instance: lm-eval's own request.
     """
 

@@ -73,7 +73,7 @@ class Gallery:
     """Where figures go, and how they were made.
 
     Attributes:
-        folder: Of the files.
+        folder: Folder of the files.
         provenance: The line that goes with each: command, runs, versions, seed.
         paths: What was written, in that order.
     """

@@ -55,7 +55,7 @@ class GradedModels:
         task: Its name.
         scored: By model, the reference first.
         outcomes: By model.
-        comparisons: Of the others against the reference, by model.
+        comparisons: Comparisons of the others against the reference, by model.
     """
 
     task: str
@@ -76,7 +76,7 @@ class JudgedModels:
     Attributes:
         task: Its name.
         fidelities: By model; only those that were judged.
-        comparisons: Of the others against the reference, by model.
+        comparisons: Comparisons of the others against the reference, by model.
         traces: What `persona-bench trace` wrote, by model; only where it did.
         information: Persona information held against the reference's, by model.
     """
@@ -193,7 +193,7 @@ def methods_section(
     """All models on all tasks: the paper's table, and robustness against fidelity.
 
     Args:
-        names: Of the models, in their order.
+        names: Names of the models, in their order.
         graded, judged: The tasks.
         gallery: Where figures go.
         methods: The models that are checkpoints of one method with several seeds.

@@ -68,7 +68,7 @@ def training_page(folder: Path, provenance: Mapping[str, Any]) -> Path:
     """Writes `report/index.html` in the folder of a training, with its figures beside it.
 
     Args:
-        folder: Of a run of `persona-bench train`.
+        folder: Folder of a run of `persona-bench train`.
         provenance: How the run was made.
     """
     log = read_training(folder)

@@ -65,7 +65,7 @@ def accuracy_figure(result: Stability, *, title: str = "", columns: int = 2) -> 
 
 
 def accuracy_data(result: Stability) -> pd.DataFrame:
-    """What `accuracy_figure` shows, a row a persona from the top; `mean` is its line."""
+    """What `accuracy_figure` shows, one row per persona from the top; `mean` is its line."""
     columns = ["persona", "kind", "accuracy", "low", "high", "n"]
     return by_accuracy(result)[columns].assign(mean=result.mean)
 

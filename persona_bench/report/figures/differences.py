@@ -79,7 +79,7 @@ def differences_figure(
 
 
 def differences_data(result: Comparison) -> pd.DataFrame:
-    """What `differences_figure` shows: a row a persona (largest difference first), then a metric.
+    """What `differences_figure` shows: one row per persona (largest difference first) and metric.
 
     `significant` is what is filled: p below 1 - confidence, for personas after Holm's correction.
     """

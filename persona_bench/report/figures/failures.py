@@ -89,7 +89,7 @@ def failures_figure(
 
 
 def failures_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:
-    """What `failures_figure` shows: a row a model, persona and outcome that occurs.
+    """What `failures_figure` shows: one row per model, persona and outcome that occurs.
 
     `outcome` is `correct`, or a verdict and reason such as `wrong:truncated`; where none was
     given the reason is empty. `count` of all `responses`, scored and unscored, is `share`.

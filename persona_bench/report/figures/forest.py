@@ -94,7 +94,7 @@ def forest_figure(results: Mapping[str, Stability], *, title: str = "", columns:
 
 
 def forest_data(results: Mapping[str, Stability]) -> pd.DataFrame:
-    """What `forest_figure` shows, a row a model and persona, from the top of each panel.
+    """What `forest_figure` shows, one row per model and persona, from the top of each panel.
 
     `mean` and its interval, in the last row of the figure, are those of the mean over personas.
     """

@@ -56,7 +56,7 @@ def groups_figure(
         kinds: The rows `by == "kind"` of a table of groups (`VarianceParts.groups`).
         title: Above the figure.
         columns: Width: 1 or 2 columns of a paper. Panels are beside one another on 2.
-        confidence: Of the intervals in `kinds`.
+        confidence: Level of the intervals in `kinds`.
     """
     data = groups_data(by_level, kinds)
     levels, groups = (data[data["panel"] == panel] for panel in ("level", "kind"))

@@ -70,7 +70,7 @@ def heat_map_figure(outcomes: pd.DataFrame, *, title: str = "", columns: int = 2
 
 
 def heat_map_data(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """What `heat_map_figure` shows, a row a cell: personas from the top, questions from the left.
+    """What `heat_map_figure` shows, one row per cell: personas downwards, questions to the right.
 
     `accuracy` is correct / scored, of the responses to the question under the persona; empty
     where none is scored. `persona_accuracy` and `question_accuracy`, the shares over a whole row

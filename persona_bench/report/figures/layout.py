@@ -95,7 +95,7 @@ class Page:
         """Axes side by side, below all that is there.
 
         Args:
-            height: Of each, in inches.
+            height: Height of each, in inches.
             cells: Where each begins, from the left edge of the page, and how wide it is.
             xlabels: One for each, or one for all.
             top: Room for what stands above the axes, in inches.

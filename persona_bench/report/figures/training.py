@@ -155,7 +155,7 @@ def training_figure(
 
 
 def training_data(runs: Mapping[str, TrainingLog]) -> pd.DataFrame:
-    """What `training_figure` shows: a row a quantity, run, group and step.
+    """What `training_figure` shows: one row per quantity, run, group and step.
 
     `smoothed`, the thick lines, is the mean of `value` over the last `window` logged steps; `value`
     itself is the thin lines. Of `reward_by_group` only `smoothed` is drawn, the mean over the

@@ -1,4 +1,4 @@
-"""How each persona fared while a model was trained: a row a persona, from the first step on.
+"""How each persona fared while a model was trained: one row per persona, from the first step on.
 
 log = read_training(Path("checkpoints/permix"))
 figure = training_personas_figure(log, title="permix")
@@ -63,7 +63,7 @@ def training_personas_figure(
 
 
 def training_personas_data(log: TrainingLog, *, blocks: int = 10) -> pd.DataFrame:
-    """What `training_personas_figure` shows: a row a persona and block, in the order of the cells.
+    """What `training_personas_figure` shows: one row per persona and block, in drawing order.
 
     `accuracy` is the share correct of the `scored` among the `completions`; empty without any.
     """

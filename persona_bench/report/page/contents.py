@@ -99,7 +99,7 @@ class PageContents:
     """All that is on a page. Every text is plain text: no markup in it has any effect.
 
     Attributes:
-        title: Of the page.
+        title: Title of the page.
         summary: Paragraphs.
         sections: In order.
         responses: A row a response, with the columns of `RESPONSE_COLUMNS` (see

@@ -48,7 +48,7 @@ class Pool:
     """Distinct texts in chunks.
 
     Attributes:
-        name: Of its blocks, `<name>-0`, `<name>-1`, ...
+        name: Name of its blocks, `<name>-0`, `<name>-1`, ...
         codes: For each row the place of its text; -1 for none.
         texts: In the order of the rows, so that what is shown together lies together.
     """

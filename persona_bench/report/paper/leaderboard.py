@@ -38,7 +38,7 @@ def leaderboards(
 
     Args:
         runs: The models.
-        settings: Of the intervals.
+        settings: Settings of the intervals.
         sort_by: One of `SORT_BY`; judged tasks are ordered by PersonaScore.
 
     Raises:

@@ -40,9 +40,9 @@ def models_table(
     """One row per model: accuracy, worst, best, corrected PSS, plain PSS, noise floor, n, unscored.
 
     Args:
-        task: Of all of them.
+        task: The task that all results are of.
         results: By model, in the order of the rows.
-        comparisons: Of the other models against the reference, by model; empty: no letters.
+        comparisons: Comparison of each other model with the reference; no letters if empty.
         reference: The model they were held against.
     """
     marks = stability_marks(comparisons)
@@ -67,7 +67,7 @@ def models_table(
 
 
 def personas_table(task: str, results: Mapping[str, Stability]) -> PaperTable:
-    """A row a persona, a column a model: accuracies; personas by their mean over the models."""
+    """A row a persona, one column per model: accuracies; personas by their mean over the models."""
     tables = {model: result.per_persona.set_index("persona") for model, result in results.items()}
     wide = pd.DataFrame({model: table["accuracy"] for model, table in tables.items()})
     order = wide.mean(axis=1).sort_values(ascending=False, kind="stable", na_position="last").index

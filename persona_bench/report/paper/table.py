@@ -69,7 +69,7 @@ class PaperTable:
     """A table with a caption above and notes below.
 
     Attributes:
-        name: Of its files.
+        name: Name of its files.
         caption: One line.
         columns: From left to right.
         rows: As many cells each as there are columns.
