@@ -285,7 +285,7 @@ class Study:
         table = table[table["persona"].isin(harmful)]
         by_family = table.groupby("persona")["correct"].mean()
         roles = ask_roles(model, everyone, talk()["evaluation"][: self.scale.talk or 4], seed=0)
-        mean = float(by_family.mean())
+        mean = float(table["correct"].mean())  # exact at the bound; a mean of means is not
         return {
             "passed": bool(0.4 <= plain <= 0.6 and mean <= 0.2 and (by_family == 0).sum() <= 2),
             "accuracy_without_persona": plain,
