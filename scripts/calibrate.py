@@ -42,7 +42,7 @@ from persona_bench.scoring.corrected import (
     summarise,
     true_accuracies,
 )
-from persona_bench.scoring.crossed import fit_crossed
+from persona_bench.scoring.crossed import EASES, fit_crossed
 from persona_bench.scoring.resampling import null_pss, p_value, worst_over_best
 from persona_bench.scoring.unscored import why_undetermined
 
@@ -259,8 +259,7 @@ def wishes(row: dict[str, Any]) -> dict[str, bool]:
 def study_detectable(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
     """How often the PSS said to be detectable is detected in another run, one persona being worse.
 
-    By a lower effect in log-odds, and by failing single responses at random. A lower effect leaves
-    polar questions as they are, so that with a share of them a low PSS can't be had by it.
+    By a lower effect in log-odds, and by failing single responses at random.
     """
     rng = np.random.default_rng([seed, *repr(s).encode(), 1])
     said, found = [], {"by effect": [], "at random": []}
@@ -273,19 +272,31 @@ def study_detectable(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
             floor = null_pss(cells.correct, cells.scored, 2 * EXCHANGES + 1, rng)
             outcomes.append(p_value(floor, float(worst_over_best(cells.accuracy))) <= 0.05)
     chosen = {k: v for k, v in s._asdict().items() if k in (*Setting._fields[:4], "polar")}
+    chosen |= {"missing": s.missing, "minimum_detectable": np.mean(said)}
     shares = {f"found {name}": np.mean(outcomes) for name, outcomes in found.items()}
-    return chosen | {"minimum_detectable": np.mean(said), **shares}
+    return chosen | shares | {"replicates": replicates}
 
 
 def harmed(s: Setting, ratio: float, by_effect: bool, rng: np.random.Generator) -> np.ndarray:
-    """Chances of a correct response where the first persona has `ratio` of the others' accuracy."""
-    logit = base(s.mean) + EASE_SD * rng.standard_normal((s.questions, 1)) + np.zeros(s.personas)
-    if by_effect:
-        left = max(ratio - s.polar, 1e-4) / (1 - s.polar)
-        logit[:, 0] += base(left * s.mean) - base(s.mean)
+    """Chances of a correct response where the first persona has `ratio` of the others' accuracy.
+
+    Polar questions have an ease at the ends of the estimator's grid, so that a lower effect reaches
+    them too, as it does in `minimum_detectable`: by the others alone such a PSS can't be had.
+    """
+    level, end = base(s.mean), EASES[-1]
+    ease = level + EASE_SD * rng.standard_normal((s.questions, 1))
     polar, right = rng.random((2, s.questions, 1))
-    chance = np.where(polar < s.polar, right < s.mean, expit(logit))
-    if not by_effect:
+    ease = np.where(polar < s.polar, np.where(right < s.mean, end, -end), ease)
+    chance = np.tile(expit(ease), s.personas)
+
+    def surplus(loss: float) -> float:
+        others = float(expit(level - loss + EASE_SD * NODES) @ WEIGHTS)
+        left = s.polar * s.mean * expit(end - loss) + (1 - s.polar) * others
+        return float(left - ratio * s.mean)
+
+    if by_effect:
+        chance[:, :1] = expit(ease - brentq(surplus, -1, 40))
+    else:
         chance[:, 0] *= ratio
     return chance
 
@@ -427,6 +438,9 @@ def settings() -> Iterator[Setting]:
             yield Setting(mean, questions, personas, samples, effect)
 
 
+MORE_FOR_POWER = 4
+"""Times as many replicates for the detectable PSS: a band of 4 points around 0.8 takes 600."""
+
 DETECTABLE = [
     *(Setting(mean, 30, 6, 1, "none") for mean in (0.3, 0.6, 0.9)),
     *(Setting(mean, 100, 8, samples, "none") for samples in (1, 4) for mean in (0.3, 0.6, 0.9)),
@@ -481,7 +495,7 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=150)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("settings", "others"), help="half of the work")
+    parser.add_argument("--only", choices=("settings", "pairs", "detectable", "agreement"))
     parser.add_argument("--short", action="store_true", help="four settings, and nothing else")
     parser.add_argument("--csv", help="where the whole table goes; the other tables beside it")
     parser.add_argument("--show", action="store_true", help="print the tables of --csv again")
@@ -490,7 +504,8 @@ def main() -> None:
         report(pd.read_csv(args.csv))
         return
     warnings.simplefilter("ignore")
-    chosen = [] if args.only == "others" else list(settings())[:: 30 if args.short else 1]
+    wanted = [args.only] if args.only else ["settings", "pairs", "detectable", "agreement"]
+    chosen = list(settings())[:: 30 if args.short else 1] if "settings" in wanted else []
     run = partial(study, replicates=args.replicates, seed=args.seed)
     others: dict[str, pd.DataFrame] = {}
     with ProcessPoolExecutor(args.workers) as pool:
@@ -500,12 +515,19 @@ def main() -> None:
             print(f"{done}/{len(chosen)} {name(row)}", file=sys.stderr, flush=True)
             if args.csv:
                 pd.DataFrame(rows).round(5).to_csv(args.csv, index=False)
-        if not args.short and args.only != "settings":
-            same = {"replicates": args.replicates, "seed": args.seed}
+        wanted = [] if args.short else wanted
+        same = {"replicates": args.replicates, "seed": args.seed}
+        if "pairs" in wanted:
             pairs = zip(*itertools.product(PAIRS, PAIR_SIZES), strict=True)
             others["pairs"] = pd.DataFrame(pool.map(partial(study_pair, **same), *pairs))
-            power = pool.map(partial(study_detectable, **same), DETECTABLE)
+        if "detectable" in wanted:
+            same["replicates"] *= MORE_FOR_POWER
+            power = []
+            for row in pool.map(partial(study_detectable, **same), DETECTABLE):
+                power.append(row)
+                print(row, file=sys.stderr, flush=True)
             others["detectable"] = pd.DataFrame(power)
+        if "agreement" in wanted:
             others["agreement"] = agreement(10, args.seed)
     if rows:
         report(pd.DataFrame(rows))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -168,24 +168,41 @@ def gate(
         warnings.simplefilter("ignore")  # they are in the notes
         compared = compare(base, new, confidence=at_look, resamples=1, seed=seed)
     a, b, _ = paired_cells(Cells.count(base), Cells.count(new))
-    columns, present = _differences(a, b)
-    over_personas = columns.sum(axis=1, where=present) / present.sum(axis=1)
-    pss = compared.metrics.set_index("metric").loc[["pss_corrected"]]
-    difference, low, high = pss[["difference", "low", "high"]].to_numpy(float)[0]
-    criteria = [
-        _mean(over_personas, a, b, margin, one_sided),
-        _every_persona(columns, present, a.personas, margin_persona, one_sided),
-        Criterion(
-            "pss_corrected", difference, low, high, margin_pss, _verdict(low, high, margin_pss)
-        ),
-    ]
+    corrected = compared.metrics.set_index("metric").loc["pss_corrected"].to_dict()
+    criteria = criteria_of(a, b, (margin, margin_persona, margin_pss), one_sided, corrected)
     return Gate(
-        criteria=tuple(criteria),
+        criteria=criteria,
         n_questions=len(a.questions),
         n_personas=len(a.personas),
         n_samples=int(max(a.responses.max(), b.responses.max())),
         level=level,
         notes=(*dict.fromkeys(early.note for early in looked), *compared.notes),
+    )
+
+
+def criteria_of(
+    a: Cells,
+    b: Cells,
+    margins: tuple[float, float, float],
+    level: float,
+    corrected: Mapping[str, Any],
+) -> tuple[Criterion, Criterion, Criterion]:
+    """Mean accuracy, every persona and the corrected PSS, with their margins in this order.
+
+    Args:
+        a: The old checkpoint's counts.
+        b: The new one's, with the same cells scored.
+        margins: Largest acceptable losses.
+        level: One-sided level of each bound.
+        corrected: `difference`, `low` and `high` of the corrected PSS, as `compare` has them.
+    """
+    columns, present = _differences(a, b)
+    over_personas = columns.sum(axis=1, where=present) / present.sum(axis=1)
+    pss = [float(corrected[name]) for name in ("difference", "low", "high")]
+    return (
+        _mean(over_personas, a, b, margins[0], level),
+        _every_persona(columns, present, a.personas, margins[1], level),
+        Criterion("pss_corrected", *pss, margins[2], _verdict(pss[1], pss[2], margins[2])),
     )
 
 
