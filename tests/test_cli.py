@@ -99,14 +99,17 @@ def test_score_gives_the_same_again_and_json(results: Path) -> None:
     assert (results / "again/persona_arithmetic_personas.csv").read_bytes() == one
 
 
-@pytest.mark.parametrize("columns", [80, 160])
-def test_the_printed_table_names_every_persona(results: Path, columns: int) -> None:
-    again = ("score", "out", "--out", "again", "--no-page")
+@pytest.mark.parametrize(("columns", "full"), [(80, ()), (80, ("--full",)), (160, ("--full",))])
+def test_the_printed_table_names_every_persona(
+    results: Path, columns: int, full: tuple[str, ...]
+) -> None:
+    again = ("score", "out", "--out", "again", "--no-page", *full)
     done = persona_bench(*again, cwd=results, columns=columns)
     for persona in load_persona_set("demo"):
         assert persona.id in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= columns
     assert "noise floor" in done.stdout
+    assert ("what it is" in done.stdout) == bool(full)
 
 
 def run_of_another_model(results: Path, name: str, **changed: str) -> Path:

@@ -51,6 +51,7 @@ def score(
     page: Annotated[
         bool, typer.Option(help="Draw figures, and write the page of them and all responses.")
     ] = True,
+    full: Annotated[bool, typer.Option("--full", help="Print every table and number.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Score an lm-eval output folder: accuracy per persona, PSS and its noise floor."""
@@ -67,6 +68,7 @@ def score(
         results,
         folder,
         by=by,
+        full=full,
         as_json=as_json,
         page=page,
         of_stability={"stratify": stratify, "population": population, "stable_from": stable_from},
@@ -101,6 +103,7 @@ def score_folder(
     folder: Path,
     *,
     by: str | None = None,
+    full: bool = False,
     as_json: bool = False,
     page: bool = True,
     of_stability: Mapping[str, Any] | None = None,
@@ -131,7 +134,7 @@ def score_folder(
     if not only_judged and not (everything and all(samples.judged for samples in everything)):
         outcomes = read_outcomes(results)
         written, printed, sections = _score_graded(
-            outcomes, results, places, by, as_json, page, of_stability or {}, settings
+            outcomes, results, places, by, full, as_json, page, of_stability or {}, settings
         )
     if any(samples.judged for samples in everything):
         judged = newest_samples(results, judged=True)
@@ -149,7 +152,9 @@ def score_folder(
     if as_json:
         print(json.dumps(printed, indent=2))
     elif written:
-        Console().print(f"\nFiles and figures: {escape(str(folder))}", soft_wrap=True)
+        Console().print(
+            f"\nFiles: {escape(str(folder))} (--full prints all tables)", soft_wrap=True
+        )
         if index:
             Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
     if outcomes is not None:
@@ -179,6 +184,7 @@ def _score_graded(
     results: Path,
     places: Places,
     by: str | None,
+    full: bool,
     as_json: bool,
     page: bool,
     of_stability: Mapping[str, Any],
@@ -188,6 +194,7 @@ def _score_graded(
     from persona_bench.report.files import write_stability
     from persona_bench.report.parts import parts_record, print_parts, write_parts
     from persona_bench.report.sensitivity import print_sensitivity, write_sensitivity
+    from persona_bench.report.summary import print_summary
     from persona_bench.report.tables import print_stability
     from persona_bench.scoring.contrasts import contrasts
     from persona_bench.scoring.outcomes import read_provenance
@@ -239,10 +246,14 @@ def _score_graded(
             until = {"until": plan} if plan else {}
             printed.append({"model": model, "task": title, **until, **result.to_dict(), **beside})
         else:
-            print_stability(result, title=f"{title} · {name}", console=out)
-            if sensitivity is not None:
-                print_sensitivity(sensitivity, out)
-            print_parts(*found, out)
+            heading = f"{title} · {name}"
+            if full:
+                print_stability(result, title=heading, console=out)
+                if sensitivity is not None:
+                    print_sensitivity(sensitivity, out)
+                print_parts(*found, out)
+            else:
+                print_summary(result, title=heading, console=out)
             if plan:
                 out.print(escape(f"{progress(plan)}."), soft_wrap=True)
             if part := task_facts.get("unfinished"):
