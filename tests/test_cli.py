@@ -137,7 +137,9 @@ def test_score_says_where_the_conclusion_depends_on_the_grader(results: Path) ->
         said = f"Arr, {answer} it be" if pirate else f"So it is \\boxed{{{answer}}}."
         row["resps"] = [[said]]
     samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = persona_bench("score", "manner", "--regrade", cwd=results, columns=80)
+    short = persona_bench("score", "manner", "--regrade", "--no-page", cwd=results, columns=80)
+    assert "unstable under a strict grader." in " ".join(short.stdout.split())
+    done = persona_bench("score", "manner", "--full", cwd=results, columns=80)
     printed = " ".join(done.stdout.split())
     assert "pirate 0.000 1.000 0.800 0.000" in printed
     assert "undetermined as graded, unstable under a strict grader." in printed

@@ -108,7 +108,7 @@ def test_a_killed_run_goes_on_to_the_cap_and_asks_nothing_twice(tmp_path: Path) 
         assert (between["looks"], between["decision"], between["over"]) == ([105], None, False)
         text = invoke("score", str(tmp_path / "out"), "--no-page", "--resamples", "100").stdout
         assert "Not decided yet: look 1 of at most 2, after 105 of 150 questions" in text
-        assert "Conclusion: undetermined" in text
+        assert "UNDETERMINED" in text
         sent = len(chat.requests)
         done = run(chat)
         assert done.exit_code == 0, done.output

@@ -193,7 +193,11 @@ def _score_graded(
     from persona_bench.commands.pages import stability_page
     from persona_bench.report.files import write_stability
     from persona_bench.report.parts import parts_record, print_parts, write_parts
-    from persona_bench.report.sensitivity import print_sensitivity, write_sensitivity
+    from persona_bench.report.sensitivity import (
+        print_sensitivity,
+        sensitivity_lines,
+        write_sensitivity,
+    )
     from persona_bench.report.summary import print_summary
     from persona_bench.report.tables import print_stability
     from persona_bench.scoring.contrasts import contrasts
@@ -254,6 +258,8 @@ def _score_graded(
                 print_parts(*found, out)
             else:
                 print_summary(result, title=heading, console=out)
+                if sensitivity is not None and sensitivity.disagree:
+                    out.print(escape(sensitivity_lines(sensitivity)[-1]))
             if plan:
                 out.print(escape(f"{progress(plan)}."), soft_wrap=True)
             if part := task_facts.get("unfinished"):

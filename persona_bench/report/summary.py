@@ -138,7 +138,7 @@ def main_reason(row: dict[Hashable, Any]) -> str:
 
 
 def numbers(result: Stability) -> list[str]:
-    """What was asked, the mean, the plain PSS beside its floor, and what could have been seen."""
+    """What was asked, the mean, plain PSS beside its floor, what could have been seen; notes."""
     lines = [f"Asked: {size(result, '×')}"]
     if not math.isnan(result.mean):
         lines.append(f"Mean accuracy {two(result.mean)} {range_of(result.mean_interval)}")
@@ -160,7 +160,7 @@ def numbers(result: Stability) -> list[str]:
             f"Unscored: {result.unscored:,}, the instrument failed; mean if all wrong {two(low)}, "
             f"all right {two(high)}"
         )
-    return lines
+    return [*lines, *(f"Note: {printable(note)}." for note in result.notes)]
 
 
 # --------------------------------------------------------------------- numbers and names
