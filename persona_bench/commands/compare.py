@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.figures.training import TrainingLog
-    from persona_bench.report.runs import Run
+    from persona_bench.results.runs import Run
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
 
@@ -70,7 +70,8 @@ def compare(
     """Compare models on the same questions and personas: accuracy, PSS, fidelity, p-values."""
     from persona_bench.report.comparison import write_comparison
     from persona_bench.report.fidelity import write_fidelity_comparison
-    from persona_bench.report.runs import Settings, read_runs
+    from persona_bench.report.runs import Settings
+    from persona_bench.results.runs import read_runs
     from persona_bench.scoring.compare import CompareError, restrict_to_common
     from persona_bench.scoring.fidelity_compare import restrict_to_common_verdicts
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
+    from persona_bench.results.samples import Samples
     from persona_bench.scoring.resampling import Interval
-    from persona_bench.scoring.samples import Samples
 
 
 def score_judged(
@@ -34,9 +34,9 @@ def score_judged(
     """
     from persona_bench.report.compose.judged import judged_section
     from persona_bench.report.fidelity import audit_lines, print_fidelity, write_fidelity
-    from persona_bench.report.runs import trace_of
+    from persona_bench.results.judged import judge_files, read_judged
+    from persona_bench.results.runs import trace_of
     from persona_bench.scoring.fidelity import fidelity
-    from persona_bench.scoring.judged import judge_files, read_judged
 
     out = Console(stderr=as_json)
     written: list[Path] = []

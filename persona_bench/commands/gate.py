@@ -117,7 +117,7 @@ def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataF
             raise FileNotFoundError(f"{path}: no such file")
         table = pd.read_csv(path, dtype={"persona": str, "question": str})
         return {"outcomes": table.drop(columns=["model", "task"], errors="ignore")}, {}
-    from persona_bench.report.runs import read_runs
+    from persona_bench.results.runs import read_runs
 
     runs = read_runs([path])
     if len(runs) > 1:

@@ -18,7 +18,7 @@ from persona_bench.commands.places import command_line
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_bench.report.runs import Run
+    from persona_bench.results.runs import Run
     from persona_bench.scoring.methods import MethodComparison
 
 

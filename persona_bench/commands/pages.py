@@ -29,21 +29,21 @@ from persona_bench.report.paper.table import write_table
 from persona_bench.report.runs import (
     Scored,
     Settings,
-    named,
     scored_outcomes,
     scored_verdicts,
     stability_by_level,
 )
-from persona_bench.scoring.outcomes import read_provenance
-from persona_bench.scoring.sequential import progress
+from persona_bench.results.outcomes import read_provenance
+from persona_bench.results.runs import named
+from persona_bench.results.samples import progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_bench.report.runs import Run
+    from persona_bench.results.runs import Run
+    from persona_bench.results.samples import Samples
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
-    from persona_bench.scoring.samples import Samples
     from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
     from persona_bench.scoring.variance import VarianceParts

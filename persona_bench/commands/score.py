@@ -79,7 +79,7 @@ def score(
 def grade_stopped(results: Path, confirm_run_unsafe_code: bool) -> None:
     """Grades what is stored of runs that were stopped before their results were written."""
     from persona_bench.harness.unfinished import grade_unfinished
-    from persona_bench.scoring.samples import NoSamplesError, find_samples
+    from persona_bench.results.samples import NoSamplesError, find_samples
 
     said = Console(stderr=True)
     found = grade_unfinished(results, confirm_run_unsafe_code=confirm_run_unsafe_code)
@@ -116,8 +116,8 @@ def score_folder(
     are any: half a page would replace a whole one.
     """
     from persona_bench.commands.fidelity import score_judged
-    from persona_bench.scoring.outcomes import read_outcomes
-    from persona_bench.scoring.samples import find_samples, newest_samples
+    from persona_bench.results.outcomes import read_outcomes
+    from persona_bench.results.samples import find_samples, newest_samples
 
     settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
     everything = find_samples(results)
@@ -189,10 +189,10 @@ def _score_graded(
     from persona_bench.report.parts import parts_record, print_parts, write_parts
     from persona_bench.report.sensitivity import print_sensitivity, write_sensitivity
     from persona_bench.report.tables import print_stability
+    from persona_bench.results.outcomes import read_provenance
+    from persona_bench.results.samples import progress
     from persona_bench.scoring.contrasts import contrasts
-    from persona_bench.scoring.outcomes import read_provenance
     from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
-    from persona_bench.scoring.sequential import progress
     from persona_bench.scoring.stability import stability
     from persona_bench.scoring.variance import variance_parts
 

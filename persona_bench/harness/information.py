@@ -27,9 +27,9 @@ from persona_bench.harness.fingerprint import is_api
 from persona_bench.harness.run import RunError, Session
 from persona_bench.harness.store import RecordLog
 from persona_bench.rendering import check_persona, merged
+from persona_bench.results.responses import read_responses
+from persona_bench.results.samples import Samples
 from persona_bench.scoring.information import COLUMNS
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import Samples
 
 TOGETHER = 2048
 """Requests in one call of lm-eval's: what vLLM loses when it is killed; hf loses a batch."""

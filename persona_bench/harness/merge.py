@@ -9,10 +9,11 @@ from typing import Any
 
 from persona_bench.harness.chat_date import record_date, recorded_dates
 from persona_bench.harness.documents import parse_shard
-from persona_bench.harness.results_files import read_rows, write_results
+from persona_bench.harness.metrics import figures
 from persona_bench.harness.run import RunError
 from persona_bench.harness.store import RecordLog, join, record_logs
-from persona_bench.scoring.samples import Samples, find_samples
+from persona_bench.results.files import read_rows, write_results
+from persona_bench.results.samples import Samples, find_samples
 
 SAME_VERSIONS = ("persona-bench", "lm-eval", "torch", "transformers", "vllm")
 # what shards differ in by their questions alone, or by where and when they ran
@@ -167,6 +168,7 @@ def _write(task: str, files: Sequence[Samples], target: Path) -> int:
         files[0].results,
         files[0].config,
         told,
+        figures(files[0].config, rows),
     )
     return len(rows)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
-from persona_bench.scoring.outcomes import complete_questions
+from persona_bench.results.outcomes import complete_questions
 from persona_bench.scoring.stability import Stability, stability
 
 Record = dict[str, Any]
@@ -54,6 +54,18 @@ def _scored_rows(rows: tuple[Row, ...]) -> Stability:
             noise_floor=nothing,
         )
     return stability(complete_questions(outcomes), resamples=RESAMPLES, seed=0)
+
+
+def figures(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """lm-eval's results table of a task, computed from the rows of its samples file.
+
+    Args:
+        config: The task's configuration, which names the metrics.
+        rows: The samples.
+    """
+    names = [metric["metric"] for metric in config["metric_list"]]
+    records = [row[names[0]] for row in rows]
+    return {name: globals()[name](records) for name in names}
 
 
 def acc(records: Sequence[Record]) -> float:

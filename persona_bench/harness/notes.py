@@ -13,7 +13,7 @@ from typing import Any
 
 from persona_bench.harness.backends.request import Request
 from persona_bench.harness.store import StoreError
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.samples import find_samples
 
 FOLDER = "unfinished"
 

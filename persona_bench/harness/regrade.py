@@ -7,11 +7,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from persona_bench.benchmarks.base import Benchmark
+from persona_bench.harness.documents import Knobs
 from persona_bench.harness.grade_finished import grade
-from persona_bench.harness.results_files import benchmark_of, read_rows, response_of, write_results
+from persona_bench.harness.metrics import figures
 from persona_bench.harness.run import RunError
+from persona_bench.harness.tasks import benchmark_named, knobs_of
 from persona_bench.provenance import versions
-from persona_bench.scoring.samples import Samples, newest_samples
+from persona_bench.results.files import read_rows, response_of, write_results
+from persona_bench.results.samples import Samples, newest_samples
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,30 @@ def _regrade(samples: Samples, confirmed: bool) -> Regraded:
         "versions": versions(),
         "regraded_from": samples.file.name,
     }
-    file = write_results(samples.file.parent, task, date, rows, samples.results, config, told)
+    file = write_results(
+        samples.file.parent,
+        task,
+        date,
+        rows,
+        samples.results,
+        config,
+        told,
+        figures(config, rows),
+    )
     return Regraded(samples.model, task, len(rows), changed, file)
+
+
+def benchmark_of(samples: Samples) -> tuple[Knobs, Benchmark]:
+    """The knobs of a stored run, and its benchmark under them.
+
+    Raises:
+        RunError: lm-eval's results file of the run is gone.
+    """
+    name = (samples.config.get("dataset_kwargs") or {}).get("benchmark")
+    if not name:
+        raise RunError(f"{samples.file}: lm-eval's results file of this run is gone: run it again")
+    own = [*Knobs.__dataclass_fields__, *benchmark_named(name).knobs]
+    return knobs_of({key: each for key, each in samples.told.items() if key in own}, name)
 
 
 def _finish(row: dict[str, Any], response: str) -> str:

@@ -19,11 +19,12 @@ from lm_eval.utils import sanitize_model_name
 
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.grade_finished import grade
+from persona_bench.harness.metrics import figures
 from persona_bench.harness.notes import forget_unfinished, parts_of, read_notes
-from persona_bench.harness.results_files import write_results
 from persona_bench.harness.run import Asked, load_tasks
 from persona_bench.harness.store import RecordLog
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.files import write_results
+from persona_bench.results.samples import find_samples
 from persona_bench.texts import short_name
 
 
@@ -157,4 +158,6 @@ def _write(
     }
     config["metadata"] = dict(config.get("metadata") or {})
     date = now.strftime("%Y-%m-%dT%H-%M-%S.%f")
-    return write_results(folder, task.task_name, date, rows, results, config, facts)
+    return write_results(
+        folder, task.task_name, date, rows, results, config, facts, figures(config, rows)
+    )

@@ -22,9 +22,9 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from persona_bench.harness.fingerprint import without_secrets
 from persona_bench.harness.run import Asked, RunError, Session, check_tasks, load_tasks
 from persona_bench.resources import resource_folder
+from persona_bench.results.outcomes import read_outcomes
+from persona_bench.results.samples import Samples, find_samples
 from persona_bench.scoring.gate import Gate, gate
-from persona_bench.scoring.outcomes import read_outcomes
-from persona_bench.scoring.samples import Samples, find_samples
 from persona_bench.scoring.sequential import planned_looks
 from persona_bench.scoring.stability import Stability, stability
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from persona_bench.benchmarks.base import Benchmark
 from persona_bench.benchmarks.rubrics import RubricSet
-from persona_bench.harness.results_files import benchmark_of, read_rows, response_of
+from persona_bench.harness.regrade import benchmark_of
 from persona_bench.judge.client import JudgeError, JudgeSettings
 from persona_bench.judge.prompts import Item, example_messages, judge_messages
 from persona_bench.judge.ratings import Form
 from persona_bench.rendering import merged
-from persona_bench.scoring.samples import Samples
+from persona_bench.results.files import read_rows, response_of
+from persona_bench.results.samples import Samples
 
 WITHOUT_TEXT = {"error": "api_error", "content_filter": "refused"}
 

@@ -25,9 +25,9 @@ from persona_bench.judge.session import (
     write_examples,
 )
 from persona_bench.provenance import versions
+from persona_bench.results.judged import JudgeFile
+from persona_bench.results.samples import OutcomesError, newest_samples
 from persona_bench.scoring.audit import Audit
-from persona_bench.scoring.judged import JudgeFile
-from persona_bench.scoring.samples import OutcomesError, newest_samples
 from persona_bench.texts import short_name
 
 
@@ -257,7 +257,7 @@ def judged_rows(
     done: Done,
     rubric: str,
 ) -> Iterator[dict[str, Any]]:
-    """One row per response, with the columns of `scoring.judged`."""
+    """One row per response, with the columns of `results.judged`."""
     waiting = iter(calls)
     for response in judged.responses:
         verdict: Mapping[str, Any]

@@ -12,9 +12,9 @@ import pytest
 from persona_bench.harness.information import LikelihoodError, likelihoods
 from persona_bench.harness.run import Asked, Session
 from persona_bench.rendering import MissingPersonaError
+from persona_bench.results.responses import read_responses
+from persona_bench.results.samples import Samples, find_samples
 from persona_bench.scoring.information import COLUMNS, persona_information
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import Samples, find_samples
 
 BATCH = 3
 CELLS = 2 * 3  # questions x personas

@@ -20,9 +20,10 @@ from persona_bench.report.compose.models import (
     methods_section,
 )
 from persona_bench.report.paper.leaderboard import leaderboards
-from persona_bench.report.runs import Graded, Run, Settings, scored_outcomes
+from persona_bench.report.runs import Settings, scored_outcomes
+from persona_bench.results.runs import Graded, Run
+from persona_bench.results.samples import Samples
 from persona_bench.scoring.compare import Comparison, compare
-from persona_bench.scoring.samples import Samples
 from tests.scoring.simulated import outcomes_of
 
 NOTE = "generated under different settings: max_gen_toks 40 and 80, temperature 0.0 and 0.8"

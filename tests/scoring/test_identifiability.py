@@ -12,11 +12,11 @@ import pytest
 from sklearn.kernel_ridge import KernelRidge
 
 from persona_bench import failures
+from persona_bench.results.responses import read_responses
+from persona_bench.results.samples import OutcomesError, Samples
 from persona_bench.scoring import identifiability as module
 from persona_bench.scoring.identifiability import identifiability
 from persona_bench.scoring.information import ONE_PERSONA_NOTE
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import OutcomesError, Samples
 
 WORDS = [f"word{i}" for i in range(40)]
 

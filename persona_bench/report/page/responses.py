@@ -9,9 +9,9 @@ import pandas as pd
 
 from persona_bench.rendering import merged
 from persona_bench.report.page.contents import RESPONSE_COLUMNS
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import Samples
+from persona_bench.results.judged import judge_files
+from persona_bench.results.responses import read_responses
+from persona_bench.results.samples import Samples
 
 Cell = tuple[str, str, int]
 """Persona, question and sample: one response of a run."""

@@ -18,7 +18,7 @@ from persona_bench.report.runs import Settings, scored_verdicts
 from persona_bench.scoring.stability import stability
 
 if TYPE_CHECKING:
-    from persona_bench.report.runs import Run
+    from persona_bench.results.runs import Run
 
 SORT_BY: dict[str, str] = {
     "worst": "worst accuracy: it favours accurate models, however much personas change them",

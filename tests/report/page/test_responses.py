@@ -9,7 +9,7 @@ import pytest
 
 from persona_bench.report.page import page_responses
 from persona_bench.report.page.contents import RESPONSE_COLUMNS
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.samples import find_samples
 from tests.report.page.real_runs import RealRuns
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from persona_bench.report.paper.leaderboard import TIED, leaderboards
 from persona_bench.report.paper.table import PaperTable
-from persona_bench.report.runs import Graded, Run, Settings
+from persona_bench.report.runs import Settings
+from persona_bench.results.runs import Graded, Run
 
 
 def outcomes(correct: dict[str, int | None], questions: int = 20) -> pd.DataFrame:

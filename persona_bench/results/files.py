@@ -7,13 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from persona_bench.benchmarks.base import Benchmark
-from persona_bench.harness import metrics
-from persona_bench.harness.documents import Knobs
-from persona_bench.harness.run import RunError
-from persona_bench.harness.tasks import benchmark_named, knobs_of
-from persona_bench.scoring.samples import Samples
-
 
 def read_rows(file: Path) -> Iterator[dict[str, Any]]:
     """The rows of a samples file.
@@ -34,19 +27,6 @@ def response_of(row: Mapping[str, Any]) -> str:
     return response or ""
 
 
-def benchmark_of(samples: Samples) -> tuple[Knobs, Benchmark]:
-    """The knobs of a stored run, and its benchmark under them.
-
-    Raises:
-        RunError: lm-eval's results file of the run is gone.
-    """
-    name = (samples.config.get("dataset_kwargs") or {}).get("benchmark")
-    if not name:
-        raise RunError(f"{samples.file}: lm-eval's results file of this run is gone: run it again")
-    own = [*Knobs.__dataclass_fields__, *benchmark_named(name).knobs]
-    return knobs_of({key: each for key, each in samples.told.items() if key in own}, name)
-
-
 def write_results(
     folder: Path,
     task: str,
@@ -55,6 +35,7 @@ def write_results(
     results: Mapping[str, Any],
     config: Mapping[str, Any],
     told: Mapping[str, Any],
+    figures: Mapping[str, float],
 ) -> Path:
     """Writes rows as lm-eval writes a task's samples, with a results file of their own.
 
@@ -66,17 +47,17 @@ def write_results(
         results: lm-eval's results, of which the task's own parts are replaced.
         config: The task's configuration.
         told: What the task records of itself.
+        figures: The rows of lm-eval's results table, by name.
 
     Returns:
         The samples file.
     """
-    names = [metric["metric"] for metric in config["metric_list"]]
-    records = [row[names[0]] for row in rows]
-    figures = {f"{name},none": getattr(metrics, name)(records) for name in names}
     whole = {
         **results,
         "configs": {task: {**config, "metadata": {**config["metadata"], "persona_bench": told}}},
-        "results": {task: {"alias": task, **figures}},
+        "results": {
+            task: {"alias": task, **{f"{name},none": value for name, value in figures.items()}}
+        },
         "n-samples": {task: {"original": len(rows), "effective": len(rows)}},
     }
     folder.mkdir(parents=True, exist_ok=True)

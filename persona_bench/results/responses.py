@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from persona_bench.scoring.samples import OutcomesError, Samples, sample_values
+from persona_bench.results.samples import OutcomesError, Samples, sample_values
 
 
 def read_responses(samples: Samples) -> pd.DataFrame:

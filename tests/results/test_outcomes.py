@@ -13,9 +13,9 @@ import pytest
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.harness.documents import cross
-from persona_bench.scoring import outcomes
-from persona_bench.scoring.outcomes import COLUMNS
-from persona_bench.scoring.samples import sample_values
+from persona_bench.results import outcomes
+from persona_bench.results.outcomes import COLUMNS
+from persona_bench.results.samples import sample_values
 
 
 def written(

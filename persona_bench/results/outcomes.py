@@ -32,8 +32,13 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.scoring.samples import OutcomesError, Samples, newest_samples, sample_values
-from persona_bench.scoring.sequential import early_facts
+from persona_bench.results.samples import (
+    OutcomesError,
+    Samples,
+    early_facts,
+    newest_samples,
+    sample_values,
+)
 
 COLUMNS = (
     "model",
@@ -71,7 +76,7 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
 
     Looks for `samples_<task>_<date>.jsonl` in the folder and below it (lm-eval writes them
     with `--log_samples --output_path`). Of several runs of one model and task the newest
-    counts. Tasks that a model judges are left out (`scoring.judged.read_judged` has them). A
+    counts. Tasks that a model judges are left out (`results.judged.read_judged` has them). A
     question that lacks some of its personas, as the last one under `--limit`
     does, is left out with a warning; not so in a sparse design (the knob `design`), where it
     lacks them on purpose.

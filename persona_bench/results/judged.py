@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.scoring.samples import OutcomesError, Samples, newest_samples
+from persona_bench.results.samples import OutcomesError, Samples, newest_samples
 
 COLUMNS = (
     "model",
