@@ -49,7 +49,7 @@ def invoke(*arguments: str) -> Result:
 
 def record(out: Path) -> dict[str, Any]:
     (samples,) = find_samples(out)  # earlier looks leave nothing behind
-    found: dict[str, Any] = samples.told["until"]
+    found: dict[str, Any] = samples.facts["until"]
     return found
 
 

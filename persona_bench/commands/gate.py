@@ -122,11 +122,7 @@ def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataF
     runs = read_runs([path])
     if len(runs) > 1:
         raise ValueError(f"{path} holds {len(runs)} models: give the folder of one of them")
-    graded = {task: each.outcomes for task, each in runs[0].graded.items()}
-    judged = {
-        task: each.verdicts for task, each in runs[0].judged.items() if each.verdicts is not None
-    }
-    return graded, judged
+    return runs[0].outcomes, runs[0].verdicts
 
 
 # ---------------------------------------------------------------------- printed and written

@@ -84,7 +84,7 @@ def trace_samples(
 ) -> None:
     """Prints and writes the traces in samples files; persona information where a model is given."""
     from persona_bench.report.trace import print_trace, trace_record, write_trace
-    from persona_bench.results.responses import read_responses
+    from persona_bench.results.outcomes import read_responses
     from persona_bench.scoring.identifiability import identifiability
     from persona_bench.scoring.information import persona_information
 
@@ -100,7 +100,7 @@ def trace_samples(
 
             told = likelihoods(samples, session, others=others, seed=seed)
             information = persona_information(told.table, resamples=resamples, seed=seed)
-        run = {"samples_file": samples.file.name, "task": samples.told or None}
+        run = {"samples_file": samples.file.name, "task": samples.facts or None}
         made = provenance(results, run, settings)
         made["likelihoods"] = told and told.record()
         made["scored_with"] = versions((*PACKAGES, "scikit-learn", "sentence-transformers"))

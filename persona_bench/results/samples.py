@@ -1,17 +1,18 @@
-"""The samples files of persona tasks in an lm-eval output folder, and what is told of each."""
+"""The two files that lm-eval writes for a persona task: its samples and the run's results."""
 
 from __future__ import annotations
 
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-_DECODE = json.JSONDecoder().raw_decode
+from persona_bench.results.schema import TaskFacts, Until
+
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d{2}-\d{2}T[\d\-.]+)\.jsonl")
 
 
@@ -25,29 +26,38 @@ class NoSamplesError(OutcomesError):
 
 @dataclass(frozen=True)
 class Samples:
-    """One samples file: the responses of one model to one task.
+    """One samples file, the responses of one model to one task, and the results file beside it.
 
     Attributes:
         file: `samples_<task>_<date>.jsonl`.
         task: The task's name.
-        date: As in the file's name; empty where it has none.
+        date: The date in the file's name; empty where it has none.
     """
 
     file: Path
     task: str
     date: str
 
-    @cached_property
+    @property
+    def results_file(self) -> Path | None:
+        """What lm-eval wrote about the run: `results_<date>.json`; None where it is gone."""
+        return self._results[0]
+
+    @property
     def results(self) -> dict[str, Any]:
-        """What lm-eval wrote about the run; empty where it did not."""
-        found: list[dict[str, Any]] = []
+        """The contents of the results file; empty where it is gone."""
+        return self._results[1]
+
+    @cached_property
+    def _results(self) -> tuple[Path | None, dict[str, Any]]:
+        found: list[tuple[Path | None, dict[str, Any]]] = []
         for file in sorted(self.file.parent.glob(f"*{self.date}.json")) if self.date else ():
             try:
-                found.append(dict(json.loads(file.read_text(encoding="utf-8"))))
+                found.append((file, dict(json.loads(file.read_text(encoding="utf-8")))))
             except (OSError, ValueError):
                 continue
-        own = [each for each in found if self.task in (each.get("configs") or {})]
-        return (own or found or [{}])[0]
+        own = [each for each in found if self.task in (each[1].get("configs") or {})]
+        return (own or found or [(None, {})])[0]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -55,9 +65,9 @@ class Samples:
         return dict((self.results.get("configs") or {}).get(self.task) or {})
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What the task recorded of itself: personas, grader, versions, ..."""
-        return dict((self.config.get("metadata") or {}).get("persona_bench") or {})
+    def facts(self) -> TaskFacts:
+        """What the task recorded of its run; empty where it is not known."""
+        return cast(TaskFacts, dict((self.config.get("metadata") or {}).get("persona_bench") or {}))
 
     @property
     def generation(self) -> dict[str, Any]:
@@ -68,22 +78,41 @@ class Samples:
         given = self.config.get("generation_kwargs")
         if given is None:
             return {}
-        found = {key: value for key, value in given.items() if value not in (None, [], {}, "")}
+        settings = {key: value for key, value in given.items() if value not in (None, [], {}, "")}
         for name in ("max_new_tokens", "max_tokens", "max_completion_tokens"):
-            if name in found:
-                found["max_gen_toks"] = found.pop(name)
-        sampled = bool(found.pop("do_sample", False))
-        temperature = float(found.pop("temperature", 0.0 if not sampled else 1.0))
-        found["temperature"] = temperature if sampled else 0.0
+            if name in settings:
+                settings["max_gen_toks"] = settings.pop(name)
+        sampled = bool(settings.pop("do_sample", False))
+        temperature = float(settings.pop("temperature", 0.0 if not sampled else 1.0))
+        settings["temperature"] = temperature if sampled else 0.0
         if not sampled:
             for name in ("top_p", "top_k", "min_p", "seed"):
-                found.pop(name, None)
+                settings.pop(name, None)
         model_args = (self.results.get("config") or {}).get("model_args")
         if isinstance(model_args, dict) and model_args.get("enable_thinking") is not None:
-            found["enable_thinking"] = model_args["enable_thinking"]
-        if "samples" in self.told:
-            found["samples"] = self.told["samples"]
-        return found
+            settings["enable_thinking"] = model_args["enable_thinking"]
+        if "samples" in self.facts:
+            settings["samples"] = self.facts["samples"]
+        return settings
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the task was run, for the files of a score; what is unknown is absent.
+
+        The samples file, the task's facts, arguments of the generation and the model, date, and
+        versions of lm-eval and transformers.
+        """
+        results = self.results
+        run = {
+            "samples_file": self.file.name,
+            "task": self.facts or None,
+            "generation_kwargs": self.config.get("generation_kwargs"),
+            "model_args": results.get("config", {}).get("model_args"),
+            "lm_eval_version": results.get("lm_eval_version"),
+            "transformers_version": results.get("transformers_version"),
+            "date": results.get("date"),
+        }
+        return {key: value for key, value in run.items() if value is not None}
 
     @property
     def model(self) -> str:
@@ -102,33 +131,31 @@ class Samples:
 
     @property
     def judged(self) -> bool:
-        """Whether the task's responses are judged by a model (`persona-bench judge`)."""
-        return bool(self.told.get("judged", False))
+        """Whether a model judges the task's responses (`persona-bench judge`)."""
+        return bool(self.facts.get("judged", False))
 
     @property
     def sparse(self) -> bool:
         """Whether questions lack personas on purpose; false for files from before designs."""
         return bool(self.first.get("sparse", False))
 
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The lines of the file as lm-eval wrote them.
 
-def sample_values(line: str, names: tuple[str, ...]) -> dict[str, Any]:
-    """These values of a line of a samples file, whose keys stand in this order.
+        Line by line: text within a line may hold characters at which `str.splitlines` would split.
+        """
+        with self.file.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                if line.strip():
+                    yield json.loads(line)
 
-    lm-eval repeats the verdict for each metric. Decoding only what is asked for takes a third of
-    the time. A quote inside a text is escaped, so that `"name": ` can only be a key; a line with
-    another order or other spaces is decoded whole.
-    """
-    found: dict[str, Any] = {}
-    end = 0
-    if not line.rstrip().endswith("}"):  # cut off
-        return dict(json.loads(line))
-    for name in names:
-        key = f'"{name}": '
-        start = line.find(key, end)
-        if start < 0:
-            return dict(json.loads(line))
-        found[name], end = _DECODE(line, start + len(key))
-    return found
+
+def response_of(record: Mapping[str, Any]) -> Any:
+    """The response of a record, out of lm-eval's nested lists; None where there is none."""
+    response = record["resps"][0]
+    while isinstance(response, list):
+        response = response[0] if response else None
+    return response
 
 
 def find_samples(path: Path) -> list[Samples]:
@@ -153,7 +180,7 @@ def find_samples(path: Path) -> list[Samples]:
 
 
 def newest_samples(path: Path, *, judged: bool | None = None) -> list[Samples]:
-    """The newest samples file of each model and task; warns of the ones left out.
+    """The newest samples file of each model and task; warns where there are older ones.
 
     Args:
         path: An output folder, or one samples file.
@@ -161,8 +188,7 @@ def newest_samples(path: Path, *, judged: bool | None = None) -> list[Samples]:
 
     Raises:
         NoSamplesError: none there.
-        OutcomesError: the parts of a run that is shared by several machines
-            and not joined yet.
+        OutcomesError: shards of one run that are not joined yet.
     """
     runs: dict[tuple[str, str], list[Samples]] = {}
     for samples in find_samples(path):
@@ -186,8 +212,8 @@ def newest_samples(path: Path, *, judged: bool | None = None) -> list[Samples]:
 
 def _newest(model: str, task: str, files: list[Samples]) -> Samples:
     newest = max(files, key=lambda each: (each.date, str(each.file)))
-    if part := newest.told.get("shard"):
-        shards = sorted({str(shard) for each in files if (shard := each.told.get("shard"))})
+    if part := newest.facts.get("shard"):
+        shards = sorted({str(shard) for each in files if (shard := each.facts.get("shard"))})
         if len(shards) > 1:
             raise OutcomesError(
                 f"{task} on {model}: the shards {', '.join(shards)} are separate results: join "
@@ -197,8 +223,8 @@ def _newest(model: str, task: str, files: list[Samples]) -> Samples:
             f"{task} on {model}: this is shard {part}, a part of the questions", stacklevel=4
         )
     else:  # shards beside a whole run are its parts
-        files = [each for each in files if not each.told.get("shard")]
-    graded_again = {each.told.get("regraded_from") for each in files}
+        files = [each for each in files if not each.facts.get("shard")]
+    graded_again = {each.facts.get("regraded_from") for each in files}
     others = [each for each in files if each.file.name not in graded_again]
     if len(others) > 1:
         warnings.warn(
@@ -209,21 +235,8 @@ def _newest(model: str, task: str, files: list[Samples]) -> Samples:
     return newest
 
 
-def early_facts(told: Mapping[str, Any]) -> str:
-    """The column `early` of a run: JSON for `early_of`, empty where the run is whole.
-
-    `told` is what the run's task recorded of itself.
-    """
-    if part := told.get("unfinished"):
-        return json.dumps({"stored": part["stored"], "asked": part["asked"]})
-    plan = told.get("until")
-    if not plan or plan["looks"] == [plan["questions"]]:
-        return ""  # looked at once, at its end
-    return json.dumps({"looks": plan["looks"], "questions": plan["questions"]})
-
-
-def progress(plan: Mapping[str, Any]) -> str:
-    """One line on how far a run with a plan came: the record `until` of its results file."""
+def progress(plan: Until) -> str:
+    """One line on how far a run with `--until` came."""
     looks, asked = plan["looks"], plan["questions"]
     where = (
         f"look {len(looks)} of at most {len(plan['planned'])}, after {looks[-1]:,} of {asked:,} "
@@ -238,3 +251,46 @@ def progress(plan: Mapping[str, Any]) -> str:
         f"Stopped early ({plan['decision']}): {where}; {plan['responses']:,} of "
         f"{plan['responses_of_all']:,} responses asked, {saved:.0%} saved"
     )
+
+
+def write_samples(
+    folder: Path,
+    task: str,
+    date: str,
+    records: Sequence[Mapping[str, Any]],
+    results: Mapping[str, Any],
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    figures: Mapping[str, float],
+) -> Path:
+    """Writes a task's samples as lm-eval does, with a results file of their own.
+
+    Args:
+        folder: Where to.
+        task: The task's name.
+        date: The date as lm-eval writes it in file names.
+        records: The lines of the samples file.
+        results: lm-eval's results, of which the task's own parts are replaced.
+        config: The task's configuration.
+        facts: What the task records of its run.
+        figures: The rows of lm-eval's results table, by name.
+
+    Returns:
+        The samples file.
+    """
+    rows = {"alias": task, **{f"{name},none": value for name, value in figures.items()}}
+    whole = {
+        **results,
+        "configs": {task: {**config, "metadata": {**config["metadata"], "persona_bench": facts}}},
+        "results": {task: rows},
+        "n-samples": {task: {"original": len(records), "effective": len(records)}},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"samples_{task}_{date}.jsonl"
+    with file.open("w", encoding="utf-8", newline="\n") as lines:
+        lines.writelines(json.dumps(each, ensure_ascii=False) + "\n" for each in records)
+    # lm-eval writes the results of all tasks of a run in one file; here each task has its own
+    (folder / f"results_{task}_{date}.json").write_text(
+        json.dumps(whole, indent=2, ensure_ascii=False), encoding="utf-8"
+    )
+    return file
