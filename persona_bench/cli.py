@@ -118,7 +118,7 @@ def demo(
     from persona_bench.demo import demo_model
     from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, Session
-    from persona_bench.scoring.samples import newest_samples
+    from persona_bench.results.samples import newest_samples
 
     pretrained = model or str(demo_model(say))
     check_model("hf", {"pretrained": pretrained}, device=device)

@@ -29,9 +29,9 @@ from persona_bench.demo import NAME, demo_model
 from persona_bench.report.comparison import write_comparison
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.style import save_figure
+from persona_bench.results.outcomes import read_outcomes
 from persona_bench.scoring.compare import compare
 from persona_bench.scoring.information_compare import compare_information
-from persona_bench.scoring.outcomes import read_outcomes
 from persona_bench.scoring.stability import stability
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "smollm2-arithmetic"

@@ -14,7 +14,8 @@ import persona_bench
 
 PACKAGE = Path(persona_bench.__file__).parent
 LAYERS = (
-    "commands", "extras", "train", "report", "judge", "harness", "scoring", "benchmarks", "grading",
+    "commands", "extras", "train", "report", "judge", "harness", "scoring", "results", "benchmarks",
+    "grading",
 )  # fmt: skip
 """From top to bottom, as docs/architecture.md draws them. Files of the package itself stand above
 (`cli`, `demo`) or below (`personas`, `texts`, ...) and are checked for circles only."""

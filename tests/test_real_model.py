@@ -15,7 +15,7 @@ from persona_bench.benchmarks import arithmetic, math500
 from persona_bench.harness.run import run
 from persona_bench.personas import PersonaSet
 from persona_bench.rendering import MissingPersonaError
-from persona_bench.scoring.outcomes import COLUMNS
+from persona_bench.results.schema import COLUMNS
 
 LmEval = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -14,7 +14,7 @@ from persona_bench import read_outcomes
 from persona_bench.grading.maths import GRADER
 from persona_bench.harness.merge import MergeError, merge
 from persona_bench.harness.regrade import regrade
-from persona_bench.scoring.samples import OutcomesError
+from persona_bench.results.samples import OutcomesError
 from tests.support.studies import ask, server, study_of, written
 from tests.test_cli import persona_bench
 

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_bench.results.outcomes import read_responses
+from persona_bench.results.samples import newest_samples
 from persona_bench.scoring.identifiability import identifiability
 from persona_bench.scoring.information import persona_information
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import newest_samples
 from tests.test_cli import persona_bench
 
 KNOBS = {"persona_set": "demo", "questions_per_task": 4, "eval_tasks": "Linguistic Habits"}

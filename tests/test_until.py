@@ -16,7 +16,7 @@ from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.cli import app
 from persona_bench.harness.run import RunError
 from persona_bench.harness.store import RecordLog
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.samples import find_samples
 from tests.support.chat_server import ChatServer
 from tests.support.studies import study_of, written
 
@@ -49,7 +49,7 @@ def invoke(*arguments: str) -> Result:
 
 def record(out: Path) -> dict[str, Any]:
     (samples,) = find_samples(out)  # earlier looks leave nothing behind
-    found: dict[str, Any] = samples.told["until"]
+    found: dict[str, Any] = samples.facts["until"]
     return found
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.figures.training import TrainingLog
-    from persona_bench.report.runs import Run
+    from persona_bench.results.runs import Run
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
 
@@ -70,11 +70,12 @@ def compare(
     """Compare models on the same questions and personas: accuracy, PSS, fidelity, p-values."""
     from persona_bench.report.comparison import write_comparison
     from persona_bench.report.fidelity import write_fidelity_comparison
-    from persona_bench.report.runs import Settings, read_runs
+    from persona_bench.report.runs import Settings
+    from persona_bench.results.runs import read_runs
     from persona_bench.scoring.compare import CompareError, restrict_to_common
     from persona_bench.scoring.fidelity_compare import restrict_to_common_verdicts
 
-    found = read_runs(runs)
+    found = read_runs(runs, asked=page and out_folder is not None)
     if by_method:
         from persona_bench.commands.methods import compare_by_method
 
@@ -88,7 +89,7 @@ def compare(
 
         logs = training_logs(training)
     graded, judged = _shared(found)
-    tables = {task: {run.name: run.graded[task].outcomes for run in found} for task in graded}
+    tables = {task: {run.name: run.outcomes[task] for run in found} for task in graded}
     verdicts = {task: _verdicts(task, found) for task in judged}
     if common:
         tables = {task: _common(each, restrict_to_common) for task, each in tables.items()}
@@ -130,7 +131,7 @@ def _shared(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     from persona_bench.scoring.compare import CompareError
 
     first, others = runs[0], runs[1:]
-    graded = [task for task in first.graded if all(task in run.graded for run in others)]
+    graded = [task for task in first.outcomes if all(task in run.outcomes for run in others)]
     roles = [task for task in first.judged if all(task in run.judged for run in others)]
     waiting = [(task, run) for task in roles for run in runs if run.judged[task].verdicts is None]
     judged = [task for task in roles if task not in {task for task, _ in waiting}]
@@ -140,7 +141,7 @@ def _shared(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
             raise CompareError(words)
         warnings.warn(f"{words}; its fidelity is not compared", stacklevel=1)
     if not graded and not judged:
-        has = ", ".join(f"{run.folder} has {', '.join(run.of_tasks)}" for run in runs)
+        has = ", ".join(f"{run.folder} has {', '.join(run.tasks)}" for run in runs)
         raise CompareError(f"no task in common: {has}")
     return graded, judged
 
@@ -160,8 +161,7 @@ def _verdicts(task: str, runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
                         f"{task}: judge {name!r} differs in {what} ({first.get(what)} and "
                         f"{second.get(what)}): judge the runs by the same judge"
                     )
-    found = {run.name: run.judged[task].verdicts for run in runs}
-    return {name: table for name, table in found.items() if table is not None}
+    return {run.name: run.verdicts[task] for run in runs}
 
 
 Restrict = Callable[["pd.DataFrame", "pd.DataFrame"], tuple["pd.DataFrame", "pd.DataFrame"]]

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
+    from persona_bench.results.runs import TaskResults
     from persona_bench.scoring.resampling import Interval
-    from persona_bench.scoring.samples import Samples
 
 
 def score_judged(
-    found: Sequence[Samples],
+    judged: Sequence[TaskResults],
     results: Path,
     places: Places,
     as_json: bool,
@@ -34,19 +34,16 @@ def score_judged(
     """
     from persona_bench.report.compose.judged import judged_section
     from persona_bench.report.fidelity import audit_lines, print_fidelity, write_fidelity
-    from persona_bench.report.runs import trace_of
     from persona_bench.scoring.fidelity import fidelity
-    from persona_bench.scoring.judged import judge_files, read_judged
 
     out = Console(stderr=as_json)
     written: list[Path] = []
     records: list[dict[str, Any]] = []
     sections: list[Section] = []
-    for samples in found:
+    for each in judged:
+        samples, trace, rows = each.samples, each.trace, each.verdicts
         model, task = samples.model, samples.task
-        trace, _ = trace_of(samples, results)
-        files = judge_files(samples)
-        if not files:
+        if rows is None:
             out.print(
                 f"{escape(task)} of {escape(places.name(model))} is not judged yet: persona-bench "
                 f"judge {escape(str(results))} --judge MODEL --base-url URL",
@@ -54,16 +51,16 @@ def score_judged(
             )
             sections.append(judged_section(task, places.name(model), None, [], trace))
             continue
-        rows = read_judged(samples.file)
         with warnings.catch_warnings():  # they are in its notes, which are printed
             warnings.simplefilter("ignore")
             result = fidelity(rows, confidence=settings["confidence"])
-        audits = {file.about.get("judge", ""): file.audit for file in files if file.audit}
+        audits = {file.about.get("judge", ""): file.audit for file in each.judges if file.audit}
         alpha = agreement_of(rows, settings)
         judges = [
-            {key: value for key, value in file.about.items() if key != "audit"} for file in files
+            {key: value for key, value in file.about.items() if key != "audit"}
+            for file in each.judges
         ]
-        run = {"samples_file": samples.file.name, "task": samples.told, "judges": judges}
+        run = {"samples_file": samples.file.name, "task": samples.facts, "judges": judges}
         beside = {
             "audits": audits,
             "agreement": None if alpha is None else _plain(alpha),

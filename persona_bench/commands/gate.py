@@ -117,16 +117,12 @@ def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataF
             raise FileNotFoundError(f"{path}: no such file")
         table = pd.read_csv(path, dtype={"persona": str, "question": str})
         return {"outcomes": table.drop(columns=["model", "task"], errors="ignore")}, {}
-    from persona_bench.report.runs import read_runs
+    from persona_bench.results.runs import read_runs
 
     runs = read_runs([path])
     if len(runs) > 1:
         raise ValueError(f"{path} holds {len(runs)} models: give the folder of one of them")
-    graded = {task: each.outcomes for task, each in runs[0].graded.items()}
-    judged = {
-        task: each.verdicts for task, each in runs[0].judged.items() if each.verdicts is not None
-    }
-    return graded, judged
+    return runs[0].outcomes, runs[0].verdicts
 
 
 # ---------------------------------------------------------------------- printed and written

@@ -35,7 +35,8 @@ def leaderboard(
     from persona_bench.report.paper.leaderboard import leaderboards
     from persona_bench.report.paper.table import write_table
     from persona_bench.report.paper.terminal import print_table
-    from persona_bench.report.runs import Settings, read_runs
+    from persona_bench.report.runs import Settings
+    from persona_bench.results.runs import read_runs
 
     tables = leaderboards(
         read_runs(runs, leave_empty=True), Settings(confidence, resamples, seed), sort_by

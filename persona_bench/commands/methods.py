@@ -18,7 +18,7 @@ from persona_bench.commands.places import command_line
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_bench.report.runs import Run
+    from persona_bench.results.runs import Run
     from persona_bench.scoring.methods import MethodComparison
 
 
@@ -45,7 +45,7 @@ def compare_by_method(
     methods = list(dict.fromkeys(method for method, _ in checkpoints))
     if len(methods) < 2:
         raise CompareError(f"one method ({methods[0]}): give checkpoints of two or more")
-    tasks = [task for task in runs[0].graded if all(task in run.graded for run in runs)]
+    tasks = [task for task in runs[0].outcomes if all(task in run.outcomes for run in runs)]
     if not tasks:
         raise CompareError("no graded task in common: methods are compared by accuracy first")
     scores = _scores(checkpoints)
@@ -103,7 +103,7 @@ def _outcomes(checkpoints: dict[tuple[str, str], Run], task: str) -> pd.DataFram
         generation_differences,
     )
 
-    tables = {key: run.graded[task].outcomes for key, run in checkpoints.items()}
+    tables = {key: run.outcomes[task] for key, run in checkpoints.items()}
     first, *others = tables.values()
     for other in others:
         check_comparable(first, other)

@@ -29,21 +29,19 @@ from persona_bench.report.paper.table import write_table
 from persona_bench.report.runs import (
     Scored,
     Settings,
-    named,
     scored_outcomes,
     scored_verdicts,
     stability_by_level,
 )
-from persona_bench.scoring.outcomes import read_provenance
-from persona_bench.scoring.sequential import progress
+from persona_bench.results.runs import split_name
+from persona_bench.results.samples import progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_bench.report.runs import Run
+    from persona_bench.results.runs import Run, TaskResults
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
-    from persona_bench.scoring.samples import Samples
     from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
     from persona_bench.scoring.variance import VarianceParts
@@ -58,11 +56,11 @@ def provenance_line(names: Sequence[str], settings: Mapping[str, Any]) -> str:
     return f"{command_line()}; models: {', '.join(names)}; {told}; {made}"
 
 
-def responses_of(names: Mapping[Samples, str]) -> pd.DataFrame:
-    """All responses, for the page's browser; each file's model has the name that is given."""
+def responses_of(results: Sequence[tuple[str, TaskResults]]) -> pd.DataFrame:
+    """All responses, for the page's browser; each task's model has the name that is given."""
     import pandas as pd
 
-    frames = [page_responses(samples).assign(model=name) for samples, name in names.items()]
+    frames = [page_responses(each).assign(model=name) for name, each in results]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -92,36 +90,37 @@ def stability_page(
 
 
 def score_page(
-    results: Path, samples: Sequence[Samples], places: Places, sections: Sequence[Section]
+    results: Path, tasks: Sequence[TaskResults], places: Places, sections: Sequence[Section]
 ) -> Path:
     """Writes the page of a scoring; returns it."""
-    shown = {each: places.name(each.model) for each in samples}
-    names = list(dict.fromkeys(shown.values()))
-    tasks = list(dict.fromkeys(each.task for each in samples))
-    told = read_provenance(results)
+    shown = [(places.name(each.samples.model), each) for each in tasks]
+    names = list(dict.fromkeys(name for name, _ in shown))
+    titles = list(dict.fromkeys(each.samples.task for each in tasks))
     contents = PageContents(
         title=", ".join(names),
-        summary=[f"{', '.join(names)} on {', '.join(tasks)}.", *_unfinished(samples, shown)],
+        summary=[f"{', '.join(names)} on {', '.join(titles)}.", *_unfinished(shown)],
         sections=sections,
         responses=responses_of(shown),
         provenance={
             "command": command_line(),
             "results": str(results),
             "scored_with": versions(),
-            "runs": {f"{task} of {places.name(model)}": run for (model, task), run in told.items()},
+            "runs": {
+                f"{each.samples.task} of {name}": each.samples.provenance for name, each in shown
+            },
         },
     )
     return write_page(contents, places.folder / PAGE)
 
 
-def _unfinished(samples: Sequence[Samples], shown: Mapping[Samples, str]) -> list[str]:
-    parts = [(each, part) for each in samples if (part := each.told.get("unfinished"))]
-    plans = [(each, plan) for each in samples if (plan := each.told.get("until"))]
+def _unfinished(results: Sequence[tuple[str, TaskResults]]) -> list[str]:
+    runs = [(f"{each.samples.task} of {name}", each.samples.facts) for name, each in results]
+    parts = [(run, facts["unfinished"]) for run, facts in runs if facts.get("unfinished")]
+    plans = [(run, facts["until"]) for run, facts in runs if facts.get("until")]
     return [
-        f"{each.task} of {shown[each]} is an unfinished run: {part['stored']:,} of "
-        f"{part['asked']:,} responses."
-        for each, part in parts
-    ] + [f"{each.task} of {shown[each]}. {progress(plan)}." for each, plan in plans]
+        f"{run} is an unfinished run: {part['stored']:,} of {part['asked']:,} responses."
+        for run, part in parts
+    ] + [f"{run}. {progress(plan)}." for run, plan in plans]
 
 
 def compare_page(
@@ -152,7 +151,7 @@ def compare_page(
         sections.append(training_section(training, gallery))
     for paper in papers:
         write_table(paper, folder / "tables")
-    shown = {each.samples: run.name for run in runs for each in run.of_tasks.values()}
+    shown = [(run.name, each) for run in runs for each in run.tasks.values()]
     contents = PageContents(
         title=" and ".join(names) if len(names) == 2 else ", ".join(names),
         summary=[
@@ -166,7 +165,11 @@ def compare_page(
             "settings": settings.to_dict(),
             "scored_with": versions(),
             "runs": {
-                run.name: {"results": str(run.folder), "tasks": run.provenance()} for run in runs
+                run.name: {
+                    "results": str(run.folder),
+                    "tasks": {task: each.samples.provenance for task, each in run.tasks.items()},
+                }
+                for run in runs
             },
         },
     )
@@ -233,6 +236,6 @@ def training_logs(given: Sequence[str]) -> dict[str, TrainingLog]:
     """
     found = {}
     for each in given:
-        name, folder = named(each)
+        name, folder = split_name(each)
         found[name or folder.name] = read_training(folder)
     return found

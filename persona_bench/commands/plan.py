@@ -149,7 +149,7 @@ def _assumptions(
 
 
 def _pilot_outcomes(pilot: Path) -> pd.DataFrame:
-    from persona_bench.scoring.outcomes import read_outcomes
+    from persona_bench.results.outcomes import read_outcomes
 
     outcomes = read_outcomes(pilot)
     runs = outcomes[["model", "task"]].drop_duplicates()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
+    from persona_bench.results.samples import Samples
+    from persona_bench.results.schema import TaskFacts
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
@@ -81,7 +83,7 @@ def score(
 def grade_stopped(results: Path, confirm_run_unsafe_code: bool) -> None:
     """Grades what is stored of runs that were stopped before their results were written."""
     from persona_bench.harness.unfinished import grade_unfinished
-    from persona_bench.scoring.samples import NoSamplesError, find_samples
+    from persona_bench.results.samples import NoSamplesError, find_samples
 
     said = Console(stderr=True)
     found = grade_unfinished(results, confirm_run_unsafe_code=confirm_run_unsafe_code)
@@ -119,46 +121,42 @@ def score_folder(
     are any: half a page would replace a whole one.
     """
     from persona_bench.commands.fidelity import score_judged
-    from persona_bench.scoring.outcomes import read_outcomes
-    from persona_bench.scoring.samples import find_samples, newest_samples
+    from persona_bench.results.runs import read_folder
 
+    if by not in (None, "level", "subject", "date"):
+        raise ValueError(f"--by {by} is unknown: use level, subject or date")
     settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    everything = find_samples(results)
-    places = Places(folder, [samples.model for samples in everything])
+    runs = read_folder(results, asked=page)
+    tasks = [each for run in runs for each in run.tasks.values()]
+    graded = [(each.samples, each.outcomes) for each in tasks if each.outcomes is not None]
+    judged = [each for each in tasks if each.outcomes is None]
+    places = Places(folder, [run.model for run in runs])
     written: list[Path] = []
     printed: list[dict[str, Any]] = []
     sections: list[Section] = []
     index: Path | None = None
-    outcomes: pd.DataFrame | None = None
-    # also where nothing at all is there: then the reader of outcomes says so
-    if not only_judged and not (everything and all(samples.judged for samples in everything)):
-        outcomes = read_outcomes(results)
+    if not only_judged:
         written, printed, sections = _score_graded(
-            outcomes, results, places, by, full, as_json, page, of_stability or {}, settings
+            graded, results, places, by, full, as_json, page, of_stability or {}, settings
         )
-    if any(samples.judged for samples in everything):
-        judged = newest_samples(results, judged=True)
-        more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
-        written += more
-        printed += fidelities
-        sections += of_roles
-    if page and (not only_judged or all(samples.judged for samples in everything)):
+    more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
+    written += more
+    printed += fidelities
+    sections += of_roles
+    if page and not (only_judged and graded):
         from persona_bench.commands.pages import score_page
 
-        with warnings.catch_warnings():  # said once is enough
-            warnings.simplefilter("ignore")
-            index = score_page(results, newest_samples(results), places, sections)
-            written.append(index)
+        index = score_page(results, tasks, places, sections)
+        written.append(index)
     if as_json:
         print(json.dumps(printed, indent=2))
     elif written:
-        Console().print(
-            f"\nFiles: {escape(str(folder))} (--full prints all tables)", soft_wrap=True
-        )
+        more_tables = " (score --full prints all tables)" if graded and not full else ""
+        Console().print(f"\nFiles: {escape(str(folder))}{more_tables}", soft_wrap=True)
         if index:
             Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
-    if outcomes is not None:
-        _check_any_scored(outcomes)
+    if graded and not only_judged:
+        _check_any_scored([outcomes for _, outcomes in graded])
     return written
 
 
@@ -166,13 +164,12 @@ class NothingScoredError(RuntimeError):
     """Every response is unscored: the instrument failed, and the numbers say nothing."""
 
 
-def _check_any_scored(outcomes: pd.DataFrame) -> None:
+def _check_any_scored(tables: Sequence[pd.DataFrame]) -> None:
     """Raises where no graded task has a scored response; what was written stays."""
-    if outcomes["correct"].notna().any():
+    if any(table["correct"].notna().any() for table in tables):
         return
-    reasons = ", ".join(
-        f"{n:,} {reason}" for reason, n in outcomes["reason"].value_counts().items()
-    )
+    counts = Counter(reason for table in tables for reason in table["reason"])
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())
     raise NothingScoredError(
         f"every response is unscored ({reasons}): this says nothing about the model; put right "
         "what failed and start the run again, which asks only for what is missing"
@@ -180,7 +177,7 @@ def _check_any_scored(outcomes: pd.DataFrame) -> None:
 
 
 def _score_graded(
-    outcomes: pd.DataFrame,
+    graded: Sequence[tuple[Samples, pd.DataFrame]],
     results: Path,
     places: Places,
     by: str | None,
@@ -200,31 +197,24 @@ def _score_graded(
     )
     from persona_bench.report.summary import print_summary
     from persona_bench.report.tables import print_stability
+    from persona_bench.results.samples import progress
     from persona_bench.scoring.contrasts import contrasts
-    from persona_bench.scoring.outcomes import read_provenance
     from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
-    from persona_bench.scoring.sequential import progress
     from persona_bench.scoring.stability import stability
     from persona_bench.scoring.variance import variance_parts
 
-    with warnings.catch_warnings():  # said once is enough
-        warnings.simplefilter("ignore")
-        runs = read_provenance(results)
-    if by not in (None, "level", "subject", "date"):
-        raise ValueError(f"--by {by} is unknown: use level, subject or date")
-    groups = list(outcomes.groupby(["model", "task", *([by] if by else [])], sort=False))
     out = Console()
     written: list[Path] = []
     printed: list[dict[str, Any]] = []
     sections: list[Section] = []
-    for (model, task, *parts), rows in groups:
-        title = "-".join([str(task), *(str(part) for part in parts if part)])
+    for samples, title, rows in _parts(graded, by):
+        model = samples.model
         result = stability(rows, **settings, **of_stability)
         found = variance_parts(rows, **settings), contrasts(rows, **settings)
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
-        place, name = places.of(str(model)), places.name(str(model))
+        place, name = places.of(model), places.name(model)
         told = {key: getattr(result, key) for key in SETTINGS}
-        made = provenance(results, runs[str(model), str(task)], told)
+        made = provenance(results, samples.provenance, told)
         beside = parts_record(*found)
         if sensitivity is not None:
             beside["grader_sensitivity"] = sensitivity.to_dict()
@@ -244,7 +234,7 @@ def _score_graded(
             )
             sections.append(section)
             written += drawn
-        task_facts = runs[str(model), str(task)].get("task") or {}
+        task_facts = samples.facts
         plan = task_facts.get("until")
         if as_json:
             until = {"until": plan} if plan else {}
@@ -269,7 +259,20 @@ def _score_graded(
     return written, printed, sections
 
 
-def _of_programs(rows: Any, told: dict[str, Any]) -> list[str]:
+def _parts(
+    graded: Sequence[tuple[Samples, pd.DataFrame]], by: str | None
+) -> Iterator[tuple[Samples, str, pd.DataFrame]]:
+    """Each task as a whole, or each level, subject or date of it by itself, with its title."""
+    for samples, outcomes in graded:
+        if by is None:
+            yield samples, samples.task, outcomes
+            continue
+        for part in outcomes[by].unique():
+            title = f"{samples.task}-{part}" if part else samples.task
+            yield samples, title, outcomes[outcomes[by] == part]
+
+
+def _of_programs(rows: Any, told: TaskFacts) -> list[str]:
     """What there is to say of a task that runs programs: whose tests, which sandbox, pass@k."""
     if "sandbox" not in told:
         return []

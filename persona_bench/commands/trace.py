@@ -18,7 +18,7 @@ from persona_bench.provenance import PACKAGES, versions
 
 if TYPE_CHECKING:
     from persona_bench.harness.run import Session
-    from persona_bench.scoring.samples import Samples
+    from persona_bench.results.samples import Samples
 
 
 def trace(
@@ -84,9 +84,9 @@ def trace_samples(
 ) -> None:
     """Prints and writes the traces in samples files; persona information where a model is given."""
     from persona_bench.report.trace import print_trace, trace_record, write_trace
+    from persona_bench.results.outcomes import read_responses
     from persona_bench.scoring.identifiability import identifiability
     from persona_bench.scoring.information import persona_information
-    from persona_bench.scoring.responses import read_responses
 
     out, printed = Console(), []
     settings = {"others": others, "embeddings": embeddings, "resamples": resamples, "seed": seed}
@@ -100,7 +100,7 @@ def trace_samples(
 
             told = likelihoods(samples, session, others=others, seed=seed)
             information = persona_information(told.table, resamples=resamples, seed=seed)
-        run = {"samples_file": samples.file.name, "task": samples.told or None}
+        run = {"samples_file": samples.file.name, "task": samples.facts or None}
         made = provenance(results, run, settings)
         made["likelihoods"] = told and told.record()
         made["scored_with"] = versions((*PACKAGES, "scikit-learn", "sentence-transformers"))
@@ -130,7 +130,7 @@ def _chosen(results: Path, task: str | None, *, one_model: bool) -> list[Samples
 
     Raises ValueError for a task that is not there, or several models where one is named.
     """
-    from persona_bench.scoring.samples import newest_samples
+    from persona_bench.results.samples import newest_samples
 
     found = newest_samples(results)
     chosen = [samples for samples in found if task in (None, samples.task)]

@@ -20,7 +20,7 @@ from persona_bench.extras.screening import Decoding, plan_rounds, screen
 from persona_bench.harness.preflight import check_model
 from persona_bench.harness.run import Asked, RunError, Session, check_tasks, task_settings
 from persona_bench.harness.tasks import check_knobs, knobs_of
-from persona_bench.scoring.outcomes import OutcomesError, read_outcomes
+from persona_bench.results.outcomes import OutcomesError, read_outcomes
 
 TAKEN = ("design", "samples")
 OF_RUN = ("apply_chat_template", "system_instruction", "confirm_run_unsafe_code")

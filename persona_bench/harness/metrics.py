@@ -7,21 +7,17 @@ was asked other questions.
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import pandas as pd
-
-from persona_bench.scoring.outcomes import complete_questions
+from persona_bench.results.outcomes import complete_questions
+from persona_bench.results.schema import CORRECT, NAN, Outcome, outcome_table
 from persona_bench.scoring.stability import Stability, stability
 
 Record = dict[str, Any]
-
-Row = tuple[str, str, int, str, bool]
 
 RESAMPLES = 1000
 
@@ -32,28 +28,40 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
 
 
 def _scored(records: Sequence[Record]) -> Stability:
-    fields = ("question", "persona", "sample", "verdict", "sparse")
-    return _scored_rows(tuple(tuple(record[field] for field in fields) for record in records))
-
-
-@lru_cache(maxsize=2)  # the rows of the results table are asked for one by one
-def _scored_rows(rows: tuple[Row, ...]) -> Stability:
-    columns = ["question", "persona", "sample", "verdict", "sparse"]
-    outcomes = pd.DataFrame(rows, columns=columns)
-    outcomes["correct"] = outcomes["verdict"].map({"correct": 1.0, "wrong": 0.0})
-    if outcomes["sparse"].any():
-        with warnings.catch_warnings():  # that cells are missing is no news
-            warnings.simplefilter("ignore")
-            found = stability(outcomes, resamples=1, seed=0)
-        nothing = math.nan
-        return replace(
-            found,
-            worst=nothing,
-            best=nothing,
-            pss=nothing,
-            noise_floor=nothing,
+    rows = tuple(
+        Outcome(
+            persona=record["persona"],
+            question=record["question"],
+            sample=record["sample"],
+            verdict=record["verdict"],
+            correct=CORRECT.get(record["verdict"], NAN),
         )
-    return stability(complete_questions(outcomes), resamples=RESAMPLES, seed=0)
+        for record in records
+    )
+    return _scored_rows(rows, any(record["sparse"] for record in records))
+
+
+@lru_cache(maxsize=2)  # lm-eval asks for the rows of its results table one by one
+def _scored_rows(rows: tuple[Outcome, ...], sparse: bool) -> Stability:
+    outcomes = outcome_table(rows)
+    if not sparse:
+        return stability(complete_questions(outcomes), resamples=RESAMPLES, seed=0)
+    with warnings.catch_warnings():  # cells are missing on purpose
+        warnings.simplefilter("ignore")
+        result = stability(outcomes, resamples=1, seed=0)
+    return replace(result, worst=NAN, best=NAN, pss=NAN, noise_floor=NAN)
+
+
+def figures(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """lm-eval's results table of a task, computed from the rows of its samples file.
+
+    Args:
+        config: The task's configuration, which names the metrics.
+        rows: The samples.
+    """
+    names = [metric["metric"] for metric in config["metric_list"]]
+    records = [row[names[0]] for row in rows]
+    return {name: globals()[name](records) for name in names}
 
 
 def acc(records: Sequence[Record]) -> float:

@@ -19,11 +19,11 @@ from lm_eval.utils import sanitize_model_name
 
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.grade_finished import grade
+from persona_bench.harness.metrics import figures
 from persona_bench.harness.notes import forget_unfinished, parts_of, read_notes
-from persona_bench.harness.results_files import write_results
 from persona_bench.harness.run import Asked, load_tasks
 from persona_bench.harness.store import RecordLog
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.samples import find_samples, write_samples
 from persona_bench.texts import short_name
 
 
@@ -74,7 +74,7 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
     found = []
     for task in [part for each in tasks for part in parts_of(each)]:
         of_task = [each for each in earlier if each.task == task.task_name]
-        if any(not each.told.get("unfinished") for each in of_task):
+        if any(not each.facts.get("unfinished") for each in of_task):
             continue
         forget_unfinished(folder, [task.task_name])
         docs = dict(task.doc_iterator(limit=get_sample_size(task, about["limit"])))
@@ -157,4 +157,6 @@ def _write(
     }
     config["metadata"] = dict(config.get("metadata") or {})
     date = now.strftime("%Y-%m-%dT%H-%M-%S.%f")
-    return write_results(folder, task.task_name, date, rows, results, config, facts)
+    return write_samples(
+        folder, task.task_name, date, rows, results, config, facts, figures(config, rows)
+    )

@@ -22,9 +22,9 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from persona_bench.harness.fingerprint import without_secrets
 from persona_bench.harness.run import Asked, RunError, Session, check_tasks, load_tasks
 from persona_bench.resources import resource_folder
+from persona_bench.results.outcomes import read_outcomes
+from persona_bench.results.samples import Samples, find_samples
 from persona_bench.scoring.gate import Gate, gate
-from persona_bench.scoring.outcomes import read_outcomes
-from persona_bench.scoring.samples import Samples, find_samples
 from persona_bench.scoring.sequential import planned_looks
 from persona_bench.scoring.stability import Stability, stability
 
@@ -297,7 +297,7 @@ def _results_of(folder: Path, task: str, plan: str) -> Samples:
     found = [
         each
         for each in find_samples(folder)
-        if each.task == task and (each.told.get("until") or {}).get("plan") == plan
+        if each.task == task and (each.facts.get("until") or {}).get("plan") == plan
     ]
     if not found:
         raise RunError(f"{folder}: the results of the last look are gone; start the run again")
@@ -306,11 +306,10 @@ def _results_of(folder: Path, task: str, plan: str) -> Samples:
 
 def _write(samples: Samples, record: Mapping[str, Any]) -> None:
     """Adds what was decided to the results file of the look."""
-    for file in samples.file.parent.glob(f"*{samples.date}.json"):
-        whole = json.loads(file.read_text(encoding="utf-8"))
-        if samples.task not in (whole.get("configs") or {}):
-            continue
-        whole["configs"][samples.task]["metadata"]["persona_bench"]["until"] = dict(record)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(whole, indent=2, ensure_ascii=False), encoding="utf-8")
-        part.replace(file)
+    file, results = samples.results_file, samples.results
+    if file is None:
+        raise RunError(f"{samples.file}: the results file of the last look is gone: start it again")
+    results["configs"][samples.task]["metadata"]["persona_bench"]["until"] = dict(record)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8")
+    part.replace(file)

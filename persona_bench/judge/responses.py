@@ -10,12 +10,13 @@ from typing import Any
 
 from persona_bench.benchmarks.base import Benchmark
 from persona_bench.benchmarks.rubrics import RubricSet
-from persona_bench.harness.results_files import benchmark_of, read_rows, response_of
+from persona_bench.harness.regrade import benchmark_of
 from persona_bench.judge.client import JudgeError, JudgeSettings
 from persona_bench.judge.prompts import Item, example_messages, judge_messages
 from persona_bench.judge.ratings import Form
 from persona_bench.rendering import merged
-from persona_bench.scoring.samples import Samples
+from persona_bench.results.outcomes import read_responses
+from persona_bench.results.samples import Samples
 
 WITHOUT_TEXT = {"error": "api_error", "content_filter": "refused"}
 
@@ -70,25 +71,21 @@ def read_judged(samples: Samples) -> JudgedTask:
     if benchmark.rubrics is None:
         raise JudgeError(f"{samples.task} is not judged: it is graded against reference answers")
     rubrics = benchmark.rubrics(knobs.folder)
-    return JudgedTask(
-        samples, rubrics, [_response(row, benchmark) for row in read_rows(samples.file)]
-    )
+    rows = read_responses(samples, asked=True).fillna({"response": ""}).itertuples()
+    return JudgedTask(samples, rubrics, [_response(row, benchmark) for row in rows])
 
 
-def _response(row: Mapping[str, Any], benchmark: Benchmark) -> JudgedResponse:
-    doc = row["doc"]
-    text = response_of(row)
-    finish = str(row[row["metrics"][0]].get("finish", ""))
-    missing = WITHOUT_TEXT.get(finish, "" if text.strip() else "no_answer")
-    question = doc["prompt"]
-    if not doc["system"] and doc["persona_prompt"]:  # merged into the user message
-        question = question.removeprefix(merged(doc["persona_prompt"], ""))
+def _response(row: Any, benchmark: Benchmark) -> JudgedResponse:
+    missing = WITHOUT_TEXT.get(row.finish, "" if row.response.strip() else "no_answer")
+    question = row.prompt
+    if not row.system and row.persona_prompt:  # merged into the user message
+        question = question.removeprefix(merged(row.persona_prompt, ""))
     return JudgedResponse(
-        persona=doc["persona"],
-        kind=doc["kind"],
-        question=doc["question"],
-        sample=int(doc["sample"]),
-        item=Item(doc["subject"], benchmark.describe(doc["persona_prompt"]), question, text),
+        persona=row.persona,
+        kind=row.kind,
+        question=row.question,
+        sample=row.sample,
+        item=Item(row.subject, benchmark.describe(row.persona_prompt), question, row.response),
         missing=missing,
     )
 

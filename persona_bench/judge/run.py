@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -25,9 +24,11 @@ from persona_bench.judge.session import (
     write_examples,
 )
 from persona_bench.provenance import versions
+from persona_bench.results.judged import JudgeFile
+from persona_bench.results.outcomes import text_hash
+from persona_bench.results.samples import OutcomesError, newest_samples
+from persona_bench.results.schema import Judgement
 from persona_bench.scoring.audit import Audit
-from persona_bench.scoring.judged import JudgeFile
-from persona_bench.scoring.samples import OutcomesError, newest_samples
 from persona_bench.texts import short_name
 
 
@@ -219,10 +220,10 @@ class Judging:
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         told["audit"] = measured.to_dict() if measured else _earlier_audit(file, told)
-        write_judged(file, rows, told)
+        JudgeFile(file).write(rows, told)
         if trouble is not None:
             raise trouble
-        missing = [row["reason"] for row in rows if row["verdict"] == "unscored"]
+        missing = [row.reason for row in rows if row.verdict == "unscored"]
         counts = {reason: missing.count(reason) for reason in sorted(set(missing))}
         return JudgedBy(samples.model, samples.task, judge.model, done, counts, file, measured)
 
@@ -256,8 +257,8 @@ def judged_rows(
     records: Mapping[str, Mapping[str, Any]],
     done: Done,
     rubric: str,
-) -> Iterator[dict[str, Any]]:
-    """One row per response, with the columns of `scoring.judged`."""
+) -> Iterator[Judgement]:
+    """One row per response."""
     waiting = iter(calls)
     for response in judged.responses:
         verdict: Mapping[str, Any]
@@ -270,35 +271,20 @@ def judged_rows(
             key = next(waiting).key
             why = "judge_error" if key in done.failed else "not_judged"
             verdict = records.get(key) or {"score": None, "reason": why}
-        yield {
-            "model": judged.samples.model,
-            "task": judged.samples.task,
-            "eval_task": response.item.eval_task,
-            "persona": response.persona,
-            "kind": response.kind,
-            "question": response.question,
-            "sample": response.sample,
-            "judge": judge,
-            "score": verdict["score"],
-            "verdict": "unscored" if verdict["score"] is None else "scored",
-            "reason": verdict["reason"],
-            "justification": verdict.get("justification", ""),
-            "response": response.item.response,
-            "rubric": rubric,
-            "prompt_hash": _hash(response.item.persona, response.item.question),
-        }
-
-
-def _hash(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
-
-
-def write_judged(file: Path, rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:
-    """Writes both files; each is written completely or not at all."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    about = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-    for place, content in ((file, text), (file.with_suffix(".json"), about)):
-        partial = place.with_name(place.name + ".part")
-        with partial.open("w", encoding="utf-8", newline="\n") as out:
-            out.write(content)
-        partial.replace(place)
+        yield Judgement(
+            model=judged.samples.model,
+            task=judged.samples.task,
+            eval_task=response.item.eval_task,
+            persona=response.persona,
+            kind=response.kind,
+            question=response.question,
+            sample=response.sample,
+            judge=judge,
+            score=verdict["score"],
+            verdict="unscored" if verdict["score"] is None else "scored",
+            reason=verdict["reason"],
+            justification=verdict.get("justification", ""),
+            response=response.item.response,
+            rubric=rubric,
+            prompt_hash=text_hash(response.item.persona, response.item.question),
+        )

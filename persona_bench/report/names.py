@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from persona_bench.texts import short_name
+from persona_bench.texts import file_stem
+
+__all__ = ["GENERATED", "file_stem", "generation_notes"]
 
 GENERATED = "generated under different settings"
 """How a note of different generation settings begins."""
-
-
-def file_stem(name: str) -> str:
-    """A task's or model's name as the start of a file name."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")
-    return short_name(stem, 100) or "task"
 
 
 def generation_notes(notes: Sequence[str]) -> list[str]:

@@ -18,8 +18,8 @@ import pytest
 from persona_bench.harness.fingerprint import FingerprintError
 from persona_bench.judge.client import JudgeError, Price
 from persona_bench.judge.ratings import REASONS
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.samples import newest_samples
+from persona_bench.results.judged import judge_files
+from persona_bench.results.samples import newest_samples
 from tests.judge.answers import DECLINED, RESPONSES, about, keys_of, right, said, truth
 from tests.support.judge_server import JudgeServer, Reply
 from tests.support.judged_run import (

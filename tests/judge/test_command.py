@@ -22,8 +22,8 @@ import pandas as pd
 import pytest
 
 from persona_bench.cli import main
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.samples import newest_samples
+from persona_bench.results.judged import judge_files
+from persona_bench.results.samples import newest_samples
 from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.judged_run import CAST, files_with, records_of, rows_of, shown, stored_run
 

@@ -16,8 +16,8 @@ import pytest
 
 from persona_bench.benchmarks.rubrics import SCORES
 from persona_bench.judge.ratings import REASONS
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.samples import newest_samples
+from persona_bench.results.judged import judge_files
+from persona_bench.results.samples import newest_samples
 from tests.support.judged_run import judge as judge_here
 from tests.support.judged_run import records_of, rows_of, settings, stored_run
 from tests.support.vllm_cpu import INSTALLED, VllmServer

@@ -20,9 +20,10 @@ from persona_bench.report.compose.models import (
     methods_section,
 )
 from persona_bench.report.paper.leaderboard import leaderboards
-from persona_bench.report.runs import Graded, Run, Settings, scored_outcomes
+from persona_bench.report.runs import Settings, scored_outcomes
+from persona_bench.results.runs import Run, TaskResults
+from persona_bench.results.samples import Samples
 from persona_bench.scoring.compare import Comparison, compare
-from persona_bench.scoring.samples import Samples
 from tests.scoring.simulated import outcomes_of
 
 NOTE = "generated under different settings: max_gen_toks 40 and 80, temperature 0.0 and 0.8"
@@ -80,7 +81,7 @@ def test_a_leaderboard_keeps_generation_settings_apart(tables: dict[str, np.ndar
             prompt_hash="h", grader="g", generation=json.dumps(generation) if generation else ""
         )
         samples = Samples(Path("samples.jsonl"), "sums", "")
-        return Run(name, name, Path(name), {"sums": Graded(samples, frame)}, {})
+        return Run(name, name, Path(name), {"sums": TaskResults(samples, frame, frame)})
 
     greedy = [run(name, max_gen_toks=40, temperature=0.0) for name in ("a", "b")]
     sampled = run("c", max_gen_toks=80, temperature=0.8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,6 @@ from persona_bench import failures
 from persona_bench.scoring import identifiability as module
 from persona_bench.scoring.identifiability import identifiability
 from persona_bench.scoring.information import ONE_PERSONA_NOTE
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import OutcomesError, Samples
 
 WORDS = [f"word{i}" for i in range(40)]
 
@@ -212,25 +209,3 @@ def test_embeddings_that_can_not_be_had(monkeypatch: pytest.MonkeyPatch) -> None
     assert "pip install sentence-transformers" in failures.explain(missing.value)
     with pytest.raises(ValueError, match=r"of 6 texts have the shape \(1, 4\)"):
         identifiability(responses(3, 2), embeddings=lambda texts: one_hot(texts[:1]))
-
-
-def test_responses_are_read_from_a_samples_file(tmp_path: Path) -> None:
-    doc = {"persona": "pirate", "kind": "speech", "question": "q", "sample": 0}
-    doc |= {"persona_prompt": "Arr", "system": "Arr", "prompt": "What is 1 + 1?"}
-    asked = {"gen_args_0": {"arg_0": "Arr What is 1 + 1?", "arg_1": {}}}
-    rows = [
-        {"doc": doc, "resps": [["two"]], "arguments": asked, "acc": {"reason": ""}},
-        {"doc": {**doc, "sample": 1}, "resps": [[""]], "acc": {"reason": "api_error"}},
-        {"doc": {**doc, "sample": 2}, "resps": [[""]]},
-    ]
-    file = tmp_path / "samples_t_2026-01-01T00-00-00.0.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    table = read_responses(Samples(file, "t", ""))
-    assert table["response"].tolist() == ["two", None, ""]
-    assert table["context"].tolist() == ["Arr What is 1 + 1?", "", ""]
-    file.write_text(json.dumps(rows[0]) + "\n{")
-    with pytest.raises(OutcomesError, match=":2: not a sample of a persona task"):
-        read_responses(Samples(file, "t", ""))
-    file.write_text("")
-    with pytest.raises(OutcomesError, match="the file is empty"):
-        read_responses(Samples(file, "t", ""))

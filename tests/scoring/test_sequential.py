@@ -11,14 +11,13 @@ import pytest
 from scipy.stats import norm
 
 from persona_bench import compare, contrasts, gate, stability
+from persona_bench.results.samples import early_facts, progress
 from persona_bench.scoring.compare import CompareError
 from persona_bench.scoring.sequential import (
     Early,
     Spending,
-    early_facts,
     early_of,
     planned_looks,
-    progress,
     spent,
     tail_levels,
 )

@@ -14,7 +14,7 @@ from persona_bench.harness.run import run
 from persona_bench.judge.client import JudgeSettings
 from persona_bench.judge.run import Finished, Judging, find_judged, find_store
 from persona_bench.judge.session import Plan
-from persona_bench.scoring.judged import read_judged
+from persona_bench.results.judged import read_judged
 from tests.support.chat_server import ChatServer
 
 CAST = ("baker", "falconer", "glazier", "miller", "saddler", "weaver")

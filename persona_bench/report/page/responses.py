@@ -9,16 +9,14 @@ import pandas as pd
 
 from persona_bench.rendering import merged
 from persona_bench.report.page.contents import RESPONSE_COLUMNS
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import Samples
+from persona_bench.results.runs import TaskResults
 
 Cell = tuple[str, str, int]
 """Persona, question and sample: one response of a run."""
 
 
-def page_responses(samples: Samples) -> pd.DataFrame:
-    """The responses of one samples file, graded or judged, for `PageContents.responses`.
+def page_responses(results: TaskResults) -> pd.DataFrame:
+    """The responses of one model to one task, for `PageContents.responses`.
 
     `verdict` is `correct`, `wrong` or `unscored`; of a judged task `scored`, `unscored` where no
     judge's words could be read, and empty where it is not judged yet. `judgements` is a list of
@@ -26,16 +24,13 @@ def page_responses(samples: Samples) -> pd.DataFrame:
     empty for graded tasks.
 
     Args:
-        samples: The file; what judges said of it lies beside it.
-
-    Raises:
-        OutcomesError: a line that is no sample of a persona task, or no judged response.
+        results: Read with `asked=True`.
     """
-    table = read_responses(samples)
-    judged = _judged(samples)
+    table = results.responses.copy()
+    judged = _judged(results.verdicts)
     cells = zip(table["persona"], table["question"], table["sample"], strict=True)
     table["judgements"] = pd.Series([judged.get(cell, []) for cell in cells], dtype=object)
-    if samples.judged or judged:
+    if results.outcomes is None:
         verdicts = zip(table["verdict"], table["reason"], table["judgements"], strict=True)
         table[["verdict", "reason"]] = [_of_judges(*verdict) for verdict in verdicts]
     table["question_text"] = [
@@ -46,7 +41,6 @@ def page_responses(samples: Samples) -> pd.DataFrame:
         )
     ]
     table["context"] = [_prompt(context) for context in table["context"]]
-    table["model"], table["task"] = samples.model, samples.task
     table["reward"] = ""  # responses of an evaluation have none
     return table[list(RESPONSE_COLUMNS)]
 
@@ -62,15 +56,15 @@ def _prompt(context: Any) -> str:
         return str(context)
 
 
-def _judged(samples: Samples) -> dict[Cell, list[dict[str, Any]]]:
-    """What each judge said of each response."""
+def _judged(verdicts: pd.DataFrame | None) -> dict[Cell, list[dict[str, Any]]]:
+    """What each judge found of each response."""
     judged: dict[Cell, list[dict[str, Any]]] = {}
-    for file in judge_files(samples):
-        for row in file.rows():
-            said = {key: row[key] for key in ("judge", "score", "verdict", "reason")}
-            said["justification"] = row["justification"]
-            cell = (row["persona"], row["question"], int(row["sample"]))
-            judged.setdefault(cell, []).append(said)
+    if verdicts is not None:
+        columns = ["judge", "score", "verdict", "reason", "justification"]
+        cells = zip(verdicts["persona"], verdicts["question"], verdicts["sample"], strict=True)
+        rows = verdicts[columns].astype(object).where(verdicts[columns].notna(), None)
+        for cell, row in zip(cells, rows.itertuples(index=False), strict=True):
+            judged.setdefault(cell, []).append(dict(zip(columns, row, strict=True)))
     return judged
 
 

@@ -18,7 +18,7 @@ from persona_bench.report.runs import Settings, scored_verdicts
 from persona_bench.scoring.stability import stability
 
 if TYPE_CHECKING:
-    from persona_bench.report.runs import Run
+    from persona_bench.results.runs import Run
 
 SORT_BY: dict[str, str] = {
     "worst": "worst accuracy: it favours accurate models, however much personas change them",
@@ -49,12 +49,10 @@ def leaderboards(
     graded: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
     judged: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
     for run in runs:
-        for task, each in run.graded.items():
-            graded.setdefault((task, asked(each.outcomes)), {})[run.name] = each.outcomes
-        for task, of_roles in run.judged.items():
-            if of_roles.verdicts is not None:
-                key = (task, judged_by(of_roles.verdicts))
-                judged.setdefault(key, {})[run.name] = of_roles.verdicts
+        for task, outcomes in run.outcomes.items():
+            graded.setdefault((task, asked(outcomes)), {})[run.name] = outcomes
+        for task, verdicts in run.verdicts.items():
+            judged.setdefault((task, judged_by(verdicts)), {})[run.name] = verdicts
     tables = [
         _with_generation(_stability(task, each, settings, sort_by), next(iter(each.values())))
         for (task, _), each in graded.items()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,9 @@ import pytest
 
 from persona_bench.report.paper.leaderboard import TIED, leaderboards
 from persona_bench.report.paper.table import PaperTable
-from persona_bench.report.runs import Graded, Run, Settings
+from persona_bench.report.runs import Settings
+from persona_bench.results.runs import Run, TaskResults
+from persona_bench.results.samples import Samples
 
 
 def outcomes(correct: dict[str, int | None], questions: int = 20) -> pd.DataFrame:
@@ -28,9 +29,11 @@ def outcomes(correct: dict[str, int | None], questions: int = 20) -> pd.DataFram
 
 
 def board(models: dict[str, dict[str, int | None]], sort_by: str = "worst") -> PaperTable:
+    samples = Samples(Path(), "t", "")
+    tables = {name: outcomes(correct) for name, correct in models.items()}
     runs = [
-        Run(name, name, Path(), {"t": Graded(SimpleNamespace(), outcomes(correct))}, {})  # type: ignore[arg-type]
-        for name, correct in models.items()
+        Run(name, name, Path(), {"t": TaskResults(samples, table, table)})
+        for name, table in tables.items()
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

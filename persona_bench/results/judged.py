@@ -1,20 +1,10 @@
-"""The judged table: a row for each response and judge, from the files of `persona-bench judge`.
-
-Columns, in this order: `model, task, eval_task, persona, kind, question, sample, judge, score,
-verdict, reason, justification, response, rubric, prompt_hash`.
-
-- `eval_task` is one of PersonaGym's five evaluation tasks.
-- `score` is 1.0 to 5.0, or NaN where `verdict` is `unscored`; `reason` says why, or what else is
-  to be known (`no_answer`: a response without text, scored without a call).
-- `rubric` is the rubric set's name, version and fingerprint, and whether examples were shown.
-- `prompt_hash` stands for the persona's description and the question.
-"""
+"""The judged table, one row per response and judge, from the files of `persona-bench judge`."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,30 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.scoring.samples import OutcomesError, Samples, newest_samples
-
-COLUMNS = (
-    "model",
-    "task",
-    "eval_task",
-    "persona",
-    "kind",
-    "question",
-    "sample",
-    "judge",
-    "score",
-    "verdict",
-    "reason",
-    "justification",
-    "response",
-    "rubric",
-    "prompt_hash",
-)
+from persona_bench.results.samples import OutcomesError, Samples, newest_samples
+from persona_bench.results.schema import Judgement
 
 
 @dataclass(frozen=True)
 class JudgeFile:
-    """What one judge said of one model's responses to one task.
+    """What one judge found of one model's responses to one task.
 
     Attributes:
         file: `judged_<task>_<date>_<judge>.jsonl`; beside it lies a .json with how it was made.
@@ -66,28 +39,44 @@ class JudgeFile:
         """The judge's audit on these responses; empty where there is none."""
         return dict(self.about.get("audit") or {})
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows, as dictionaries.
+    def rows(self) -> Iterator[Judgement]:
+        """The verdicts, one per response.
 
         Raises:
-            OutcomesError: a line that is no row.
+            OutcomesError: a line that is no verdict.
         """
         with self.file.open(encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
                     row = json.loads(line)
-                    yield {column: row[column] for column in COLUMNS}
+                    yield Judgement(*(row[name] for name in Judgement._fields))
                 except (ValueError, KeyError, TypeError) as error:
                     raise OutcomesError(
                         f"{self.file}:{number}: not a judged response ({error!r}): run "
                         "persona-bench judge again; what was judged is in the store"
                     ) from None
 
+    def write(self, rows: Sequence[Judgement], about: Mapping[str, Any]) -> None:
+        """Writes both files; each is written completely or not at all."""
+        text = "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
+        facts = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+        for place, content in ((self.file, text), (self.file.with_suffix(".json"), facts)):
+            partial = place.with_name(place.name + ".part")
+            with partial.open("w", encoding="utf-8", newline="\n") as out:
+                out.write(content)
+            partial.replace(place)
+
 
 def judge_files(samples: Samples) -> list[JudgeFile]:
-    """What judges said of a samples file, sorted by their names."""
+    """What judges found of a samples file, sorted by their names."""
     found = samples.file.parent.glob(f"judged_{samples.task}_{samples.date}_*.jsonl")
     return [JudgeFile(file) for file in sorted(found)]
+
+
+def judged_table(files: Sequence[JudgeFile]) -> pd.DataFrame:
+    """The verdicts of some judges, judge by judge, with the columns of `schema.Judgement`."""
+    rows = [row for file in files for row in file.rows()]
+    return pd.DataFrame(rows, columns=list(Judgement._fields)).astype({"score": float})
 
 
 def read_judged(path: str | Path) -> pd.DataFrame:
@@ -104,19 +93,18 @@ def read_judged(path: str | Path) -> pd.DataFrame:
     Raises:
         OutcomesError: nothing is judged there, or a file can't be read.
     """
-    frames = []
+    files: list[JudgeFile] = []
     for samples in newest_samples(Path(path), judged=True):
-        files = judge_files(samples)
-        if not files:
+        of_task = judge_files(samples)
+        if not of_task:
             warnings.warn(
                 f"{samples.task} of {samples.model} is not judged yet: run persona-bench judge",
                 stacklevel=2,
             )
-        frames += [pd.DataFrame(file.rows(), columns=list(COLUMNS)) for file in files]
-    if not frames:
+        files += of_task
+    if not files:
         raise OutcomesError(
             f"{path}: no judged responses there: run persona_personagym or persona_roleplay, then "
             "persona-bench judge"
         )
-    table = pd.concat(frames, ignore_index=True)
-    return table.astype({"score": float})
+    return judged_table(files)

@@ -13,9 +13,10 @@ import pytest
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.harness.documents import cross
-from persona_bench.scoring import outcomes
-from persona_bench.scoring.outcomes import COLUMNS
-from persona_bench.scoring.samples import sample_values
+from persona_bench.results import outcomes
+from persona_bench.results.outcomes import decode_keys, read_responses
+from persona_bench.results.samples import OutcomesError, Samples
+from persona_bench.results.schema import COLUMNS
 
 
 def written(
@@ -84,7 +85,7 @@ ROW = {
     ],
 )
 def test_values_of_a_line_are_those_of_the_whole_line(line: str) -> None:
-    found = sample_values(line + "\n", ("doc", "resps", "acc"))
+    found = decode_keys(line + "\n", ("doc", "resps", "acc"))
     assert {name: found[name] for name in ("doc", "resps", "acc")} == {
         name: ROW[name] for name in ("doc", "resps", "acc")
     }
@@ -92,7 +93,7 @@ def test_values_of_a_line_are_those_of_the_whole_line(line: str) -> None:
 
 def test_a_line_that_was_cut_off_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"delimiter|Unterminated|Expecting"):
-        sample_values(json.dumps(ROW)[:-5], ("doc", "resps", "acc"))
+        decode_keys(json.dumps(ROW)[:-5], ("doc", "resps", "acc"))
 
 
 def test_a_table_that_is_read_in_parts_is_the_same(
@@ -102,3 +103,33 @@ def test_a_table_that_is_read_in_parts_is_the_same(
     whole = written(tmp_path, documents)
     monkeypatch.setattr(outcomes, "_CHUNK", 7)
     pd.testing.assert_frame_equal(written(tmp_path, documents), whole)
+
+
+def test_responses_are_read_from_a_samples_file(tmp_path: Path) -> None:
+    doc = {"persona": "pirate", "kind": "speech", "question": "q", "sample": 0}
+    doc |= {"persona_prompt": "Arr", "system": "Arr", "prompt": "What is 1 + 1?"}
+    asked = {"gen_args_0": {"arg_0": "Arr What is 1 + 1?", "arg_1": {}}}
+    rows = [
+        {"doc": doc, "resps": [["two"]], "arguments": asked, "acc": {"reason": ""}},
+        {"doc": {**doc, "sample": 1}, "resps": [[""]], "acc": {"reason": "api_error"}},
+        {"doc": {**doc, "sample": 2}, "resps": [[""]]},
+    ]
+    file = tmp_path / "samples_t_2026-01-01T00-00-00.0.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = read_responses(Samples(file, "t", ""), asked=True)
+    assert table["response"].fillna("missing").tolist() == ["two", "missing", ""]
+    assert table["context"].tolist() == ["Arr What is 1 + 1?", "", ""]
+    file.write_text(json.dumps(rows[0]) + "\n{")
+    with pytest.raises(OutcomesError, match=":2: not a sample of a persona task"):
+        read_responses(Samples(file, "t", ""), asked=True)
+    file.write_text("")
+    with pytest.raises(OutcomesError, match="the file is empty"):
+        read_responses(Samples(file, "t", ""), asked=True)
+
+
+def test_half_of_a_surrogate_pair_in_a_response_is_replaced(tmp_path: Path) -> None:
+    documents = cross(BENCHMARK, BENCHMARK.load(None, 0)[:1], load_persona_set("demo"))
+    row = {"doc": documents[0], "resps": [["a \ud83d b"]], "acc": {"verdict": "correct"}}
+    file = tmp_path / "samples_t_2026-01-01T00-00-00.jsonl"
+    file.write_text(json.dumps(row))
+    assert read_outcomes(file)["response"].tolist() == ["a \ufffd b"]
