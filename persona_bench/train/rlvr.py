@@ -21,7 +21,7 @@ from trl import GRPOConfig
 from persona_bench.train import running
 from persona_bench.train.arguments import arguments as trl_arguments
 from persona_bench.train.config import TrainConfig, TrainError
-from persona_bench.train.data import Prepared, columns, prepare, schedule
+from persona_bench.train.data import Prepared, columns, prepare
 from persona_bench.train.evaluation import EvaluatingTrainer, Evaluation
 from persona_bench.train.information import Information
 from persona_bench.train.judging import JudgeScores
@@ -62,15 +62,7 @@ def learn(
     """
     args = arguments(config)
     role = config.personas.system_role if config.personas else "native"
-    groups = groups_taken(args, len(data.questions))
-    rows = schedule(
-        data.questions,
-        -(-groups // len(data.questions)),
-        config.seed,
-        data.mix,
-        prompts=prompts,
-        groups=groups,
-    )
+    rows = data.schedule(groups_taken(args, len(data.questions)), config.seed, prompts)
     table = columns(data.benchmark, rows, role)
     running.check_prompts(rows, table["prompt"], tokenizer, config.model)
     judge = None
@@ -97,8 +89,7 @@ def learn(
         evaluation=evaluation,
     )
     reward.ready(trainer)
-    facts = {"questions": len(data.questions)}
-    return running.train(trainer, config, say, mix=data.mix, notes=data.notes, facts=facts)
+    return running.train(trainer, config, say, data, data.counted(rows, prompts))
 
 
 def arguments(config: TrainConfig) -> Any:

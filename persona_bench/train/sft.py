@@ -18,7 +18,7 @@ from trl import SFTConfig, SFTTrainer
 from persona_bench.train import running
 from persona_bench.train.arguments import arguments as trl_arguments
 from persona_bench.train.config import TrainConfig
-from persona_bench.train.data import Prepared, columns, prepare, schedule
+from persona_bench.train.data import Prepared, columns, prepare
 from persona_bench.train.logs import Logs
 
 
@@ -28,36 +28,43 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     Raises:
         TrainError: the settings, the data or the model are not such as can be trained.
     """
-    data = prepare(config)
-    return learn(config, data, say, {"questions": len(data.questions)})
+    return learn(config, prepare(config), say)
 
 
 def learn(
-    config: TrainConfig, data: Prepared, say: Callable[[str], None], facts: Mapping[str, Any]
+    config: TrainConfig,
+    data: Prepared,
+    say: Callable[[str], None],
+    facts: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Cross-entropy on the `solution` of each question, in the schedule's order."""
+    """Cross-entropy on the `solution` of each question, in the schedule's order.
+
+    Args:
+        config: The run.
+        data: What is learnt from.
+        say: Receives what is being done.
+        facts: What else the card and `finished.json` should say.
+    """
     args = arguments(config)
     tokenizer = running.load_tokenizer(config)
-    taken = rows_taken(args, len(data.questions))
-    epochs = -(-taken // len(data.questions))
-    rows = schedule(data.questions, epochs, config.seed, data.mix, groups=taken)
+    rows = data.schedule(rows_taken(args, len(data.questions)), config.seed)
     table = columns(
         data.benchmark, rows, config.personas.system_role if config.personas else "native"
     )
     running.check_prompts(rows, table["prompt"], tokenizer, config.model)
     solutions = [row.question.extra["solution"] for row in rows]
-    said = [[{"role": "assistant", "content": solution}] for solution in solutions]
+    completions = [[{"role": "assistant", "content": solution}] for solution in solutions]
     args.num_train_epochs = 1  # the schedule has them all
     trainer = running.built(
         SFTTrainer,
         model=running.load_model(config),
         args=args,
-        train_dataset=Dataset.from_dict({"prompt": table["prompt"], "completion": said}),
+        train_dataset=Dataset.from_dict({"prompt": table["prompt"], "completion": completions}),
         processing_class=tokenizer,
         peft_config=running.adapters(config),
         callbacks=[Logs(config.output_path)],
     )
-    return running.train(trainer, config, say, mix=data.mix, notes=data.notes, facts=facts)
+    return running.train(trainer, config, say, data, data.counted(rows), facts)
 
 
 def arguments(config: TrainConfig) -> Any:

@@ -17,7 +17,7 @@ from persona_bench.harness.backends.answers import Answer
 from persona_bench.judge.client import CallFailed, Judge, JudgeError, JudgeSettings
 from persona_bench.train.config import Teacher, TrainConfig, TrainError
 from persona_bench.train.data import Prepared, messages
-from persona_bench.train.folder import begin
+from persona_bench.train.folder import begin, write_sources
 from persona_bench.train.rewards import graded
 
 FILE = "teacher.jsonl"
@@ -59,6 +59,8 @@ def sample(config: TrainConfig, data: Prepared, say: Callable[[str], None]) -> l
     assert teacher
     path = config.output_path / FILE
     begin(config)
+    if os.environ.get("RANK", "0") == "0":
+        write_sources(config.output_path, data.sources)
     asked = [(question, k) for question in data.questions for k in range(teacher.samples)]
     found = _stored(path, teacher)
     todo = [(question, k) for question, k in asked if (question.id, k) not in found]
