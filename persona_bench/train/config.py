@@ -283,6 +283,8 @@ class Evaluation(Part):
         n_questions: Training questions that are set aside for it, spread evenly over the levels.
         samples: Responses per question and persona.
         temperature: Sampling temperature; 0 is greedy decoding.
+        max_new_tokens: Longest response in sft and distill, by default 512; in rlvr and permix it
+            is `trainer.max_completion_length`.
         persona_set: The personas, controls among them; training must share none with it.
         system_role: As in `Personas`, which decides it where there is one.
         information_personas: Other personas that a response is held against for persona
@@ -296,6 +298,7 @@ class Evaluation(Part):
     n_questions: int = Field(default=32, ge=2)
     samples: int = Field(default=1, ge=1)
     temperature: float = Field(default=0.0, ge=0)
+    max_new_tokens: int | None = Field(default=None, ge=1)
     persona_set: str = "demo"
     system_role: SystemRole = "native"
     information_personas: int = Field(default=3, ge=0)
@@ -355,7 +358,7 @@ class TrainConfig(Part):
         dtype: Precision of the weights; by default `float32` (on a GPU with bfloat16 autocast), and
             `bfloat16` on a GPU where only adapters are trained.
         data, personas, reward, evaluation, teacher, lora: See there. `rlvr` has no personas,
-            `teacher` is for distill alone, `reward` and `evaluation` are for rlvr and permix.
+            `teacher` is for distill alone, `reward` is for rlvr and permix.
         use_vllm: Who writes the completions of rlvr and permix: vLLM in the same processes
             (`colocate`) or in a server of its own (`server`, by `trl vllm-serve`); without it
             the model itself.
@@ -394,10 +397,9 @@ class TrainConfig(Part):
             raise ValueError(f"use_vllm: {self.method} writes no completions while it trains")
         if not grpo and self.redraw:
             raise ValueError(f"redraw: {self.method} has no groups")
-        if not grpo and self.evaluation:
+        if grpo and self.evaluation and self.evaluation.max_new_tokens:
             raise ValueError(
-                f"evaluation: {self.method} writes no responses while it trains; evaluate its "
-                "checkpoint with persona-bench run"
+                f"evaluation.max_new_tokens: trainer.max_completion_length decides in {self.method}"
             )
         if not grpo and self.personas and self.personas.group == "question":
             raise ValueError(f"personas.group: {self.method} has no groups")

@@ -259,10 +259,9 @@ def _check_rows(questions: Sequence[Question], config: TrainConfig) -> None:
     """
     rewarded = config.method in ("rlvr", "permix")
     for question in questions:
-        if rewarded and not question.answer:
-            raise TrainError(
-                f"data.source: row {question.id} has no answer, and {config.method} rewards by it"
-            )
+        if (rewarded or config.evaluation) and not question.answer:
+            needs = f"{config.method} rewards" if rewarded else "evaluation grades"
+            raise TrainError(f"data.source: row {question.id} has no answer, and {needs} by it")
         if config.method == "sft" and not question.extra.get("solution"):
             raise TrainError(
                 f"data.source: row {question.id} has no response for sft to learn: end its "

@@ -20,6 +20,7 @@ from trl import GRPOConfig
 
 from persona_bench.train import running
 from persona_bench.train.arguments import arguments as trl_arguments
+from persona_bench.train.arguments import when_evaluated
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import Prepared, columns, prepare
 from persona_bench.train.evaluation import EvaluatingTrainer, Evaluation
@@ -73,8 +74,7 @@ def learn(
     evaluation = None
     if config.evaluation:
         evaluation = Evaluation(config, data, tokenizer, reward, say)
-        asked = evaluation.table["prompt"]
-        running.check_prompts(evaluation.rows, asked, tokenizer, config.model, "evaluation")
+        running.check_evaluation(evaluation, tokenizer, config.model)
     trainer = running.built(
         kind,
         model=running.load_model(config),
@@ -99,12 +99,7 @@ def arguments(config: TrainConfig) -> Any:
         ours |= {"use_vllm": True, "vllm_mode": config.use_vllm}
     if config.evaluation:
         samples = config.evaluation.samples
-        ours |= {
-            "eval_strategy": "steps",
-            "eval_steps": config.evaluation.every,
-            "eval_on_start": True,
-            "num_generations_eval": samples,
-        }
+        ours |= {**when_evaluated(config.evaluation), "num_generations_eval": samples}
         if "per_device_eval_batch_size" not in config.trainer:
             ours["per_device_eval_batch_size"] = samples * max(1, 32 // samples)
     args = trl_arguments(config, GRPOConfig, **ours)

@@ -20,7 +20,7 @@ from persona_bench.train.arguments import explained
 from persona_bench.train.card import model_card
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import NONE, Prepared, Row
-from persona_bench.train.evaluation import merge_best
+from persona_bench.train.evaluation import Evaluation, merge_best
 from persona_bench.train.folder import (
     ARGUMENTS,
     FINISHED,
@@ -195,6 +195,11 @@ def check_prompts(
                 f"{persona.id!r} would be lost: set {part}: {{system_role: merge}}, and the same "
                 "where you evaluate the checkpoint"
             ) from None
+
+
+def check_evaluation(evaluation: Evaluation, tokenizer: Any, name: str) -> None:
+    """The same for the prompts of the evaluation while training."""
+    check_prompts(evaluation.rows, evaluation.table["prompt"], tokenizer, name, "evaluation")
 
 
 # ---------------------------------------------------------------------- training

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from persona_bench.train import running
 from persona_bench.train.arguments import arguments as trl_arguments
 from persona_bench.train.config import TrainConfig
 from persona_bench.train.data import Prepared, columns, prepare
+from persona_bench.train.evaluation import EvaluatingSFTTrainer, Evaluation
 from persona_bench.train.logs import Logs
+from persona_bench.train.rewards import Reward
 
 
 def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
@@ -55,23 +57,30 @@ def learn(
     solutions = [row.question.extra["solution"] for row in rows]
     completions = [[{"role": "assistant", "content": solution}] for solution in solutions]
     args.num_train_epochs = 1  # the schedule has them all
+    evaluation = None
+    if config.evaluation:
+        reward = Reward(data.benchmark.grade, config.reward)
+        evaluation = Evaluation(config, data, tokenizer, reward, say)
+        running.check_evaluation(evaluation, tokenizer, config.model)
     trainer = running.built(
-        SFTTrainer,
+        EvaluatingSFTTrainer,
         model=running.load_model(config),
         args=args,
         train_dataset=Dataset.from_dict({"prompt": table["prompt"], "completion": completions}),
         processing_class=tokenizer,
         peft_config=running.adapters(config),
         callbacks=[Logs(config.output_path)],
+        evaluation=evaluation,
     )
     return running.train(trainer, config, say, data, data.counted(rows), facts)
 
 
 def arguments(config: TrainConfig) -> Any:
     """TRL's arguments of sft and distill; the order of the rows is the schedule's."""
-    return trl_arguments(
-        config, SFTConfig, shuffle_dataset=False, train_sampling_strategy="sequential"
-    )
+    ours: dict[str, Any] = {"shuffle_dataset": False, "train_sampling_strategy": "sequential"}
+    if "per_device_eval_batch_size" not in config.trainer:
+        ours["per_device_eval_batch_size"] = 32
+    return trl_arguments(config, SFTConfig, **ours)
 
 
 def rows_taken(args: Any, questions: int) -> int:
