@@ -154,7 +154,7 @@ class Data(Rows):
     @model_validator(mode="after")
     def _check_sources(self) -> Data:
         if (self.source is None) == (self.sources is None):
-            raise ValueError("name one source, or several as a list of sources, each with a source")
+            raise ValueError("name one source in data.source, or several in data.sources")
         if self.source is not None:
             self.check(self.source)
         for name in Rows.model_fields if self.sources else ():

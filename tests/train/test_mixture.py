@@ -154,8 +154,11 @@ def test_a_run_records_its_sources_and_keeps_the_hub_s_commit(
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({}, "data: name one source, or several as a list of sources"),
-        ({"source": "math", "sources": [{"source": "math"}]}, "data: name one source, or several"),
+        ({}, "data: name one source in data.source, or several in data.sources"),
+        (
+            {"source": "math", "sources": [{"source": "math"}]},
+            "data: name one source in data.source, or several",
+        ),
         ({"source": ["math"]}, "data.source: several sources, each with keys of its own"),
         ({"source": "math", "split": "test"}, "split: only a dataset of the hub"),
         ({"source": "math", "columns": {"question": "q"}}, "columns: math has columns of its own"),
