@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from transformers import IntervalStrategy
 
-from persona_bench.train.config import TrainConfig, TrainError
+from persona_bench.train.config import Evaluation, TrainConfig, TrainError
 
 CHOICES = {
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
@@ -76,6 +77,15 @@ def arguments(config: TrainConfig, kind: type, **ours: Any) -> Any:
         own.pop("model_init_kwargs", None)
     with explained("trainer"):
         return kind(**{**given, **own, **ours})
+
+
+def when_evaluated(settings: Evaluation) -> dict[str, Any]:
+    """TRL's arguments for when a model is evaluated while it trains."""
+    return {
+        "eval_strategy": IntervalStrategy.STEPS,
+        "eval_steps": settings.every,
+        "eval_on_start": True,
+    }
 
 
 @contextmanager

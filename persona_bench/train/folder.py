@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from persona_bench.train.config import TrainConfig, TrainError
 SETTINGS = "train.yaml"
 ARGUMENTS = "trainer.json"
 FINISHED = "finished.json"
+SOURCES = "data.json"
+"""In the output folder: what is learnt from, with the commits of datasets of the hub."""
 
 
 def check_folder(config: TrainConfig) -> None:
@@ -63,6 +66,19 @@ def begin(config: TrainConfig) -> None:
     part = folder / f"{SETTINGS}.part"
     part.write_text(text, encoding="utf-8")
     part.replace(folder / SETTINGS)  # whole or not at all
+
+
+def write_sources(folder: Path, sources: Sequence[Mapping[str, Any]]) -> None:
+    """Records what the run learns from, so that a later start takes the same commits."""
+    part = folder / f"{SOURCES}.part"
+    part.write_text(json.dumps(sources, indent=1, ensure_ascii=False), encoding="utf-8")
+    part.replace(folder / SOURCES)
+
+
+def read_sources(folder: Path) -> list[dict[str, Any]]:
+    """What an earlier start recorded; nothing without one."""
+    path = folder / SOURCES
+    return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
 
 
 def finished(config: TrainConfig) -> bool:

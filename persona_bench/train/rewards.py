@@ -22,15 +22,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persona_bench.benchmarks.base import Grader
 from persona_bench.grading import Verdict
 from persona_bench.train.config import Reward as Settings
 from persona_bench.train.config import TrainError
 from persona_bench.train.data import NONE
-from persona_bench.train.information import Information
-from persona_bench.train.judging import JudgeScores
+
+if TYPE_CHECKING:
+    from persona_bench.train.information import Information
+    from persona_bench.train.judging import JudgeScores  # needs lm-eval, which the verifiers lack
 
 INFORMATION_CAP = 0.5
 """The most that persona information adds to a right answer's reward, or takes from it."""

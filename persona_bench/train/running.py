@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ from persona_bench.rendering import MissingPersonaError, check_persona
 from persona_bench.train.arguments import explained
 from persona_bench.train.card import model_card
 from persona_bench.train.config import TrainConfig, TrainError
-from persona_bench.train.data import NONE, Mix, Row
-from persona_bench.train.evaluation import merge_best
+from persona_bench.train.data import NONE, Prepared, Row
+from persona_bench.train.evaluation import Evaluation, merge_best
 from persona_bench.train.folder import (
     ARGUMENTS,
     FINISHED,
     as_data,
     begin,
     newest_complete_checkpoint,
+    write_sources,
 )
 from persona_bench.train.judging import total_cost
 from persona_bench.train.logs import COMPLETIONS
@@ -196,6 +197,11 @@ def check_prompts(
             ) from None
 
 
+def check_evaluation(evaluation: Evaluation, tokenizer: Any, name: str) -> None:
+    """The same for the prompts of the evaluation while training."""
+    check_prompts(evaluation.rows, evaluation.table["prompt"], tokenizer, name, "evaluation")
+
+
 # ---------------------------------------------------------------------- training
 
 
@@ -203,9 +209,8 @@ def train(
     trainer: Any,
     config: TrainConfig,
     say: Any,
-    *,
-    mix: Mix | None = None,
-    notes: Iterable[str] = (),
+    data: Prepared,
+    sources: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Trains, saves the checkpoint as an ordinary folder, and writes its card.
@@ -213,15 +218,15 @@ def train(
     Args:
         trainer: TRL's, ready.
         config: The run.
-        say: Is told what is being done.
-        mix: Its personas.
-        notes: What the data's check had to say.
+        say: Receives what is being done.
+        data: What is learnt from.
+        sources: Its sources, with the number of prompts from each.
         facts: What else the card should say.
 
     Returns:
         The folder.
     """
-    for note in notes:
+    for note in data.notes:
         warnings.warn(note, stacklevel=2)
     folder = config.output_path
     begin(config)
@@ -231,6 +236,7 @@ def train(
         trainer.args.eval_on_start = False
     first = trainer.is_world_process_zero()
     if first:
+        write_sources(folder, sources)
         (folder / ARGUMENTS).write_text(json.dumps(trainer.args.to_dict(), indent=1, default=str))
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     if config.lora:
@@ -243,7 +249,9 @@ def train(
             "versions": versions(TRAINING_PACKAGES),
             "steps": trainer.state.global_step,
             "settings": as_data(config),
-            **({"personas": [p.id for p in mix.personas]} if mix else {}),
+            "sources": sources,
+            "questions": len(data.questions),
+            **({"personas": [p.id for p in data.mix.personas]} if data.mix else {}),
             **(facts or {}),
             **({"judge": cost} if (cost := total_cost(folder)) else {}),
         }

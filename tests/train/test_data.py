@@ -353,6 +353,7 @@ def test_questions_from_files_are_held_against_the_mathematical_benchmarks(
     found, notes = overlaps(
         [Question(f"own/{i}", p, "1") for i, p in enumerate(_problems(path))],
         Data(source=str(path), data_dir=data_dir),
+        str(path),
     )
     assert found == {"own/1": f"math500 {theirs[0].id}", "own/2": f"aime24 {theirs[1].id}"}
     assert notes == []

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from persona_bench.personas import load_persona_set
-from persona_bench.train.config import Data
+from persona_bench.train.config import Rows
 from persona_bench.train.sources import training_source
 from tests.conftest import ROOT
 from tests.support.chat_server import ChatServer
@@ -58,8 +58,8 @@ print(json.dumps(rows, default=lambda value: value.model_dump()))
 def test_the_library_rolls_it_out_and_scores_it() -> None:
     prompts = {persona.id: persona.prompt for persona in load_persona_set("train")}
     rates: dict[str, float] = defaultdict(lambda: 0.5)
-    data = Data(source="arithmetic", n_questions=8, levels=("1",))
-    benchmark, questions = training_source(data, 2)
+    rows = Rows(n_questions=8, levels=("1",))
+    benchmark, questions, _ = training_source("arithmetic", rows, 2)
     answers = {benchmark.prompt(question.problem): question.answer for question in questions}
     numbers: dict[str, int] = defaultdict(int)
 
@@ -80,10 +80,10 @@ def test_the_library_rolls_it_out_and_scores_it() -> None:
             timeout=300,
         )
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = json.loads(done.stdout.splitlines()[-1])
-    assert len(rows) == 48
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) == 48
     groups: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
+    for row in found:
         groups[row["example_id"]].append(row)
         system = [each["content"] for each in row["prompt"] if each["role"] == "system"]
         persona = row["info"]["persona"]
@@ -109,7 +109,7 @@ def test_the_library_rolls_it_out_and_scores_it() -> None:
             assert row["metrics"]["unscored"] == 1
             assert row["reward"] == pytest.approx(sum(rewards) / len(rewards) if rewards else 0)
     assert lost == 1
-    assert {0.0, 1.0} <= {row["reward"] for row in rows}
+    assert {0.0, 1.0} <= {row["reward"] for row in found}
 
 
 def test_its_text_is_what_was_said_last() -> None:
