@@ -19,7 +19,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from scipy.special import expit
 
 from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.corrected import STABLE_FROM, TAIL
-from persona_bench.scoring.gate import PASS_FROM, _bounds
+from persona_bench.scoring.gate import lower_bounds
 from persona_bench.scoring.sequential import FEWEST, planned_looks, tail_levels
 from scripts.calibrate import (
     BATCH,
@@ -255,22 +255,21 @@ def study_gate(
     question or independently, so that it loses `loss` of its accuracy.
     """
     rng = np.random.default_rng([questions, int(1000 * changed), alike, int(1000 * loss)])
-    shape = (questions, replicates, 1 if alike else 6)
-    drawn = rng.random(shape, dtype=np.float32)
-    worse, better = (changed + loss) / 2, (changed - loss) / 2
-    difference = np.where(drawn < worse, -1.0, np.where(drawn < worse + better, 1.0, 0.0))
-    difference = difference.mean(axis=2)
+    one = np.array([(changed + loss) / 2, 1 - changed, (changed - loss) / 2])
+    personas = 1 if alike else 6
+    chance = reduce(np.convolve, [one] * personas)  # of each sum over the personas
+    values = np.arange(-personas, personas + 1)[:, None] / personas
     looks = planned_looks(questions)
     levels = tail_levels(tuple(n / questions for n in looks), 0.05, "late")
     passed, failed = np.zeros((2, len(looks), replicates), dtype=bool)
+    times = np.zeros((len(chance), replicates))
     for look, (n, level) in enumerate(zip(looks, levels, strict=True)):
-        bounds = _bounds(difference[:n], np.ones((n, replicates), dtype=bool), margin)
-        failed[look] = bounds.high(level) < -margin
-        if n >= PASS_FROM or n == questions:
-            passed[look] = bounds.low(level) > -margin
+        asked = n - (looks[look - 1] if look else 0)
+        times = times + rng.multinomial(asked, chance, replicates).T
+        passed[look] = lower_bounds(values, level, times) > -margin
+        failed[look] = -lower_bounds(-values, level, times) < -margin
     decided = passed | failed
     first = np.where(decided.any(axis=0), decided.argmax(axis=0), len(looks) - 1)
-    end = _bounds(difference, np.ones((questions, replicates), dtype=bool), margin)
     return {
         "questions": questions,
         "changed": changed,
@@ -278,17 +277,17 @@ def study_gate(
         "loss": loss,
         "margin": margin,
         "pass": np.take_along_axis(passed, first[None], axis=0).mean(),
-        "pass_whole": (end.low(0.05) > -margin).mean(),
+        "pass_whole": (lower_bounds(values, 0.05, times) > -margin).mean(),
         "fail": np.take_along_axis(failed, first[None], axis=0).mean(),
         "asked": (np.array(looks)[first] / questions).mean(),
     }
 
 
-def gate_table(replicates: int = 3000) -> pd.DataFrame:
+def gate_table(replicates: int = 20_000) -> pd.DataFrame:
     cases = [
         (questions, changed, alike, loss, 0.02)
         for questions, changed, alike in itertools.product(
-            (200, 500, 1000), (0.05, 0.2), (True, False)
+            (50, 100, 200, 500, 1000), (0.02, 0.05, 0.2), (True, False)
         )
         for loss in (0.02, 0.0, 0.06)
         if loss <= changed

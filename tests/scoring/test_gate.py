@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import multinomial
 from typer.testing import CliRunner
 
 from persona_bench import gate
 from persona_bench.cli import app
 from persona_bench.scoring.compare import CompareError
-from persona_bench.scoring.gate import combined
+from persona_bench.scoring.gate import combined, lower_bounds
 from tests.scoring.simulated import outcomes_of
 
 
@@ -101,24 +102,56 @@ def test_samples_needed_are_known_only_with_several_samples() -> None:
     assert single.samples_needed is None
 
 
-@pytest.mark.parametrize(
-    ("discordant", "together"), [(0.02, True), (0.05, True), (0.2, True), (0.2, False)]
-)
-def test_wrong_passes_at_a_loss_equal_to_the_margin_are_at_most_5_percent(
-    discordant: float, together: bool
+@pytest.mark.parametrize("margin", [0.01, 0.02, 0.1])
+@pytest.mark.parametrize("n", [30, 50, 100, 149, 150, 200, 500])
+def test_wrong_verdicts_at_a_loss_of_the_margin_are_at_most_5_percent(
+    n: int, margin: float
 ) -> None:
-    """At a true loss of 0.02 = margin; `together`: all personas lose the same questions."""
-    from persona_bench.scoring.gate import _bounds
+    """Exact probabilities: all outcomes of n questions with one verdict each are enumerated."""
+    for changed in (1.01 * margin, 1.5 * margin, 2 * margin, 3 * margin, 0.4):
+        passes, fails = wrong_verdicts(n, margin, changed)
+        assert max(passes, fails) <= 0.05, changed
 
+
+def wrong_verdicts(n: int, margin: float, changed: float) -> tuple[float, float]:
+    counts = np.arange(min(n, int(n * changed + 8 * (n * changed) ** 0.5 + 12)) + 1)
+    worse, better = (x.ravel() for x in np.meshgrid(counts, counts))
+    times = np.stack([worse, n - worse - better, better])[:, worse + better <= n]
+    share = [(changed + margin) / 2, 1 - changed, (changed - margin) / 2]
+    chance = multinomial.pmf(times.T, n, share)
+    assert chance.sum() == pytest.approx(1, abs=1e-6)
+    values = np.array([[-1.0], [0.0], [1.0]])
+    low, high = lower_bounds(values, 0.05, times), -lower_bounds(-values, 0.05, times)
+    return chance[low > -margin].sum(), chance[high < -margin].sum()
+
+
+@pytest.mark.parametrize("kind", ["independent", "some alike", "few questions lost whole"])
+def test_wrong_passes_where_personas_change_apart(kind: str) -> None:
+    """At a true loss of the margin under six personas, on 200 questions."""
     rng = np.random.default_rng(4)
-    worse, better = discordant / 2 + 0.01, discordant / 2 - 0.01
-    passed, replicates = 0, 1000
-    for _ in range(replicates):
-        u = rng.random((300, 1 if together else 4))
-        step = np.where(u < worse, -1.0, np.where(u > 1 - better, 1.0, 0.0)).mean(axis=1)
-        found = _bounds(step[:, None], np.ones((300, 1), bool), 0.02)
-        passed += found.low(0.05)[0] > -0.02
-    assert passed / replicates <= 0.05 + 2 * (0.05 * 0.95 / replicates) ** 0.5
+    margin, changed, shape = 0.02, 0.05, (200, 2000, 6)
+    drawn = rng.random(shape)
+    if kind == "some alike":
+        drawn = np.where(rng.random(shape) < 0.5, drawn, rng.random((200, 2000, 1)))
+    worse = changed / 2 + (margin / 2 if kind != "few questions lost whole" else 0)
+    step = np.where(drawn < worse, -1.0, np.where(drawn < changed, 1.0, 0.0)).mean(axis=2)
+    if kind == "few questions lost whole":
+        step[rng.random((200, 2000)) < margin] = -1
+    assert (lower_bounds(step, 0.05) > -margin).mean() <= 0.05
+
+
+def test_bounds_of_counts_are_those_of_the_questions_they_count() -> None:
+    rng = np.random.default_rng(0)
+    column = rng.choice([-1.0, -0.5, 0.0, 1.0], p=[0.1, 0.1, 0.6, 0.2], size=(80, 1))
+    present = rng.random((80, 1)) < 0.7
+    seen = column[present]
+    values, times = np.unique(seen, return_counts=True)
+    bound = lower_bounds(seen[:, None], 0.05)
+    assert lower_bounds(column, 0.05, present) == pytest.approx(bound)
+    assert lower_bounds(values[:, None], 0.05, times[:, None]) == pytest.approx(bound)
+    assert -1 < bound[0] < seen.mean()
+    one = lower_bounds(np.array([[0.0], [0.0]]), 0.05, np.array([[1], [0]]))
+    assert one[0] == pytest.approx(-1)  # a single question tells nothing
 
 
 def test_runs_on_other_questions_are_refused() -> None:

@@ -137,19 +137,6 @@ def test_the_gate_takes_the_level_of_the_look_and_the_common_questions() -> None
         gate(base, table(0, n=200, stored=1, asked=2))
 
 
-@pytest.mark.parametrize(("n", "verdict"), [(150, "can't tell"), (250, "pass")])
-def test_an_early_look_of_the_gate_passes_on_enough_questions_only(n: int, verdict: str) -> None:
-    rows = table(0, n=n)
-    wide = {"margin": 0.3, "margin_persona": 0.5, "margin_pss": 0.5}
-    assert gate(rows, rows, **wide).verdict == "pass"
-    early = json.dumps({"looks": [n], "questions": 300})
-    assert gate(rows, rows.assign(early=early), **wide).verdict == verdict
-    failed = rows.assign(correct=0.0, early=early)
-    assert gate(rows, failed, **wide).verdict == "fail"
-    last = json.dumps({"looks": [100, n], "questions": n})
-    assert gate(rows, rows.assign(early=last), **wide).verdict == "pass"
-
-
 def test_runs_of_different_looks_are_not_mixed() -> None:
     mixed = pd.concat([table(0, n=10, **PLAN), table(1, n=10)])
     with pytest.raises(ValueError, match="different looks"):
