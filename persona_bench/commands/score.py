@@ -20,40 +20,51 @@ if TYPE_CHECKING:
 
     from persona_bench.report.page.contents import Section
 
+SCORED = "What is scored"
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
 
 def score(
     results: Annotated[Path, typer.Argument(help="lm-eval's --output_path.")],
-    out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Where files go; RESULTS/scores by default.")
-    ] = None,
-    confidence: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap and permutation draws.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     by: Annotated[
         str | None,
-        typer.Option(help="Each level, subject or date by itself, e.g. --by level (difficulty)."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Score each level (difficulty), subject or date by itself: --by level.",
+            rich_help_panel=SCORED,
+        ),
     ] = None,
-    stratify: Annotated[
-        str | None, typer.Option(help="Redraw questions within each level or subject.")
-    ] = None,
-    population: Annotated[
-        str, typer.Option(help="questions; or personas: the mean's interval is over these too.")
-    ] = "questions",
-    stable_from: Annotated[
-        float, typer.Option("--stable-from", help="PSS from which on a model counts as stable.")
-    ] = 0.95,
     regrade: Annotated[
-        bool, typer.Option("--regrade", help="Grade the stored responses again first, no model.")
+        bool,
+        typer.Option(
+            "--regrade",
+            help="First grade the stored responses again, without a model.",
+            rich_help_panel=SCORED,
+        ),
     ] = False,
-    confirm_run_unsafe_code: options.ConfirmUnsafe = False,
-    page: Annotated[
-        bool, typer.Option(help="Draw figures, and write the page of them and all responses.")
-    ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    confirm_run_unsafe_code: Annotated[
+        bool,
+        typer.Option(
+            "--confirm-run-unsafe-code",
+            help="With --regrade: run programs that the model wrote (persona_livecodebench).",
+            rich_help_panel=SCORED,
+        ),
+    ] = False,
+    out_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Where files go; RESULTS/scores by default.",
+            rich_help_panel=options.RESULTS,
+        ),
+    ] = None,
+    no_page: options.NoPage = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Score an lm-eval output folder: accuracy per persona, PSS and its noise floor."""
+    """Score an lm-eval output folder: accuracy per persona, PSS and its noise floor.
+
+    Example: persona-bench score results/my-run --by level
+    """
     if regrade:
         from persona_bench.harness.regrade import regrade as grade_again
 
@@ -63,17 +74,7 @@ def score(
     elif any(results.glob("store/unfinished/*.json")):
         grade_stopped(results, confirm_run_unsafe_code)
     folder = out_folder or (results if results.is_dir() else results.parent) / "scores"
-    score_folder(
-        results,
-        folder,
-        by=by,
-        as_json=as_json,
-        page=page,
-        of_stability={"stratify": stratify, "population": population, "stable_from": stable_from},
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-    )
+    score_folder(results, folder, by=by, as_json=as_json, page=not no_page)
 
 
 def grade_stopped(results: Path, confirm_run_unsafe_code: bool) -> None:
@@ -103,23 +104,19 @@ def score_folder(
     by: str | None = None,
     as_json: bool = False,
     page: bool = True,
-    of_stability: Mapping[str, Any] | None = None,
     only_judged: bool = False,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
 ) -> list[Path]:
     """Scores every model and task in a folder, prints them and writes files and figures.
 
-    `page`: with figures, and the page of them and of all responses. `of_stability` holds settings
-    of `stability` alone; `only_judged` leaves out tasks that are graded, and the page where there
-    are any: half a page would replace a whole one.
+    `page`: with figures, and the page of them and of all responses; `only_judged` leaves out tasks
+    that are graded, and the page if there are any: half a page would replace a whole one.
     """
     from persona_bench.commands.fidelity import score_judged
+    from persona_bench.report.runs import Settings
     from persona_bench.scoring.outcomes import read_outcomes
     from persona_bench.scoring.samples import find_samples, newest_samples
 
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    settings = Settings().to_dict()
     everything = find_samples(results)
     places = Places(folder, [samples.model for samples in everything])
     written: list[Path] = []
@@ -131,7 +128,7 @@ def score_folder(
     if not only_judged and not (everything and all(samples.judged for samples in everything)):
         outcomes = read_outcomes(results)
         written, printed, sections = _score_graded(
-            outcomes, results, places, by, as_json, page, of_stability or {}, settings
+            outcomes, results, places, by, as_json, page, settings
         )
     if any(samples.judged for samples in everything):
         judged = newest_samples(results, judged=True)
@@ -181,7 +178,6 @@ def _score_graded(
     by: str | None,
     as_json: bool,
     page: bool,
-    of_stability: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
     from persona_bench.commands.pages import stability_page
@@ -208,7 +204,7 @@ def _score_graded(
     sections: list[Section] = []
     for (model, task, *parts), rows in groups:
         title = "-".join([str(task), *(str(part) for part in parts if part)])
-        result = stability(rows, **settings, **of_stability)
+        result = stability(rows, **settings)
         found = variance_parts(rows, **settings), contrasts(rows, **settings)
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
         place, name = places.of(str(model)), places.name(str(model))
