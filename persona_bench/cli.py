@@ -19,7 +19,6 @@ from persona_bench.commands.compare import compare
 from persona_bench.commands.gate import gate
 from persona_bench.commands.judge import judge
 from persona_bench.commands.leaderboard import leaderboard
-from persona_bench.commands.places import Places
 from persona_bench.commands.plan import plan
 from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
@@ -27,6 +26,7 @@ from persona_bench.commands.screen import screen
 from persona_bench.commands.trace import trace, trace_samples
 from persona_bench.commands.train import train
 from persona_bench.failures import explain
+from persona_bench.report.places import Places
 from persona_bench.resources import resource_folder
 
 app = typer.Typer(

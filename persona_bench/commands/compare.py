@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from persona_bench.commands import options
-from persona_bench.commands.places import command_line
+from persona_bench.report.places import command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ def compare(
 
     found = read_runs(runs)
     if by_method:
-        from persona_bench.commands.methods import compare_by_method
+        from persona_bench.report.methods import compare_by_method
 
         compare_by_method(found, out_folder, as_json=as_json)
         return
@@ -100,7 +100,7 @@ def compare(
         raise CompareError(f"{', '.join(map(str, runs))}: one model; give two or more to compare")
     logs: dict[str, TrainingLog] = {}
     if training:  # what is wrong with them is said before anything is computed
-        from persona_bench.commands.pages import training_logs
+        from persona_bench.report.compose.pages import training_logs
 
         logs = training_logs(training)
     graded, judged = _shared(found)
@@ -130,7 +130,7 @@ def compare(
     if not as_json:
         console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
     if not no_page:
-        from persona_bench.commands.pages import compare_page
+        from persona_bench.report.compose.pages import compare_page
 
         written = compare_page(found, tables, pairs, verdicts, roles, logs, settings, out_folder)
         if not as_json:

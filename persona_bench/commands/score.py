@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from persona_bench.commands import options
-from persona_bench.commands.places import Places, provenance
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from persona_bench.report.page.contents import Section
 
 SCORED = "What is scored"
-SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
+SECTIONS = ("parts",)
+"""Modules of `persona_bench.extras` that add a section to a score."""
 
 
 def score(
@@ -97,174 +89,9 @@ def grade_stopped(results: Path, confirm_run_unsafe_code: bool) -> None:
         said.print(escape(text), soft_wrap=True)
 
 
-def score_folder(
-    results: Path,
-    folder: Path,
-    *,
-    by: str | None = None,
-    as_json: bool = False,
-    page: bool = True,
-    only_judged: bool = False,
-) -> list[Path]:
-    """Scores every model and task in a folder, prints them and writes files and figures.
+def score_folder(results: Path, folder: Path, **options: Any) -> list[Path]:
+    """`report.score.score_folder`, with the sections of the extras that are there."""
+    from persona_bench.report.score import score_folder as score_with
+    from persona_bench.report.sections import installed
 
-    `page`: with figures, and the page of them and of all responses; `only_judged` leaves out tasks
-    that are graded, and the page if there are any: half a page would replace a whole one.
-    """
-    from persona_bench.commands.fidelity import score_judged
-    from persona_bench.report.runs import Settings
-    from persona_bench.scoring.outcomes import read_outcomes
-    from persona_bench.scoring.samples import find_samples, newest_samples
-
-    settings = Settings().to_dict()
-    everything = find_samples(results)
-    places = Places(folder, [samples.model for samples in everything])
-    written: list[Path] = []
-    printed: list[dict[str, Any]] = []
-    sections: list[Section] = []
-    index: Path | None = None
-    outcomes: pd.DataFrame | None = None
-    # also where nothing at all is there: then the reader of outcomes says so
-    if not only_judged and not (everything and all(samples.judged for samples in everything)):
-        outcomes = read_outcomes(results)
-        written, printed, sections = _score_graded(
-            outcomes, results, places, by, as_json, page, settings
-        )
-    if any(samples.judged for samples in everything):
-        judged = newest_samples(results, judged=True)
-        more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
-        written += more
-        printed += fidelities
-        sections += of_roles
-    if page and (not only_judged or all(samples.judged for samples in everything)):
-        from persona_bench.commands.pages import score_page
-
-        with warnings.catch_warnings():  # said once is enough
-            warnings.simplefilter("ignore")
-            index = score_page(results, newest_samples(results), places, sections)
-            written.append(index)
-    if as_json:
-        print(json.dumps(printed, indent=2))
-    elif written:
-        Console().print(f"\nFiles and figures: {escape(str(folder))}", soft_wrap=True)
-        if index:
-            Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
-    if outcomes is not None:
-        _check_any_scored(outcomes)
-    return written
-
-
-class NothingScoredError(RuntimeError):
-    """Every response is unscored: the instrument failed, and the numbers say nothing."""
-
-
-def _check_any_scored(outcomes: pd.DataFrame) -> None:
-    """Raises where no graded task has a scored response; what was written stays."""
-    if outcomes["correct"].notna().any():
-        return
-    reasons = ", ".join(
-        f"{n:,} {reason}" for reason, n in outcomes["reason"].value_counts().items()
-    )
-    raise NothingScoredError(
-        f"every response is unscored ({reasons}): this says nothing about the model; put right "
-        "what failed and start the run again, which asks only for what is missing"
-    )
-
-
-def _score_graded(
-    outcomes: pd.DataFrame,
-    results: Path,
-    places: Places,
-    by: str | None,
-    as_json: bool,
-    page: bool,
-    settings: Mapping[str, Any],
-) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
-    from persona_bench.commands.pages import stability_page
-    from persona_bench.report.files import write_stability
-    from persona_bench.report.parts import parts_record, print_parts, write_parts
-    from persona_bench.report.sensitivity import print_sensitivity, write_sensitivity
-    from persona_bench.report.tables import print_stability
-    from persona_bench.scoring.contrasts import contrasts
-    from persona_bench.scoring.outcomes import read_provenance
-    from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
-    from persona_bench.scoring.sequential import progress
-    from persona_bench.scoring.stability import stability
-    from persona_bench.scoring.variance import variance_parts
-
-    with warnings.catch_warnings():  # said once is enough
-        warnings.simplefilter("ignore")
-        runs = read_provenance(results)
-    if by not in (None, "level", "subject", "date"):
-        raise ValueError(f"--by {by} is unknown: use level, subject or date")
-    groups = list(outcomes.groupby(["model", "task", *([by] if by else [])], sort=False))
-    out = Console()
-    written: list[Path] = []
-    printed: list[dict[str, Any]] = []
-    sections: list[Section] = []
-    for (model, task, *parts), rows in groups:
-        title = "-".join([str(task), *(str(part) for part in parts if part)])
-        result = stability(rows, **settings)
-        found = variance_parts(rows, **settings), contrasts(rows, **settings)
-        sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
-        place, name = places.of(str(model)), places.name(str(model))
-        told = {key: getattr(result, key) for key in SETTINGS}
-        made = provenance(results, runs[str(model), str(task)], told)
-        beside = parts_record(*found)
-        if sensitivity is not None:
-            beside["grader_sensitivity"] = sensitivity.to_dict()
-        written += write_stability(
-            result,
-            place,
-            model=name,
-            task=title,
-            provenance=made,
-            beside=beside,
-        )
-        written += write_parts(*found, place, task=title)
-        written += write_sensitivity(sensitivity, place, task=title)
-        if page:
-            section, drawn = stability_page(
-                title, name, result, found[0], sensitivity, rows, place, settings
-            )
-            sections.append(section)
-            written += drawn
-        task_facts = runs[str(model), str(task)].get("task") or {}
-        plan = task_facts.get("until")
-        if as_json:
-            until = {"until": plan} if plan else {}
-            printed.append({"model": model, "task": title, **until, **result.to_dict(), **beside})
-        else:
-            print_stability(result, title=f"{title} · {name}", console=out)
-            if sensitivity is not None:
-                print_sensitivity(sensitivity, out)
-            print_parts(*found, out)
-            if plan:
-                out.print(escape(f"{progress(plan)}."), soft_wrap=True)
-            if part := task_facts.get("unfinished"):
-                out.print(f"Unfinished run: {part['stored']:,} of {part['asked']:,} responses.")
-            for line in _of_programs(rows, task_facts):
-                out.print(escape(line), soft_wrap=True)
-    return written, printed, sections
-
-
-def _of_programs(rows: Any, told: dict[str, Any]) -> list[str]:
-    """What there is to say of a task that runs programs: whose tests, which sandbox, pass@k."""
-    if "sandbox" not in told:
-        return []
-    from persona_bench.scoring.pass_at_k import pass_at_k
-
-    lines = []
-    if set(told["tests"]) != {"private"}:
-        counts = ", ".join(f"{name} tests {count:,}" for name, count in told["tests"].items())
-        lines.append(f"Graded on other than LiveCodeBench's tests ({counts}): not its pass@1.")
-    if told["sandbox"] == "none":
-        lines.append("Programs were run without a sandbox (unsafe_no_sandbox).")
-    if (rows["reason"] == "no_sandbox").any():
-        why = told.get("sandbox_missing") or "a sandbox was there at the start, but not later"
-        lines.append(f"Programs could not be run: {why}.")
-    samples = int(rows.groupby(["persona", "question"]).size().max())
-    for k in sorted({1, samples}) if samples > 1 else ():
-        value = pass_at_k(rows, k)
-        lines.append(f"pass@{k}: mean over personas {value.mean():.3f}, worst {value.min():.3f}.")
-    return lines
+    return score_with(results, folder, providers=installed(SECTIONS), **options)

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from persona_bench.commands import options
-from persona_bench.commands.places import Places, provenance
 from persona_bench.provenance import PACKAGES, versions
+from persona_bench.report.places import Places, provenance
 
 if TYPE_CHECKING:
     from persona_bench.harness.run import Session

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from persona_bench.commands.places import command_line
+from persona_bench.report.places import command_line
 
 if TYPE_CHECKING:
     import pandas as pd
