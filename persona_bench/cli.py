@@ -19,7 +19,6 @@ from persona_bench.commands.compare import compare
 from persona_bench.commands.gate import gate
 from persona_bench.commands.judge import judge
 from persona_bench.commands.leaderboard import leaderboard
-from persona_bench.commands.places import Places
 from persona_bench.commands.plan import plan
 from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
@@ -27,6 +26,7 @@ from persona_bench.commands.screen import screen
 from persona_bench.commands.trace import trace, trace_samples
 from persona_bench.commands.train import train
 from persona_bench.failures import explain
+from persona_bench.report.places import Places
 from persona_bench.resources import resource_folder
 
 app = typer.Typer(
@@ -39,14 +39,14 @@ app = typer.Typer(
 )
 app.add_typer(personas.app, name="personas")
 for command in (run, merge, score, judge, trace, compare, gate, leaderboard, plan, screen, train):
-    app.command()(options.with_verbose(command))
+    options.add(app, command)
 
 out = Console()
 err = Console(stderr=True)
 
 DEMO_QUESTIONS = 35
 DEMO_TOKENS = 80
-DEMO_ROLE_QUESTIONS = 2
+DEMO_BATCH = "35"
 ROLE_TOKENS = 40
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if "--verbose" in sys.argv:
+        if options.VERBOSE in sys.argv:
             raise
         err.print(f"[bold red]Error:[/] {escape(explain(error))}", soft_wrap=True)
         sys.exit(1)
@@ -71,10 +71,19 @@ def _show_warning(message: Any, *_: Any, **__: Any) -> None:
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            options.VERBOSE,
+            help="Show lm-eval's log, and the traceback of an error. Every command takes it.",
+        ),
+    ] = False,
     show_version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.")
     ] = False,
 ) -> None:
+    context.meta[options.VERBOSE] = verbose
     if show_version:
         out.print(persona_bench.__version__)
         raise typer.Exit
@@ -83,36 +92,35 @@ def _root(
 # ---------------------------------------------------------------------- demo
 
 
-@app.command()
 def demo(
+    context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Option(help="A hub id or a folder; SmolLM2-135M-Instruct by default."),
+        typer.Option(
+            help="A hub id or a folder; SmolLM2-135M-Instruct by default.",
+            rich_help_panel=options.MODEL,
+        ),
     ] = None,
-    output_path: Annotated[Path, typer.Option("--output-path", help="Where results go.")] = Path(
-        "demo-results"
-    ),
-    questions: Annotated[int, typer.Option(help="Arithmetic questions per persona.")] = (
-        DEMO_QUESTIONS
-    ),
-    role_questions: Annotated[
+    questions: Annotated[
         int,
         typer.Option(
-            "--role-questions", min=1, max=12, help="Of roles, per evaluation task and persona."
+            min=1, help="Arithmetic questions per persona.", rich_help_panel=options.ASKED
         ),
-    ] = DEMO_ROLE_QUESTIONS,
-    batch_size: Annotated[str, typer.Option("--batch-size")] = "35",
-    device: Annotated[str | None, typer.Option(help="cuda or cpu; found out by default.")] = None,
-    verbose: options.Verbose = False,
+    ] = DEMO_QUESTIONS,
+    output_path: options.OutputPath = Path("demo-results"),
 ) -> None:
-    """Show on a real model what six personas do to its accuracy, and roles to its words."""
+    """Show on a real model what six personas do to its accuracy, and roles to its words.
+
+    Example: persona-bench demo --questions 10
+    """
     started = time.monotonic()
 
     def say(text: str) -> None:
         err.print(f"[bold]{time.monotonic() - started:4.0f} s[/]  {escape(text)}", soft_wrap=True)
 
     say(f"Persona Bench demo: 6 personas × {questions} arithmetic questions on one small model,")
-    asked = 5 * role_questions  # evaluation tasks
+    role_questions = max(1, min(questions // 15, 12))  # per evaluation task and persona
+    asked = 5 * role_questions
     say(f"then roles: 4 of the personas × {asked} questions about what they would say and do.")
     say("On two CPU cores this takes four to seven minutes; a GPU is used where there is one.")
     from persona_bench.demo import demo_model
@@ -121,16 +129,15 @@ def demo(
     from persona_bench.results.samples import newest_samples
 
     pretrained = model or str(demo_model(say))
-    check_model("hf", {"pretrained": pretrained}, device=device)
+    check_model("hf", {"pretrained": pretrained})
     say(f"Loading {pretrained} and asking it")
     say(f"Sums end at {DEMO_TOKENS} tokens to keep this short: verbose personas lose by it")
     with Session(
         "hf",
-        {"pretrained": pretrained, **({} if device else _cpu_precision())},
+        {"pretrained": pretrained, **_cpu_precision()},
         output_path,
-        batch_size=batch_size,
-        device=device,
-        verbose=verbose,
+        batch_size=DEMO_BATCH,
+        verbose=options.is_verbose(context),
         say=say,
     ) as session:
         sums = {"persona_set": "demo", "n_questions": questions}
@@ -162,11 +169,16 @@ def _cpu_precision() -> dict[str, str]:
 # ---------------------------------------------------------------------- paths
 
 
-@app.command("tasks-path")
-@options.with_verbose
 def tasks_path() -> None:
-    """The folder of the task YAMLs, for `lm_eval --include_path`."""
+    """The folder of the task YAMLs, for `lm_eval --include_path`.
+
+    Example: persona-bench tasks-path
+    """
     print(resource_folder("tasks"))
+
+
+options.add(app, demo)
+options.add(app, tasks_path, "tasks-path")
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ from persona_bench.report.figures.style import save_figure
 from persona_bench.report.figures.training import read_training, training_figure
 from persona_bench.report.figures.training_personas import training_personas_figure
 from persona_bench.scoring.compare import Comparison, compare
+from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.stability import Stability, stability
-from persona_bench.scoring.variance import variance_parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "lottery": lambda: lottery_figure(several(), title=TITLE),
     "frontier": lambda: frontier_figure(pd.read_csv(RESULTS / "summary.csv"), title=TITLE),
     "heat_map": lambda: heat_map_figure(of("base"), title=f"base, {TITLE}"),
-    "groups": lambda: groups_figure({}, variance_parts(of("base")).groups, title=f"base, {TITLE}"),
+    "groups": lambda: groups_figure({}, scores_by_group(of("base")), title=f"base, {TITLE}"),
     "differences": lambda: differences_figure(difference(), a="rlvr-1", b="permix-1", title=TITLE),
     "failures": lambda: failures_figure(several(), title=TITLE),
     "training": trainings,

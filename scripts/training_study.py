@@ -204,7 +204,7 @@ def report(work: Path) -> None:
     outcomes(work).to_csv(RESULTS / "outcomes.csv.gz", index=False, compression=packed)
     everything = [each.name for each in checkpoints() if (work / "results" / each.name).is_dir()]
     runs = [f"{name}=results/{name}" for name in everything]
-    command(work, "compare", *runs, "--out", "report", "--resamples", "2000")
+    command(work, "compare", *runs, "--out", "report")
     information(work).to_csv(RESULTS / "information.csv", index=False, float_format="%.4f")
     for each in checkpoints():
         if each.seed is not None and is_there(work, each):

@@ -271,7 +271,7 @@ def test_log_likelihoods_agree(study: Callable[[str], Study], tmp_path: Path) ->
         given = ",".join(f"{k}={v}" for k, v in {"pretrained": pretrained, **arguments}.items())
         subprocess.run(
             [str(Path(python).parent / "persona-bench"), "trace", str(folder), "--model", backend,
-             "--model-args", given, "--others", "1", "--resamples", "50", "--batch-size", "16"],
+             "--model-args", given, "--others", "1", "--batch-size", "16"],
             env={**os.environ, **ENVIRONMENT}, check=True, capture_output=True, timeout=540,
         )  # fmt: skip
         (file,) = (folder / "scores").glob("*_likelihoods.csv")

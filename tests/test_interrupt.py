@@ -118,8 +118,9 @@ def test_judging(tmp_path: Path) -> None:
 
     out = stored_run(tmp_path)
     with JudgeServer(lambda body, n: Reply(verdict(4), delay=0.05)) as judges:
-        command = ["judge", "out", "--judge", "judge", "--base-url", judges.url]
-        command += ["--no-examples", "--concurrency", "2"]
+        (tmp_path / "judge.yaml").write_text("models: [judge]\nexamples: false\n")
+        command = ["judge", "out", "--judge", "judge.yaml", "--base-url", judges.url]
+        command += ["--concurrency", "2"]
         code, said = interrupt(command, tmp_path, lambda: verdicts() >= 5)
     assert code == 130, said
     assert "Traceback" not in said

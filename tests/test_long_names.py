@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from persona_bench import read_outcomes
-from persona_bench.commands.places import Places
 from persona_bench.commands.score import score_folder
 from persona_bench.harness.run import Asked, load_tasks, run
 from persona_bench.report.names import file_stem
+from persona_bench.report.places import Places
 from persona_bench.texts import short_name
 from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.judged_run import judge, settings, stored_run

@@ -42,8 +42,8 @@ def run(
         "trace", "out", "--model-args", arguments, "--batch-size", "16", cwd=folder
     )
     (folder / "printed.txt").write_text(done.stdout)
-    again = persona_bench("trace", "out", "--model-args", arguments, "--json", cwd=folder)
-    (folder / "again.json").write_text(again.stdout)
+    again = ("trace", "out", "--model-args", arguments, "--out", "again")
+    persona_bench(*again, cwd=folder)
     return folder
 
 
@@ -86,7 +86,7 @@ def test_shuffled_responses_lie_inside_the_band(run: Path) -> None:
 def test_a_second_call_computes_nothing_and_says_the_same(run: Path) -> None:
     segments = (run / "out" / "store" / "likelihoods").rglob("*.jsonl")
     assert sum(len(file.read_text().splitlines()) - 1 for file in segments) == 16 * 4
-    (told,) = json.loads((run / "again.json").read_text())
+    told = json.loads((run / "again" / "persona_roleplay_trace.json").read_text())
     written = json.loads((run / "out" / "scores" / "persona_roleplay_trace.json").read_text())
     assert told["persona_information"] == written["persona_information"]
     assert written["provenance"]["likelihoods"]["empty"] == 0
@@ -113,7 +113,6 @@ def test_what_cannot_be_traced_is_one_sentence(run: Path) -> None:
             ["--model", "local-chat-completions", "--model-args", "model=x,base_url=http://x/v1"],
             "is a chat endpoint",
         ),
-        (["--embeddings", "none/such"], "sentence-transformers"),
     ):
         done = persona_bench("trace", "out", *arguments, cwd=run, ok=False)
         assert done.returncode == 1

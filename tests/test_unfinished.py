@@ -67,7 +67,7 @@ def ask(
 
 def score(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "persona_bench", "score", folder.name, "--resamples", "100", *more],
+        [sys.executable, "-m", "persona_bench", "score", folder.name, *more],
         cwd=folder.parent,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "200"},
         capture_output=True,

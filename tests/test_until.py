@@ -87,12 +87,12 @@ def test_a_harmful_persona_is_found_at_the_first_look(tmp_path: Path) -> None:
     assert (first["responses"], first["responses_of_all"]) == (600, 1200)
     asked = set(read_outcomes(out)["question"])
     assert asked != {q.id for q in QUESTIONS[:100]}  # a random choice
-    scored = invoke("score", str(out), "--json", "--no-page", "--resamples", "100")
+    scored = invoke("score", str(out), "--json", "--no-page")
     (told,) = json.loads(scored.stdout)
     assert told["until"] == first
     assert told["conclusion"] == "unstable"
     assert told["p_value"]["value"] is None
-    text = invoke("score", str(out), "--no-page", "--resamples", "100").stdout
+    text = invoke("score", str(out), "--no-page").stdout
     assert "Stopped early (unstable): look 1 of at most 3" in text
     assert "600 of 1,200 responses asked, 50% saved" in text
 
@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on_to_the_cap_and_asks_nothing_twice(tmp_path: Path) 
             assert run(chat).exit_code != 0
         between = record(tmp_path / "out")
         assert (between["looks"], between["decision"], between["over"]) == ([105], None, False)
-        text = invoke("score", str(tmp_path / "out"), "--no-page", "--resamples", "100").stdout
+        text = invoke("score", str(tmp_path / "out"), "--no-page").stdout
         assert "Not decided yet: look 1 of at most 2, after 105 of 150 questions" in text
         assert "UNDETERMINED" in text
         sent = len(chat.requests)
@@ -140,7 +140,7 @@ def test_the_gate_stops_the_run_and_gives_its_exit_code(tmp_path: Path) -> None:
     assert "126 questions" in again.stdout
     assert worse.stdout.strip() == again.stdout.strip()
     with server() as chat:
-        wide = ("--margin", "0.3", "--margin-persona", "0.6", "--margin-pss", "0.7")
+        wide = ("--margin", "0.3", "--margin", "persona=0.6", "--margin", "pss=0.7")
         same = invoke(*command(chat, tmp_path / "same", *against, *wide, questions=50, name="same"))
         assert same.exit_code == 0, same.output
         assert "PASS" in same.stdout

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from persona_bench.commands.places import command_line
+from persona_bench.commands import options
+from persona_bench.report.places import command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from persona_bench.results.runs import Run
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
+
+COMPARED = "What is compared"
+RESAMPLES = 10_000
+"""Bootstrap replicates, sign flips and label swaps."""
 
 
 def compare(
@@ -31,43 +36,54 @@ def compare(
             help="Output folders of one model each, or NAME=FOLDER; differences are from RUN_A.",
         ),
     ],
-    out_folder: Annotated[
-        Path | None,
-        typer.Option("--out", help="Write tables, figures and the page (index.html) here."),
-    ] = None,
-    page: Annotated[
-        bool, typer.Option(help="Draw figures, and write the page of them and all responses.")
-    ] = True,
     common: Annotated[
         bool,
-        typer.Option("--common", help="Compare only the questions and personas that all have."),
+        typer.Option(
+            "--common",
+            help="Compare only the questions and personas that all have.",
+            rich_help_panel=COMPARED,
+        ),
     ] = False,
     by_method: Annotated[
         bool,
         typer.Option(
             "--by-method",
             help="Compare training methods, with the seed as the unit: METHOD@SEED=FOLDER ...",
+            rich_help_panel=COMPARED,
         ),
     ] = False,
     allow_different_generation: Annotated[
         bool,
         typer.Option(
             "--allow-different-generation",
-            help="Compare runs with other temperature, tokens, samples, ... too, and say so.",
+            help="Compare also runs with other temperature, tokens, samples, ..., and say so.",
+            rich_help_panel=COMPARED,
         ),
     ] = False,
+    out_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Write tables, figures and the page (index.html) here.",
+            rich_help_panel=options.RESULTS,
+        ),
+    ] = None,
     training: Annotated[
         list[str] | None,
         typer.Option(
-            "--training", metavar="[NAME=]FOLDER", help="A checkpoint whose training is drawn too."
+            "--training",
+            metavar="[NAME=]FOLDER",
+            help="Draw the training of this checkpoint too (may be repeated).",
+            rich_help_panel=options.RESULTS,
         ),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap replicates, flips and swaps.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    no_page: options.NoPage = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Compare models on the same questions and personas: accuracy, PSS, fidelity, p-values."""
+    """Compare models on the same questions and personas: accuracy, PSS, fidelity, p-values.
+
+    Example: persona-bench compare base=results/base tuned=results/tuned --out report
+    """
     from persona_bench.report.comparison import write_comparison
     from persona_bench.report.fidelity import write_fidelity_comparison
     from persona_bench.report.runs import Settings
@@ -75,17 +91,17 @@ def compare(
     from persona_bench.scoring.compare import CompareError, restrict_to_common
     from persona_bench.scoring.fidelity_compare import restrict_to_common_verdicts
 
-    found = read_runs(runs, asked=page and out_folder is not None)
+    found = read_runs(runs, asked=not no_page and out_folder is not None)
     if by_method:
-        from persona_bench.commands.methods import compare_by_method
+        from persona_bench.report.methods import compare_by_method
 
-        compare_by_method(found, out_folder, confidence=confidence, seed=seed, as_json=as_json)
+        compare_by_method(found, out_folder, as_json=as_json)
         return
     if len(found) < 2:
         raise CompareError(f"{', '.join(map(str, runs))}: one model; give two or more to compare")
     logs: dict[str, TrainingLog] = {}
     if training:  # what is wrong with them is said before anything is computed
-        from persona_bench.commands.pages import training_logs
+        from persona_bench.report.compose.pages import training_logs
 
         logs = training_logs(training)
     graded, judged = _shared(found)
@@ -96,7 +112,7 @@ def compare(
         verdicts = {
             task: _common(each, restrict_to_common_verdicts) for task, each in verdicts.items()
         }
-    settings = Settings(confidence, resamples, seed)
+    settings = Settings(resamples=RESAMPLES)
     allowed = allow_different_generation
     _check_generation(found, judged, allowed)
     pairs = {task: _compare(each, settings, allowed) for task, each in tables.items()}
@@ -114,8 +130,8 @@ def compare(
         return
     if not as_json:
         console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
-    if page:
-        from persona_bench.commands.pages import compare_page
+    if not no_page:
+        from persona_bench.report.compose.pages import compare_page
 
         written = compare_page(found, tables, pairs, verdicts, roles, logs, settings, out_folder)
         if not as_json:

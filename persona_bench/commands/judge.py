@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,118 +12,105 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from persona_bench.commands import options
 from persona_bench.commands.score import score_folder
 from persona_bench.failures import missing
 
 if TYPE_CHECKING:
-    from persona_bench.harness.study import StudyJudge
     from persona_bench.judge.client import Price
     from persona_bench.judge.run import Finished
     from persona_bench.judge.session import Estimate, Plan
 
+JUDGES = "Judges"
+COST = "Calls and cost"
 err = Console(stderr=True)
 
 
 def judge(
-    results: Annotated[Path, typer.Argument(help="The run's --output-path.")],
+    results: Annotated[
+        Path, typer.Argument(help="The run's --output-path, or one samples file in it.")
+    ],
     judges: Annotated[
-        list[str], typer.Option("--judge", help="A model at the endpoint (may be repeated).")
+        list[str],
+        typer.Option(
+            "--judge",
+            metavar="MODEL|FILE",
+            help="A model at the endpoint (may be repeated), or a YAML file with more settings "
+            "(docs/fidelity.md).",
+            rich_help_panel=JUDGES,
+        ),
     ],
     base_url: Annotated[
         str | None,
-        typer.Option("--base-url", help="OpenAI-compatible, as http://HOST/v1; OpenAI's."),
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option(help="Only this task (may be repeated).")
+        typer.Option(
+            "--base-url",
+            metavar="URL",
+            help="OpenAI-compatible endpoint, as http://HOST/v1; OpenAI's by default.",
+            rich_help_panel=JUDGES,
+        ),
     ] = None,
     audit: Annotated[
-        bool, typer.Option("--audit", help="Measure the judge too: retest, persona swap, length.")
-    ] = False,
-    audited: Annotated[
-        int, typer.Option("--audited", min=2, help="Responses of the retest, and of the swap.")
-    ] = 100,
-    concurrency: Annotated[int, typer.Option(min=1, help="Calls at a time.")] = 16,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(help="US dollars a million tokens: IN,OUT, or MODEL=IN,OUT."),
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option("--max-cost", min=0, help="Stop before more US dollars.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many calls, and about what cost.")
-    ] = False,
-    examples: Annotated[
         bool,
         typer.Option(
-            "--examples/--no-examples",
-            help="PersonaGym's rubrics: have an example of each score written first.",
+            "--audit",
+            help="Measure the judge too: retest, persona swap, length.",
+            rich_help_panel=JUDGES,
         ),
-    ] = True,
-    examples_by: Annotated[
-        str | None, typer.Option("--examples-by", help="Who writes these; the first judge.")
+    ] = False,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, help="Calls at a time; 16 by default.", rich_help_panel=COST),
     ] = None,
-    form: Annotated[
-        str,
-        typer.Option(help="json: held to a schema; text: a closing sentence; auto: what works."),
-    ] = "auto",
-    gen_kwargs: Annotated[
-        str, typer.Option("--gen-kwargs", help="Over temperature=0,max_tokens=1024.")
-    ] = "",
-    key_variable: Annotated[
-        str, typer.Option("--api-key-variable", help="The environment variable with the key.")
-    ] = "OPENAI_API_KEY",
-    timeout: Annotated[float, typer.Option(help="Seconds that a call may take.")] = 180.0,
-    store: Annotated[Path | None, typer.Option(help="The store; the run's own by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the audit's draws.")] = 0,
-    do_score: options.Score = True,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[MODEL=]IN,OUT",
+            help="US dollars per million prompt and completion tokens (may be repeated).",
+            rich_help_panel=COST,
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost",
+            min=0,
+            help="Stop before spending more US dollars than this.",
+            rich_help_panel=COST,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how many calls it takes, and about what they cost.",
+            rich_help_panel=COST,
+        ),
+    ] = False,
 ) -> None:
     """Have judges score how well stored responses play their personas.
 
-    Each verdict is stored as soon as it is there: a judging that was killed continues with the
-    same command, and one that is repeated makes no calls.
-    """
-    from persona_bench.harness.run import parse_arguments
-    from persona_bench.judge.client import JudgeSettings
-    from persona_bench.judge.run import find_store
-    from persona_bench.judge.session import Plan
+    Each verdict is stored at once: a judging that was killed resumes with the same command, and
+    one that is repeated makes no calls.
 
-    if form not in ("auto", "json", "text"):
-        raise ValueError(f"--form {form} is unknown: use auto, json or text")
-    names = [*judges, *([examples_by] if examples_by else [])]
-    prices = _prices(price or [], names)
-    settings = {
-        name: JudgeSettings(
-            model=name,
-            base_url=base_url,
-            form=form,  # type: ignore[arg-type]
-            gen_kwargs=parse_arguments(gen_kwargs),
-            key_variable=key_variable,
-            timeout=timeout,
-            price=prices.get(name),
-        )
-        for name in names
-    }
-    plan = Plan(
-        judges=[settings[name] for name in judges],
-        store=store or find_store(results),
-        concurrency=concurrency,
-        max_cost=max_cost,
-        examples=examples,
-        examples_by=settings[examples_by] if examples_by else None,
-        audit=audit,
-        audited=audited,
-        seed=seed,
+    Example: persona-bench judge results/roles --judge MODEL
+    --base-url http://HOST:PORT/v1 --audit
+    """
+    from persona_bench.judge.run import find_store
+    from persona_bench.judge.settings import judge_plan, read_judges
+
+    given = {"base_url": base_url, "audit": audit or None, "concurrency": concurrency}
+    settings = read_judges(judges).model_copy(
+        update={name: value for name, value in given.items() if value is not None}
     )
-    judge_results(results, plan, tasks=task, dry_run=dry_run, do_score=do_score)
+    plan = judge_plan(settings, find_store(results), _prices(price or [], settings.names))
+    if max_cost is not None:
+        plan = replace(plan, max_cost=max_cost)
+    judge_results(results, plan, dry_run=dry_run)
 
 
 def judge_results(
     results: Path,
     plan: Plan,
     *,
-    tasks: list[str] | None = None,
     dry_run: bool = False,
     do_score: bool = True,
 ) -> None:
@@ -137,7 +125,7 @@ def judge_results(
     needed = ["openai", *(["krippendorff"] if plan.audit or len(plan.judges) > 1 else [])]
     if not dry_run and (problem := missing(*needed)):
         raise JudgeError(problem)
-    judged = find_judged(results, tasks)
+    judged = find_judged(results)
     judging = Judging(plan, say, bar=not dry_run)
     if dry_run:
         print_estimates(judging.estimates(judged))
@@ -228,31 +216,3 @@ def _prices(given: list[str], names: list[str]) -> dict[str, Price]:
         for each in [name] if name else names:
             found[each] = Price(prompt, completion)
     return found
-
-
-def judge_study(output_path: Path, judge: StudyJudge) -> None:
-    """Judges the responses of a study's judged tasks, as its `judge` block says."""
-    from persona_bench.judge.client import JudgeSettings, Price
-    from persona_bench.judge.session import Plan
-
-    judges = [
-        JudgeSettings(
-            model=name,
-            base_url=judge.base_url,
-            form=judge.form,
-            gen_kwargs=judge.gen_kwargs,
-            key_variable=judge.api_key_variable,
-            price=Price(*judge.price) if judge.price else None,
-        )
-        for name in judge.models
-    ]
-    plan = Plan(
-        judges=judges,
-        store=output_path / "store",
-        concurrency=judge.concurrency,
-        max_cost=judge.max_cost,
-        examples=judge.examples,
-        audit=judge.audit,
-        audited=judge.audited,
-    )
-    judge_results(output_path, plan, do_score=False)

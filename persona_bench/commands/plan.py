@@ -13,76 +13,101 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from persona_bench.commands import options
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.extras.plan import Assumptions, Design, Forecast
 
+ASSUMED = "What is assumed"
+WANTED = "What is wanted"
+SPREADS = ("question", "persona", "interaction", "seed")
 SHOWN_SAMPLES = (1, 4, 16)
 """Shown beside the design's own, so that one sees what more samples bring."""
 
 
 def plan(
     pilot: Annotated[
-        Path | None, typer.Option(help="An lm-eval output folder to take assumptions from.")
+        Path | None,
+        typer.Option(help="A run's folder to take assumptions from.", rich_help_panel=ASSUMED),
     ] = None,
-    accuracy: Annotated[float | None, typer.Option(help="Assumed mean accuracy.")] = None,
-    questions: Annotated[int, typer.Option(help="Questions; also the benchmark's size.")] = 500,
-    personas: Annotated[int | None, typer.Option(help="Personas; 16, or the pilot's.")] = None,
-    samples: Annotated[int, typer.Option(help="Responses to each prompt.")] = 1,
-    question_sd: Annotated[
-        float | None, typer.Option(help="Spread of the questions in log-odds; 1.5.")
+    accuracy: Annotated[
+        float | None, typer.Option(help="Assumed mean accuracy.", rich_help_panel=ASSUMED)
     ] = None,
-    persona_sd: Annotated[
-        float | None, typer.Option(help="Spread of the personas in log-odds; 0.2.")
+    sd: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SD",
+            help="Assumed spread in log-odds (may be repeated): question=1.5, persona=0.2, "
+            "interaction=0 (how far a persona's effect differs between questions). With --seeds: "
+            "seed=SD of the difference between methods, per seed.",
+            rich_help_panel=ASSUMED,
+        ),
     ] = None,
-    interaction_sd: Annotated[
+    questions: Annotated[
+        int,
+        typer.Option(
+            help="Questions, and the size of the benchmark.", rich_help_panel=options.ASKED
+        ),
+    ] = 500,
+    personas: Annotated[
+        int | None,
+        typer.Option(
+            help="Personas; as in the pilot, or 16, by default.", rich_help_panel=options.ASKED
+        ),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(help="Responses to each prompt.", rich_help_panel=options.ASKED)
+    ] = 1,
+    tokens: Annotated[
         float | None,
-        typer.Option(help="How far a persona's effect differs between questions; 0."),
+        typer.Option(help="Mean tokens of a response, to count them.", rich_help_panel=ASSUMED),
     ] = None,
     pss_within: Annotated[
-        float | None, typer.Option(help="Wanted half-width of the PSS's 95% interval.")
+        float | None,
+        typer.Option(help="Wanted half-width of the PSS's 95% interval.", rich_help_panel=WANTED),
     ] = None,
     detect: Annotated[
-        float | None, typer.Option(help="True PSS to be found with 80% power at 5%.")
-    ] = None,
-    tokens: Annotated[
-        float | None, typer.Option(help="Mean tokens of a response, to count them.")
+        float | None,
+        typer.Option(help="True PSS to be found with 80% power at 5%.", rich_help_panel=WANTED),
     ] = None,
     seeds: Annotated[
         float | None,
         typer.Option(
-            "--seeds", help="How many trainings of a method this true difference takes; --seed-sd."
+            "--seeds",
+            help="True difference between two training methods: how many trainings of each does "
+            "it take? Needs --sd seed=SD.",
+            rich_help_panel=WANTED,
         ),
     ] = None,
-    seed_sd: Annotated[
-        float | None,
-        typer.Option(help="Standard deviation of the difference between methods, per seed."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """How many questions, personas and samples a wanted precision takes."""
+    """How many questions, personas and samples a wanted precision takes.
+
+    Example: persona-bench plan --accuracy 0.4 --questions 500 --detect 0.9
+    """
     from persona_bench.extras.plan import Design, check_wish, designs_for, forecast
 
-    if seeds is not None or seed_sd is not None:
-        _print_seeds(seeds, seed_sd, as_json)
+    spreads = _spreads(sd or [])
+    if seeds is not None or "seed" in spreads:
+        _print_seeds(seeds, spreads.get("seed"), as_json)
         return
     if tokens is not None and tokens <= 0:
         raise ValueError(f"tokens={tokens} must be above 0")
     if pss_within is not None or detect is not None:
         check_wish(pss_within, detect)
-    given = {"accuracy": accuracy, "question_sd": question_sd, "persona_sd": persona_sd}
-    assumed, found, notes = _assumptions(pilot, {**given, "interaction_sd": interaction_sd})
+    given = {"accuracy": accuracy, **{f"{name}_sd": value for name, value in spreads.items()}}
+    assumed, found, notes = _assumptions(pilot, given)
     personas = personas or found or 16
     design = Design(questions, personas, samples)
     shown = [replace(design, samples=k) for k in sorted({samples, *SHOWN_SAMPLES})]
-    forecasts = [forecast(assumed, each, seed) for each in shown]
+    forecasts = [forecast(assumed, each) for each in shown]
     designs = None
     if pss_within is not None or detect is not None:
         designs = designs_for(
             assumed, personas=personas, most_questions=questions, pss_within=pss_within,
-            detect=detect, seed=seed,
+            detect=detect,
         )  # fmt: skip
     if as_json:
         record = {
@@ -103,13 +128,31 @@ def plan(
 SHOWN_SEEDS = (2, 3, 4, 6, 8, 12, 16)
 
 
+def _spreads(given: list[str]) -> dict[str, float]:
+    """`NAME=SD` by name.
+
+    Raises:
+        ValueError: an unknown name, or no number.
+    """
+    spreads = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in SPREADS:
+            raise ValueError(f"--sd {text}: there is no {name!r}: use {', '.join(SPREADS)}")
+        try:
+            spreads[name] = float(value)
+        except ValueError:
+            raise ValueError(f"--sd {text}: give a number, as in {name}=0.5") from None
+    return spreads
+
+
 def _print_seeds(difference: float | None, sd: float | None, as_json: bool) -> None:
     """How many trainings of each method find a difference, and with what power a few do."""
     from persona_bench.scoring.methods import power_of_seeds, seeds_needed
 
     if difference is None or sd is None:
         raise ValueError(
-            "--seeds DIFFERENCE and --seed-sd SD belong together: what the methods differ by, and "
+            "--seeds DIFFERENCE and --sd seed=SD belong together: what the methods differ by, and "
             "how much that difference varies between seeds"
         )
     needed = seeds_needed(difference, sd)
@@ -232,5 +275,5 @@ def _print_designs(
     if any(design.samples > 1 for design in designs):
         console.print(
             "Few questions with many samples tell about these questions: what a persona does on "
-            "others like them needs more questions (--interaction-sd)."
+            "others like them needs more questions (--sd interaction=SD)."
         )

@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from persona_bench.commands import options
-from persona_bench.commands.gate import print_gates, read_tables
-from persona_bench.commands.judge import judge_study
+from persona_bench.commands.gate import parse_margins, print_gates, read_tables
+from persona_bench.commands.judge import judge_results
 from persona_bench.commands.score import score_folder
 
 if TYPE_CHECKING:
@@ -30,107 +30,131 @@ if TYPE_CHECKING:
     from persona_bench.scoring.gate import Gate
 
 OUTPUT = Path("persona-bench-results")
+STUDIES = "Studies and shards"
+STOPPING = "Stopping early"
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 err = Console(stderr=True)
 
 
 def run(
+    context: typer.Context,
     study: Annotated[
         Path | None,
         typer.Argument(help="A study file (YAML), instead of --model and what goes with it."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="lm-eval's backend: hf (default), vllm, an API, ...")
-    ] = None,
-    model_args: options.ModelArgs = "",
-    tasks: Annotated[
-        str, typer.Option(help="Persona tasks, with commas; persona_math500 by default.")
-    ] = "",
-    output_path: Annotated[
-        Path | None,
-        typer.Option("--output-path", help=f"Where results go; {OUTPUT}."),
-    ] = None,
-    limit: Annotated[
-        float | None, typer.Option(help="Only the first N prompts (a multiple of the personas).")
-    ] = None,
-    gen_kwargs: options.GenKwargs = "",
-    metadata: Annotated[
-        str, typer.Option(help='Knobs, e.g. \'{"persona_set": "wide", "n_personas": 32}\'.')
-    ] = "",
-    batch_size: options.BatchSize = None,
-    device: options.Device = None,
-    apply_chat_template: options.ChatTemplate = True,
-    system_instruction: Annotated[
         str | None,
-        typer.Option("--system-instruction", help="Before each persona."),
-    ] = None,
-    log_samples: Annotated[
-        bool, typer.Option("--log-samples", help="Always on.", hidden=True)
-    ] = True,
-    seed: Annotated[
-        int | None, typer.Option(help="Of Python, NumPy, torch and the draws; 1234.")
-    ] = None,
-    enable_thinking: Annotated[
-        bool | None,
         typer.Option(
-            "--enable-thinking/--no-thinking",
-            help="Let a thinking model think; its reasoning is kept apart from the answer.",
+            help="lm-eval's backend: hf (default), vllm, an API, ...",
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
-    think_end_token: Annotated[
-        str | None,
-        typer.Option("--think-end-token", help="What ends the reasoning; </think>."),
+    model_args: options.ModelArgs = "",
+    batch_size: options.BatchSize = None,
+    device: Annotated[
+        str | None, typer.Option(help="cuda, cpu, ...", rich_help_panel=options.MODEL)
+    ] = None,
+    no_chat_template: Annotated[
+        bool,
+        typer.Option(
+            "--no-chat-template",
+            help="Give the persona as plain text; it is a system message only with a template.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = False,
+    tasks: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Persona tasks; persona_math500 by default.",
+            rich_help_panel=options.ASKED,
+        ),
+    ] = "",
+    metadata: options.Metadata = "",
+    gen_kwargs: options.GenKwargs = "",
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            help="Only the first N prompts, a multiple of the number of personas.",
+            rich_help_panel=options.ASKED,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of Python, NumPy, torch and of the samples; 1234 by default.",
+            rich_help_panel=options.ASKED,
+        ),
+    ] = None,
+    confirm_run_unsafe_code: options.ConfirmUnsafe = False,
+    output_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-path",
+            help=f"Where results go; {OUTPUT}/ by default.",
+            rich_help_panel=options.RESULTS,
+        ),
     ] = None,
     hf_hub_log_args: Annotated[
         str,
         typer.Option(
             "--hf-hub-log-args",
+            metavar="K=V,...",
             help="Push results to the Hugging Face hub, as lm-eval does: hub_results_org=ORG,...",
+            rich_help_panel=options.RESULTS,
         ),
     ] = "",
-    confirm_run_unsafe_code: options.ConfirmUnsafe = False,
-    unsafe_no_sandbox: Annotated[
-        bool,
-        typer.Option(
-            "--unsafe-no-sandbox",
-            help="Run these programs as you, with all that you can reach, where no sandbox works.",
-        ),
-    ] = False,
+    no_score: options.NoScore = False,
+    dry_run: options.DryRun = False,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only this model of the study (may be repeated).")
+        list[str] | None,
+        typer.Option(
+            help="Only this model of the study (may be repeated).",
+            rich_help_panel=STUDIES,
+        ),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(help="i/n: the i-th of n parts of the questions (docs/scale.md).")
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only the I-th of N parts of the questions (docs/scale.md).",
+            rich_help_panel=STUDIES,
+        ),
     ] = None,
     until: Annotated[
         str | None,
         typer.Option(
-            help="decided: ask blocks of questions and stop when the model is known to be stable "
-            "or unstable, or --against is decided (docs/stopping.md).",
+            metavar="decided",
+            help="Ask blocks of questions, and stop when the model is known to be stable or "
+            "unstable, or --against is decided (docs/stopping.md).",
+            rich_help_panel=STOPPING,
         ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="With --until: stop when the gate against this run is decided."),
+        typer.Option(
+            help="With --until: stop when the gate against this run is decided.",
+            rich_help_panel=STOPPING,
+        ),
     ] = None,
     margin: Annotated[
-        float, typer.Option(help="For --against: margin of the mean accuracy.")
-    ] = 0.02,
-    margin_persona: Annotated[
-        float | None, typer.Option(help="For --against: margin under each persona; --margin.")
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]LOSS",
+            help="For --against: acceptable loss of mean accuracy (0.02), persona=0.02, pss=0.05, "
+            "as in persona-bench gate.",
+            rich_help_panel=STOPPING,
+        ),
     ] = None,
-    margin_pss: Annotated[float, typer.Option(help="For --against: margin of the PSS.")] = 0.05,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and what is done.")
-    ] = False,
-    do_score: options.Score = True,
-    verbose: options.Verbose = False,
 ) -> None:
     """Run persona tasks on one model, or a whole study, with lm-eval; then score them.
 
-    Every response is stored as soon as it is there: a run that was killed continues with the
-    same command.
+    Every response is stored as soon as it is there: a run that was killed resumes when the same
+    command is given again.
+
+    Example: persona-bench run --model-args pretrained=ORG/MODEL
+    --tasks persona_math500
     """
     from persona_bench.harness.run import RunError, parse_arguments
     from persona_bench.harness.study import read_study, thinking
@@ -145,16 +169,14 @@ def run(
             f"{'--shard' if shard else '--limit'}, and give a cap as n_questions in --metadata"
         )
     knobs = parse_arguments(metadata)
-    if unsafe_no_sandbox:
-        knobs["unsafe_no_sandbox"] = True
+    margins = parse_margins(margin, ("persona", "pss"))
     if study is not None:
         given = {
             "--model": model, "--model-args": model_args, "--tasks": tasks, "--limit": limit,
             "--output-path": output_path, "--gen-kwargs": gen_kwargs, "--metadata": knobs,
             "--batch-size": batch_size, "--device": device, "--seed": seed,
-            "--system-instruction": system_instruction, "--think-end-token": think_end_token,
-            "--enable-thinking": enable_thinking, "--hf-hub-log-args": hf_hub_log_args,
-            "--no-chat-template": not apply_chat_template, "--against": against,
+            "--hf-hub-log-args": hf_hub_log_args, "--no-chat-template": no_chat_template,
+            "--against": against,
         }  # fmt: skip
         extra = [flag for flag, value in given.items() if value not in (None, "", {}, False)]
         if extra:
@@ -162,20 +184,16 @@ def run(
         plan = read_study(study)
         if confirm_run_unsafe_code:
             plan = plan.model_copy(update={"confirm_run_unsafe_code": True})
-        flags = ["--verbose"] if verbose else []
+        flags = [options.VERBOSE] if options.is_verbose(context) else []
         flags += ["--confirm-run-unsafe-code"] if confirm_run_unsafe_code else []
         flags += ["--until", until] if until else []
-        run_study(study, plan, only, shard, dry_run=dry_run, do_score=do_score, flags=flags)
+        run_study(study, plan, only, shard, dry_run=dry_run, do_score=not no_score, flags=flags)
         return
     if only:
         raise RunError("--only chooses models of a study file: give the file, or leave it out")
     backend, arguments = model or "hf", parse_arguments(model_args)
-    generation = parse_arguments(gen_kwargs)
-    arguments |= thinking(backend, arguments, enable_thinking, think_end_token)
-    from persona_bench.harness.fingerprint import is_api
-
-    if enable_thinking is not None and is_api(backend, arguments):
-        generation["chat_template_kwargs"] = {"enable_thinking": enable_thinking}
+    arguments, of_thinking = thinking(backend, arguments)
+    generation = {**of_thinking, **parse_arguments(gen_kwargs)}
     run_model(
         backend,
         arguments,
@@ -185,23 +203,22 @@ def run(
         output_path=output_path or OUTPUT,
         shard=shard,
         dry_run=dry_run,
-        do_score=do_score,
+        do_score=not no_score,
         of_session={
             "batch_size": batch_size,
             "device": device,
-            "verbose": verbose,
+            "verbose": options.is_verbose(context),
             "hub": parse_arguments(hf_hub_log_args),
         },
         of_run={
             "limit": limit,
             "confirm_run_unsafe_code": confirm_run_unsafe_code,
-            "apply_chat_template": apply_chat_template,
-            "system_instruction": system_instruction,
+            "apply_chat_template": not no_chat_template,
         },
         seed=1234 if seed is None else seed,
         until=until,
         against=against,
-        margins={"margin": margin, "margin_persona": margin_persona, "margin_pss": margin_pss},
+        margins=margins,
     )
 
 
@@ -358,7 +375,9 @@ def run_study(
     if study.judge and shard:
         say("Shards are judged once they are merged: persona-bench judge")
     elif study.judge and do_score:
-        judge_study(study.output_path, study.judge)
+        from persona_bench.judge.settings import judge_plan
+
+        judge_results(study.output_path, judge_plan(study.judge, store), do_score=False)
     if do_score:
         folder = shard_folder(study.output_path, shard)
         score_folder(folder, folder / "scores", page=not shard)
@@ -492,15 +511,20 @@ def print_plans(plans: dict[str, list[TaskPlan]]) -> None:
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="The output folders to join.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="Where the joined results go.")],
-    do_score: options.Score = True,
+    out_folder: Annotated[
+        Path,
+        typer.Option("--out", help="Where the joined results go.", rich_help_panel=options.RESULTS),
+    ],
 ) -> None:
-    """Join the output folders of a study that ran on several machines."""
+    """Join the output folders of a study that ran on several machines, and score them.
+
+    Example: persona-bench merge results/shard-1 results/shard-2 --out results/all
+    """
     from persona_bench.harness.merge import merge as join_folders
 
-    found = join_folders(folders, out_folder)
-    for model, task, count in found.tasks:
+    merged = join_folders(folders, out_folder)
+    for model, task, count in merged.tasks:
         say(f"{task} of {model}: {count:,} responses")
-    say(f"{found.segments} files of the stores copied to {out_folder / 'store'}")
-    if found.tasks and do_score:
+    say(f"{merged.segments} files of the stores copied to {out_folder / 'store'}")
+    if merged.tasks:
         score_folder(out_folder, out_folder / "scores")

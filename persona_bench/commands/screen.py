@@ -23,30 +23,44 @@ if TYPE_CHECKING:
 
 
 def screen(
-    model: Annotated[str, typer.Option(help="lm-eval's backend: hf, vllm, an API, ...")] = "hf",
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="lm-eval's backend: hf, vllm, an API, ...", rich_help_panel=options.MODEL
+        ),
+    ] = "hf",
     model_args: options.ModelArgs = "",
-    tasks: Annotated[str, typer.Option(help="One persona task.")] = "persona_math500",
-    output_path: options.OutputPath = Path("persona-bench-screening"),
-    budget: Annotated[
-        float, typer.Option(help="Share of the full grid's responses that may be asked.")
-    ] = 0.2,
+    batch_size: options.BatchSize = None,
+    tasks: Annotated[
+        str, typer.Option(help="One persona task.", rich_help_panel=options.ASKED)
+    ] = "persona_math500",
     metadata: Annotated[
-        str, typer.Option(help="Knobs but design and samples.")
+        str,
+        typer.Option(
+            metavar="JSON",
+            help="Knobs, all but design and samples.",
+            rich_help_panel=options.ASKED,
+        ),
     ] = '{"persona_set": "wide"}',
     gen_kwargs: options.GenKwargs = "",
-    batch_size: options.BatchSize = None,
-    device: options.Device = None,
-    apply_chat_template: options.ChatTemplate = True,
+    budget: Annotated[
+        float,
+        typer.Option(
+            help="Share of the full grid's responses that may be asked.",
+            rich_help_panel=options.ASKED,
+        ),
+    ] = 0.2,
     confirm_run_unsafe_code: options.ConfirmUnsafe = False,
-    seed: Annotated[int, typer.Option(help="Seed of the designs.")] = 0,
-    confidence: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    verbose: options.Verbose = False,
+    output_path: options.OutputPath = Path("persona-bench-screening"),
 ) -> None:
     """Find the worst and best of many personas with a fraction of the full grid's responses.
 
     Asks a sparse table first, more of the personas that look extreme, and the finalists in
-    full on held-out questions. A killed run continues. In one process: not under a launcher
+    full on held-out questions. A killed run resumes. In one process: not under a launcher
     of several.
+
+    Example: persona-bench screen --model-args pretrained=ORG/MODEL --budget 0.2
     """
     from persona_bench.extras.screening_run import screen_model
     from persona_bench.harness.run import parse_arguments
@@ -60,12 +74,8 @@ def screen(
         metadata=parse_arguments(metadata),
         gen_kwargs=parse_arguments(gen_kwargs),
         batch_size=batch_size,
-        device=device,
-        apply_chat_template=apply_chat_template,
         confirm_run_unsafe_code=confirm_run_unsafe_code,
-        seed=seed,
-        confidence=confidence,
-        verbose=verbose,
+        verbose=options.is_verbose(context),
     )
     _write(result, output_path)
     print_screening(result, title=f"{tasks}: screened", console=Console())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from persona_bench.commands import options
-from persona_bench.commands.places import Places, provenance
 from persona_bench.provenance import PACKAGES, versions
+from persona_bench.report.places import Places, provenance
 
 if TYPE_CHECKING:
     from persona_bench.harness.run import Session
@@ -22,52 +21,51 @@ if TYPE_CHECKING:
 
 
 def trace(
+    context: typer.Context,
     results: Annotated[Path, typer.Argument(help="lm-eval's --output_path.")],
-    model: Annotated[str, typer.Option(help="lm-eval's backend: hf or vllm.")] = "hf",
+    model: Annotated[
+        str, typer.Option(help="lm-eval's backend: hf or vllm.", rich_help_panel=options.MODEL)
+    ] = "hf",
     model_args: options.ModelArgs = "",
+    batch_size: options.BatchSize = None,
+    task: Annotated[
+        str | None, typer.Option(help="Only this task.", rich_help_panel=options.ASKED)
+    ] = None,
     others: Annotated[
         int | None,
-        typer.Option(help="Compare each response with so many other personas, drawn; all."),
+        typer.Option(
+            metavar="N",
+            help="Compare each response with N other personas, drawn at random; with all by "
+            "default.",
+            rich_help_panel=options.ASKED,
+        ),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
-    batch_size: options.BatchSize = None,
-    device: options.Device = None,
-    embeddings: Annotated[
-        str | None,
-        typer.Option(help="A sentence-transformers model, instead of TF-IDF."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of all draws and of the resampling.")] = 0,
-    resamples: Annotated[int, typer.Option(help="Bootstrap and permutation draws.")] = 2000,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Where files go; RESULTS/scores by default.")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Where files go; RESULTS/scores by default.",
+            rich_help_panel=options.RESULTS,
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    verbose: options.Verbose = False,
 ) -> None:
     """Tell whether personas leave a trace in stored responses; no judge is asked.
 
     How often can the persona be told from a response (identifiability)? And, where --model-args
     names the model: how much better is a response explained by its own persona than by the others
     (persona information)? Not whether the role is played well.
+
+    Example: persona-bench trace results/roles --model-args pretrained=ORG/MODEL
     """
     chosen = _chosen(results, task, one_model=bool(model_args))
     root = results if results.is_dir() else results.parent
     folder = out_folder or root / "scores"
     with ExitStack() as stack:
-        session = _session(stack, root, model, model_args, batch_size, device, seed, verbose)
-        trace_samples(
-            chosen,
-            results,
-            Places(folder, [samples.model for samples in chosen]),
-            session,
-            others=others,
-            embeddings=embeddings,
-            resamples=resamples,
-            seed=seed,
-            as_json=as_json,
-        )
-    if not as_json:
-        Console().print(f"\nFiles: {escape(str(folder))}", soft_wrap=True)
+        verbose = options.is_verbose(context)
+        session = _session(stack, root, model, model_args, batch_size, verbose)
+        places = Places(folder, [samples.model for samples in chosen])
+        trace_samples(chosen, results, places, session, others=others)
+    Console().print(f"\nFiles: {escape(str(folder))}", soft_wrap=True)
 
 
 def trace_samples(
@@ -80,15 +78,14 @@ def trace_samples(
     embeddings: str | None = None,
     resamples: int = 2000,
     seed: int = 0,
-    as_json: bool = False,
 ) -> None:
     """Prints and writes the traces in samples files; persona information where a model is given."""
-    from persona_bench.report.trace import print_trace, trace_record, write_trace
+    from persona_bench.report.trace import print_trace, write_trace
     from persona_bench.results.outcomes import read_responses
     from persona_bench.scoring.identifiability import identifiability
     from persona_bench.scoring.information import persona_information
 
-    out, printed = Console(), []
+    out = Console()
     settings = {"others": others, "embeddings": embeddings, "resamples": resamples, "seed": seed}
     for samples in chosen:
         found = identifiability(
@@ -113,16 +110,10 @@ def trace_samples(
             provenance=made,
             likelihoods=None if told is None else told.table,
         )
-        if as_json:
-            record = trace_record(found, information)
-            printed.append({"model": samples.model, "task": samples.task, **record})
-            continue
         title = f"{samples.task} · {places.name(samples.model)}"
         print_trace(found, information, title=title, console=out)
         for line in _left_out(told):
             out.print(escape(line), soft_wrap=True)
-    if as_json:
-        print(json.dumps(printed, indent=2))
 
 
 def _chosen(results: Path, task: str | None, *, one_model: bool) -> list[Samples]:
@@ -152,8 +143,6 @@ def _session(
     model: str,
     model_args: str,
     batch_size: str | None,
-    device: str | None,
-    seed: int,
     verbose: bool,
 ) -> Session | None:
     """The model, not loaded yet; None where none is named."""
@@ -164,7 +153,7 @@ def _session(
     from persona_bench.harness.run import Session, parse_arguments
 
     arguments = parse_arguments(model_args)
-    check_model(model, arguments, device=device)
+    check_model(model, arguments)
     check_backend(model, arguments)
     err = Console(stderr=True)
     session = Session(
@@ -172,8 +161,7 @@ def _session(
         arguments,
         root,
         batch_size=batch_size,
-        device=device,
-        seed=seed,
+        seed=0,
         verbose=verbose,
         say=lambda text: err.print(escape(text), soft_wrap=True),
     )

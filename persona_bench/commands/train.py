@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from persona_bench.train.config import TrainConfig
     from persona_bench.train.data import Prepared
 
+OVER = "Over the settings file"
+DONE = "What is done"
 err = Console(stderr=True)
 
 SHOWN = (
@@ -47,42 +49,47 @@ def train(
     method: Annotated[str, typer.Argument(help="sft, distill, rlvr or permix.")],
     config: Annotated[Path, typer.Argument(help="The run's settings (YAML); docs/training.md.")],
     model: Annotated[
-        str | None, typer.Option(help="Over the settings': a hub id or a folder.")
+        str | None,
+        typer.Option(
+            help="A hub id or a folder, instead of the file's model.", rich_help_panel=OVER
+        ),
     ] = None,
     output_path: Annotated[
-        Path | None, typer.Option("--output-path", help="Over the settings'.")
+        Path | None,
+        typer.Option(
+            "--output-path", help="Instead of the file's output_path.", rich_help_panel=OVER
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Over the settings'.", min=0)] = None,
-    use_vllm: Annotated[
-        str | None,
-        typer.Option("--use-vllm", help="colocate or server: who writes the completions."),
-    ] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Over the settings' teacher.model (distill).")
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Instead of the file's seed.", min=0, rich_help_panel=OVER),
     ] = None,
     teacher_only: Annotated[
-        bool, typer.Option("--teacher-only", help="Sample the teacher and stop (distill).")
+        bool,
+        typer.Option(
+            "--teacher-only",
+            help="Sample the teacher's responses and stop (distill).",
+            rich_help_panel=DONE,
+        ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show settings and data; train nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show settings and data; train nothing.", rich_help_panel=DONE
+        ),
     ] = False,
 ) -> None:
-    """Train a checkpoint; started again after a stop, it goes on from where it was."""
+    """Train a checkpoint; started again after a stop, it resumes.
+
+    Example: persona-bench train permix examples/permix.yaml --seed 2
+    --output-path checkpoints/permix-2
+    """
     from persona_bench.train.config import METHODS, TrainError, read_config
 
     if method not in METHODS:
         raise TrainError(f"there is no method {method!r}: use {', '.join(METHODS)}")
-    settings = read_config(
-        config,
-        method,
-        {
-            "model": model,
-            "output_path": output_path,
-            "seed": seed,
-            "use_vllm": use_vllm,
-            "teacher.model": teacher,
-        },
-    )
+    given = {"model": model, "output_path": output_path, "seed": seed}
+    settings = read_config(config, method, given)
     check_installed(settings, dry_run=dry_run)
     from persona_bench.train.data import prepare
     from persona_bench.train.folder import check_folder, finished

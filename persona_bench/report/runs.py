@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from persona_bench.scoring.fidelity import Fidelity, fidelity
+from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.sensitivity import GraderSensitivity
 from persona_bench.scoring.stability import Stability, stability
-from persona_bench.scoring.variance import VarianceParts, variance_parts
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Scored:
     """The numbers of one model on one graded task."""
 
     stability: Stability
-    parts: VarianceParts
+    groups: pd.DataFrame
+    """A row for each kind of persona, level and subject (`scoring.groups`)."""
     by_level: Mapping[str, Stability]
     """Of the questions of each level; empty with fewer than two levels."""
     sensitivity: GraderSensitivity | None = None
@@ -47,13 +48,13 @@ class Scored:
 
 
 def scored_outcomes(outcomes: pd.DataFrame, settings: Settings) -> Scored:
-    """Stability, its parts, and stability level by level."""
+    """Stability, the table of groups, and stability level by level."""
     told = settings.to_dict()
     with warnings.catch_warnings():  # they are in the notes
         warnings.simplefilter("ignore")
         return Scored(
             stability(outcomes, **told),
-            variance_parts(outcomes, **told),
+            scores_by_group(outcomes, **told),
             stability_by_level(outcomes, settings),
         )
 

@@ -125,7 +125,7 @@ def _figures(models: GradedModels, gallery: Gallery) -> list[PageFigure]:
         outcomes, title = models.outcomes[model], f"{model}, {task}"
         figure = heat_map_figure(outcomes, title=title)
         drawn.append(("heat_map", model, figure, heat_map_data(outcomes)))
-        levels, groups = scored.by_level, scored.parts.groups
+        levels, groups = scored.by_level, scored.groups
         if levels or len(groups):
             figure = groups_figure(levels, groups, title=title)
             drawn.append(("by_group", model, figure, groups_data(levels, groups)))

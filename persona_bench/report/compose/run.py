@@ -57,7 +57,7 @@ def stability_figures(
     task: str, model: str, scored: Scored, outcomes: pd.DataFrame, gallery: Gallery
 ) -> list[PageFigure]:
     """Accuracy, lottery, heat map, groups and reasons for failure of one model on one task."""
-    result, title, groups = scored.stability, f"{model}, {task}", scored.parts.groups
+    result, title, groups = scored.stability, f"{model}, {task}", scored.groups
     drawn = [
         ("accuracy", accuracy_figure(result, title=title), accuracy_data(result)),
         ("lottery", lottery_figure(result, title=title), lottery_data(result)),
@@ -95,7 +95,7 @@ def metrics_page_table(stem: str, result: Stability) -> PageTable:
 
 
 def _groups(stem: str, scored: Scored) -> list[PageTable]:
-    groups = scored.parts.groups
+    groups = scored.groups
     if not len(groups):
         return []
     shares = [name for name in groups.columns if groups[name].dtype.kind == "f"]

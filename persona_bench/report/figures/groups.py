@@ -1,6 +1,6 @@
 """Stability by level of difficulty, and accuracy by kind of persona.
 
-figure = groups_figure(by_level, variance_parts(outcomes).groups)
+figure = groups_figure(by_level, scores_by_group(outcomes))
 save_figure(figure, Path("figures/groups"), data=groups_data(by_level, kinds))
 """
 
@@ -53,7 +53,7 @@ def groups_figure(
 
     Args:
         by_level: Stability on the questions of each level, easiest first.
-        kinds: The rows `by == "kind"` of a table of groups (`VarianceParts.groups`).
+        kinds: The rows `by == "kind"` of a table of groups (`scoring.groups`).
         title: Above the figure.
         columns: Width: 1 or 2 columns of a paper. Panels are beside one another on 2.
         confidence: Level of the intervals in `kinds`.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from persona_bench.report.figures.groups import groups_data, groups_figure
-from persona_bench.scoring.variance import variance_parts
+from persona_bench.scoring.groups import scores_by_group
 from tests.report.figures.readable import TITLE, assert_readable, bars, points, words
 from tests.report.figures.test_heat_map import outcomes
 
@@ -26,7 +26,7 @@ def kinds() -> pd.DataFrame:
     kind = ["control", "harmful", "expert", "adjacent_expert", "expert", "somebody's own kind"]
     table["kind"] = table["persona"].map(dict(zip(names, kind, strict=True)))
     table["level"] = table["question"].str[-1]
-    return variance_parts(table, resamples=50).groups
+    return scores_by_group(table, resamples=50)
 
 
 @pytest.mark.parametrize("columns", [1, 2])

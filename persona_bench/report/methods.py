@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from persona_bench.commands.places import command_line
+from persona_bench.report.places import command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,16 +22,12 @@ if TYPE_CHECKING:
     from persona_bench.scoring.methods import MethodComparison
 
 
-def compare_by_method(
-    runs: Sequence[Run], out_folder: Path | None, *, confidence: float, seed: int, as_json: bool
-) -> None:
+def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: bool) -> None:
     """Compare every other method with the first one, task by task.
 
     Args:
         runs: Checkpoints whose method and seed are known.
         out_folder: Where the tables go; None writes nothing.
-        confidence: Level of the intervals.
-        seed: Seed of the draws behind the corrected PSS.
         as_json: Print JSON instead of tables.
 
     Raises:
@@ -53,9 +49,7 @@ def compare_by_method(
     for task in tasks:
         outcomes = _outcomes(checkpoints, task)
         for other in methods[1:]:
-            result = compare_methods(
-                outcomes, scores, methods=(methods[0], other), confidence=confidence, seed=seed
-            )
+            result = compare_methods(outcomes, scores, methods=(methods[0], other))
             found.append((task, result))
     records = [
         {"task": task, "command": command_line(), **result.to_dict()} for task, result in found

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from persona_bench.commands.places import Places, provenance
+from persona_bench.report.compose.judged import judged_section
+from persona_bench.report.fidelity import audit_lines, print_fidelity, write_fidelity
+from persona_bench.report.places import Places, provenance
+from persona_bench.report.runs import Settings
+from persona_bench.scoring.audit import agreement
+from persona_bench.scoring.fidelity import fidelity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,16 +31,12 @@ def score_judged(
     results: Path,
     places: Places,
     as_json: bool,
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
     """Fidelity of each model on each judged task: files; records; and sections of the page.
 
     What is not judged yet is said, with the command that judges it.
     """
-    from persona_bench.report.compose.judged import judged_section
-    from persona_bench.report.fidelity import audit_lines, print_fidelity, write_fidelity
-    from persona_bench.scoring.fidelity import fidelity
-
     out = Console(stderr=as_json)
     written: list[Path] = []
     records: list[dict[str, Any]] = []
@@ -53,7 +54,7 @@ def score_judged(
             continue
         with warnings.catch_warnings():  # they are in its notes, which are printed
             warnings.simplefilter("ignore")
-            result = fidelity(rows, confidence=settings["confidence"])
+            result = fidelity(rows, confidence=settings.confidence)
         audits = {file.about.get("judge", ""): file.audit for file in each.judges if file.audit}
         alpha = agreement_of(rows, settings)
         judges = [
@@ -64,7 +65,7 @@ def score_judged(
         beside = {
             "audits": audits,
             "agreement": None if alpha is None else _plain(alpha),
-            "provenance": provenance(results, run, settings),
+            "provenance": provenance(results, run, settings.to_dict()),
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
         records.append({"model": model, "task": task, **result.to_dict(), **beside})
@@ -81,16 +82,14 @@ def score_judged(
     return written, records, sections
 
 
-def agreement_of(rows: pd.DataFrame, settings: Mapping[str, Any]) -> tuple[float, Interval] | None:
+def agreement_of(rows: pd.DataFrame, settings: Settings) -> tuple[float, Interval] | None:
     """Krippendorff's alpha between the judges; None where there is one."""
-    from persona_bench.scoring.audit import agreement
-
     if rows["judge"].nunique() < 2:
         return None
     keys = ["persona", "eval_task", "question", "sample"]
     wide = rows.pivot(index=keys, columns="judge", values="score").reset_index()
     chosen = wide[["persona", *rows["judge"].unique()]]
-    return agreement(chosen, confidence=settings["confidence"], seed=settings["seed"])
+    return agreement(chosen, confidence=settings.confidence, seed=settings.seed)
 
 
 def _plain(alpha: tuple[float, Interval]) -> dict[str, float | None]:

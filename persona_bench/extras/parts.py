@@ -1,16 +1,19 @@
-"""Variance parts and contrasts: two compact tables in the terminal, and files.
+"""Where the variance of a model's verdicts lies, and the published contrasts: a section of `score`.
 
-Tables are plain ASCII but for names, as in `tables`.
+Tables are plain ASCII but for names, as in `report.tables`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from persona_bench.extras.contrasts import Contrasts, contrasts
+from persona_bench.extras.variance import VarianceParts, variance_parts
 from persona_bench.report.names import file_stem
 from persona_bench.report.tables import PADDING, format_p, interval, number, printable
 
@@ -20,11 +23,38 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from persona_bench.scoring.contrasts import Contrasts
-    from persona_bench.scoring.variance import VarianceParts
+    from persona_bench.report.runs import Settings
 
 SHOWN_PARTS = ("question", "persona", "interaction", "sampling", "interaction_or_noise")
 """Rows of the terminal's table where they are known; the files have all."""
+
+
+@dataclass(frozen=True)
+class PartsSection:
+    """Variance parts and contrasts of one model on one task, as `report.sections.Section` asks."""
+
+    parts: VarianceParts
+    contrasts: Contrasts
+
+    def record(self) -> dict[str, Any]:
+        """What stands in the JSON file beside the stability metrics."""
+        return parts_record(self.parts, self.contrasts)
+
+    def write(self, folder: Path, *, task: str) -> list[Path]:
+        """Writes the tables; see `write_parts`."""
+        return write_parts(self.parts, self.contrasts, folder, task=task)
+
+    def print(self, console: Console) -> None:
+        """Prints the tables; see `print_parts`."""
+        print_parts(self.parts, self.contrasts, console)
+
+
+def section(outcomes: pd.DataFrame, groups: pd.DataFrame, settings: Settings) -> PartsSection:
+    """The section of one model on one task; `groups` is its table of groups."""
+    given = settings.to_dict()
+    return PartsSection(
+        variance_parts(outcomes, **given, groups=groups), contrasts(outcomes, **given)
+    )
 
 
 def print_parts(parts: VarianceParts, found: Contrasts, console: Console) -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from persona_bench.extras.roles import Roles, assign
+from persona_bench.extras.tau import tau_b, tau_interval
 from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.frames import check_settings, records
 from persona_bench.scoring.paired import clustered_p, group_differences, persona_table
@@ -31,9 +33,7 @@ from persona_bench.scoring.resampling import (
     p_value,
     percentile_interval,
 )
-from persona_bench.scoring.roles import Roles, assign
 from persona_bench.scoring.sequential import early_of
-from persona_bench.scoring.tau import tau_b, tau_interval
 
 if TYPE_CHECKING:
     from persona_bench.personas import PersonaSet

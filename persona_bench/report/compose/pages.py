@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from persona_bench.commands.places import Places, command_line
 from persona_bench.provenance import versions
 from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.compose.models import (
@@ -26,6 +25,7 @@ from persona_bench.report.page.contents import PageContents, Section
 from persona_bench.report.page.responses import page_responses
 from persona_bench.report.page.write import write_page
 from persona_bench.report.paper.table import write_table
+from persona_bench.report.places import Places, command_line
 from persona_bench.report.runs import (
     Scored,
     Settings,
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from persona_bench.scoring.fidelity_compare import FidelityComparison
     from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
-    from persona_bench.scoring.variance import VarianceParts
 
 PAGE = "index.html"
 
@@ -76,16 +75,15 @@ def stability_page(
     task: str,
     model: str,
     result: Stability,
-    parts: VarianceParts,
+    groups: pd.DataFrame,
     sensitivity: GraderSensitivity | None,
     outcomes: pd.DataFrame,
     folder: Path,
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
-    gallery = Gallery(folder, provenance_line([model], settings))
-    by_level = stability_by_level(outcomes, Settings(**settings))
-    scored = Scored(result, parts, by_level, sensitivity)
+    gallery = Gallery(folder, provenance_line([model], settings.to_dict()))
+    scored = Scored(result, groups, stability_by_level(outcomes, settings), sensitivity)
     return graded_section(task, model, scored, outcomes, gallery), gallery.paths
 
 

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from persona_bench.extras.moments import Moments, ratio
 from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.frames import check_settings, labels, records
-from persona_bench.scoring.groups import group_table
-from persona_bench.scoring.moments import Moments, ratio
+from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.resampling import (
     Floats,
     expanded_interval,
@@ -82,7 +82,12 @@ class VarianceParts:
 
 
 def variance_parts(
-    outcomes: pd.DataFrame, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    outcomes: pd.DataFrame,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    groups: pd.DataFrame | None = None,
 ) -> VarianceParts:
     """Split the variance of one model's verdicts on one benchmark into its parts.
 
@@ -90,7 +95,8 @@ def variance_parts(
     Questions are taken as drawn from a population, and redrawn for the intervals; the
     personas are fixed. (For a population of personas, multiply `persona` by P / (P - 1); the
     other parts stay as they are.) Cells that are missing or unscored are left out, each pair
-    of personas being compared on the questions that both have.
+    of personas being compared on the questions that both have. `groups` is what `scoring.groups`
+    gave with the same settings, if that is at hand; else it is computed.
 
     Raises ValueError as `stability` does. `notes` says where a part can't be told from another.
     """
@@ -100,15 +106,16 @@ def variance_parts(
     kinds = np.array(labels(table, "persona", "kind", cells.personas), dtype=object)
     moments = Moments(cells)
     within = _WithinKinds(cells, kinds)
-    seeds = np.random.SeedSequence(seed).spawn(2)
-    rng, group_rng = (np.random.default_rng(s) for s in seeds)
+    rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[0])
+    if groups is None:
+        groups = scores_by_group(outcomes, confidence=confidence, resamples=resamples, seed=seed)
     n = len(cells.questions)
     seen = _evaluate(moments, within, np.ones((1, n)))
     chunks = question_weights(n, resamples, rng, width=moments.width) if n else iter(())
     drawn = np.concatenate([seen[:0], *(_evaluate(moments, within, w) for w in chunks)])
     return VarianceParts(
         table=_table(seen, drawn, confidence, n, several_kinds=within.several),
-        groups=group_table(table, cells, kinds, confidence, resamples, group_rng),
+        groups=groups,
         n_questions=n,
         n_personas=len(cells.personas),
         confidence=confidence,
