@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -31,7 +31,30 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
     raise RuntimeError("persona tasks need their own class: name it in the YAML as `class:`")
 
 
-def _scored(records: Sequence[Record]) -> Stability:
+class _Scores(NamedTuple):
+    """What can be said of scores between 0 and 1, which are no verdicts; the rest is NaN."""
+
+    mean: float
+    worst: float
+    best: float
+    pss: float
+    unscored: int
+    mean_se: float = math.nan
+    pss_corrected: float = math.nan
+    noise_floor: float = math.nan
+
+
+def _of_scores(records: Sequence[Record]) -> _Scores:
+    table = pd.DataFrame({"persona": r["persona"], "score": r.get("score")} for r in records)
+    means = table.astype({"score": float}).groupby("persona")["score"].mean()
+    worst, best = float(means.min()), float(means.max())
+    pss = worst / best if best else 0.0
+    return _Scores(float(means.mean()), worst, best, pss, int(table["score"].isna().sum()))
+
+
+def _scored(records: Sequence[Record]) -> Stability | _Scores:
+    if any(record["verdict"] == "scored" for record in records):
+        return _of_scores(records)
     fields = ("question", "persona", "sample", "verdict", "sparse")
     return _scored_rows(tuple(tuple(record[field] for field in fields) for record in records))
 
