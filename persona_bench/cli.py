@@ -26,6 +26,7 @@ from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
 from persona_bench.commands.trace import trace, trace_samples
 from persona_bench.commands.train import train
+from persona_bench.commands.wrap import wrap
 from persona_bench.failures import explain
 from persona_bench.resources import resource_folder
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(personas.app, name="personas")
 for command in (run, merge, score, judge, trace, compare, gate, leaderboard, plan, screen, train):
     app.command()(options.with_verbose(command))
+app.command()(options.with_verbose(wrap))
 
 out = Console()
 err = Console(stderr=True)

@@ -32,6 +32,10 @@ ConfirmUnsafe = Annotated[
         help="For persona_livecodebench, which runs programs that the model wrote.",
     ),
 ]
+IncludePath = Annotated[
+    list[Path] | None,
+    typer.Option("--include-path", help="A folder of further lm-eval tasks (may be repeated)."),
+]
 Score = Annotated[bool, typer.Option("--score/--no-score", help="Score at the end.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show lm-eval's log, and the traceback of an error.")

@@ -45,8 +45,23 @@ def run(
     ] = None,
     model_args: options.ModelArgs = "",
     tasks: Annotated[
-        str, typer.Option(help="Persona tasks, with commas; persona_math500 by default.")
+        str,
+        typer.Option(
+            help="Tasks, with commas; persona_math500 by default. Any task or group of lm-eval's "
+            "(gsm8k), or your own questions (file:questions.jsonl)."
+        ),
     ] = "",
+    include_path: options.IncludePath = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option("--num-fewshot", min=0, help="As lm-eval's.")
+    ] = None,
+    fewshot_as_multiturn: Annotated[
+        bool | None,
+        typer.Option(
+            "--fewshot-as-multiturn/--fewshot-in-one-turn",
+            help="Whether examples are turns of the conversation; they are, as in lm-eval.",
+        ),
+    ] = None,
     output_path: Annotated[
         Path | None,
         typer.Option("--output-path", help=f"Where results go; {OUTPUT}."),
@@ -155,6 +170,8 @@ def run(
             "--system-instruction": system_instruction, "--think-end-token": think_end_token,
             "--enable-thinking": enable_thinking, "--hf-hub-log-args": hf_hub_log_args,
             "--no-chat-template": not apply_chat_template, "--against": against,
+            "--include-path": include_path, "--num-fewshot": num_fewshot,
+            "--fewshot-as-multiturn": fewshot_as_multiturn,
         }  # fmt: skip
         extra = [flag for flag, value in given.items() if value not in (None, "", {}, False)]
         if extra:
@@ -182,6 +199,7 @@ def run(
         tasks=[name.strip() for name in (tasks or "persona_math500").split(",") if name.strip()],
         knobs=knobs,
         generation=generation,
+        include_path=tuple(map(str, include_path or ())),
         output_path=output_path or OUTPUT,
         shard=shard,
         dry_run=dry_run,
@@ -197,6 +215,8 @@ def run(
             "confirm_run_unsafe_code": confirm_run_unsafe_code,
             "apply_chat_template": apply_chat_template,
             "system_instruction": system_instruction,
+            "num_fewshot": num_fewshot,
+            "fewshot_as_multiturn": fewshot_as_multiturn,
         },
         seed=1234 if seed is None else seed,
         until=until,
@@ -212,6 +232,7 @@ def run_model(
     tasks: list[str],
     knobs: dict[str, Any],
     generation: dict[str, Any],
+    include_path: tuple[str, ...] = (),
     output_path: Path,
     shard: str | None,
     dry_run: bool,
@@ -232,12 +253,12 @@ def run_model(
     from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, RunError, Session, check_tasks
 
-    check_tasks(tasks)
+    check_tasks(tasks, include_path)
     check_model(backend, arguments, device=of_session["device"])
     if shard and of_run["limit"] is not None:
         raise RunError("--limit and --shard: choose questions with n_questions in --metadata")
     knobs = {**knobs, **({"shard": shard} if shard else {})}
-    asked = [Asked(task, knobs, generation) for task in tasks]
+    asked = [Asked(task, knobs, generation, include_path) for task in tasks]
     store = output_path / "store"
     plans = None
     if until:

@@ -189,7 +189,7 @@ class Session:
         say: Callable[[str], None] | None = None,
         hub: Mapping[str, Any] | None = None,
     ) -> None:
-        _quiet(verbose)
+        quiet(verbose)
         check_hub(hub or {})
         self.hub = dict(hub or {})
         check_writable(output_path)
@@ -534,7 +534,8 @@ def _task_manager(metadata: dict[str, Any]) -> TaskManager:
     )
 
 
-def _quiet(verbose: bool) -> None:
+def quiet(verbose: bool = False) -> None:
+    """Shows of lm-eval's log only the warnings, unless it is wanted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
     for name in ("lm_eval", "lm-eval"):

@@ -185,7 +185,12 @@ def write_wrapped(names: Sequence[str], out: Path, include_path: Sequence[str] =
                     f"{each.task_name}: the group {name} lays functions over it, which a YAML "
                     "file can't hold: wrap the task by its own name"
                 )
-            files[out / f"{PREFIX}{each.task_name}.yaml"] = _task_yaml(each)
+            file, text = out / f"{PREFIX}{each.task_name}.yaml", _task_yaml(each)
+            if files.setdefault(file, text) != text:
+                raise WrapError(
+                    f"{each.task_name} is asked for twice, and the group {name} lays other "
+                    "settings over it: wrap the group into a folder of its own"
+                )
         if len(found) > 1 or found[0].task_name != name:
             files[out / f"{PREFIX}{name}.yaml"] = _group_yaml(name, found)
     out.mkdir(parents=True, exist_ok=True)

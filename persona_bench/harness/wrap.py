@@ -81,14 +81,22 @@ def refusal(config: Mapping[str, Any]) -> str:
     return ""
 
 
-def headline_problem(name: str, aggregation: Any, higher_is_better: Any) -> str:
-    """Why a metric can't be the headline, as far as its declaration tells; empty if it can."""
+OWN_FUNCTION = "a function of the task's own combines its documents"
+
+
+def headline_problem(aggregation: Any, higher_is_better: Any) -> str:
+    """Why a metric can't be the headline, as far as its declaration tells; empty if it can.
+
+    `OWN_FUNCTION` is no more than a doubt: the values of the documents will tell.
+    """
     if higher_is_better is False:
         return "lower is better"
     if isinstance(aggregation, str):
         aggregation = AGGREGATION_REGISTRY.get(aggregation, aggregation)
-    if aggregation in (None, mean, nanmean) or aggregation not in AGGREGATION_REGISTRY.values():
-        return ""  # a function of the task's own may do either; its values will tell
+    if aggregation in (None, mean, nanmean):
+        return ""
+    if aggregation not in AGGREGATION_REGISTRY.values():
+        return OWN_FUNCTION
     return "it is computed from all documents together, so that no document has a value of its own"
 
 
@@ -112,10 +120,11 @@ class Headline:
         self.declared = list(task.aggregation())
         higher = task.higher_is_better()
         problems = {
-            each: headline_problem(each, aggregation, higher.get(each))
+            each: headline_problem(aggregation, higher.get(each))
             for each, aggregation in task.aggregation().items()
         }
-        fitting = [each for each, problem in problems.items() if not problem]
+        sure = [each for each, problem in problems.items() if not problem]
+        fitting = sure + [each for each in problems if problems[each] == OWN_FUNCTION]
         # functions may return values under other names than their own (pass_at_k: pass@1)
         expands = callable(getattr(task.config, "process_results", None)) or any(
             callable(metric.get("metric"))
@@ -127,7 +136,7 @@ class Headline:
                 f"{who} has no metric that scores each document by itself ({reasons}), and "
                 "personas are compared by such scores"
             )
-        if name and problems.get(name):
+        if name in problems and name not in fitting:
             raise KnobError(
                 f"metric={wanted}: {name} can't be the headline, as {problems[name]}: use "
                 f"{', '.join(fitting)}"
@@ -143,9 +152,10 @@ class Headline:
                 f"metric={wanted}: {who} has no filter {chosen!r}: use {', '.join(self.filters)}"
             )
         self.metric, self.filter = name or fitting[0], chosen or self.filters[0]
-        passed = [each for each in problems if problems[each]]
-        before = passed[: self.declared.index(self.metric)] if self.metric in problems else []
-        self.passed_over = {each: problems[each] for each in before}
+        before = (
+            self.declared[: self.declared.index(self.metric)] if self.metric in problems else []
+        )
+        self.passed_over = {each: problems[each] for each in before if problems[each]}
         self.others = [
             f"{metric},{each}"
             for metric in fitting
