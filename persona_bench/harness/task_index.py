@@ -18,7 +18,7 @@ from lm_eval.api.group import Group
 from lm_eval.config.group import AggMetricConfig
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._factory import TaskFactory
-from lm_eval.tasks._index import Entry
+from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from persona_bench.harness.tasks import PersonaTask
@@ -74,14 +74,22 @@ class _Wrapper(TaskFactory):
         return WrappedTask({"task": name, "metadata": dict(self._meta), "wrapped": config})
 
 
-@lru_cache(maxsize=4)
-def _index(include_path: tuple[str, ...]) -> TaskManager:
-    """All tasks; reading lm-eval's own takes eight seconds."""
-    return TaskManager(include_path=[str(resource_folder("tasks")), *include_path])
+@lru_cache(maxsize=8)
+def _index(include_path: tuple[str, ...], built_in: bool) -> dict[str, Entry]:
+    """All tasks by name; reading lm-eval's own takes eight seconds and more."""
+    folders = [str(resource_folder("tasks")), *include_path]
+    return TaskManager(include_path=folders, include_defaults=built_in).task_index
 
 
-def entry_of(name: str, include_path: Sequence[str] = ()) -> Entry:
+def find(name: str, include_path: Sequence[str] = ()) -> tuple[Entry, dict[str, Entry]]:
     """The task, group or tag of a name; `persona_NAME` is NAME where there is no such task.
+
+    Args:
+        name: As lm-eval calls it.
+        include_path: Folders of further tasks; their tasks go before lm-eval's own.
+
+    Returns:
+        The entry, and the index that its members are found in.
 
     Raises:
         WrapError: there is none; names the nearest.
@@ -89,15 +97,30 @@ def entry_of(name: str, include_path: Sequence[str] = ()) -> Entry:
     for folder in include_path:
         if not Path(folder).is_dir():
             raise WrapError(f"--include_path {folder}: there is no such folder")
-    known = _index(tuple(include_path)).task_index
-    for each in (name, name.removeprefix(PREFIX)):
+    names = (name, name.removeprefix(PREFIX))
+    if include_path:
+        known = _index(tuple(include_path), built_in=False)
+        for each in names:
+            if each in known and _stands_alone(known[each], known):
+                return known[each], dict(known)
+    known = _index(tuple(include_path), built_in=True)
+    for each in names:
         if each in known:
-            return known[each]
+            return known[each], dict(known)
     close = get_close_matches(name, known, n=3)
     raise WrapError(
         f"no task {name!r}: "
         + (f"did you mean {', '.join(close)}?" if close else "lm_eval ls tasks lists all")
     )
+
+
+def _stands_alone(entry: Entry, known: Mapping[str, Entry]) -> bool:
+    """Whether an entry needs none but the known ones."""
+    if entry.kind is not Kind.GROUP:
+        return entry.kind is not Kind.TAG
+    members = (entry.cfg or {}).get("task") or []
+    names = [each if isinstance(each, str) else each.get("task") for each in members]
+    return all(isinstance(name, str) and name in known for name in names)
 
 
 def plan(name: str, include_path: Sequence[str] = ()) -> list[Planned]:
@@ -106,8 +129,7 @@ def plan(name: str, include_path: Sequence[str] = ()) -> list[Planned]:
     Raises:
         WrapError: there is no such task, or one of a kind that can't be put under personas.
     """
-    entry = entry_of(name, include_path)
-    registry = dict(_index(tuple(include_path)).task_index)
+    entry, registry = find(name, include_path)
     built: Any = _Planner().build(entry, overrides=None, registry=registry)
     found = list(_leaves(built if isinstance(built, list) else [built]))
     for each in found:
@@ -147,8 +169,7 @@ def build(
     Raises:
         WrapError, KnobError, PersonaSetError: see `WrappedTask`.
     """
-    entry = entry_of(name, include_path)
-    registry = dict(_index(tuple(include_path)).task_index)
+    entry, registry = find(name, include_path)
     built: Any = _Wrapper(meta=dict(metadata)).build(entry, overrides=None, registry=registry)
     if not isinstance(built, Group):
         return (built if isinstance(built, list) else [built]), None

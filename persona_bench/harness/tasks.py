@@ -120,9 +120,12 @@ def build_documents(knobs: Knobs, benchmark: Benchmark) -> dict[str, datasets.Da
     """As `load`, for knobs and a benchmark that are at hand."""
     personas = knobs.choose_personas(benchmark)
     questions = knobs.choose_questions(benchmark, personas)
+    asked = knobs.of_shard(questions)
+    if benchmark.complete is not None:
+        asked = [benchmark.complete(question) for question in asked]
     documents = cross(
         benchmark,
-        knobs.of_shard(questions),
+        asked,
         personas,
         samples=knobs.samples,
         system_role=knobs.system_role,

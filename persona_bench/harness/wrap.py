@@ -22,6 +22,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ PYTHON_SEED, NUMPY_SEED, FEWSHOT_SEED = 0, 1234, 1234
 NOT_HANDED_ON = ("class", "tag", "group", "task_list", "wraps", "overrides")
 LONGEST_ANSWER = 1000
 """Characters of a filtered response that are recorded."""
+MARK = "\0persona\0"
+"""Stands for the persona in a prompt that is rendered once for all personas."""
 LEVELS = ("level", "difficulty")
 SUBJECTS = ("subject", "category")
 """Columns of a task's own documents that say a question's level and subject."""
@@ -239,6 +242,7 @@ class WrappedTask(PersonaTask):
         self._seed: int | None = FEWSHOT_SEED
         self._at = 0
         self._state: list[Any] | None = None
+        self._rendered: tuple[str, dict[str | None, Any]] = ("", {})
         inner = self.inner.config
         base = load_yaml(resource_folder("tasks") / "_persona.yaml")
         for name in ("custom_dataset", "class"):
@@ -263,9 +267,11 @@ class WrappedTask(PersonaTask):
         return Benchmark(
             name=self.inner.task_name,
             load=lambda data_dir, seed: [
-                _question(self.inner, number, self._document(number))
-                for number in range(len(self.docs))
+                _question(number, self.docs[number]) for number in range(len(self.docs))
             ],
+            complete=lambda question: _completed(
+                question, self.inner, self._document(int(question.id))
+            ),
             prompt=str,
             grade=_graded_by_the_task,
             grader=f"lm-eval {lm_eval.__version__}: {self.headline}",
@@ -292,9 +298,11 @@ class WrappedTask(PersonaTask):
         if self.OUTPUT_TYPE == "generate_until":
             self._one_name_for_length()
             self.inner.set_config("generation_kwargs", self.config.generation_kwargs)
-        if not hasattr(kwargs.get("chat_template"), "__self__"):
-            log.info(self.notices[0])
+        lm = getattr(kwargs.get("chat_template"), "__self__", None)
+        if not hasattr(lm, "persona_bench"):  # `persona-bench run` says it itself
+            log.warning(self.notices[0])
         self.set_fewshot_seed(self._seed)
+        self._rendered = ("", {})
         super().build_all_requests(**kwargs)
 
     def doc_to_prefix(self, doc: dict[str, Any]) -> Any:
@@ -305,11 +313,33 @@ class WrappedTask(PersonaTask):
         return str(doc["persona_prompt"])
 
     def _render(self, doc: dict[str, Any], **kwargs: Any) -> Any:
-        if kwargs["num_fewshot"]:
-            self._draw_as_plain(int(doc["question"]), kwargs["num_fewshot"])
-        if kwargs.get("chat_template") is not None and self.knobs.system_role == "merge":
-            kwargs["chat_template"] = _without_system(kwargs["chat_template"])
-        return self.inner.fewshot_context(self._own(doc), **kwargs)
+        """As the inner task renders it: once for each question, with a mark for the persona.
+
+        Templates are slow, and a question has the same text under all personas. White space at the
+        end of a system message decides what lm-eval puts after it, so that it stays there.
+        """
+        number, system = doc["question"], kwargs.pop("system_instruction") or ""
+        chat_template = kwargs.pop("chat_template", None)
+        end = system[len(system.rstrip()) :]
+        marked = f"{MARK}{end}" if system else None
+        if self._rendered[0] != number:
+            self._rendered = (number, {})
+        found = self._rendered[1]
+        if marked not in found:
+            if kwargs["num_fewshot"]:
+                self._draw_as_plain(int(number), kwargs["num_fewshot"])
+            found[marked] = self.inner.fewshot_context(
+                self._own(doc),
+                system_instruction=marked,
+                chat_template=_Messages if chat_template is not None else None,
+                **kwargs,
+            )
+        if chat_template is not None and self.knobs.system_role == "merge":
+            chat_template = _without_system(chat_template)
+        prompt = found[marked]
+        if isinstance(prompt, list):  # an input for each choice
+            return [_with_persona(each, system.rstrip(), chat_template) for each in prompt]
+        return _with_persona(prompt, system.rstrip(), chat_template)
 
     def _draw_as_plain(self, number: int, num_fewshot: int) -> None:
         """Puts the generators of the few-shot draws where a plain run has them at a question.
@@ -557,8 +587,22 @@ def _plain_seeds() -> Iterator[None]:
             datasets.enable_caching()
 
 
-def _question(task: Any, number: int, doc: Mapping[str, Any]) -> Question:
-    """A document as a question, for people to read: its text, its answer, its level."""
+def _question(number: int, doc: Any) -> Question:
+    """A document as a question, by which it may be chosen."""
+    columns = doc if isinstance(doc, Mapping) else {}
+    level = next((columns[name] for name in LEVELS if columns.get(name) is not None), "")
+    subject = next((columns[name] for name in SUBJECTS if columns.get(name) is not None), "")
+    return Question(
+        id=str(number),
+        problem="",
+        answer="",
+        level=str(level) if isinstance(level, (str, int)) else "",
+        subject=subject if isinstance(subject, str) else "",
+    )
+
+
+def _completed(question: Question, task: Any, doc: Any) -> Question:
+    """The question with its text and its answer, for people to read."""
     text, target = task.doc_to_text(doc), task.doc_to_target(doc)
     choices = task.doc_to_choice(doc) if getattr(task.config, "doc_to_choice", None) else None
     if choices and isinstance(text, int):  # an input for each choice: the text says which is right
@@ -568,16 +612,27 @@ def _question(task: Any, number: int, doc: Mapping[str, Any]) -> Question:
         choices[each] if choices and isinstance(each, int) and each < len(choices) else each
         for each in answers
     ]
-    columns = doc if isinstance(doc, Mapping) else {}
-    level = next((columns[name] for name in LEVELS if columns.get(name) is not None), "")
-    subject = next((columns[name] for name in SUBJECTS if columns.get(name) is not None), "")
-    return Question(
-        id=str(number),
-        problem=str(text),
-        answer=" | ".join(map(str, answers)),
-        level=str(level) if isinstance(level, (str, int)) else "",
-        subject=subject if isinstance(subject, str) else "",
-    )
+    return replace(question, problem=str(text), answer=" | ".join(map(str, answers)))
+
+
+class _Messages:
+    """A chat template that keeps the messages, for the one that renders them."""
+
+    def __init__(self, messages: list[dict[str, Any]], **settings: Any) -> None:
+        self.messages, self.settings = messages, settings
+
+    def rendered(self, system: str, chat_template: Callable[..., Any]) -> Any:
+        """The prompt by a chat template, with the persona in place of its mark."""
+        messages = [dict(message) for message in self.messages]
+        if messages[0]["role"] == "system":
+            messages[0]["content"] = messages[0]["content"].replace(MARK, system)
+        return chat_template(messages, **self.settings)
+
+
+def _with_persona(prompt: Any, system: str, chat_template: Callable[..., Any] | None) -> Any:
+    if isinstance(prompt, _Messages) and chat_template is not None:
+        return prompt.rendered(system, chat_template)
+    return prompt.replace(MARK, system)
 
 
 def _graded_by_the_task(

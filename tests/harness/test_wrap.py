@@ -12,15 +12,14 @@ import lm_eval
 import numpy as np
 import pytest
 import yaml
-from lm_eval.models.huggingface import HFLM
+from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 from persona_bench.harness.run import Asked, Session
 from persona_bench.harness.task_index import build
 from persona_bench.harness.wrap import WrappedTask
+from tests.support.answering_model import Answering
 from tests.support.local_tasks import sums, write_tasks
-from tests.support.tiny_model import tiny_model
-from tests.test_rendering import CHATML
 
 PIRATE = "You are a pirate.\nYou love the sea."
 PERSONAS = {"none": "", "pirate": PIRATE, "clerk": "You are a bored clerk."}
@@ -28,10 +27,9 @@ PERSONAS = {"none": "", "pirate": PIRATE, "clerk": "You are a bored clerk."}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The local tasks, a tiny model, and a set of three personas."""
+    """The local tasks, and a set of three personas."""
     root = tmp_path_factory.mktemp("wrap")
     write_tasks(root / "tasks")
-    tiny_model(root / "model", CHATML)
     personas = [
         {"id": name, "kind": "character" if text else "control", "prompt": text}
         for name, text in PERSONAS.items()
@@ -43,23 +41,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def offline() -> Iterator[None]:
-    """Nothing may be fetched."""
+    """Nothing may be fetched; nor is lm-eval to list this machine's packages each time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
         yield
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> HFLM:
-    """The tiny model, one prompt at a time: padding would change the last digits."""
-    return HFLM(pretrained=str(folder / "model"), dtype="float32", batch_size=1, device="cpu")
+def model() -> LM:
+    return Answering()
 
 
 Plain = dict[int, dict[str, dict[str, Any]]]
 """Plain lm-eval's samples, by document and filter."""
 
 
-def plain(lm: HFLM, folder: Path, task: str, persona: str, **settings: Any) -> dict[str, Plain]:
+def plain(lm: LM, folder: Path, task: str, persona: str, **settings: Any) -> dict[str, Plain]:
     """Plain lm-eval under a system instruction, by task."""
     random.seed(0)  # as the lm_eval command does
     np.random.seed(1234)  # noqa: NPY002
@@ -98,10 +96,9 @@ def wrapped(
     **settings: Any,
 ) -> dict[str, list[dict[str, Any]]]:
     """The samples of a run with personas, by task."""
-    arguments = {"pretrained": str(folder / "model"), "dtype": "float32"}
     metadata = {"persona_set": str(folder / "set.yaml"), **(knobs or {})}
     asked = [Asked(task, metadata, {}, (str(folder / "tasks"),)) for task in tasks]
-    with Session("hf", arguments, out, batch_size="1", device="cpu") as session:
+    with Session("answering", {}, out) as session:
         session.run(asked, **settings)
     return samples_in(out)
 
@@ -141,6 +138,7 @@ HEADLINES = {
     "local_next": "acc,none",
     "local_inputs": "acc,none",
     "local_digits": "digits,none",
+    "local_votes": "exact_match,majority",
     "local_shouting": "exact_match,none",
 }
 
@@ -153,16 +151,17 @@ def run_of_all(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 @pytest.mark.parametrize("task", HEADLINES)
 def test_every_document_is_asked_and_scored_as_by_plain_lm_eval(
-    run_of_all: Mapping[str, list[dict[str, Any]]], model: HFLM, folder: Path, task: str
+    run_of_all: Mapping[str, list[dict[str, Any]]], model: LM, folder: Path, task: str
 ) -> None:
     ours = run_of_all[task]
     assert len(ours) == 18
     theirs = {name: plain(model, folder, task, text)[task] for name, text in PERSONAS.items()}
     assert_equal(ours, theirs, HEADLINES[task])
+    assert {row["acc"]["verdict"] for row in ours} >= {"correct", "wrong"}
 
 
 def test_documents_drawn_at_random_are_the_same_in_every_run(
-    model: HFLM, folder: Path, tmp_path: Path
+    model: LM, folder: Path, tmp_path: Path
 ) -> None:
     """A task may shuffle its choices while it builds its documents; lm-eval does so each time."""
     runs = []
@@ -183,7 +182,7 @@ def test_documents_drawn_at_random_are_the_same_in_every_run(
 
 @pytest.mark.parametrize("multiturn", [True, False])
 def test_examples_are_turns_or_not_as_lm_eval_is_told(
-    model: HFLM, folder: Path, tmp_path: Path, multiturn: bool
+    model: LM, folder: Path, tmp_path: Path, multiturn: bool
 ) -> None:
     settings = {"num_fewshot": 3, "fewshot_as_multiturn": multiturn, "limit": 3}
     (ours,) = wrapped(folder, tmp_path, ["local_sums"], **{**settings, "limit": 9}).values()
@@ -197,7 +196,7 @@ def test_examples_are_turns_or_not_as_lm_eval_is_told(
 
 
 def test_a_group_is_its_tasks_with_what_it_lays_over_them(
-    model: HFLM, folder: Path, tmp_path: Path
+    model: LM, folder: Path, tmp_path: Path
 ) -> None:
     ours = wrapped(folder, tmp_path, ["local_group"])
     assert set(ours) == {"local_choice", "local_sums"}
@@ -235,13 +234,10 @@ def test_a_metric_is_chosen_by_name_and_filter_and_asks_for_nothing_again(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said: list[str] = []
-    arguments = {"pretrained": str(folder / "model"), "dtype": "float32"}
     for metric in (None, "exact_match,flexible"):
         knobs = {"persona_set": str(folder / "set.yaml"), **({"metric": metric} if metric else {})}
         asked = [Asked("local_sums", knobs, {}, (str(folder / "tasks"),))]
-        with Session(
-            "hf", arguments, tmp_path, batch_size="1", device="cpu", say=said.append
-        ) as session:
+        with Session("answering", {}, tmp_path, say=said.append) as session:
             session.run(asked)
     assert "persona_local_sums is scored by exact_match,strict; others" in said[0]
     assert "persona_local_sums is scored by exact_match,flexible; others" in said[1]

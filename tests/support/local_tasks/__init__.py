@@ -32,7 +32,7 @@ TASKS: dict[str, dict[str, Any]] = {
             {
                 "name": "flexible",
                 "filter": [
-                    {"function": "regex", "group_select": -1, "regex_pattern": DIGITS},
+                    {"function": "regex", "group_select": 0, "regex_pattern": DIGITS},
                     {"function": "take_first"},
                 ],
             },
@@ -106,6 +106,11 @@ TASKS: dict[str, dict[str, Any]] = {
         "doc_to_target": "gold",
     },
     "local_shouting": {
+        "filter_list": [
+            {"name": "none", "filter": [
+                {"function": "regex", "regex_pattern": DIGITS}, {"function": "take_first"}
+            ]},
+        ],
         "class": "!function functions.Shouting",
         "doc_to_text": "question",
         "doc_to_target": "answer",
