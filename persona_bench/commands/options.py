@@ -56,6 +56,14 @@ NoScore = Annotated[
     bool,
     typer.Option("--no-score", help="Do not score at the end.", rich_help_panel=RESULTS),
 ]
+IncludePath = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--include-path",
+        help="A folder of further lm-eval tasks (may be repeated).",
+        rich_help_panel=ASKED,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(

@@ -67,10 +67,24 @@ def run(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Persona tasks; persona_math500 by default.",
+            help="Tasks; persona_math500 by default. Any of lm-eval's (gsm8k) or of your own "
+            "questions (file:questions.jsonl) too.",
             rich_help_panel=options.ASKED,
         ),
     ] = "",
+    include_path: options.IncludePath = None,
+    num_fewshot: Annotated[
+        int | None,
+        typer.Option(min=0, help="As lm-eval's.", rich_help_panel=options.ASKED),
+    ] = None,
+    fewshot_as_multiturn: Annotated[
+        bool | None,
+        typer.Option(
+            "--fewshot-as-multiturn/--fewshot-in-one-turn",
+            help="Whether examples are turns of the conversation; they are, as in lm-eval.",
+            rich_help_panel=options.ASKED,
+        ),
+    ] = None,
     metadata: options.Metadata = "",
     gen_kwargs: options.GenKwargs = "",
     limit: Annotated[
@@ -200,6 +214,7 @@ def run(
         tasks=[name.strip() for name in (tasks or "persona_math500").split(",") if name.strip()],
         knobs=knobs,
         generation=generation,
+        include_path=tuple(map(str, include_path or ())),
         output_path=output_path or OUTPUT,
         shard=shard,
         dry_run=dry_run,
@@ -214,6 +229,8 @@ def run(
             "limit": limit,
             "confirm_run_unsafe_code": confirm_run_unsafe_code,
             "apply_chat_template": not no_chat_template,
+            "num_fewshot": num_fewshot,
+            "fewshot_as_multiturn": fewshot_as_multiturn,
         },
         seed=1234 if seed is None else seed,
         until=until,
@@ -229,6 +246,7 @@ def run_model(
     tasks: list[str],
     knobs: dict[str, Any],
     generation: dict[str, Any],
+    include_path: tuple[str, ...] = (),
     output_path: Path,
     shard: str | None,
     dry_run: bool,
@@ -249,12 +267,12 @@ def run_model(
     from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, RunError, Session, check_tasks
 
-    check_tasks(tasks)
+    check_tasks(tasks, include_path)
     check_model(backend, arguments, device=of_session["device"])
     if shard and of_run["limit"] is not None:
         raise RunError("--limit and --shard: choose questions with n_questions in --metadata")
     knobs = {**knobs, **({"shard": shard} if shard else {})}
-    asked = [Asked(task, knobs, generation) for task in tasks]
+    asked = [Asked(task, knobs, generation, include_path) for task in tasks]
     store = output_path / "store"
     plans = None
     if until:

@@ -11,7 +11,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from persona_bench.results.outcomes import complete_questions
 from persona_bench.results.schema import CORRECT, NAN, Outcome, outcome_table
@@ -27,7 +29,30 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
     raise RuntimeError("persona tasks need their own class: name it in the YAML as `class:`")
 
 
-def _scored(records: Sequence[Record]) -> Stability:
+class _Scores(NamedTuple):
+    """What can be said of scores between 0 and 1, which are no verdicts; the rest is NaN."""
+
+    mean: float
+    worst: float
+    best: float
+    pss: float
+    unscored: int
+    mean_se: float = NAN
+    pss_corrected: float = NAN
+    noise_floor: float = NAN
+
+
+def _of_scores(records: Sequence[Record]) -> _Scores:
+    table = pd.DataFrame({"persona": r["persona"], "score": r.get("score")} for r in records)
+    means = table.astype({"score": float}).groupby("persona")["score"].mean()
+    worst, best = float(means.min()), float(means.max())
+    pss = worst / best if best else 0.0
+    return _Scores(float(means.mean()), worst, best, pss, int(table["score"].isna().sum()))
+
+
+def _scored(records: Sequence[Record]) -> Stability | _Scores:
+    if any(record["verdict"] == "scored" for record in records):
+        return _of_scores(records)
     rows = tuple(
         Outcome(
             persona=record["persona"],

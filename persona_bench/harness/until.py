@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from persona_bench.harness.fingerprint import without_secrets
-from persona_bench.harness.run import Asked, RunError, Session, check_tasks, load_tasks
-from persona_bench.resources import resource_folder
+from persona_bench.harness.run import Asked, RunError, Session, check_tasks, load_tasks, parts_named
 from persona_bench.results.outcomes import read_outcomes
 from persona_bench.results.samples import Samples, find_samples
 from persona_bench.scoring.gate import Gate, gate
@@ -124,8 +122,9 @@ def plan_tasks(
             or a base that lacks the task, its personas or its questions.
         KnobError, PersonaSetError, SourceError: as `load_tasks`.
     """
-    check_tasks(each.task for each in asked)
-    singles = [replace(each, task=task) for each in asked for task in _tasks_of(each.task)]
+    for each in asked:
+        check_tasks([each.task], each.include_path)
+    singles = [replace(each, task=task) for each in asked for task in parts_named(each)]
     plans = []
     for each in singles:
         for knob in ("design", "shard"):
@@ -247,11 +246,6 @@ def describe(stopped: Stopped) -> str:
 
 
 # ------------------------------------------------------------------------- tasks and files
-def _tasks_of(name: str) -> list[str]:
-    settings = load_yaml(resource_folder("tasks") / f"{name}.yaml", resolve_func=False)
-    return list(settings["task"]) if "group" in settings else [name]
-
-
 def _first(asked: Asked, questions: int) -> Asked:
     return replace(asked, metadata={**asked.metadata, "n_questions": questions})
 
