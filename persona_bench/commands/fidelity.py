@@ -32,11 +32,18 @@ def score_judged(
 
     What is not judged yet is said, with the command that judges it.
     """
+    from persona_bench.judge.raters import ratings_of
     from persona_bench.report.compose.judged import judged_section
-    from persona_bench.report.fidelity import audit_lines, print_fidelity, write_fidelity
+    from persona_bench.report.fidelity import (
+        audit_lines,
+        print_fidelity,
+        rater_lines,
+        write_fidelity,
+    )
     from persona_bench.report.runs import trace_of
     from persona_bench.scoring.fidelity import fidelity
     from persona_bench.scoring.judged import judge_files, read_judged
+    from persona_bench.scoring.ratings import hold_against_raters
 
     out = Console(stderr=as_json)
     written: list[Path] = []
@@ -60,6 +67,9 @@ def score_judged(
             result = fidelity(rows, confidence=settings["confidence"])
         audits = {file.about.get("judge", ""): file.audit for file in files if file.audit}
         alpha = agreement_of(rows, settings)
+        ratings = ratings_of(rows, results)
+        told = {name: settings[name] for name in ("confidence", "seed")}
+        held = None if ratings.empty else hold_against_raters(rows, ratings, **told)
         judges = [
             {key: value for key, value in file.about.items() if key != "audit"} for file in files
         ]
@@ -67,11 +77,12 @@ def score_judged(
         beside = {
             "audits": audits,
             "agreement": None if alpha is None else _plain(alpha),
+            "raters": held.to_dict() if held else None,
             "provenance": provenance(results, run, settings),
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
         records.append({"model": model, "task": task, **result.to_dict(), **beside})
-        said = audit_lines(result, audits)
+        said = [*audit_lines(result, audits), *(rater_lines(held) if held else ())]
         sections.append(judged_section(task, places.name(model), result, said, trace))
         if not as_json:
             print_fidelity(
@@ -80,6 +91,7 @@ def score_judged(
                 console=out,
                 audits=audits,
                 agreement=alpha,
+                held=held,
             )
     return written, records, sections
 

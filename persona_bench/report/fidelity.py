@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
     from persona_bench.scoring.fidelity import Fidelity
     from persona_bench.scoring.fidelity_compare import FidelityComparison
+    from persona_bench.scoring.ratings import AgainstRaters, HeldAgainstRaters
     from persona_bench.scoring.resampling import Interval
 
 MOST_PERSONAS = 20
 """Personas in the terminal's table; the files have all."""
+
+BIASED = 0.05
+"""Level, after Holm's correction, at which a judge's bias for a persona or model is named."""
 
 NOT_AUDITED = (
     "The judge {judge} was not audited: whether it tells personas apart is not known "
@@ -39,6 +43,7 @@ def print_fidelity(
     console: Console,
     audits: Mapping[str, Mapping[str, Any]],
     agreement: tuple[float, Interval] | None = None,
+    held: HeldAgainstRaters | None = None,
 ) -> None:
     """Print how well one model plays its personas.
 
@@ -48,6 +53,7 @@ def print_fidelity(
         console: Where to.
         audits: By judge, as `Audit.to_dict` gives them; a judge without one is named.
         agreement: Krippendorff's alpha between the judges and its interval; None for one judge.
+        held: What people's ratings say; None where there are none.
     """
     console.print(Text(printable(title), style="bold"))
     console.print(
@@ -74,6 +80,8 @@ def print_fidelity(
         console.print(Text(f"Note: {printable(note)}."))
     for line in audit_lines(result, audits):
         console.print(Text(printable(line), style="bold"))
+    for line in rater_lines(held) if held else ():
+        console.print(Text(printable(line)))
 
 
 def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -89,6 +97,54 @@ def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> li
             words[0] = f"WARNING: {words[0]}"
         lines += words
     return lines
+
+
+def rater_lines(held: HeldAgainstRaters) -> list[str]:
+    """What people's ratings say of raters, judges and fidelity, a sentence each."""
+    lines = [
+        f"{count(held.n, 'response')} rated by {count(len(held.raters), 'rater')}"
+        + (
+            f"; Krippendorff's alpha between them {number(held.alpha)} {interval(held.interval)}."
+            if len(held.raters) > 1
+            else "; agreement between raters takes two."
+        )
+    ]
+    lines += [_against_raters(each) for each in held.judges if each.n]
+    if found := held.corrected:
+        lines.append(
+            f"PersonaScore corrected for the judges' error: {_score(found.persona_score)} "
+            f"{_ends(*found.interval)} from {found.n_rated:,} ratings and {found.n_responses:,} "
+            f"judged responses (judges alone {_score(found.judged)} "
+            f"{_ends(*found.judged_interval)}, ratings alone {_score(found.rated)} "
+            f"{_ends(*found.rated_interval)}; {found.confidence:.0%} intervals, by persona)."
+        )
+        lines.append(
+            f"About {found.to_halve:,} rated responses would halve this interval."
+            if found.to_halve
+            else "No number of ratings of these responses would halve this interval: the rest of "
+            "its width lies in the number of personas."
+        )
+    return lines
+
+
+def _against_raters(found: AgainstRaters) -> str:
+    """One judge beside the raters."""
+    low, high = found.interval
+    said = (
+        f"{found.judge} against the raters: {found.bias:+.2f} points {_ends(low, high)} on average "
+        f"over {count(found.n, 'response')}, the same score in {found.same:.0%}, within one point "
+        f"in {found.within_one:.0%}, alpha {number(found.alpha)}"
+    )
+    parts = []
+    for by in ("model", "persona"):
+        table = getattr(found, f"by_{by}")
+        if len(table) > 1:
+            parts += [
+                f"{row[by]} {row['bias']:+.2f} (p {_p(row['p_holm'])})"
+                for row in table.to_dict("records")
+                if row["p_holm"] <= BIASED
+            ]
+    return said + (f"; clearly biased for {', '.join(parts)}." if parts else ".")
 
 
 def _table(title: str, *columns: str) -> Table:
