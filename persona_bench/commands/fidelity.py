@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
+    from persona_bench.scoring.judged import JudgeFile
     from persona_bench.scoring.resampling import Interval
     from persona_bench.scoring.samples import Samples
 
@@ -35,7 +36,7 @@ def score_judged(
     from persona_bench.judge.raters import ratings_of
     from persona_bench.report.compose.judged import judged_section
     from persona_bench.report.fidelity import (
-        audit_lines,
+        judge_lines,
         print_fidelity,
         rater_lines,
         write_fidelity,
@@ -66,15 +67,18 @@ def score_judged(
             warnings.simplefilter("ignore")
             result = fidelity(rows, confidence=settings["confidence"])
         audits = {file.about.get("judge", ""): file.audit for file in files if file.audit}
+        entries = entry_tests(files)
         alpha = agreement_of(rows, settings)
         ratings = ratings_of(rows, results)
         told = {name: settings[name] for name in ("confidence", "seed")}
         held = None if ratings.empty else hold_against_raters(rows, ratings, **told)
         judges = [
-            {key: value for key, value in file.about.items() if key != "audit"} for file in files
+            {key: value for key, value in file.about.items() if key not in ("audit", "entry_test")}
+            for file in files
         ]
         run = {"samples_file": samples.file.name, "task": samples.told, "judges": judges}
         beside = {
+            "entry_tests": entries,
             "audits": audits,
             "agreement": None if alpha is None else _plain(alpha),
             "raters": held.to_dict() if held else None,
@@ -82,7 +86,8 @@ def score_judged(
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
         records.append({"model": model, "task": task, **result.to_dict(), **beside})
-        said = [*audit_lines(result, audits), *(rater_lines(held) if held else ())]
+        said = judge_lines(result.judges["judge"], entries, audits)
+        said += rater_lines(held) if held else []
         sections.append(judged_section(task, places.name(model), result, said, trace))
         if not as_json:
             print_fidelity(
@@ -90,10 +95,16 @@ def score_judged(
                 title=f"{task} · {places.name(model)}",
                 console=out,
                 audits=audits,
+                entries=entries,
                 agreement=alpha,
                 held=held,
             )
     return written, records, sections
+
+
+def entry_tests(files: Iterable[JudgeFile]) -> dict[str, dict[str, Any]]:
+    """The entry tests that judges have taken, by judge."""
+    return {str(file.about["judge"]): dict(told) for file in files if (told := file.entry_test)}
 
 
 def agreement_of(rows: pd.DataFrame, settings: Mapping[str, Any]) -> tuple[float, Interval] | None:

@@ -79,6 +79,7 @@ def _gates(
     margin_fidelity: float,
 ) -> dict[str, Gate]:
     """The result of each task that both have; fidelity joins its task, or stands alone."""
+    from persona_bench.report.fidelity import judges_in_words
     from persona_bench.scoring.compare import CompareError
     from persona_bench.scoring.gate import Gate, fidelity_criterion
     from persona_bench.scoring.gate import gate as test_gate
@@ -98,9 +99,9 @@ def _gates(
         if task in judged_new:
             criterion = fidelity_criterion(judged[task], judged_new[task], margin=margin_fidelity)
             table = judged[task]
-            found[task] = Gate(
-                (criterion,), table["question"].nunique(), table["persona"].nunique(), 1, 0.05
-            )
+            note = f"judged by {judges_in_words(table)}"
+            n_questions, n_personas = table["question"].nunique(), table["persona"].nunique()
+            found[task] = Gate((criterion,), n_questions, n_personas, 1, 0.05, (note,))
     if not found:
         names = [", ".join([*g, *j]) or "none" for g, j in
                  ((graded, judged), (graded_new, judged_new))]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,10 +26,13 @@ err = Console(stderr=True)
 
 
 def judge(
-    results: Annotated[Path, typer.Argument(help="The run's --output-path.")],
     judges: Annotated[
         list[str], typer.Option("--judge", help="A model at the endpoint (may be repeated).")
     ],
+    results: Annotated[
+        Path | None,
+        typer.Argument(help="The run's --output-path; --entry-test also works without one."),
+    ] = None,
     base_url: Annotated[
         str | None,
         typer.Option("--base-url", help="OpenAI-compatible, as http://HOST/v1; OpenAI's."),
@@ -39,6 +43,14 @@ def judge(
     audit: Annotated[
         bool, typer.Option("--audit", help="Measure the judge too: retest, persona swap, length.")
     ] = False,
+    entry_test: Annotated[
+        bool | None,
+        typer.Option(
+            "--entry-test/--no-entry-test",
+            help="Have the judges take the entry test first, and refuse those that fail it; "
+            "--no-entry-test: let judges judge that have failed it.",
+        ),
+    ] = None,
     audited: Annotated[
         int, typer.Option("--audited", min=2, help="Responses of the retest, and of the swap.")
     ] = 100,
@@ -104,18 +116,42 @@ def judge(
         )
         for name in names
     }
-    plan = Plan(
-        judges=[settings[name] for name in judges],
-        store=store or find_store(results),
-        concurrency=concurrency,
-        max_cost=max_cost,
-        examples=examples,
-        examples_by=settings[examples_by] if examples_by else None,
-        audit=audit,
-        audited=audited,
-        seed=seed,
-    )
-    judge_results(results, plan, tasks=task, dry_run=dry_run, do_score=do_score)
+    if results is None and not entry_test:
+        raise ValueError(
+            "give the run's --output-path; only the judges' --entry-test works without one"
+        )
+    with TemporaryDirectory() as scratch:  # where the test is stored if there is no run
+        plan = Plan(
+            judges=[settings[name] for name in judges],
+            store=store or (find_store(results) if results else Path(scratch)),
+            concurrency=concurrency,
+            max_cost=max_cost,
+            examples=examples,
+            examples_by=settings[examples_by] if examples_by else None,
+            audit=audit,
+            audited=audited,
+            seed=seed,
+            entry_test=entry_test,
+        )
+        if results is None:
+            test_judges(plan, dry_run=dry_run)
+        else:
+            judge_results(results, plan, tasks=task, dry_run=dry_run, do_score=do_score)
+
+
+def test_judges(plan: Plan, *, dry_run: bool) -> None:
+    """Has the judges of a plan take the entry test, and nothing else.
+
+    Raises:
+        JudgeError: a judge failed it.
+    """
+    from persona_bench.judge.run import Judging
+
+    judging = Judging(plan, say, bar=not dry_run)
+    if dry_run:
+        print_estimates(judging.estimates([]))
+    else:
+        judging.let_in()
 
 
 def judge_results(

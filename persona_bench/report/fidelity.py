@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -17,6 +17,7 @@ from persona_bench.report.tables import PADDING, count, format_p, interval, numb
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from rich.console import Console
 
     from persona_bench.scoring.fidelity import Fidelity
@@ -30,6 +31,9 @@ MOST_PERSONAS = 20
 BIASED = 0.05
 """Level, after Holm's correction, at which a judge's bias for a persona or model is named."""
 
+NOT_ENTERED = (
+    "The judge {judge} has not taken the entry test (persona-bench judge RESULTS --entry-test)."
+)
 NOT_AUDITED = (
     "The judge {judge} was not audited: whether it tells personas apart is not known "
     "(persona-bench judge RESULTS --audit)."
@@ -42,6 +46,7 @@ def print_fidelity(
     title: str,
     console: Console,
     audits: Mapping[str, Mapping[str, Any]],
+    entries: Mapping[str, Mapping[str, Any]],
     agreement: tuple[float, Interval] | None = None,
     held: HeldAgainstRaters | None = None,
 ) -> None:
@@ -52,6 +57,7 @@ def print_fidelity(
         title: Title of the whole.
         console: Where to.
         audits: By judge, as `Audit.to_dict` gives them; a judge without one is named.
+        entries: By judge, as `EntryResult.to_dict` gives them, likewise.
         agreement: Krippendorff's alpha between the judges and its interval; None for one judge.
         held: What people's ratings say; None where there are none.
     """
@@ -78,16 +84,21 @@ def print_fidelity(
         console.print(Text(_unscored(result)))
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
-    for line in audit_lines(result, audits):
+    for line in judge_lines(result.judges["judge"], entries, audits):
         console.print(Text(printable(line), style="bold"))
     for line in rater_lines(held) if held else ():
         console.print(Text(printable(line)))
 
 
-def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is known of the judges, beside the scores."""
+def judge_lines(
+    judges: Iterable[str],
+    entries: Mapping[str, Mapping[str, Any]],
+    audits: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """What is known of each judge, beside the scores: entry test and audit."""
     lines: list[str] = []
-    for judge in result.judges["judge"]:
+    for judge in judges:
+        lines.append(entry_line(judge, entries))
         told = audits.get(judge)
         if not told:
             lines.append(NOT_AUDITED.format(judge=judge))
@@ -97,6 +108,27 @@ def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> li
             words[0] = f"WARNING: {words[0]}"
         lines += words
     return lines
+
+
+def judges_in_words(judges: pd.DataFrame) -> str:
+    """The judges' names, each with its accuracy in the entry test.
+
+    Args:
+        judges: Columns judge and entry_test, as `Fidelity.judges` or the judged table.
+    """
+    rows = judges[["judge", "entry_test"]].drop_duplicates("judge")
+    return ", ".join(
+        f"{name} ({'no entry test' if math.isnan(value) else f'entry test {value:.0%}'})"
+        for name, value in rows.itertuples(index=False)
+    )
+
+
+def entry_line(judge: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """How a judge did in the entry test, or that it has not taken it."""
+    told = entries.get(judge)
+    if not told:
+        return NOT_ENTERED.format(judge=judge)
+    return str(told["words"]) if told["passed"] else f"WARNING: {told['words']}"
 
 
 def rater_lines(held: HeldAgainstRaters) -> list[str]:
@@ -256,9 +288,18 @@ def write_fidelity(
 
 
 def print_fidelity_comparison(
-    result: FidelityComparison, *, title: str, a: str, b: str, console: Console
+    result: FidelityComparison,
+    *,
+    title: str,
+    a: str,
+    b: str,
+    console: Console,
+    entries: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Print what differs in fidelity between two models, and what of it is more than noise."""
+    """Print what differs in fidelity between two models, and what of it is more than noise.
+
+    `entries` has the judges' entry tests, as for `print_fidelity`.
+    """
     console.print(Text(printable(f"{title}: b - a"), style="bold"))
     for letter, model in (("a", a), ("b", b)):
         console.print(Text(printable(f"{letter}: {model}")))
@@ -296,6 +337,8 @@ def print_fidelity_comparison(
         )  # fmt: skip
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
+    for judge in result.judges:
+        console.print(Text(printable(entry_line(judge, entries)), style="bold"))
 
 
 def _difference(row: Mapping[Any, Any]) -> list[str]:

@@ -13,6 +13,7 @@ verdict, reason, justification, response, rubric, prompt_hash`.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ class JudgeFile:
         """The judge's audit on these responses; empty where there is none."""
         return dict(self.about.get("audit") or {})
 
+    @property
+    def entry_test(self) -> dict[str, Any]:
+        """How the judge did in the entry test; empty where it has not taken it."""
+        return dict(self.about.get("entry_test") or {})
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows, as dictionaries.
 
@@ -99,7 +105,8 @@ def read_judged(path: str | Path) -> pd.DataFrame:
         path: An output folder, or one samples file.
 
     Returns:
-        The judged table, responses in the order in which they were asked, judge by judge.
+        The judged table, responses in the order in which they were asked, judge by judge; and a
+        column `entry_test`: the judge's accuracy in the entry test, NaN if it has not taken it.
 
     Raises:
         OutcomesError: nothing is judged there, or a file can't be read.
@@ -112,7 +119,12 @@ def read_judged(path: str | Path) -> pd.DataFrame:
                 f"{samples.task} of {samples.model} is not judged yet: run persona-bench judge",
                 stacklevel=2,
             )
-        frames += [pd.DataFrame(file.rows(), columns=list(COLUMNS)) for file in files]
+        frames += [
+            pd.DataFrame(file.rows(), columns=list(COLUMNS)).assign(
+                entry_test=file.entry_test.get("accuracy", math.nan)
+            )
+            for file in files
+        ]
     if not frames:
         raise OutcomesError(
             f"{path}: no judged responses there: run persona_personagym or persona_roleplay, then "
