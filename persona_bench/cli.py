@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import persona_bench
-from persona_bench.commands import options, personas
+from persona_bench.commands import options, personas, ratings
 from persona_bench.commands.compare import compare
 from persona_bench.commands.gate import gate
 from persona_bench.commands.judge import judge
@@ -38,6 +38,7 @@ app = typer.Typer(
     help="How much does a persona in the system prompt change what a language model can do?",
 )
 app.add_typer(personas.app, name="personas")
+app.add_typer(ratings.app, name="ratings")
 for command in (run, merge, score, judge, trace, compare, gate, leaderboard, plan, screen, train):
     options.add(app, command)
 

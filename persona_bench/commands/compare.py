@@ -117,9 +117,10 @@ def compare(
     _check_generation(found, judged, allowed)
     pairs = {task: _compare(each, settings, allowed) for task, each in tables.items()}
     roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
+    tests = {task: {"entry_tests": _entries(task, found)} for task in roles}
     records = [
         *_records(found, pairs, write_comparison, out_folder),
-        *_records(found, roles, write_fidelity_comparison, out_folder),
+        *_records(found, roles, write_fidelity_comparison, out_folder, beside=tests),
     ]
     console = Console()
     if as_json:
@@ -178,6 +179,15 @@ def _verdicts(task: str, runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
                         f"{second.get(what)}): judge the runs by the same judge"
                     )
     return {run.name: run.verdicts[task] for run in runs}
+
+
+def _entries(task: str, runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """The entry tests of a task's judges; one that failed anywhere counts as failed."""
+    from persona_bench.report.score_judged import entry_tests
+
+    files = [file for run in runs for file in run.judged[task].judges]
+    failed_last = sorted(files, key=lambda file: not file.entry_test.get("passed"))
+    return entry_tests(failed_last)
 
 
 Restrict = Callable[["pd.DataFrame", "pd.DataFrame"], tuple["pd.DataFrame", "pd.DataFrame"]]
@@ -274,12 +284,17 @@ def _records(
     found: Mapping[str, Mapping[str, Any]],
     write: Callable[..., list[Path]],
     out_folder: Path | None,
+    beside: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Every pair of every task as a record, written where a folder is given."""
+    """Every pair of every task as a record, written where a folder is given.
+
+    `beside` has more to record of each task.
+    """
     records = []
     for task, others in found.items():
         for name, result in others.items():
-            record = {"task": task, **_made(runs, name), **result.to_dict()}
+            more = (beside or {}).get(task) or {}
+            record = {"task": task, **_made(runs, name), **result.to_dict(), **more}
             records.append(record)
             if out_folder is not None:
                 write(result, _place(out_folder, runs, name), task=task, record=record)
@@ -301,4 +316,6 @@ def _print(
             print_comparison(result, title=task, a=a, b=b, console=console)
     for task, of_roles in roles.items():
         for b, found in of_roles.items():
-            print_fidelity_comparison(found, title=task, a=a, b=b, console=console)
+            print_fidelity_comparison(
+                found, title=task, a=a, b=b, console=console, entries=_entries(task, runs)
+            )

@@ -99,6 +99,7 @@ def parse_margins(given: list[str] | None, names: tuple[str, ...]) -> dict[str, 
 
 def _gates(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Gate]:
     """The result of each task that both have; fidelity joins its task, or stands alone."""
+    from persona_bench.report.fidelity import judges_in_words
     from persona_bench.scoring.compare import CompareError
     from persona_bench.scoring.gate import Gate, fidelity_criterion
     from persona_bench.scoring.gate import gate as test_gate
@@ -114,9 +115,9 @@ def _gates(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Gate]
         if task in judged_new:
             criterion = fidelity_criterion(judged[task], judged_new[task], margin=of_fidelity)
             table = judged[task]
-            gates[task] = Gate(
-                (criterion,), table["question"].nunique(), table["persona"].nunique(), 1, 0.05
-            )
+            note = f"judged by {judges_in_words(table)}"
+            n_questions, n_personas = table["question"].nunique(), table["persona"].nunique()
+            gates[task] = Gate((criterion,), n_questions, n_personas, 1, 0.05, (note,))
     if not gates:
         names = [", ".join([*g, *j]) or "none" for g, j in
                  ((graded, judged), (graded_new, judged_new))]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,9 +27,6 @@ err = Console(stderr=True)
 
 
 def judge(
-    results: Annotated[
-        Path, typer.Argument(help="The run's --output-path, or one samples file in it.")
-    ],
     judges: Annotated[
         list[str],
         typer.Option(
@@ -39,6 +37,10 @@ def judge(
             rich_help_panel=JUDGES,
         ),
     ],
+    results: Annotated[
+        Path | None,
+        typer.Argument(help="The run's --output-path; --entry-test also works without one."),
+    ] = None,
     base_url: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +58,15 @@ def judge(
             rich_help_panel=JUDGES,
         ),
     ] = False,
+    entry_test: Annotated[
+        bool | None,
+        typer.Option(
+            "--entry-test/--no-entry-test",
+            help="Have the judges take the entry test first, and refuse those that fail it; "
+            "--no-entry-test: let judges judge that have failed it.",
+            rich_help_panel=JUDGES,
+        ),
+    ] = None,
     concurrency: Annotated[
         int | None,
         typer.Option(min=1, help="Calls at a time; 16 by default.", rich_help_panel=COST),
@@ -97,14 +108,39 @@ def judge(
     from persona_bench.judge.run import find_store
     from persona_bench.judge.settings import judge_plan, read_judges
 
+    if results is None and not entry_test:
+        raise ValueError(
+            "give the run's --output-path; only the judges' --entry-test works without one"
+        )
     given = {"base_url": base_url, "audit": audit or None, "concurrency": concurrency}
     settings = read_judges(judges).model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
-    plan = judge_plan(settings, find_store(results), _prices(price or [], settings.names))
-    if max_cost is not None:
-        plan = replace(plan, max_cost=max_cost)
-    judge_results(results, plan, dry_run=dry_run)
+    with TemporaryDirectory() as scratch:  # where the test is stored if there is no run
+        store = find_store(results) if results else Path(scratch)
+        plan = judge_plan(settings, store, _prices(price or [], settings.names))
+        plan = replace(plan, entry_test=entry_test)
+        if max_cost is not None:
+            plan = replace(plan, max_cost=max_cost)
+        if results is None:
+            test_judges(plan, dry_run=dry_run)
+        else:
+            judge_results(results, plan, dry_run=dry_run)
+
+
+def test_judges(plan: Plan, *, dry_run: bool) -> None:
+    """Has the judges of a plan take the entry test, and nothing else.
+
+    Raises:
+        JudgeError: a judge failed it.
+    """
+    from persona_bench.judge.run import Judging
+
+    judging = Judging(plan, say, bar=not dry_run)
+    if dry_run:
+        print_estimates(judging.estimates([]))
+    else:
+        judging.let_in()
 
 
 def judge_results(

@@ -50,9 +50,9 @@ def regrade(path: Path, *, confirm_run_unsafe_code: bool = False) -> list[Regrad
 
 def _regrade(samples: Samples, confirmed: bool) -> Regraded:
     task, config = samples.task, samples.config
-    if wrapped := samples.facts.get("wrapped"):
+    if samples.facts.get("wrapped"):
         raise RunError(
-            f"{task} is graded by lm-eval's own {wrapped['task']}: start the same run again, which "
+            f"{task} is graded by lm-eval's own task: start the same run again, which "
             "asks for nothing that is stored, and grades by the metric that is wanted"
         )
     _, benchmark = benchmark_of(samples)

@@ -12,6 +12,12 @@ from typing import Any
 from persona_bench.judge.audit import audit_calls, measure, swapped_items
 from persona_bench.judge.calls import Done, verdict_work
 from persona_bench.judge.client import JudgeError, JudgeSettings
+from persona_bench.judge.entry_test import (
+    EntryResult,
+    entry_calls,
+    stored_entry_test,
+    take_entry_test,
+)
 from persona_bench.judge.prompts import Item
 from persona_bench.judge.responses import JudgeCall, JudgedTask, make_call, read_judged
 from persona_bench.judge.session import (
@@ -117,6 +123,27 @@ class Judging:
     ) -> None:
         self.plan, self.say = plan, say
         self.session = JudgeSession(plan, bar=bar)
+        self._entered: dict[str, EntryResult | None] = {}
+
+    def let_in(self) -> None:
+        """Has the judges take the entry test if the plan says so, and refuses those that failed.
+
+        Raises:
+            JudgeError: a judge is below the bar, or the test could not be finished.
+            FingerprintError: an endpoint does not answer.
+        """
+        for judge in self.plan.judges:
+            asked = self.plan.entry_test is True
+            take = take_entry_test if asked else stored_entry_test
+            result = self._entered[judge.model] = take(self.session, judge)
+            if result and (asked or not result.passed):
+                self.say(result.words)
+            if result and not result.passed and self.plan.entry_test is not False:
+                raise JudgeError(
+                    f"{judge.model} has not passed the entry test ({result.accuracy:.0%}, where "
+                    f"{result.bar:.0%} are asked for), so it judges nothing: take another judge, "
+                    "or have it judge all the same with --no-entry-test"
+                )
 
     def run(self, judged: Sequence[JudgedTask]) -> Finished:
         """Judges the responses that are not judged yet and writes the files.
@@ -127,6 +154,7 @@ class Judging:
             StoreError: the store can't be written.
         """
         found = Finished()
+        self.let_in()
         for each in judged:
             wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
             written = write_examples(wanted, self.plan.writer, self.session) if wanted else Done()
@@ -143,6 +171,10 @@ class Judging:
     def estimates(self, judged: Sequence[JudgedTask]) -> list[Estimate]:
         """What `run` would take, without making a call."""
         rows = []
+        for judge in self.plan.judges if self.plan.entry_test else ():
+            task, calls = entry_calls(judge, self.session.digest_or_unknown(judge))
+            work = [verdict_work(call, task, judge) for call in calls]
+            rows.append(self.session.estimate("entry test", work, judge))
         for each in judged:
             wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
             if wanted:
@@ -219,6 +251,8 @@ class Judging:
             "versions": versions(("lm-eval", "openai", "krippendorff")),
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
+        entered = self._entered.get(judge.model)
+        told["entry_test"] = entered.to_dict() if entered else None
         told["audit"] = measured.to_dict() if measured else _earlier_audit(file, told)
         JudgeFile(file).write(rows, told)
         if trouble is not None:

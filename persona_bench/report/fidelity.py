@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -17,15 +17,23 @@ from persona_bench.report.tables import PADDING, count, format_p, interval, numb
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from rich.console import Console
 
     from persona_bench.scoring.fidelity import Fidelity
     from persona_bench.scoring.fidelity_compare import FidelityComparison
+    from persona_bench.scoring.ratings import AgainstRaters, HeldAgainstRaters
     from persona_bench.scoring.resampling import Interval
 
 MOST_PERSONAS = 20
 """Personas in the terminal's table; the files have all."""
 
+BIASED = 0.05
+"""Level, after Holm's correction, at which a judge's bias for a persona or model is named."""
+
+NOT_ENTERED = (
+    "The judge {judge} has not taken the entry test (persona-bench judge RESULTS --entry-test)."
+)
 NOT_AUDITED = (
     "The judge {judge} was not audited: whether it tells personas apart is not known "
     "(persona-bench judge RESULTS --audit)."
@@ -38,7 +46,9 @@ def print_fidelity(
     title: str,
     console: Console,
     audits: Mapping[str, Mapping[str, Any]],
+    entries: Mapping[str, Mapping[str, Any]],
     agreement: tuple[float, Interval] | None = None,
+    held: HeldAgainstRaters | None = None,
 ) -> None:
     """Print how well one model plays its personas.
 
@@ -47,7 +57,9 @@ def print_fidelity(
         title: Title of the whole.
         console: Where to.
         audits: By judge, as `Audit.to_dict` gives them; a judge without one is named.
+        entries: By judge, as `EntryResult.to_dict` gives them, likewise.
         agreement: Krippendorff's alpha between the judges and its interval; None for one judge.
+        held: What people's ratings say; None where there are none.
     """
     console.print(Text(printable(title), style="bold"))
     console.print(
@@ -72,14 +84,21 @@ def print_fidelity(
         console.print(Text(_unscored(result)))
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
-    for line in audit_lines(result, audits):
+    for line in judge_lines(result.judges["judge"], entries, audits):
         console.print(Text(printable(line), style="bold"))
+    for line in rater_lines(held) if held else ():
+        console.print(Text(printable(line)))
 
 
-def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is known of the judges, beside the scores."""
+def judge_lines(
+    judges: Iterable[str],
+    entries: Mapping[str, Mapping[str, Any]],
+    audits: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """What is known of each judge, beside the scores: entry test and audit."""
     lines: list[str] = []
-    for judge in result.judges["judge"]:
+    for judge in judges:
+        lines.append(entry_line(judge, entries))
         told = audits.get(judge)
         if not told:
             lines.append(NOT_AUDITED.format(judge=judge))
@@ -89,6 +108,75 @@ def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> li
             words[0] = f"WARNING: {words[0]}"
         lines += words
     return lines
+
+
+def judges_in_words(judges: pd.DataFrame) -> str:
+    """The judges' names, each with its accuracy in the entry test.
+
+    Args:
+        judges: Columns judge and entry_test, as `Fidelity.judges` or the judged table.
+    """
+    rows = judges[["judge", "entry_test"]].drop_duplicates("judge")
+    return ", ".join(
+        f"{name} ({'no entry test' if math.isnan(value) else f'entry test {value:.0%}'})"
+        for name, value in rows.itertuples(index=False)
+    )
+
+
+def entry_line(judge: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """How a judge did in the entry test, or that it has not taken it."""
+    told = entries.get(judge)
+    if not told:
+        return NOT_ENTERED.format(judge=judge)
+    return str(told["words"]) if told["passed"] else f"WARNING: {told['words']}"
+
+
+def rater_lines(held: HeldAgainstRaters) -> list[str]:
+    """What people's ratings say of raters, judges and fidelity, a sentence each."""
+    lines = [
+        f"{count(held.n, 'response')} rated by {count(len(held.raters), 'rater')}"
+        + (
+            f"; Krippendorff's alpha between them {number(held.alpha)} {interval(held.interval)}."
+            if len(held.raters) > 1
+            else "; agreement between raters takes two."
+        )
+    ]
+    lines += [_against_raters(each) for each in held.judges if each.n]
+    if found := held.corrected:
+        lines.append(
+            f"PersonaScore corrected for the judges' error: {_score(found.persona_score)} "
+            f"{_ends(*found.interval)} from {found.n_rated:,} ratings and {found.n_responses:,} "
+            f"judged responses (judges alone {_score(found.judged)} "
+            f"{_ends(*found.judged_interval)}, ratings alone {_score(found.rated)} "
+            f"{_ends(*found.rated_interval)}; {found.confidence:.0%} intervals, by persona)."
+        )
+        lines.append(
+            f"About {found.to_halve:,} rated responses would halve this interval."
+            if found.to_halve
+            else "No number of ratings of these responses would halve this interval: the rest of "
+            "its width lies in the number of personas."
+        )
+    return lines
+
+
+def _against_raters(found: AgainstRaters) -> str:
+    """One judge beside the raters."""
+    low, high = found.interval
+    said = (
+        f"{found.judge} against the raters: {found.bias:+.2f} points {_ends(low, high)} on average "
+        f"over {count(found.n, 'response')}, the same score in {found.same:.0%}, within one point "
+        f"in {found.within_one:.0%}, alpha {number(found.alpha)}"
+    )
+    parts = []
+    for by in ("model", "persona"):
+        table = getattr(found, f"by_{by}")
+        if len(table) > 1:
+            parts += [
+                f"{row[by]} {row['bias']:+.2f} (p {_p(row['p_holm'])})"
+                for row in table.to_dict("records")
+                if row["p_holm"] <= BIASED
+            ]
+    return said + (f"; clearly biased for {', '.join(parts)}." if parts else ".")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -200,9 +288,18 @@ def write_fidelity(
 
 
 def print_fidelity_comparison(
-    result: FidelityComparison, *, title: str, a: str, b: str, console: Console
+    result: FidelityComparison,
+    *,
+    title: str,
+    a: str,
+    b: str,
+    console: Console,
+    entries: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Print what differs in fidelity between two models, and what of it is more than noise."""
+    """Print what differs in fidelity between two models, and what of it is more than noise.
+
+    `entries` has the judges' entry tests, as for `print_fidelity`.
+    """
     console.print(Text(printable(f"{title}: b - a"), style="bold"))
     for letter, model in (("a", a), ("b", b)):
         console.print(Text(printable(f"{letter}: {model}")))
@@ -240,6 +337,8 @@ def print_fidelity_comparison(
         )  # fmt: skip
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
+    for judge in result.judges:
+        console.print(Text(printable(entry_line(judge, entries)), style="bold"))
 
 
 def _difference(row: Mapping[Any, Any]) -> list[str]:

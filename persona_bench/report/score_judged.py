@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from persona_bench.judge.raters import ratings_of
 from persona_bench.report.compose.judged import judged_section
-from persona_bench.report.fidelity import audit_lines, print_fidelity, write_fidelity
+from persona_bench.report.fidelity import (
+    judge_lines,
+    print_fidelity,
+    rater_lines,
+    write_fidelity,
+)
 from persona_bench.report.places import Places, provenance
 from persona_bench.report.runs import Settings
 from persona_bench.scoring.audit import agreement
 from persona_bench.scoring.fidelity import fidelity
+from persona_bench.scoring.ratings import hold_against_raters
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
+    from persona_bench.results.judged import JudgeFile
     from persona_bench.results.runs import TaskResults
     from persona_bench.scoring.resampling import Interval
 
@@ -56,20 +64,32 @@ def score_judged(
             warnings.simplefilter("ignore")
             result = fidelity(rows, confidence=settings.confidence)
         audits = {file.about.get("judge", ""): file.audit for file in each.judges if file.audit}
+        entries = entry_tests(each.judges)
         alpha = agreement_of(rows, settings)
+        ratings = ratings_of(rows, results)
+        held = (
+            None
+            if ratings.empty
+            else hold_against_raters(
+                rows, ratings, confidence=settings.confidence, seed=settings.seed
+            )
+        )
         judges = [
-            {key: value for key, value in file.about.items() if key != "audit"}
+            {key: value for key, value in file.about.items() if key not in ("audit", "entry_test")}
             for file in each.judges
         ]
         run = {"samples_file": samples.file.name, "task": samples.facts, "judges": judges}
         beside = {
+            "entry_tests": entries,
             "audits": audits,
             "agreement": None if alpha is None else _plain(alpha),
+            "raters": held.to_dict() if held else None,
             "provenance": provenance(results, run, settings.to_dict()),
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
         records.append({"model": model, "task": task, **result.to_dict(), **beside})
-        said = audit_lines(result, audits)
+        said = judge_lines(result.judges["judge"], entries, audits)
+        said += rater_lines(held) if held else []
         sections.append(judged_section(task, places.name(model), result, said, trace))
         if not as_json:
             print_fidelity(
@@ -77,9 +97,16 @@ def score_judged(
                 title=f"{task} · {places.name(model)}",
                 console=out,
                 audits=audits,
+                entries=entries,
                 agreement=alpha,
+                held=held,
             )
     return written, records, sections
+
+
+def entry_tests(files: Iterable[JudgeFile]) -> dict[str, dict[str, Any]]:
+    """The entry tests that judges have taken, by judge."""
+    return {str(file.about["judge"]): dict(told) for file in files if (told := file.entry_test)}
 
 
 def agreement_of(rows: pd.DataFrame, settings: Settings) -> tuple[float, Interval] | None:

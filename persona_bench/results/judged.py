@@ -39,6 +39,11 @@ class JudgeFile:
         """The judge's audit on these responses; empty where there is none."""
         return dict(self.about.get("audit") or {})
 
+    @property
+    def entry_test(self) -> dict[str, Any]:
+        """How the judge did in the entry test; empty where it has not taken it."""
+        return dict(self.about.get("entry_test") or {})
+
     def rows(self) -> Iterator[Judgement]:
         """The verdicts, one per response.
 
@@ -88,7 +93,8 @@ def read_judged(path: str | Path) -> pd.DataFrame:
         path: An output folder, or one samples file.
 
     Returns:
-        The judged table, responses in the order in which they were asked, judge by judge.
+        The judged table, responses in the order in which they were asked, judge by judge; and a
+        column `entry_test`: the judge's accuracy in the entry test, NaN if it has not taken it.
 
     Raises:
         OutcomesError: nothing is judged there, or a file can't be read.

@@ -80,8 +80,9 @@ class Fidelity:
     persona's score on it, n, unscored_responses, unscored; best first. `persona_score` is the mean
     of the persona's tasks; its interval is over questions like these (see `over_questions`)."""
     judges: pd.DataFrame
-    """judge, persona_score (by this judge alone), n (verdicts with a score), unscored, and
-    share_1 to share_5: how often it gave each score, broken ones rounded, halves up."""
+    """judge, persona_score (by this judge alone), n (verdicts with a score), unscored, entry_test
+    (its accuracy in the entry test for judges, NaN if it has not taken it), and share_1 to
+    share_5: how often it gave each score, broken ones rounded, halves up."""
     unscored: int
     unscored_reasons: dict[str, int]
     """How many verdicts are unscored for which reason, the most frequent first."""
@@ -267,6 +268,7 @@ def _judges(table: pd.DataFrame) -> pd.DataFrame:
             "persona_score": over_personas(by_persona(responses_of(of_judge)).to_numpy()).value,
             "n": len(given),
             "unscored": len(of_judge) - len(given),
+            "entry_test": float(of_judge["entry_test"].iloc[0]),
         }
         shares = {f"share_{k}": float((rounded == k).mean()) for k in range(1, 6)}
         rows.append(row | (shares if len(given) else dict.fromkeys(shares, math.nan)))

@@ -12,11 +12,10 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,61 +23,13 @@ import pytest
 from persona_bench.cli import main
 from persona_bench.results.judged import judge_files
 from persona_bench.results.samples import newest_samples
+from tests.support.command import Command, Ran, sentence
 from tests.support.judge_server import JudgeServer, Reply, verdict
-from tests.support.judged_run import CAST, files_with, records_of, rows_of, shown, stored_run
+from tests.support.judged_run import CAST, files_with, records_of, rows_of, shown
 
 RESPONSES = 60
 AUDIT = 60 + 48  # the retest's calls and the swap's: responses on toxicity are not swapped
 KEY = "sk-unlikely-0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return stored_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture
-def out(made: Path, tmp_path: Path) -> Path:
-    """Responses that nobody has judged."""
-    return Path(shutil.copytree(made, tmp_path / "out"))
-
-
-class Ran(NamedTuple):
-    """What a command printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ran]
-
-
-@pytest.fixture
-def persona_bench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-    def run(*arguments: str | Path) -> Ran:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["persona-bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Ran(int(ended.value.code or 0), *capfd.readouterr())
-
-    return run
-
-
-def sentence(ran: Ran) -> str:
-    """The one sentence that a failed command ends with."""
-    assert ran.code == 1
-    assert "Traceback" not in ran.err
-    *_, last = ran.err.strip().splitlines()
-    assert last.startswith("Error: ")
-    assert ran.err.count("Error: ") == 1
-    return last
 
 
 def judged(out: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from persona_bench.report.compose.judged import SCORE
 from persona_bench.report.compose.run import SHARE
+from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.figures.differences import differences_data, differences_figure
 from persona_bench.report.figures.failures import failures_data, failures_figure
 from persona_bench.report.figures.forest import forest_data, forest_figure
@@ -165,6 +166,9 @@ def judged_models_section(models: JudgedModels) -> Section:
         formats = dict.fromkeys(("persona_score", "low", "high"), SCORE)
         table = pd.DataFrame(rows)
         tables.append(PageTable(f"{stem}_models", "Fidelity, 1 to 5", table, "", formats))
+    if models.fidelities:
+        judges = pd.concat([each.judges for each in models.fidelities.values()])
+        said.append(f"Judged by {judges_in_words(judges)}.")
     for model, each in models.comparisons.items():
         low, high = each.difference_interval
         said.append(

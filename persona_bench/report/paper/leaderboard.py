@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.names import file_stem
 from persona_bench.report.paper.models import models_table
 from persona_bench.report.paper.table import Cell, Column, Number, PaperTable
@@ -123,7 +124,7 @@ def _fidelity(task: str, tables: Mapping[str, pd.DataFrame], settings: Settings)
         columns,
         rows,
         notes=[
-            f"Judged by {', '.join(first.judges['judge'])}; rubrics {first.rubric}; in brackets "
+            f"Judged by {judges_in_words(first.judges)}; rubrics {first.rubric}; in brackets "
             f"{first.confidence:.0%} intervals by persona."
         ],
         stacked=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.paper.models import noise_floor, scored_note, stability_number
 from persona_bench.report.paper.significance import (
     STABILITY_TESTS,
@@ -72,9 +73,7 @@ def fidelity_measure(
         )
         for model, result in results.items()
     }
-    judges = ", ".join(
-        dict.fromkeys(judge for each in results.values() for judge in each.judges["judge"])
-    )
+    judges = judges_in_words(pd.concat([each.judges for each in results.values()]))
     counts = []
     for model, each in results.items():
         n = each.n_responses - each.unscored_responses
