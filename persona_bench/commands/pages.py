@@ -86,9 +86,11 @@ def stability_page(
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
     gallery = Gallery(folder, provenance_line([model], settings))
+    same = [each for each in ("level", "subject", "date") if outcomes[each].nunique() == 1]
+    by = same[0] if same and task != str(outcomes["task"].iloc[0]) else ""
     by_level = stability_by_level(outcomes, Settings(**settings))
     scored = Scored(result, parts, by_level, sensitivity)
-    return graded_section(task, model, scored, outcomes, gallery), gallery.paths
+    return graded_section(task, model, scored, outcomes, gallery, by=by), gallery.paths
 
 
 def score_page(

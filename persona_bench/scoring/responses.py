@@ -13,8 +13,9 @@ def read_responses(samples: Samples) -> pd.DataFrame:
     Columns: persona, kind, question, sample, response (None where an API error left none);
     how it was asked: persona_prompt, system and prompt (the messages), and context (the rendered
     prompt, or what an API was sent; empty where it was not written down); what is known of the
-    question: answer, level and subject; and verdict, reason and route (how the answer was found),
-    empty where it was not graded.
+    question: answer, level and subject; limit (the most tokens that were allowed); and verdict,
+    reason, taken (the answer that was read from the response), route (how it was found) and tokens
+    (how many the response has), empty where it was not graded or is not known.
 
     Raises:
         OutcomesError: a line that is no sample of a persona task.
@@ -34,7 +35,8 @@ def read_responses(samples: Samples) -> pd.DataFrame:
                     response = response[0] if response else None
                 graded = row.get(metric)
                 graded = graded if isinstance(graded, dict) else {}  # --predict_only: no verdict
-                asked = row.get("arguments") or {}
+                asked = (row.get("arguments") or {}).get("gen_args_0", {})
+                limit = (asked.get("arg_1") or {}).get("max_gen_toks") or ""
                 rows.append(
                     {
                         "persona": doc["persona"],
@@ -45,13 +47,16 @@ def read_responses(samples: Samples) -> pd.DataFrame:
                         "persona_prompt": doc["persona_prompt"] or "",
                         "system": doc["system"] or "",
                         "prompt": doc["prompt"],
-                        "context": asked.get("gen_args_0", {}).get("arg_0", ""),
+                        "context": asked.get("arg_0", ""),
                         "answer": doc.get("answer") or "",
                         "level": doc.get("level") or "",
                         "subject": doc.get("subject") or "",
                         "verdict": graded.get("verdict", ""),
                         "reason": graded.get("reason", ""),
                         "route": graded.get("route", ""),
+                        "taken": graded.get("answer", ""),
+                        "tokens": graded.get("tokens") or "",
+                        "limit": limit,
                     }
                 )
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:

@@ -45,6 +45,8 @@ def page_responses(samples: Samples) -> pd.DataFrame:
             table["prompt"], table["system"], table["persona_prompt"], strict=True
         )
     ]
+    asked_by_system = table["system"] != ""
+    table["system"] = table["system"].where(asked_by_system, table["persona_prompt"])
     table["context"] = [_prompt(context) for context in table["context"]]
     table["model"], table["task"] = samples.model, samples.task
     table["reward"] = ""  # responses of an evaluation have none
