@@ -275,6 +275,9 @@ class PersonaTask(ConfigurableTask):
             "sparse": doc["sparse"],
             "finish": self.finishes[_cell(doc)],
         }
+        tokens = self._tokens(results[0]) if isinstance(results[0], str) else None
+        if tokens is not None:
+            record["tokens"] = tokens
         if start := self.reasoning[_cell(doc)]:
             record["reasoning_start"] = start
         return dict.fromkeys(self._aggregation_list, record)

@@ -116,11 +116,12 @@ class Gallery:
         self.paths += written
         picture = next(path for path in written if path.suffix == ".svg")
         title, caption = KINDS[kind]
+        empty = [name for name in data.columns if len(data) and (data[name] == "").all()]
         return PageFigure(
             name=name,
             title=f"{title}: {of}" if of else title,
             caption=caption,
             chart=chart,
             svg=None if chart else picture.read_text(encoding="utf-8"),
-            data=data if numbers else None,
+            data=data.drop(columns=empty) if numbers else None,
         )

@@ -14,19 +14,19 @@ from persona_bench.report.compose.judged import SCORE
 from persona_bench.report.compose.run import (
     SHARE,
     accuracy_chart,
+    group_figures,
     lottery_chart,
     responses_link,
 )
 from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
 from persona_bench.report.figures.differences import differences_data, differences_figure
-from persona_bench.report.figures.failures import failures_data, failures_figure
+from persona_bench.report.figures.failures import failures_data, failures_figure, name_of
 from persona_bench.report.figures.frontier import NAMES, frontier_data, frontier_figure
-from persona_bench.report.figures.groups import groups_data, groups_figure
 from persona_bench.report.figures.heat_map import heat_map_data, heat_map_figure
 from persona_bench.report.figures.lottery import lottery_data, lottery_figure
 from persona_bench.report.figures.style import set_in
 from persona_bench.report.names import file_stem
-from persona_bench.report.page.charts import interval_chart, map_chart, point_chart
+from persona_bench.report.page.charts import bar_chart, interval_chart, map_chart, point_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
 from persona_bench.report.paper.measures import (
     Measure,
@@ -144,24 +144,29 @@ def _figures(models: GradedModels, gallery: Gallery) -> list[PageFigure]:
             data = differences_data(each)
             chart = _differences_chart(data, links[model])
             drawn.append(("differences", model, figure, data, chart))
-        for model, scored in models.scored.items():
-            outcomes = models.outcomes[model]
+        for model, outcomes in models.outcomes.items():
             own: dict[str, Any] = {"title": f"{model}, {task}", "width": width}
             data = heat_map_data(outcomes)
             figure = heat_map_figure(outcomes, **own)
             drawn.append(("heat_map", model, figure, data, map_chart(data, links[model])))
-            levels, groups = scored.by_level, scored.parts.groups
-            if levels or len(groups):
-                figure = groups_figure(levels, groups, **own)
-                drawn.append(("by_group", model, figure, groups_data(levels, groups), None))
-        figure = failures_figure(results, **look)
-        drawn.append(("failures", "", figure, failures_data(results), None))
         figure = lottery_figure(results, **look)
         drawn.append(("lottery", "", figure, lottery_data(results), lottery_chart(curves)))
-    return [
+        failures, data = failures_figure(results, **look), failures_data(results)
+    shown = [
         gallery.draw(kind, figure, data, task=task, of=of, chart=chart, numbers=kind != "heat_map")
         for kind, of, figure, data, chart in drawn
     ]
+    together = gallery.draw("failures", failures, data, task=task)
+    names = {each: name_of(each) for each in data["outcome"].unique()}
+    for model in results:
+        rows = data[data["model"] == model]
+        chart = bar_chart(rows, names, links[model])
+        name, title = f"{together.name}_{file_stem(model)}", f"{together.title}: {model}"
+        shown.append(PageFigure(name, title, together.caption, chart, data=rows))
+    for model, scored in models.scored.items():
+        look = {"title": f"{model}, {task}", "width": width}
+        shown += group_figures(task, model, scored, gallery, look)
+    return shown
 
 
 def _differences_chart(data: pd.DataFrame, link: dict[str, str]) -> Chart:

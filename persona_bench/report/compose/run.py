@@ -88,7 +88,7 @@ def stability_figures(
     link: Mapping[str, str],
 ) -> list[PageFigure]:
     """Accuracy, question map, reasons for failure, lottery and groups of a model on a task."""
-    result, groups = scored.stability, scored.parts.groups
+    result = scored.stability
     look: dict[str, Any] = {"title": f"{model}, {task}", "width": gallery.width}
     with set_in(gallery.font):
         drawn: list[tuple[str, Any, pd.DataFrame, Chart | None]] = [
@@ -117,13 +117,41 @@ def stability_figures(
                 lottery_chart({model: data}),
             ),
         ]
-        if scored.by_level or len(groups):
-            figure = groups_figure(scored.by_level, groups, **look)
-            drawn.append(("by_group", figure, groups_data(scored.by_level, groups), None))
-    return [
+    shown = [
         gallery.draw(kind, figure, data, task=task, chart=chart, numbers=kind != "heat_map")
         for kind, figure, data, chart in drawn
     ]
+    return shown + group_figures(task, "", scored, gallery, look)
+
+
+def group_figures(
+    task: str, of: str, scored: Scored, gallery: Gallery, look: Mapping[str, Any]
+) -> list[PageFigure]:
+    """PSS by level and accuracy by kind of persona: one figure in a file, a chart each here."""
+    levels, groups = scored.by_level, scored.parts.groups
+    if not levels and not len(groups):
+        return []
+    with set_in(gallery.font):
+        figure, data = groups_figure(levels, groups, **look), groups_data(levels, groups)
+    drawn = gallery.draw("by_group", figure, data, task=task, of=of)
+    charts = []
+    for panel, own in data.groupby("panel", sort=False):
+        rows = [str(name) for name in own["group"].unique()]
+        metrics = [str(name) for name in own["metric"].unique()]
+        series = {NAMES.get(name, name): own[own["metric"] == name] for name in metrics}
+        kinds = {name: name for name in rows} if panel == "kind" else None
+        title, label = GROUPS[str(panel)]
+        chart = interval_chart(rows, series, value="value", label=label, kinds=kinds, by="group")
+        name = f"{drawn.name}_{panel}"
+        charts.append(PageFigure(name, title + (f": {of}" if of else ""), "", chart, data=own))
+    return charts
+
+
+GROUPS = {
+    "level": ("Stability by level", "PSS on the questions of a level"),
+    "kind": ("Accuracy by kind of persona", "Accuracy"),
+}
+NAMES = {"pss": "plain PSS", "pss_corrected": "corrected PSS", "noise_floor": "by chance alone"}
 
 
 def accuracy_chart(

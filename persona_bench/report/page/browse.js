@@ -66,7 +66,7 @@ class Browser {
       else parts.push(this.#choice(name, title, codes, `any ${name}`));
     }
     const clear = () => {
-      const kept = ["task", "question"].filter((name) => route.params.has(name));
+      const kept = ["task", "question", "sort"].filter((name) => route.params.has(name));
       const { params } = route;
       go(hashOf("responses", new URLSearchParams(kept.map((name) => [name, params.get(name)]))));
     };
