@@ -21,6 +21,7 @@ from persona_bench.commands.judge import judge
 from persona_bench.commands.leaderboard import leaderboard
 from persona_bench.commands.places import Places
 from persona_bench.commands.plan import plan
+from persona_bench.commands.publish import publish
 from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
@@ -38,7 +39,10 @@ app = typer.Typer(
     help="How much does a persona in the system prompt change what a language model can do?",
 )
 app.add_typer(personas.app, name="personas")
-for command in (run, merge, score, judge, trace, compare, gate, leaderboard, plan, screen, train):
+COMMANDS = (
+    run, merge, score, judge, trace, compare, gate, leaderboard, publish, plan, screen, train,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(options.with_verbose(command))
 
 out = Console()

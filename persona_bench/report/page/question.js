@@ -264,10 +264,8 @@ class QuestionView {
 
   /** What the grader took as the answer, beside the reference; how it found it; how long it was. */
   #taken(of) {
-    const graded = of("verdict") === "correct" || of("verdict") === "wrong";
     const parts = [];
     if (of("taken")) parts.push(make("span", { class: "took" }, "took ", answerOf(of("taken"), this.formulas)));
-    else if (graded && of("answer")) parts.push(make("span", { class: "took" }, "no answer found"));
     if (of("taken") && of("answer")) parts.push(make("span", {}, "reference ", answerOf(of("answer"), this.formulas)));
     if (of("route")) parts.push(make("span", { class: "route" }, "route: ", named(of("route"))));
     const [tokens, limit] = [of("tokens"), of("limit")];
@@ -282,7 +280,10 @@ class QuestionView {
   }
 
   #response(row, text) {
-    if (text === null) return make("p", { class: "empty" }, "no response: the request failed");
+    if (text === null) {
+      const failed = this.store.value("reason", row) === "api_error";
+      return make("p", { class: "empty" }, failed ? "no response: the request failed" : "the response is not stored");
+    }
     if (text === "") return make("p", { class: "empty" }, "an empty response");
     const { model, persona } = this.store.columns;
     const control = this.controls.texts.get(`${model.codes[row]} ${this.store.sample[row]}`);

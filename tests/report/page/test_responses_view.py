@@ -61,6 +61,7 @@ def test_long_responses_show_their_start_and_end_until_asked_for(opened: Open) -
     frame = responses(1, 2)
     text = "first line " + "word " * 500 + "the answer is 7"
     frame["response"] = [text, None]
+    frame.loc[1, ["verdict", "reason"]] = "unscored", "api_error"
     browser = opened(contents(frame), "#responses?sort=asked")
     shown(browser, "algebra/000")
     start, end = browser.texts(".card .response")
