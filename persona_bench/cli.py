@@ -20,11 +20,13 @@ from persona_bench.commands.gate import gate
 from persona_bench.commands.judge import judge
 from persona_bench.commands.leaderboard import leaderboard
 from persona_bench.commands.plan import plan
+from persona_bench.commands.publish import publish
 from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
 from persona_bench.commands.trace import trace, trace_samples
 from persona_bench.commands.train import train
+from persona_bench.commands.wrap import wrap
 from persona_bench.failures import explain
 from persona_bench.report.places import Places
 from persona_bench.resources import resource_folder
@@ -39,7 +41,10 @@ app = typer.Typer(
 )
 app.add_typer(personas.app, name="personas")
 app.add_typer(ratings.app, name="ratings")
-for command in (run, merge, score, judge, trace, compare, gate, leaderboard, plan, screen, train):
+COMMANDS = (
+    run, merge, score, judge, trace, compare, gate, leaderboard, publish, plan, screen, train, wrap,
+)  # fmt: skip
+for command in COMMANDS:
     options.add(app, command)
 
 out = Console()

@@ -1,7 +1,7 @@
 """The figures in docs/figures.md, drawn from the committed results.
 
     python -m scripts.gallery                # all of them, into docs/images/gallery
-    python -m scripts.gallery forest lottery # only these
+    python -m scripts.gallery several lottery # only these
 
 The results are those of SmolLM2-135M-Instruct trained on sums (results/smollm2-arithmetic):
 verdicts of each checkpoint, their summary, and the logs of the trainings.
@@ -23,7 +23,6 @@ import pandas as pd
 from persona_bench.report.figures.accuracy import accuracy_figure
 from persona_bench.report.figures.differences import differences_figure
 from persona_bench.report.figures.failures import failures_figure
-from persona_bench.report.figures.forest import forest_figure
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.groups import groups_figure
 from persona_bench.report.figures.heat_map import heat_map_figure
@@ -86,7 +85,7 @@ def trainings() -> Figure:
 TITLE = "sums under 16 personas"
 FIGURES: dict[str, Callable[[], Figure]] = {
     "accuracy": lambda: accuracy_figure(stable("base"), title=f"base, {TITLE}"),
-    "forest": lambda: forest_figure(several(), title=TITLE),
+    "several": lambda: accuracy_figure(several(), title=TITLE),
     "lottery": lambda: lottery_figure(several(), title=TITLE),
     "frontier": lambda: frontier_figure(pd.read_csv(RESULTS / "summary.csv"), title=TITLE),
     "heat_map": lambda: heat_map_figure(of("base"), title=f"base, {TITLE}"),

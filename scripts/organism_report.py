@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from persona_bench.report.figures.forest import forest_figure
+from persona_bench.report.figures.accuracy import accuracy_figure
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.style import save_figure
 from persona_bench.report.figures.training import TrainingLog, read_training, training_figure
@@ -260,7 +260,7 @@ def figures(results: Path, found: list[Checkpoint], table: pd.DataFrame) -> None
     title = "Model organism: robustness and role play by method"
     frontier = frontier_figure(main, y="marker_rate", title=title)
     save_figure(frontier, results / "frontier")
-    by_family = forest_figure(
+    by_family = accuracy_figure(
         by_method(found, "organism"), title="Accuracy by family, before and after (all seeds)"
     )
     save_figure(by_family, results / "families")

@@ -342,7 +342,11 @@ class PersonaTask(ConfigurableTask):
         """The same record for every metric: each aggregation needs the whole table."""
         if "bypass" in self._metric_fn_list:
             return {"bypass": 999}
-        return dict.fromkeys(self._aggregation_list, self.graded[cell_of(doc)])
+        record = self.graded[cell_of(doc)]
+        tokens = self._tokens(results[0]) if results and isinstance(results[0], str) else None
+        if tokens is not None:
+            record = {**record, "tokens": tokens}
+        return dict.fromkeys(self._aggregation_list, record)
 
     def _open_reasoning(self, prompt: Any, finish: str) -> str:
         """The marker of reasoning that the prompt ends with and the response has to go on from.

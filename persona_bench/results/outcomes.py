@@ -185,6 +185,9 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
         context=arguments.get("arg_0", ""),
         answer=doc.get("answer") or "",
         finish=graded.get("finish") or "",
+        taken=graded.get("answer") or "",
+        tokens=str(graded.get("tokens") or ""),
+        limit=str((arguments.get("arg_1") or {}).get("max_gen_toks") or ""),
         **run,
     )
 

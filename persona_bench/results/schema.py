@@ -79,10 +79,18 @@ class Outcome(NamedTuple):
     """The reference answer."""
     finish: str = ""
     """How the response ended, e.g. `stop`, `length`, `error`; empty where unknown."""
+    taken: str = ""
+    """The answer that the grader read from the response."""
+    tokens: str = ""
+    """How many tokens the response has; empty where unknown."""
+    limit: str = ""
+    """How many tokens were allowed; empty where unknown."""
 
 
-ASKED = ("persona_prompt", "system", "prompt", "context", "answer", "finish")
-"""Columns that say what was asked."""
+ASKED = (
+    "persona_prompt", "system", "prompt", "context", "answer", "finish", "taken", "tokens", "limit",
+)  # fmt: skip
+"""Columns that say what was asked, and what was read from the response."""
 COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
 """Columns of the tidy table."""
 

@@ -83,8 +83,10 @@ def stability_page(
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
     gallery = Gallery(folder, provenance_line([model], settings.to_dict()))
+    same = [each for each in ("level", "subject", "date") if outcomes[each].nunique() == 1]
+    by = same[0] if same and task != str(outcomes["task"].iloc[0]) else ""
     scored = Scored(result, groups, stability_by_level(outcomes, settings), sensitivity)
-    return graded_section(task, model, scored, outcomes, gallery), gallery.paths
+    return graded_section(task, model, scored, outcomes, gallery, by=by), gallery.paths
 
 
 def score_page(

@@ -4,7 +4,7 @@
     save_figure(training_figure(runs), Path("figures/training"), data=training_data(runs))
 
 A panel a quantity that some run logged (loss only for runs without a reward), then for each run
-that met personas its reward by persona or, where they are many, by kind.
+that met personas its reward by group of personas.
 """
 
 from __future__ import annotations
@@ -20,42 +20,44 @@ import yaml
 from matplotlib.lines import Line2D
 
 from persona_bench.personas import PersonaSetError, load_persona_set
-from persona_bench.report.figures.accuracy import kind_handles
-from persona_bench.report.figures.layout import MARGIN, Page
+from persona_bench.report.figures.layout import MARGIN, TEXT_WIDTH, Page
 from persona_bench.report.figures.style import (
     BASELINE,
-    MODEL_LOOKS,
+    GROUP_LOOKS,
+    MODEL_COLOURS,
+    POINTS,
+    inches_of,
     limits,
-    look_of,
-    marker_look,
-    model_looks,
+    model_colours,
     set_ticks,
     styled,
 )
+from persona_bench.report.groups import group_of
 from persona_bench.report.tables import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from persona_bench.report.figures.style import PaperFigure
 
 QUANTITIES = {
     "reward": "Mean reward",
-    "entropy": "Entropy (nats a token)",
-    "kl": "KL from the reference (nats)",
-    "completions/mean_length": "Completion length (tokens)",
-    "frac_reward_zero_std": "Share of groups of equal reward",
+    "entropy": "Entropy (nats)",
+    "kl": "KL (nats)",
+    "completions/mean_length": "Length (tokens)",
+    "frac_reward_zero_std": "Groups of equal reward",
     "loss": "Loss (cross-entropy, nats)",
 }
 """Columns of `log.csv` and what they are, in the order of the panels."""
 HELD_OUT = {
     "eval_accuracy": "Held-out accuracy",
-    "eval_worst_accuracy": "Held-out accuracy, worst persona",
-    "eval_pss_corrected": "Held-out PSS, noise-corrected",
-    "eval_persona_information": "Persona information (nats a token)",
+    "eval_worst_accuracy": "Held out, worst persona",
+    "eval_pss_corrected": "Held-out corrected PSS",
+    "eval_persona_information": "Persona information (nats)",
 }
 """The same of `evaluations.csv`, whose columns have no `eval_`; these panels come first."""
 COLUMNS = [
@@ -63,7 +65,7 @@ COLUMNS = [
 ]  # fmt: skip
 BY_GROUP = "reward_by_group"
 MOST_PERSONAS = 8
-"""Up to so many have a curve each; more are taken together by kind."""
+"""Up to this many have one curve each where their kinds are not known."""
 NOBODY, SOMEBODY = "no persona", "under a persona"
 
 
@@ -124,33 +126,29 @@ def _kinds(settings: Path) -> dict[str, str]:
 
 
 def training_figure(
-    runs: Mapping[str, TrainingLog], *, title: str = "", columns: int = 2
-) -> Figure:
+    runs: Mapping[str, TrainingLog], *, title: str = "", width: float = TEXT_WIDTH
+) -> PaperFigure:
     """Training curves of one or several runs.
 
     Args:
         runs: By name.
-        title: Above the figure.
-        columns: Width: 1 or 2 columns of a paper.
+        title: What it is of: begins the caption.
+        width: Inches.
     """
     data = training_data(runs)
     plain, grouped = data[data["quantity"] != BY_GROUP], data[data["quantity"] == BY_GROUP]
-    looks = model_looks(runs)
+    looks = model_colours(runs)
     with styled():
         groups = _group_looks(list(grouped["group"].unique()), runs)
-        legends = [_handles(looks) if len(data) else []]
-        legends.append(kind_handles(groups) if _are_kinds(groups, runs) else _handles(groups))
-        page = Page(title, _notes(data), legends, columns=columns)
+        page = Page(title, _notes(data), [_handles(looks) if len(data) else []], width=width)
         if data.empty:
             return page.say("nothing logged")
         named = {**HELD_OUT, **QUANTITIES}
         of_all = {name: plain[plain["quantity"] == key] for key, name in named.items()}
-        _draw_panels(page, of_all, "run", looks, beside=1 + columns)
-        word = "kind of persona" if _are_kinds(groups, runs) else "persona"
-        of_runs = {
-            f"Reward by {word}: {printable(run)}": grouped[grouped["run"] == run] for run in runs
-        }
-        _draw_panels(page, of_runs, "group", groups, beside=columns)
+        beside = max(1, int(width / 1.7))
+        _draw_panels(page, of_all, "run", looks, beside=beside)
+        of_runs = {f"Reward: {printable(run)}": grouped[grouped["run"] == run] for run in runs}
+        _draw_panels(page, of_runs, "group", groups, beside=max(1, beside - 1))
     return page.figure
 
 
@@ -231,40 +229,31 @@ def _stride(steps: pd.DataFrame) -> int:
     return 1 if math.isnan(apart) else max(1, round(apart))
 
 
-def _are_kinds(groups: Iterable[str], runs: Mapping[str, TrainingLog]) -> bool:
-    known = {kind for log in runs.values() for kind in log.kinds.values()}
-    return bool(known) and set(groups) <= known | {"control"}
-
-
 def _grouping(personas: pd.Series, runs: Mapping[str, TrainingLog]) -> list[str]:
     """What each persona is counted under: itself, its kind, or whether it is one at all."""
     tables = [log.personas["persona"] for log in runs.values() if not log.personas.empty]
     everyone = set(pd.concat(tables))
     kinds = {name: kind for log in runs.values() for name, kind in log.kinds.items()}
+    if everyone - {BASELINE} <= set(kinds):
+        return [group_of(kinds.get(name, "control")) for name in personas]
     if len(everyone) <= MOST_PERSONAS:
         return [str(name) for name in personas]
-    if everyone - {BASELINE} <= set(kinds):
-        return [kinds.get(name, "control") for name in personas]
     return [NOBODY if name == BASELINE else SOMEBODY for name in personas]
 
 
 # ------------------------------------------------------------------------------- drawing
-def _group_looks(
-    groups: Sequence[str], runs: Mapping[str, TrainingLog]
-) -> dict[str, tuple[str, str]]:
-    if _are_kinds(groups, runs):
-        return {group: look_of(group) for group in groups}
-    return {group: MODEL_LOOKS[-1 - i % len(MODEL_LOOKS)] for i, group in enumerate(groups)}
+def _group_looks(groups: Sequence[str], runs: Mapping[str, TrainingLog]) -> dict[str, str]:
+    """Colours: those of the groups of personas, else others than those of the runs."""
+    if set(groups) <= set(GROUP_LOOKS):
+        return {group: GROUP_LOOKS[group][0] for group in GROUP_LOOKS if group in groups}
+    free = [colour for colour in MODEL_COLOURS if colour not in model_colours(runs).values()]
+    return {group: free[i % len(free)] for i, group in enumerate(groups)}
 
 
-def _curve(marker: str) -> dict[str, Any]:
-    return marker_look(marker, 4) | {"linestyle": "-", "linewidth": 1.3}
-
-
-def _handles(looks: Mapping[str, tuple[str, str]]) -> list[Artist]:
+def _handles(colours: Mapping[str, str]) -> list[Artist]:
     return [
-        Line2D([], [], color=colour, label=printable(name), **_curve(marker))
-        for name, (colour, marker) in looks.items()
+        Line2D([], [], color=colour, linewidth=1.6, label=printable(name))
+        for name, colour in colours.items()
     ]
 
 
@@ -278,7 +267,9 @@ def _notes(data: pd.DataFrame) -> list[str]:
     )
     notes = [f"Thin: each step; thick: mean over the last {each} logged steps"] if each else []
     if of_groups:
-        notes.append(f"Reward by persona: mean over completions in the last {of_groups} steps")
+        notes.append(
+            f"By group of personas: mean over the completions in the last {of_groups} steps"
+        )
     if held_out.any():
         notes.append("Held out: evaluations while training, with 95% intervals")
     return notes
@@ -288,7 +279,7 @@ def _draw_panels(
     page: Page,
     panels: Mapping[str, pd.DataFrame],
     by: str,
-    looks: Mapping[str, tuple[str, str]],
+    looks: Mapping[str, str],
     *,
     beside: int,
 ) -> None:
@@ -297,43 +288,49 @@ def _draw_panels(
     rows = math.ceil(len(shown) / beside)
     beside = math.ceil(len(shown) / max(1, rows)) or 1  # rows of about the same length
     each = page.inner / beside
-    left = 0.4
-    width = each - left - 0.14
+    left = 0.36
+    width = each - left - 0.1
     for start in range(0, len(shown), beside):
         row = shown[start : start + beside]
-        names = [page.fit(name, width, 7.5, "bold") for name, _ in row]
-        top = 0.05 + 0.135 * max(name.count("\n") + 1 for name in names)
+        names = [page.fit(name, width, POINTS) for name, _ in row]
+        top = 0.05 + 0.14 * max(name.count("\n") + 1 for name in names)
         cells = [(MARGIN + left + i * each, width) for i in range(len(row))]
-        height = 1.15 if by == "run" else 1.6
+        height = 0.95 if by == "run" else 1.3
         made = page.band(height, cells, xlabels=["Step"] * len(row), top=top)
         for axes, name, (_, own) in zip(made, names, row, strict=True):
-            axes.set_title(name, loc="left", fontsize=7.5, fontweight="bold", pad=4)
+            axes.set_title(name, loc="left", fontsize=POINTS, pad=4)
             _draw_curves(axes, own, by, looks)
+            if by == "group":
+                _name_ends(axes, own, looks)
 
 
-def _draw_curves(
-    axes: Axes, data: pd.DataFrame, by: str, looks: Mapping[str, tuple[str, str]]
-) -> None:
+def _draw_curves(axes: Axes, data: pd.DataFrame, by: str, colours: Mapping[str, str]) -> None:
     axes.grid(axis="both")
-    axes.tick_params(labelsize=7)
     thin = data["value"] if by == "run" else data["smoothed"]
     drawn = [*thin, *data["smoothed"], *data["low"].dropna(), *data["high"].dropna()]
     axes.set_ylim(*limits(drawn, -math.inf, math.inf))
     first, last = data["step"].min(), data["step"].max()
     room = max(0.04 * (last - first), 0.5)
     axes.set_xlim(first - room, last + room)
-    for i, name in enumerate(name for name in looks if name in set(data[by])):
-        colour, marker = looks[name]
-        own = data[data[by] == name]
+    for name in (name for name in colours if name in set(data[by])):
+        colour, own = colours[name], data[data[by] == name]
         if by == "run":
             axes.plot(own["step"], own["value"], color=colour, linewidth=0.5, alpha=0.5, zorder=2)
             axes.vlines(
                 own["step"], own["low"], own["high"], color=colour, linewidth=0.7, alpha=0.6
             )
-        apart = max(1, len(own) // 6)
-        every = (i % apart, apart)  # markers of two curves that meet stand beside one another
-        axes.plot(
-            own["step"], own["smoothed"], color=colour, zorder=3, markevery=every, **_curve(marker)
-        )
+        axes.plot(own["step"], own["smoothed"], color=colour, linewidth=1.4, zorder=3)
     set_ticks(axes.xaxis)
     set_ticks(axes.yaxis)
+
+
+def _name_ends(axes: Axes, data: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Groups' names at the ends of their curves, apart where these meet."""
+    ends = {str(name): float(own["smoothed"].iloc[-1]) for name, own in data.groupby("group")}
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    wide, tall = inches_of(axes)
+    axes.set_xlim(left, left + (right - left) / (1 - min(0.6 / wide, 0.5)))
+    apart, at = (high - low) / tall * 0.14, math.inf
+    for name, end in sorted(ends.items(), key=lambda item: -item[1]):
+        at = min(end, at - apart)
+        axes.text(right, at, printable(name), color=colours[name], va="center", ha="left")

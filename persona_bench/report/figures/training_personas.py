@@ -14,34 +14,33 @@ import numpy as np
 import pandas as pd
 
 from persona_bench.report.figures.heat_map import cell_axes, cell_handles, draw_cells
-from persona_bench.report.figures.layout import Page
+from persona_bench.report.figures.layout import TEXT_WIDTH, Page
 from persona_bench.report.figures.rows import Rows
-from persona_bench.report.figures.style import styled
+from persona_bench.report.figures.style import POINTS, styled
 from persona_bench.report.tables import count
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from persona_bench.report.figures.style import PaperFigure
     from persona_bench.report.figures.training import TrainingLog
 
 COLUMNS = ["persona", "kind", "first_step", "last_step", "completions", "scored", "accuracy"]
 
 
 def training_personas_figure(
-    log: TrainingLog, *, blocks: int = 10, title: str = "", columns: int = 2
-) -> Figure:
+    log: TrainingLog, *, blocks: int = 10, title: str = "", width: float = TEXT_WIDTH
+) -> PaperFigure:
     """The share of correct completions of each persona in each block of steps.
 
     Args:
         log: The run.
         blocks: Into how many blocks its steps are split, at most.
-        title: Above the figure.
-        columns: Width: 1 or 2 columns of a paper.
+        title: What it is of: begins the caption.
+        width: Inches.
     """
     data = training_personas_data(log, blocks=blocks)
     with styled():
         if data.empty:
-            return Page(title, [], [], columns=columns).say("no completions by persona")
+            return Page(title, [], [], width=width).say("no completions by persona")
         n = data["persona"].nunique()
         values, asked, scored = (
             data[name].to_numpy(dtype=float).reshape(n, -1)
@@ -52,13 +51,14 @@ def training_personas_figure(
             f"{count(n, 'persona')}, {int(data['completions'].sum()):,} completions; sorted by the "
             "share correct over all steps"
         ]
-        page = Page(title, notes, [cell_handles(unscored, missing)], columns=columns)
+        page = Page(title, notes, [cell_handles(unscored, missing)], width=width)
         rows = Rows(page, list(data["persona"].unique()))
         axes = cell_axes(page, rows, "Step at which a block ends", ticks=True)
         draw_cells(axes, rows, values, unscored, missing)
         ends = [f"{end:,}" for end in data["last_step"].unique()]
-        apart = 1 + (len(ends) * (page.width_of(ends[-1], 7) + 0.1) > page.width - rows.left - 0.4)
-        axes.set_xticks(range(0, len(ends), apart), ends[::apart], fontsize=7)
+        needed = len(ends) * (page.width_of(ends[-1], POINTS) + 0.1)
+        apart = 1 + (needed > page.width - rows.left - 0.4)
+        axes.set_xticks(range(0, len(ends), apart), ends[::apart])
     return page.figure
 
 

@@ -40,6 +40,8 @@ def page_responses(results: TaskResults) -> pd.DataFrame:
             table["prompt"], table["system"], table["persona_prompt"], strict=True
         )
     ]
+    asked_by_system = table["system"] != ""
+    table["system"] = table["system"].where(asked_by_system, table["persona_prompt"])
     table["context"] = [_prompt(context) for context in table["context"]]
     table["reward"] = ""  # responses of an evaluation have none
     return table[list(RESPONSE_COLUMNS)]

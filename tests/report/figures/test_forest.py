@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 import pytest
-
 from persona_bench.report.figures.forest import MEAN, forest_data, forest_figure
+
 from tests.report.figures.readable import TITLE, assert_readable, bars, points, words
 
 
