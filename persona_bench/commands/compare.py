@@ -18,7 +18,6 @@ from persona_bench.report.places import command_line
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_bench.report.figures.training import TrainingLog
     from persona_bench.report.runs import Run
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
@@ -98,11 +97,11 @@ def compare(
         return
     if len(found) < 2:
         raise CompareError(f"{', '.join(map(str, runs))}: one model; give two or more to compare")
-    logs: dict[str, TrainingLog] = {}
-    if training:  # what is wrong with them is said before anything is computed
-        from persona_bench.report.compose.pages import training_logs
+    trainings = None
+    if training:  # an error in them is reported before anything is computed
+        from persona_bench.extras.training.page import Trainings
 
-        logs = training_logs(training)
+        trainings = Trainings(training)
     graded, judged = _shared(found)
     tables = {task: {run.name: run.graded[task].outcomes for run in found} for task in graded}
     verdicts = {task: _verdicts(task, found) for task in judged}
@@ -131,8 +130,12 @@ def compare(
         console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
     if not no_page:
         from persona_bench.report.compose.pages import compare_page
+        from persona_bench.report.sections import installed
 
-        written = compare_page(found, tables, pairs, verdicts, roles, logs, settings, out_folder)
+        paper = next(iter(installed(["paper.comparison"])), None)
+        written = compare_page(
+            found, tables, pairs, verdicts, roles, trainings, paper, settings, out_folder
+        )
         if not as_json:
             console.print(f"Page: {escape(str(written))}", soft_wrap=True)
 

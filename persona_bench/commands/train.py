@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,9 +110,23 @@ def train(
             sample(settings, prepare(settings), say)
         else:
             module.train(settings, say)
+            write_page(settings.output_path)
     except KeyboardInterrupt:
         say(f"\n{interrupted(settings.output_path)}")
         raise
+
+
+def write_page(folder: Path) -> None:
+    """The page of the logged completions, by the first process alone, if there are any."""
+    from persona_bench.report.sections import installed
+    from persona_bench.train.folder import FINISHED
+    from persona_bench.train.logs import COMPLETIONS
+
+    if os.environ.get("RANK", "0") != "0" or not (folder / COMPLETIONS).is_file():
+        return
+    for extra in installed(["training.page"]):
+        run = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+        say(f"The completions: {extra.training_page(folder, run)}")
 
 
 def interrupted(folder: Path) -> str:

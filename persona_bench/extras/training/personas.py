@@ -22,7 +22,7 @@ from persona_bench.report.tables import count
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from persona_bench.report.figures.training import TrainingLog
+    from persona_bench.extras.training.curves import TrainingLog
 
 COLUMNS = ["persona", "kind", "first_step", "last_step", "completions", "scored", "accuracy"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_bench.report.paper.leaderboard import TIED, leaderboards
-from persona_bench.report.paper.table import PaperTable
+from persona_bench.extras.paper.leaderboard import TIED, leaderboards
+from persona_bench.extras.paper.table import PaperTable
 from persona_bench.report.runs import Graded, Run, Settings
 
 
