@@ -149,7 +149,7 @@ def demo(
                 Asked("persona_roleplay", roles, {"max_gen_toks": ROLE_TOKENS}),
             ]
         )
-        for extra in installed(["trace"]):
+        for extra in installed(["traces.report"]):
             say("Do the roles leave a trace? Each response, under its own persona and the others")
             with warnings.catch_warnings():  # said by the scoring
                 warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from persona_bench.extras.identifiability import identifiability
+from persona_bench.extras.traces.identifiability import identifiability
 from persona_bench.extras.training.curves import TrainingLog, read_training, training_figure
 from persona_bench.extras.training.personas import training_personas_figure
 from persona_bench.report.figures.forest import forest_figure

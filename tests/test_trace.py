@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_bench.extras.identifiability import identifiability
+from persona_bench.extras.traces.identifiability import identifiability
 from persona_bench.scoring.information import persona_information
 from persona_bench.scoring.responses import read_responses
 from persona_bench.scoring.samples import newest_samples

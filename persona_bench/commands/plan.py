@@ -18,7 +18,7 @@ from persona_bench.commands import options
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_bench.extras.plan import Assumptions, Design, Forecast
+    from persona_bench.extras.planning.plan import Assumptions, Design, Forecast
 
 ASSUMED = "What is assumed"
 WANTED = "What is wanted"
@@ -87,7 +87,7 @@ def plan(
 
     Example: persona-bench plan --accuracy 0.4 --questions 500 --detect 0.9
     """
-    from persona_bench.extras.plan import Design, check_wish, designs_for, forecast
+    from persona_bench.extras.planning.plan import Design, check_wish, designs_for, forecast
 
     spreads = _spreads(sd or [])
     if seeds is not None or "seed" in spreads:
@@ -178,8 +178,8 @@ def _assumptions(
     pilot: Path | None, given: dict[str, float | None]
 ) -> tuple[Assumptions, int | None, list[str]]:
     """Assumptions, the pilot's number of personas, notes; what is given goes before the pilot."""
-    from persona_bench.extras.pilot import assumptions_from
-    from persona_bench.extras.plan import Assumptions
+    from persona_bench.extras.planning.pilot import assumptions_from
+    from persona_bench.extras.planning.plan import Assumptions
 
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if pilot is None:

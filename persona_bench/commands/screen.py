@@ -18,7 +18,7 @@ import persona_bench
 from persona_bench.commands import options
 
 if TYPE_CHECKING:
-    from persona_bench.extras.screened import Screening
+    from persona_bench.extras.screening.screened import Screening
     from persona_bench.scoring.resampling import Interval
 
 
@@ -62,7 +62,7 @@ def screen(
 
     Example: persona-bench screen --model-args pretrained=ORG/MODEL --budget 0.2
     """
-    from persona_bench.extras.screening_run import screen_model
+    from persona_bench.extras.screening.run import screen_model
     from persona_bench.harness.run import parse_arguments
 
     result = screen_model(

@@ -53,7 +53,7 @@ def trace(
 
     Example: persona-bench trace results/roles --model-args pretrained=ORG/MODEL
     """
-    from persona_bench.extras.trace import chosen_samples, trace_samples
+    from persona_bench.extras.traces.report import chosen_samples, trace_samples
     from persona_bench.report.places import Places
 
     chosen = chosen_samples(results, task, one_model=bool(model_args))

@@ -12,8 +12,8 @@ import pytest
 from sklearn.kernel_ridge import KernelRidge
 
 from persona_bench import failures
-from persona_bench.extras import identifiability as module
-from persona_bench.extras.identifiability import identifiability
+from persona_bench.extras.traces import identifiability as module
+from persona_bench.extras.traces.identifiability import identifiability
 from persona_bench.scoring.information import ONE_PERSONA_NOTE
 from persona_bench.scoring.responses import read_responses
 from persona_bench.scoring.samples import OutcomesError, Samples

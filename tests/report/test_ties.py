@@ -11,9 +11,9 @@ from rich.console import Console
 
 from persona_bench.commands.plan import plan
 from persona_bench.commands.screen import print_screening
-from persona_bench.extras.identifiability import identifiability
-from persona_bench.extras.screening import screen
-from persona_bench.extras.trace import print_trace
+from persona_bench.extras.screening.rounds import screen
+from persona_bench.extras.traces.identifiability import identifiability
+from persona_bench.extras.traces.report import print_trace
 from tests.extras.test_identifiability import responses
 
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from persona_bench.extras.identifiability import identifiability
+from persona_bench.extras.traces.identifiability import identifiability
 from persona_bench.provenance import PACKAGES, versions
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import Places, provenance
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from persona_bench.extras.identifiability import Identifiability
+    from persona_bench.extras.traces.identifiability import Identifiability
     from persona_bench.harness.run import Session
     from persona_bench.scoring.information import Information
     from persona_bench.scoring.samples import Samples
