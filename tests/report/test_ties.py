@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from persona_bench.commands.plan import plan
-from persona_bench.commands.screen import print_screening
+from persona_bench.extras.screening.report import print_screening
 from persona_bench.extras.screening.rounds import screen
 from persona_bench.extras.traces.identifiability import identifiability
 from persona_bench.extras.traces.report import print_trace
