@@ -23,8 +23,8 @@ if not os.path.isdir(os.path.join(__path__[0], "tasks")):
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from persona_bench.extras.contrasts import Contrasts, contrasts
-    from persona_bench.extras.variance import VarianceParts, variance_parts
+    from persona_bench.extras.parts.contrasts import Contrasts, contrasts
+    from persona_bench.extras.parts.variance import VarianceParts, variance_parts
     from persona_bench.personas import Persona, PersonaSet, load_persona_set
     from persona_bench.results.judged import read_judged
     from persona_bench.results.outcomes import read_outcomes
@@ -80,12 +80,12 @@ _HOME = {
     "MethodComparison": "persona_bench.scoring.methods",
     "compare_methods": "persona_bench.scoring.methods",
     "read_judged": "persona_bench.results.judged",
-    "Contrasts": "persona_bench.extras.contrasts",
-    "contrasts": "persona_bench.extras.contrasts",
+    "Contrasts": "persona_bench.extras.parts.contrasts",
+    "contrasts": "persona_bench.extras.parts.contrasts",
     "GraderSensitivity": "persona_bench.scoring.sensitivity",
     "grader_sensitivity": "persona_bench.scoring.sensitivity",
-    "VarianceParts": "persona_bench.extras.variance",
-    "variance_parts": "persona_bench.extras.variance",
+    "VarianceParts": "persona_bench.extras.parts.variance",
+    "variance_parts": "persona_bench.extras.parts.variance",
 }
 
 

@@ -24,11 +24,10 @@ from persona_bench.commands.publish import publish
 from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
-from persona_bench.commands.trace import trace, trace_samples
+from persona_bench.commands.trace import trace
 from persona_bench.commands.train import train
 from persona_bench.commands.wrap import wrap
 from persona_bench.failures import explain
-from persona_bench.report.places import Places
 from persona_bench.resources import resource_folder
 
 app = typer.Typer(
@@ -132,6 +131,8 @@ def demo(
     from persona_bench.demo import demo_model
     from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, Session
+    from persona_bench.report.places import Places
+    from persona_bench.report.sections import installed
     from persona_bench.results.samples import newest_samples
 
     pretrained = model or str(demo_model(say))
@@ -154,12 +155,13 @@ def demo(
                 Asked("persona_roleplay", roles, {"max_gen_toks": ROLE_TOKENS}),
             ]
         )
-        say("Do the roles leave a trace? Each response, under its own persona and the others")
-        with warnings.catch_warnings():  # said by the scoring
-            warnings.simplefilter("ignore")
-            chosen = newest_samples(output_path, judged=True)
-        places = Places(output_path / "scores", [samples.model for samples in chosen])
-        trace_samples(chosen, output_path, places, session)
+        for extra in installed(["traces.report"]):
+            say("Do the roles leave a trace? Each response, under its own persona and the others")
+            with warnings.catch_warnings():  # said by the scoring
+                warnings.simplefilter("ignore")
+                chosen = newest_samples(output_path, judged=True)
+            places = Places(output_path / "scores", [samples.model for samples in chosen])
+            extra.trace_samples(chosen, output_path, places, session)
         say("Scoring, figures, and a page of everything that the model said")
         written = score_folder(output_path, output_path / "scores")
     say(f"Done. Open {written[-1]} in a browser")

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from persona_bench.extras.training.curves import read_training, training_figure
+from persona_bench.extras.training.personas import training_personas_figure
 from persona_bench.report.figures.accuracy import accuracy_figure
 from persona_bench.report.figures.differences import differences_figure
 from persona_bench.report.figures.failures import failures_figure
@@ -28,8 +30,6 @@ from persona_bench.report.figures.groups import groups_figure
 from persona_bench.report.figures.heat_map import heat_map_figure
 from persona_bench.report.figures.lottery import lottery_figure
 from persona_bench.report.figures.style import save_figure
-from persona_bench.report.figures.training import read_training, training_figure
-from persona_bench.report.figures.training_personas import training_personas_figure
 from persona_bench.scoring.compare import Comparison, compare
 from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.stability import Stability, stability

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from persona_bench.extras.traces.identifiability import identifiability
+from persona_bench.extras.training.curves import TrainingLog, read_training, training_figure
+from persona_bench.extras.training.personas import training_personas_figure
 from persona_bench.report.figures.accuracy import accuracy_figure
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.style import save_figure
-from persona_bench.report.figures.training import TrainingLog, read_training, training_figure
-from persona_bench.report.figures.training_personas import training_personas_figure
-from persona_bench.scoring.identifiability import identifiability
 from persona_bench.scoring.information import persona_information
 from persona_bench.scoring.methods import compare_methods
 from persona_bench.scoring.resampling import clustered_se, mean_interval

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from persona_bench import contrasts
-from persona_bench.extras.moments import Moments
-from persona_bench.extras.tau import tau_b
+from persona_bench.extras.parts.moments import Moments
+from persona_bench.extras.parts.tau import tau_b
 from persona_bench.scoring.resampling import expanded_interval, question_weights, two_way_means
 from tests.scoring.simulated import Model, cells_of, outcomes_of
 

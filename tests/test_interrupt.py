@@ -132,7 +132,7 @@ def test_judging(tmp_path: Path) -> None:
 
 
 def test_training_names_its_last_checkpoint(tmp_path: Path) -> None:
-    from persona_bench.commands.train import interrupted
+    from persona_bench.train.terminal import interrupted
 
     assert "Interrupted before the first checkpoint" in interrupted(tmp_path / "none")
     assert "starts anew" in interrupted(tmp_path)

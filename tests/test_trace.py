@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_bench.extras.traces.identifiability import identifiability
 from persona_bench.results.outcomes import read_responses
 from persona_bench.results.samples import newest_samples
-from persona_bench.scoring.identifiability import identifiability
 from persona_bench.scoring.information import persona_information
 from tests.test_cli import persona_bench
 

@@ -8,22 +8,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from persona_bench.commands.score import score_folder
 from persona_bench.failures import missing
 
 if TYPE_CHECKING:
     from persona_bench.judge.client import Price
-    from persona_bench.judge.run import Finished
-    from persona_bench.judge.session import Estimate, Plan
+    from persona_bench.judge.session import Plan
 
 JUDGES = "Judges"
 COST = "Calls and cost"
-err = Console(stderr=True)
 
 
 def judge(
@@ -135,6 +129,7 @@ def test_judges(plan: Plan, *, dry_run: bool) -> None:
         JudgeError: a judge failed it.
     """
     from persona_bench.judge.run import Judging
+    from persona_bench.report.judging import print_estimates, say
 
     judging = Judging(plan, say, bar=not dry_run)
     if dry_run:
@@ -157,6 +152,7 @@ def judge_results(
     """
     from persona_bench.judge.client import JudgeError
     from persona_bench.judge.run import Judging, find_judged
+    from persona_bench.report.judging import print_estimates, say, tell
 
     needed = ["openai", *(["krippendorff"] if plan.audit or len(plan.judges) > 1 else [])]
     if not dry_run and (problem := missing(*needed)):
@@ -183,51 +179,6 @@ def judge_results(
             f"{found.left:,} calls were not made, as they would have cost more than --max-cost "
             f"{plan.max_cost:g}: what is judged is kept and scored; raise it to go on"
         )
-
-
-def tell(found: Finished) -> None:
-    """What was asked, and what is missing."""
-    for each in found.verdicts:
-        missing = ", ".join(f"{reason} {n:,}" for reason, n in each.unscored.items())
-        say(
-            f"{each.task} of {Path(each.model).name}, {each.judge}: {each.done.made:,} verdicts, "
-            f"{each.done.stored:,} from the store; unscored: {missing or 'none'}"
-        )
-    if found.without_examples:
-        say(f"{found.without_examples:,} questions were judged without examples of the scores")
-    if found.failed:
-        say(f"{found.failed:,} requests failed for good: the same command asks for them again")
-    if found.cost is not None:
-        say(f"Cost: ${found.cost:.4f}")
-
-
-def say(text: str) -> None:
-    """A line for the person who waits."""
-    err.print(escape(text), soft_wrap=True)
-
-
-def print_estimates(rows: list[Estimate]) -> None:
-    """What judging would take, a row for each judge and kind of call."""
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("judge", "what", "calls", "in the store", "prompt tokens", "new", "about $"):
-        table.add_column(name, justify="left" if name in ("judge", "what") else "right")
-    for row in rows:
-        table.add_row(
-            escape(row.judge), row.what, f"{row.calls:,}",
-            "?" if row.stored is None else f"{row.stored:,}", f"{row.prompt_tokens:,}",
-            f"{row.completion_tokens:,}", "?" if row.cost is None else f"{row.cost:,.2f}",
-        )  # fmt: skip
-    out = Console()
-    out.print(table)
-    if any(row.stored is None for row in rows):
-        out.print("What is in the store is not known: the endpoint does not answer.")
-    known = [row.cost for row in rows if row.cost is not None]
-    total = f"about ${sum(known):,.2f}" if known else "the cost is not known without --price"
-    out.print(
-        f"{sum(row.calls for row in rows):,} calls, {total}. Tokens are estimated from characters; "
-        "nothing was asked.",
-        soft_wrap=True,
-    )
 
 
 def _prices(given: list[str], names: list[str]) -> dict[str, Price]:

@@ -39,9 +39,9 @@ def leaderboard(
 
     Example: persona-bench leaderboard results/base results/rlvr results/permix
     """
-    from persona_bench.report.paper.leaderboard import leaderboards
-    from persona_bench.report.paper.table import write_table
-    from persona_bench.report.paper.terminal import print_table
+    from persona_bench.extras.paper.leaderboard import leaderboards
+    from persona_bench.extras.paper.table import write_table
+    from persona_bench.extras.paper.terminal import print_table
     from persona_bench.report.runs import Settings
     from persona_bench.results.runs import read_runs
 

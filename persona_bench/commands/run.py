@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from persona_bench.commands import options
-from persona_bench.commands.gate import parse_margins, print_gates, read_tables
+from persona_bench.commands.gate import parse_margins
 from persona_bench.commands.judge import judge_results
 from persona_bench.commands.score import score_folder
 
 if TYPE_CHECKING:
-    from persona_bench.harness.dry_run import TaskPlan
-    from persona_bench.harness.run import Asked, Session
-    from persona_bench.harness.study import Study, StudyModel
+    from persona_bench.harness.run import Asked
+    from persona_bench.harness.study import Study
     from persona_bench.harness.until import Plan
-    from persona_bench.scoring.gate import Gate
 
 OUTPUT = Path("persona-bench-results")
 STUDIES = "Studies and shards"
 STOPPING = "Stopping early"
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 err = Console(stderr=True)
 
 
@@ -266,6 +256,8 @@ def run_model(
     from persona_bench.harness.dry_run import plan_run
     from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, RunError, Session, check_tasks
+    from persona_bench.harness.study_run import ask, shard_folder
+    from persona_bench.report.dry_run import print_plans
 
     check_tasks(tasks, include_path)
     check_model(backend, arguments, device=of_session["device"])
@@ -289,10 +281,11 @@ def run_model(
             backend, arguments, output_path, store=store, seed=seed, say=say, **of_session
         ) as session,
     ):
-        table, gates = _ask(session, asked, plans, folder, of_run)
+        table, gates = ask(session, asked, plans, folder, of_run)
     if table and do_score:
         score_folder(folder, folder / "scores", page=not shard)  # a shard is a part: no page
     if gates:
+        from persona_bench.report.gate import print_gates
         from persona_bench.scoring.gate import EXIT_CODES, combined
 
         verdict = combined([each.verdict for each in gates.values()])
@@ -313,6 +306,8 @@ def _plans(
 
     base = None
     if against is not None:
+        from persona_bench.report.gate import read_tables
+
         graded, _ = read_tables(against)
         if against.suffix.lower() == ".csv":
             if len(asked) > 1:
@@ -326,25 +321,6 @@ def _plans(
 def _looks(plan: Plan) -> str:
     looks = ", ".join(f"{n:,}" for n in plan.looks)
     return f"{plan.asked.task}: looks after {looks} questions; what follows is the whole"
-
-
-def _ask(
-    session: Session,
-    asked: list[Asked],
-    plans: list[Plan] | None,
-    folder: Path,
-    of_run: Mapping[str, Any],
-) -> tuple[bool, dict[str, Gate]]:
-    """Runs the tasks, or their plans; returns whether results are here, and what gates said."""
-    if plans is None:
-        return bool(session.run(asked, output_path=folder, **of_run)), {}
-    from persona_bench.harness.until import run_until_decided
-    from persona_bench.scoring.gate import Gate
-
-    settings = {name: value for name, value in of_run.items() if name != "limit"}
-    found = run_until_decided(session, plans, output_path=folder, **settings)
-    gates = {each.plan.asked.task: each.result for each in found if isinstance(each.result, Gate)}
-    return bool(found), gates
 
 
 def run_study(
@@ -361,6 +337,8 @@ def run_study(
     from persona_bench.harness.dry_run import plan_run
     from persona_bench.harness.run import check_writable
     from persona_bench.harness.study import check_study
+    from persona_bench.harness.study_run import ask_models, shard_folder
+    from persona_bench.report.dry_run import print_plans
 
     models = study.chosen(only)
     check_study(study, models, shard)
@@ -387,7 +365,7 @@ def run_study(
         return
     check_writable(study.output_path)
     with _says_how_to_score(study.output_path, do_score):
-        asked_all = _ask_all(file, study, models, shard, flags)
+        asked_all = ask_models(file, study, models, shard, flags, say)
     if not asked_all:  # a rank that holds no results
         return
     if study.judge and shard:
@@ -401,39 +379,6 @@ def run_study(
         score_folder(folder, folder / "scores", page=not shard)
 
 
-def _ask_all(
-    file: Path, study: Study, models: list[StudyModel], shard: str | None, flags: list[str]
-) -> bool:
-    """Asks every model; returns whether this process holds results.
-
-    Raises:
-        RunError: a model did not finish; the others did all the same.
-    """
-    from persona_bench.harness.run import RunError
-
-    if len(models) == 1:
-        return _run_one(study, models[0], shard, flags)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RunError(
-            "under a launcher of several processes a study runs one model at a time: add --only, "
-            f"one of {', '.join(model.name for model in models)}"
-        )
-    failed = []
-    for number, model in enumerate(models, start=1):
-        say(f"Model {number} of {len(models)}: {model.name}")
-        command = [sys.executable, "-m", "persona_bench", "run", str(file)]
-        command += ["--only", model.name, "--no-score", *flags]
-        command += ["--shard", shard] if shard else []
-        if _run_child(command):  # a process of its own: a GPU is free again after it
-            failed.append(model.name)
-    if failed:
-        raise RunError(
-            f"{', '.join(failed)} did not finish (see above); what was done is kept: run the "
-            "same command again to go on"
-        )
-    return True
-
-
 @contextmanager
 def _says_how_to_score(output_path: Path, do_score: bool) -> Iterator[None]:
     """After Ctrl-C: how to score what is stored so far."""
@@ -445,86 +390,9 @@ def _says_how_to_score(output_path: Path, do_score: bool) -> Iterator[None]:
         raise
 
 
-def _run_child(command: list[str]) -> int:
-    """Runs one model in a process of its own; returns its exit code.
-
-    On Ctrl-C the process, which gets it too, says what is stored, and is waited for.
-
-    Raises:
-        KeyboardInterrupt: this process or the other one was interrupted.
-    """
-    with subprocess.Popen(command) as child:
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            for patience, send in ((3, signal.SIGINT), (30, signal.SIGKILL)):
-                try:
-                    child.wait(patience)
-                    break
-                except subprocess.TimeoutExpired:  # it alone was not sent the signal, or it hangs
-                    child.send_signal(send)
-            raise
-    if code in (INTERRUPTED, -signal.SIGINT):
-        raise KeyboardInterrupt
-    return code
-
-
-def _run_one(study: Study, model: StudyModel, shard: str | None, flags: list[str]) -> bool:
-    from persona_bench.harness.run import Session
-
-    of_run = {
-        "confirm_run_unsafe_code": study.confirm_run_unsafe_code,
-        "apply_chat_template": model.apply_chat_template,
-        "system_instruction": study.system_instruction,
-    }
-    asked = study.asked(model, shard)
-    plans = _plans(asked, model.arguments(), of_run) if "--until" in flags else None
-    with Session(
-        model.model,
-        model.arguments(),
-        study.output_path,
-        batch_size=None if model.batch_size is None else str(model.batch_size),
-        device=model.device,
-        name=model.name,
-        seed=study.seed,
-        verbose="--verbose" in flags,
-        say=say,
-        hub=study.hf_hub_log_args,
-    ) as session:
-        return _ask(session, asked, plans, shard_folder(study.output_path, shard), of_run)[0]
-
-
-def shard_folder(output_path: Path, shard: str | None) -> Path:
-    """Where the results of a shard go: a folder of its own below the run's."""
-    return output_path / f"shard-{shard.replace('/', '-of-')}" if shard else output_path
-
-
 def say(text: str) -> None:
     """A line for the person who waits."""
     err.print(escape(text), soft_wrap=True)
-
-
-def print_plans(plans: dict[str, list[TaskPlan]]) -> None:
-    """What would run: a row for each model and task."""
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("model", "task", "responses", "done", "to do", "prompt tokens", "new at most"):
-        table.add_column(name, justify="left" if name in ("model", "task") else "right")
-    notes = []
-    for model, parts in plans.items():
-        for plan in parts:
-            todo = plan.prompts - (plan.done or 0)
-            tokens = "?" if plan.prompt_tokens is None else f"{plan.prompt_tokens:,}"
-            done = "?" if plan.done is None else f"{plan.done:,}"
-            table.add_row(
-                escape(model), plan.task, f"{plan.prompts:,}", done, f"{todo:,}", tokens,
-                f"{plan.most_tokens:,}",
-            )  # fmt: skip
-            notes += [plan.note] if plan.note and plan.note not in notes else []
-    out = Console()
-    out.print(table)
-    for note in notes:
-        out.print(f"done is not known: {escape(note)}", soft_wrap=True)
-    out.print("Tokens are of what is to do; nothing was asked.", soft_wrap=True)
 
 
 def merge(

@@ -12,7 +12,7 @@ from rich.markup import escape
 from persona_bench.commands import options
 
 SCORED = "What is scored"
-SECTIONS = ("parts",)
+SECTIONS = ("parts.section",)
 """Modules of `persona_bench.extras` that add a section to a score."""
 
 

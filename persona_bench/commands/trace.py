@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from persona_bench.commands import options
-from persona_bench.provenance import PACKAGES, versions
-from persona_bench.report.places import Places, provenance
 
 if TYPE_CHECKING:
     from persona_bench.harness.run import Session
-    from persona_bench.results.samples import Samples
 
 
 def trace(
@@ -57,7 +53,10 @@ def trace(
 
     Example: persona-bench trace results/roles --model-args pretrained=ORG/MODEL
     """
-    chosen = _chosen(results, task, one_model=bool(model_args))
+    from persona_bench.extras.traces.report import chosen_samples, trace_samples
+    from persona_bench.report.places import Places
+
+    chosen = chosen_samples(results, task, one_model=bool(model_args))
     root = results if results.is_dir() else results.parent
     folder = out_folder or root / "scores"
     with ExitStack() as stack:
@@ -66,75 +65,6 @@ def trace(
         places = Places(folder, [samples.model for samples in chosen])
         trace_samples(chosen, results, places, session, others=others)
     Console().print(f"\nFiles: {escape(str(folder))}", soft_wrap=True)
-
-
-def trace_samples(
-    chosen: Sequence[Samples],
-    results: Path,
-    places: Places,
-    session: Session | None,
-    *,
-    others: int | None = None,
-    embeddings: str | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> None:
-    """Prints and writes the traces in samples files; persona information where a model is given."""
-    from persona_bench.report.trace import print_trace, write_trace
-    from persona_bench.results.outcomes import read_responses
-    from persona_bench.scoring.identifiability import identifiability
-    from persona_bench.scoring.information import persona_information
-
-    out = Console()
-    settings = {"others": others, "embeddings": embeddings, "resamples": resamples, "seed": seed}
-    for samples in chosen:
-        found = identifiability(
-            read_responses(samples), embeddings=embeddings, permutations=resamples, seed=seed
-        )
-        told = information = None
-        if session is not None:
-            from persona_bench.harness.information import likelihoods
-
-            told = likelihoods(samples, session, others=others, seed=seed)
-            information = persona_information(told.table, resamples=resamples, seed=seed)
-        run = {"samples_file": samples.file.name, "task": samples.facts or None}
-        made = provenance(results, run, settings)
-        made["likelihoods"] = told and told.record()
-        made["scored_with"] = versions((*PACKAGES, "scikit-learn", "sentence-transformers"))
-        write_trace(
-            found,
-            information,
-            places.of(samples.model),
-            model=samples.model,
-            task=samples.task,
-            provenance=made,
-            likelihoods=None if told is None else told.table,
-        )
-        title = f"{samples.task} · {places.name(samples.model)}"
-        print_trace(found, information, title=title, console=out)
-        for line in _left_out(told):
-            out.print(escape(line), soft_wrap=True)
-
-
-def _chosen(results: Path, task: str | None, *, one_model: bool) -> list[Samples]:
-    """The samples files that are asked for.
-
-    Raises ValueError for a task that is not there, or several models where one is named.
-    """
-    from persona_bench.results.samples import newest_samples
-
-    found = newest_samples(results)
-    chosen = [samples for samples in found if task in (None, samples.task)]
-    if not chosen:
-        tasks = sorted({samples.task for samples in found})
-        raise ValueError(f"{results} has no results of {task!r}, but of {', '.join(tasks)}")
-    models = sorted({samples.model for samples in chosen})
-    if one_model and len(models) > 1:
-        raise ValueError(
-            f"{results} has results of {len(models)} models ({', '.join(models)}), and "
-            "--model-args names one: give the folder of its results"
-        )
-    return chosen
 
 
 def _session(
@@ -166,18 +96,3 @@ def _session(
         say=lambda text: err.print(escape(text), soft_wrap=True),
     )
     return stack.enter_context(session)
-
-
-def _left_out(told: Any) -> list[str]:
-    """What there is to say of the log-likelihoods; nothing where there are none."""
-    if told is None:
-        return []
-    lines = [f"Note: {note}." for note in told.notes]
-    if told.empty:
-        lines.append(f"Persona information leaves out {told.empty:,} empty responses.")
-    if told.uneven:
-        lines.append(
-            f"Persona information leaves out {told.uneven:,} responses that have other tokens "
-            "after other personas."
-        )
-    return lines

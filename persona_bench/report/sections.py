@@ -42,7 +42,7 @@ def installed(names: Sequence[str]) -> list[ModuleType]:
     """The modules of `persona_bench.extras` that are there, of these.
 
     Args:
-        names: Names within `persona_bench.extras`, such as `parts`.
+        names: Names within `persona_bench.extras`, such as `parts.section`.
 
     Raises:
         ModuleNotFoundError: a module is there, but a library that it needs is not.

@@ -30,7 +30,6 @@ from persona_bench.train.folder import (
     write_sources,
 )
 from persona_bench.train.judging import total_cost
-from persona_bench.train.logs import COMPLETIONS
 
 TRAINING_PACKAGES = (*PACKAGES, "trl", "peft", "accelerate", "datasets")
 
@@ -260,10 +259,6 @@ def train(
         rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
         if rewards and not any(rewards):
             say("Every reward was zero: nothing was learnt. Start with easier questions")
-        if (folder / COMPLETIONS).is_file():
-            from persona_bench.report.compose.training import training_page
-
-            say(f"The completions: {training_page(folder, made)}")
         say(f"The checkpoint: {folder}")
     return folder
 

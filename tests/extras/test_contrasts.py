@@ -12,7 +12,7 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from statsmodels.stats.multitest import multipletests
 
 from persona_bench import contrasts, load_persona_set
-from persona_bench.extras.tau import tau_b, tau_interval
+from persona_bench.extras.parts.tau import tau_b, tau_interval
 from persona_bench.scoring.paired import CLUSTERED, MCNEMAR, clustered_p, mcnemar_p
 from tests.scoring.simulated import Model, outcomes_of
 

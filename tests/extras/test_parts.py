@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from persona_bench import contrasts, load_persona_set, variance_parts
-from persona_bench.extras.parts import parts_record, print_parts, write_parts
+from persona_bench.extras.parts.section import parts_record, print_parts, write_parts
 from tests.scoring.simulated import outcomes_of
 
 

@@ -12,8 +12,8 @@ import statsmodels.api as sm
 from statsmodels.formula.api import ols
 
 from persona_bench import variance_parts
-from persona_bench.extras.moments import Moments
-from persona_bench.extras.variance import PARTS
+from persona_bench.extras.parts.moments import Moments
+from persona_bench.extras.parts.variance import PARTS
 from persona_bench.scoring.resampling import p_value, worst_over_best
 from tests.scoring.simulated import Model, cells_of, outcomes_of
 

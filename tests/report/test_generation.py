@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from persona_bench.extras.paper.comparison import overview_table, page_table, task_tables
+from persona_bench.extras.paper.leaderboard import leaderboards
 from persona_bench.report.comparison import print_comparison
 from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.compose.models import (
     GradedModels,
     graded_models_section,
-    methods_section,
 )
-from persona_bench.report.paper.leaderboard import leaderboards
 from persona_bench.report.runs import Settings, scored_outcomes
 from persona_bench.results.runs import Run, TaskResults
 from persona_bench.results.samples import Samples
@@ -64,14 +64,13 @@ def test_tables_and_page_say_it(
     scored = {name: scored_outcomes(each, SETTINGS) for name, each in frames.items()}
     models = GradedModels("sums", scored, frames, {"tuned": compared})
     gallery = Gallery(tmp_path, "made")
-    section, papers = graded_models_section(models, gallery)
-    assert section.text[0] == SENTENCE
-    assert SENTENCE in papers[0].notes
-    overview, paper = methods_section(["base", "tuned"], [models], [], gallery)
-    assert paper.notes[0] == SENTENCE
-    assert SENTENCE in overview.tables[0].note
+    assert graded_models_section(models, gallery).text[0] == SENTENCE
+    assert SENTENCE in task_tables(models)[0].notes
+    table = overview_table(["base", "tuned"], [models], [])
+    assert table.notes[0] == SENTENCE
+    assert SENTENCE in page_table(table).note
     alike = GradedModels("sums", scored, frames, {"tuned": replace(compared, notes=())})
-    section, papers = graded_models_section(alike, gallery)
+    section, papers = graded_models_section(alike, gallery), task_tables(alike)
     assert "settings" not in " ".join([*section.text, *papers[0].notes])
 
 

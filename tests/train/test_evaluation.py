@@ -14,8 +14,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
+from persona_bench.extras.training.curves import read_training, training_data, training_figure
 from persona_bench.personas import load_persona_set
-from persona_bench.report.figures.training import read_training, training_data, training_figure
 from persona_bench.scoring.stability import stability
 from persona_bench.train import distill, permix, rlvr, sft, sources
 from persona_bench.train.config import TrainConfig, TrainError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -26,30 +26,15 @@ from persona_bench.report.figures.frontier import NAMES, frontier_data, frontier
 from persona_bench.report.figures.heat_map import heat_map_data, heat_map_figure
 from persona_bench.report.figures.lottery import lottery_data, lottery_figure
 from persona_bench.report.figures.style import set_in
-from persona_bench.report.names import file_stem
+from persona_bench.report.names import file_stem, generation_sentences
 from persona_bench.report.page.charts import bar_chart, interval_chart, map_chart, point_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
-from persona_bench.report.paper.measures import (
-    Measure,
-    fidelity_measure,
-    information_measure,
-    over_seeds,
-    stability_measures,
-)
-from persona_bench.report.paper.models import (
-    generation_sentences,
-    methods_table,
-    models_table,
-    personas_table,
-)
-from persona_bench.report.paper.table import Cell, Number
 from persona_bench.report.tables import format_p, meaning
 from persona_bench.report.trace import MEANING, trace_sentences
 
 if TYPE_CHECKING:
     from persona_bench.report.compose.gallery import Gallery
     from persona_bench.report.page.charts import Chart
-    from persona_bench.report.paper.table import PaperTable
     from persona_bench.report.runs import Scored
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity import Fidelity
@@ -99,29 +84,23 @@ class JudgedModels:
 
 
 def graded_models_section(
-    models: GradedModels, gallery: Gallery
-) -> tuple[Section, list[PaperTable]]:
-    """Models beside each other on one task: for the page, and as tables for a paper."""
-    task, stem = models.task, file_stem(models.task)
+    models: GradedModels, gallery: Gallery, tables: Sequence[PageTable] = ()
+) -> Section:
+    """Models beside each other on one task: differences and figures, below other tables."""
     results = {model: each.stability for model, each in models.scored.items()}
-    tables = [
-        models_table(task, results, models.comparisons, models.reference),
-        personas_table(task, results),
-    ]
     notes = generation_sentences(models.comparisons, models.reference)
     notes += [f"{model}: {meaning(result)}" for model, result in results.items()]
     first, *more = _figures(models, gallery)
-    section = Section(
-        name=stem,
-        title=task,
+    return Section(
+        name=file_stem(models.task),
+        title=models.task,
         text=[],
-        tables=[page_table(tables[0])],
+        tables=list(tables[:1]),
         figures=[first],
         cards=comparison_cards(results, models.comparisons, models.reference),
         notes=notes,
-        more=[*more, page_table(tables[1]), *_differences(models)],
+        more=[*more, *tables[1:], *_differences(models)],
     )
-    return section, tables
 
 
 def _figures(models: GradedModels, gallery: Gallery) -> list[PageFigure]:
@@ -240,53 +219,17 @@ def judged_models_section(models: JudgedModels) -> Section:
     return Section(stem, models.task, said, tables, [])
 
 
-def methods_section(
-    names: Sequence[str],
+def overview_section(
     graded: Sequence[GradedModels],
     judged: Sequence[JudgedModels],
     gallery: Gallery,
-    methods: Mapping[str, Sequence[str]] | None = None,
-    confidence: float = 0.95,
-) -> tuple[Section, PaperTable]:
-    """All models on all tasks: the paper's table, and robustness against fidelity.
-
-    Args:
-        names: Names of the models, in their order.
-        graded, judged: The tasks.
-        gallery: Where figures go.
-        methods: The models that are checkpoints of one method with several seeds.
-        confidence: Level of the intervals over seeds.
-    """
-    measures: list[Measure] = []
-    for each in graded:
-        results = {model: scored.stability for model, scored in each.scored.items()}
-        measures += stability_measures(each.task, results, each.comparisons)
-    for task in judged:
-        if task.fidelities:
-            measures.append(fidelity_measure(task.task, task.fidelities, task.comparisons))
-        if any(record.get("persona_information") for record in task.traces.values()):
-            measures.append(information_measure(task.task, task.traces, task.information))
-    rows = list(names)
-    if methods:
-        measures = [over_seeds(each, methods, confidence, names[0]) for each in measures]
-        method_of = {model: method for method, own in methods.items() for model in own}
-        rows = list(dict.fromkeys(method_of.get(name, name) for name in names))
-    table = methods_table(rows, measures, names[0])
-    said = [
-        sentence for each in graded for sentence in generation_sentences(each.comparisons, names[0])
-    ]
-    if methods:
-        counts = ", ".join(f"{method} {len(own)}" for method, own in methods.items())
-        said.append(
-            f"One row per method: means over seeds ({counts}), with {confidence:.0%} intervals "
-            "over seeds (Student's t)."
-        )
-    table = replace(table, notes=[*dict.fromkeys(said), *table.notes])
+    tables: Sequence[PageTable] = (),
+) -> Section:
+    """All models on all tasks: robustness against fidelity, and tables if there are any."""
     figures = [
         figure for each in graded for task in judged for figure in _frontiers(each, task, gallery)
     ]
-    section = Section("methods", "All models", [], [page_table(table)], figures)
-    return section, table
+    return Section("methods", "All models", [], tables, figures)
 
 
 def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> list[PageFigure]:
@@ -341,27 +284,3 @@ def _persona_information(judged: JudgedModels) -> dict[str, Ends]:
             )
             found[model] = (value, low, high)
     return found
-
-
-RAISED = str.maketrans("dfps", "ᵈᶠᵖˢ")
-
-
-def page_table(table: PaperTable) -> PageTable:
-    """A paper's table as one of the page: numbers with their intervals in one cell."""
-    frame, formats = pd.DataFrame(), {}
-    for place, column in enumerate(table.columns):
-        cells = [row[place] for row in table.rows]
-        name = f"{column.group}: {column.header}" if column.group else column.header
-        plain = [cell.value for cell in cells if isinstance(cell, Number) and not cell.interval]
-        if len(plain) == len(cells):
-            frame[name] = plain
-            formats[name] = ",.0f" if all(float(each).is_integer() for each in plain) else SHARE
-        else:
-            frame[name] = [_in_one(cell) for cell in cells]
-    return PageTable(table.name, table.caption, frame, " ".join(table.notes), formats)
-
-
-def _in_one(cell: Cell) -> str:
-    if isinstance(cell, str):
-        return cell
-    return f"{cell.text}{cell.marks.translate(RAISED)} {cell.interval}".strip()

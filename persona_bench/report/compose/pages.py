@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pandas as pd
 
 from persona_bench.provenance import versions
 from persona_bench.report.compose.gallery import Gallery
@@ -13,18 +15,12 @@ from persona_bench.report.compose.models import (
     JudgedModels,
     graded_models_section,
     judged_models_section,
-    methods_section,
+    overview_section,
 )
 from persona_bench.report.compose.run import graded_section
-from persona_bench.report.compose.training import training_responses, training_section
-from persona_bench.report.figures.training import (
-    TrainingLog,
-    read_training,
-)
-from persona_bench.report.page.contents import PageContents, Section
+from persona_bench.report.page.contents import PageContents, PageTable, Section
 from persona_bench.report.page.responses import page_responses
 from persona_bench.report.page.write import write_page
-from persona_bench.report.paper.table import write_table
 from persona_bench.report.places import Places, command_line
 from persona_bench.report.runs import (
     Scored,
@@ -33,12 +29,9 @@ from persona_bench.report.runs import (
     scored_verdicts,
     stability_by_level,
 )
-from persona_bench.results.runs import split_name
 from persona_bench.results.samples import progress
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from persona_bench.results.runs import Run, TaskResults
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
@@ -46,6 +39,36 @@ if TYPE_CHECKING:
     from persona_bench.scoring.stability import Stability
 
 PAGE = "index.html"
+
+
+class Trainings(Protocol):
+    """Trainings whose curves and completions a page shows."""
+
+    def section(self, gallery: Gallery) -> Section:
+        """Their section, with figures."""
+
+    def responses(self) -> list[pd.DataFrame]:
+        """The logged completions of each, for `PageContents.responses`."""
+
+
+class PaperTables(Protocol):
+    """What makes the tables of a comparison: `persona_bench.extras.paper.comparison`."""
+
+    def overview_table(
+        self,
+        names: Sequence[str],
+        graded: Sequence[GradedModels],
+        judged: Sequence[JudgedModels],
+        methods: Mapping[str, Sequence[str]],
+        confidence: float,
+    ) -> Any:
+        """All models on all tasks."""
+
+    def task_tables(self, models: GradedModels) -> list[Any]:
+        """The models on one task."""
+
+    def write_tables(self, tables: Sequence[Any], folder: Path) -> list[PageTable]:
+        """Writes tables as files; returns them for the page."""
 
 
 def provenance_line(names: Sequence[str], settings: Mapping[str, Any]) -> str:
@@ -57,18 +80,8 @@ def provenance_line(names: Sequence[str], settings: Mapping[str, Any]) -> str:
 
 def responses_of(results: Sequence[tuple[str, TaskResults]]) -> pd.DataFrame:
     """All responses, for the page's browser; each task's model has the name that is given."""
-    import pandas as pd
-
     frames = [page_responses(each).assign(model=name) for name, each in results]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def with_training(responses: pd.DataFrame, logs: Mapping[str, TrainingLog]) -> pd.DataFrame:
-    """The responses, and after them the completions that trainings logged."""
-    import pandas as pd
-
-    frames = [responses, *(training_responses(log, name) for name, log in logs.items())]
-    return pd.concat([each for each in frames if len(each)] or [responses], ignore_index=True)
 
 
 def stability_page(
@@ -129,7 +142,8 @@ def compare_page(
     pairs: Mapping[str, Mapping[str, Comparison]],
     verdicts: Mapping[str, Mapping[str, pd.DataFrame]],
     roles: Mapping[str, Mapping[str, FidelityComparison]],
-    training: Mapping[str, TrainingLog],
+    training: Trainings | None,
+    paper: PaperTables | None,
     settings: Settings,
     folder: Path,
 ) -> Path:
@@ -138,20 +152,23 @@ def compare_page(
     gallery = Gallery(folder / "figures", provenance_line(names, settings.to_dict()))
     graded = [_graded(task, runs, each, pairs[task], settings) for task, each in tables.items()]
     judged = _judged(runs, verdicts, roles, settings)
-    overview, methods = methods_section(
-        names, graded, judged, gallery, seeds_of(runs), settings.confidence
-    )
-    sections, papers = [overview], [methods]
-    for of_task in graded:
-        section, more = graded_models_section(of_task, gallery)
-        sections.append(section)
-        papers += more
+    overview: list[PageTable] = []
+    of_tasks: dict[str, list[PageTable]] = {}
+    if paper is not None:
+        table = paper.overview_table(names, graded, judged, seeds_of(runs), settings.confidence)
+        overview = paper.write_tables([table], folder / "tables")
+        for each in graded:
+            of_tasks[each.task] = paper.write_tables(paper.task_tables(each), folder / "tables")
+    sections = [overview_section(graded, judged, gallery, overview)]
+    sections += [
+        graded_models_section(each, gallery, of_tasks.get(each.task, ())) for each in graded
+    ]
     sections += [judged_models_section(each) for each in judged]
-    if training:
-        sections.append(training_section(training, gallery))
-    for paper in papers:
-        write_table(paper, folder / "tables")
     shown = [(run.name, each) for run in runs for each in run.tasks.values()]
+    responses = [responses_of(shown)]
+    if training is not None:
+        sections.append(training.section(gallery))
+        responses += training.responses()
     contents = PageContents(
         title=" and ".join(names) if len(names) == 2 else ", ".join(names),
         summary=[
@@ -159,7 +176,9 @@ def compare_page(
             f"differences is from {names[0]}.",
         ],
         sections=sections,
-        responses=with_training(responses_of(shown), training),
+        responses=pd.concat(
+            [each for each in responses if len(each)] or responses[:1], ignore_index=True
+        ),
         provenance={
             "command": command_line(),
             "settings": settings.to_dict(),
@@ -225,17 +244,4 @@ def _judged(
         if fidelities or traces:
             each = JudgedModels(task, fidelities, roles.get(task, {}), traces, information)
             found.append(each)
-    return found
-
-
-def training_logs(given: Sequence[str]) -> dict[str, TrainingLog]:
-    """The logs of `[NAME=]FOLDER`s of `persona-bench train`, by their names.
-
-    Raises:
-        ValueError: a folder without a log.
-    """
-    found = {}
-    for each in given:
-        name, folder = split_name(each)
-        found[name or folder.name] = read_training(folder)
     return found

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from persona_bench.report.groups import group_of
-from persona_bench.report.paper.latex import escape
+from persona_bench.report.latex import escape
 from persona_bench.report.tables import number
 
 if TYPE_CHECKING:

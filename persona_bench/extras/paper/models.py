@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from persona_bench.report.names import file_stem, generation_notes
-from persona_bench.report.paper.significance import STABILITY_TESTS, against, stability_marks
-from persona_bench.report.paper.table import Cell, Column, Measure, Number, PaperTable
+from persona_bench.extras.paper.significance import STABILITY_TESTS, against, stability_marks
+from persona_bench.extras.paper.table import Cell, Column, Measure, Number, PaperTable
+from persona_bench.report.names import file_stem, generation_sentences
 from persona_bench.report.tables import count
 from persona_bench.scoring.resampling import NOWHERE
 
@@ -129,15 +129,6 @@ def _told(comparisons: Mapping[str, Comparison], reference: str) -> list[str]:
     return [
         *generation_sentences(comparisons, reference),
         f"{against(reference, len(comparisons))} {STABILITY_TESTS}",
-    ]
-
-
-def generation_sentences(comparisons: Mapping[str, Comparison], reference: str) -> list[str]:
-    """Which models were generated under other settings than the reference, and which these are."""
-    return [
-        f"{reference} and {model}: {note}"
-        for model, each in comparisons.items()
-        for note in generation_notes(each.notes)
     ]
 
 

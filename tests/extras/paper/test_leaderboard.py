@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_bench.report.paper.leaderboard import TIED, leaderboards
-from persona_bench.report.paper.table import PaperTable
+from persona_bench.extras.paper.leaderboard import TIED, leaderboards
+from persona_bench.extras.paper.table import PaperTable
 from persona_bench.report.runs import Settings
 from persona_bench.results.runs import Run, TaskResults
 from persona_bench.results.samples import Samples

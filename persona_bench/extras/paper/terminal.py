@@ -8,13 +8,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from persona_bench.report.paper.table import Cell
+from persona_bench.extras.paper.table import Cell
 from persona_bench.report.tables import PADDING, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from persona_bench.report.paper.table import PaperTable
+    from persona_bench.extras.paper.table import PaperTable
 
 
 def print_table(table: PaperTable, console: Console) -> None:

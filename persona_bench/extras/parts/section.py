@@ -12,8 +12,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from persona_bench.extras.contrasts import Contrasts, contrasts
-from persona_bench.extras.variance import VarianceParts, variance_parts
+from persona_bench.extras.parts.contrasts import Contrasts, contrasts
+from persona_bench.extras.parts.variance import VarianceParts, variance_parts
 from persona_bench.report.names import file_stem
 from persona_bench.report.tables import PADDING, format_p, interval, number, printable
 

@@ -11,8 +11,8 @@ import pytest
 from sklearn.kernel_ridge import KernelRidge
 
 from persona_bench import failures
-from persona_bench.scoring import identifiability as module
-from persona_bench.scoring.identifiability import identifiability
+from persona_bench.extras.traces import identifiability as module
+from persona_bench.extras.traces.identifiability import identifiability
 from persona_bench.scoring.information import ONE_PERSONA_NOTE
 
 WORDS = [f"word{i}" for i in range(40)]

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_bench.personas import load_persona_set
-from persona_bench.report.figures.training import (
+from persona_bench.extras.training.curves import (
     BY_GROUP,
     QUANTITIES,
     TrainingLog,
@@ -15,10 +14,11 @@ from persona_bench.report.figures.training import (
     training_data,
     training_figure,
 )
-from persona_bench.report.figures.training_personas import (
+from persona_bench.extras.training.personas import (
     training_personas_data,
     training_personas_figure,
 )
+from persona_bench.personas import load_persona_set
 from tests.report.figures.readable import LONG, TITLE, assert_readable, words
 
 STEPS = 40

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from persona_bench.extras.paper.models import models_table
+from persona_bench.extras.paper.table import Cell, Column, Number, PaperTable
 from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.names import file_stem
-from persona_bench.report.paper.models import models_table
-from persona_bench.report.paper.table import Cell, Column, Number, PaperTable
 from persona_bench.report.runs import Settings, scored_verdicts
 from persona_bench.scoring.stability import stability
 

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from persona_bench.report.compose.gallery import Gallery
-from persona_bench.report.figures.training import (
+from persona_bench.extras.training.curves import (
     read_training,
     training_data,
     training_figure,
 )
-from persona_bench.report.figures.training_personas import (
+from persona_bench.extras.training.personas import (
     training_personas_data,
     training_personas_figure,
 )
+from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.page.contents import PageContents, Section
 from persona_bench.report.page.write import write_page
+from persona_bench.results.runs import split_name
 
 if TYPE_CHECKING:
-    from persona_bench.report.figures.training import TrainingLog
+    from persona_bench.extras.training.curves import TrainingLog
+
+
+class Trainings:
+    """The trainings in some folders, as a page shows them.
+
+    Args:
+        given: Folders of `persona-bench train`, or `NAME=FOLDER`.
+
+    Raises:
+        ValueError: a folder without a log.
+    """
+
+    def __init__(self, given: Sequence[str]) -> None:
+        self.logs: dict[str, TrainingLog] = {}
+        for each in given:
+            name, folder = split_name(each)
+            self.logs[name or folder.name] = read_training(folder)
+
+    def section(self, gallery: Gallery) -> Section:
+        """Curves of all trainings together, and the personas of each."""
+        return training_section(self.logs, gallery)
+
+    def responses(self) -> list[pd.DataFrame]:
+        """The logged completions of each training."""
+        return [training_responses(log, name) for name, log in self.logs.items()]
+
 
 PHASES = {"training": "training", "evaluation": "held out, while training"}
 """What completions were written for, as the page's tasks are called."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from persona_bench.extras.plan import Assumptions, moments
+from persona_bench.extras.planning.plan import Assumptions, moments
 from persona_bench.scoring.cells import Cells, check
 
 

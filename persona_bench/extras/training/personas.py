@@ -20,8 +20,8 @@ from persona_bench.report.figures.style import POINTS, styled
 from persona_bench.report.tables import count
 
 if TYPE_CHECKING:
+    from persona_bench.extras.training.curves import TrainingLog
     from persona_bench.report.figures.style import PaperFigure
-    from persona_bench.report.figures.training import TrainingLog
 
 COLUMNS = ["persona", "kind", "first_step", "last_step", "completions", "scored", "accuracy"]
 

@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from persona_bench.extras.rasch import RaschFit, fit_rasch
-from persona_bench.extras.screened import Screening, summarise
+from persona_bench.extras.screening.rasch import RaschFit, fit_rasch
+from persona_bench.extras.screening.screened import Screening, summarise
 from persona_bench.harness.design import design_pairs, sparse_design
 
 Decoding = Literal["greedy", "sampled"]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_bench.extras.moments import Moments, ratio
+from persona_bench.extras.parts.moments import Moments, ratio
 from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.frames import check_settings, labels, records
 from persona_bench.scoring.groups import scores_by_group

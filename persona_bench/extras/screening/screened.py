@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from persona_bench.extras.effects import draw_effects
-from persona_bench.extras.rasch import RaschFit, between, fit_counts
+from persona_bench.extras.screening.effects import draw_effects
+from persona_bench.extras.screening.rasch import RaschFit, between, fit_counts
 from persona_bench.scoring.resampling import (
     Floats,
     Interval,

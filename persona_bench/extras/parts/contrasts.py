@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from persona_bench.extras.roles import Roles, assign
-from persona_bench.extras.tau import tau_b, tau_interval
+from persona_bench.extras.parts.roles import Roles, assign
+from persona_bench.extras.parts.tau import tau_b, tau_interval
 from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.frames import check_settings, records
 from persona_bench.scoring.paired import clustered_p, group_differences, persona_table

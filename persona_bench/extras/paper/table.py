@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from persona_bench.report.paper.latex import escape
+from persona_bench.report.latex import escape
 from persona_bench.report.tables import UNKNOWN, printable
 
 

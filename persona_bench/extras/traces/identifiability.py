@@ -1,6 +1,6 @@
 """Identifiability: how often the persona can be told from the response.
 
-    from persona_bench.scoring.identifiability import identifiability
+    from persona_bench.extras.traces.identifiability import identifiability
 
     found = identifiability(responses)  # persona, question, sample, response
     print(found.accuracy, found.interval, found.no_trace, found.conclusion)

@@ -9,12 +9,12 @@ import subprocess
 import pandas as pd
 import pytest
 
-from persona_bench.report.paper import leaderboard
-from persona_bench.report.paper.latex import escape
-from persona_bench.report.paper.leaderboard import SORT_BY
-from persona_bench.report.paper.models import methods_table, models_table, personas_table
-from persona_bench.report.paper.significance import holm
-from persona_bench.report.paper.table import Column, Number, PaperTable, write_table
+from persona_bench.extras.paper import leaderboard
+from persona_bench.extras.paper.leaderboard import SORT_BY
+from persona_bench.extras.paper.models import methods_table, models_table, personas_table
+from persona_bench.extras.paper.significance import holm
+from persona_bench.extras.paper.table import Column, Number, PaperTable, write_table
+from persona_bench.report.latex import escape
 from persona_bench.report.runs import Settings
 
 NASTY = 'a_b & 50% #1 $x$ {y} \\input{/etc/passwd} ~^<>|"` [z] *w --- \x1b[31m'

@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.extras.screened import Screening
-from persona_bench.extras.screening import Decoding, plan_rounds, screen
+from persona_bench.extras.screening.rounds import Decoding, plan_rounds, screen
+from persona_bench.extras.screening.screened import Screening
 from persona_bench.harness.preflight import check_model
 from persona_bench.harness.run import Asked, RunError, Session, check_tasks, task_settings
 from persona_bench.harness.tasks import check_knobs, knobs_of

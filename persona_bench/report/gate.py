@@ -1,0 +1,101 @@
+"""The gate between two stored runs: tested on each task, printed, and as JUnit XML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from persona_bench.report.fidelity import judges_in_words
+from persona_bench.results.runs import read_runs
+from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.gate import Criterion, Gate, fidelity_criterion
+from persona_bench.scoring.gate import gate as test_gate
+
+FIDELITY_MARGIN = 0.2
+"""Largest acceptable loss of fidelity, in points of 1 to 5, where none is given."""
+
+
+def gate_runs(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Gate]:
+    """The result of each task that both have; fidelity joins its task, or stands alone."""
+    of_accuracy = {name: value for name, value in margins.items() if name != "margin_fidelity"}
+    of_fidelity = margins.get("margin_fidelity", FIDELITY_MARGIN)
+    (graded, judged), (graded_new, judged_new) = read_tables(base), read_tables(new)
+    gates: dict[str, Gate] = {}
+    for task in graded:
+        if task in graded_new:
+            gates[task] = test_gate(graded[task], graded_new[task], **of_accuracy)
+    for task in judged:
+        if task in judged_new:
+            criterion = fidelity_criterion(judged[task], judged_new[task], margin=of_fidelity)
+            table = judged[task]
+            note = f"judged by {judges_in_words(table)}"
+            n_questions, n_personas = table["question"].nunique(), table["persona"].nunique()
+            gates[task] = Gate((criterion,), n_questions, n_personas, 1, 0.05, (note,))
+    if not gates:
+        names = [", ".join([*g, *j]) or "none" for g, j in
+                 ((graded, judged), (graded_new, judged_new))]  # fmt: skip
+        raise CompareError(f"no task in common: {base} has {names[0]}, {new} has {names[1]}")
+    return gates
+
+
+def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Graded and judged tables by task; a .csv is one graded task."""
+    if path.suffix.lower() == ".csv":
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        table = pd.read_csv(path, dtype={"persona": str, "question": str})
+        return {"outcomes": table.drop(columns=["model", "task"], errors="ignore")}, {}
+    runs = read_runs([path])
+    if len(runs) > 1:
+        raise ValueError(f"{path} holds {len(runs)} models: give the folder of one of them")
+    return runs[0].outcomes, runs[0].verdicts
+
+
+def print_gates(found: Mapping[str, Gate], verdict: str) -> None:
+    """The verdict, and a line for each criterion of each task."""
+    console = Console()
+    console.print(Text(verdict.upper(), style="bold"))
+    for task, result in found.items():
+        size = f"{result.n_questions} questions × {result.n_personas} personas"
+        console.print(Text(f"{task}: {size}"))
+        for criterion in result.criteria:
+            console.print(Text(f"  {_line(criterion)}"), soft_wrap=True)
+        for note in result.notes:
+            console.print(Text(f"  Note: {note}."), soft_wrap=True)
+
+
+def _line(criterion: Criterion) -> str:
+    numbers = (
+        f"{criterion.difference:+.3f} [{criterion.low:+.3f}, {criterion.high:+.3f}], margin "
+        f"{criterion.margin:g}"
+    )
+    detail = f" ({criterion.detail})" if criterion.detail else ""
+    return f"{criterion.verdict:<10}  {criterion.name}: {numbers}{detail}"
+
+
+def junit_xml(found: dict[str, Gate]) -> str:
+    """A test suite per task; a criterion that can't be decided is an error, not a failure."""
+    suites = ElementTree.Element("testsuites", name="persona-bench gate")
+    for task, result in found.items():
+        verdicts = [criterion.verdict for criterion in result.criteria]
+        attributes = {
+            "tests": str(len(verdicts)),
+            "failures": str(verdicts.count("fail")),
+            "errors": str(verdicts.count("can't tell")),
+        }
+        suite = ElementTree.SubElement(suites, "testsuite", {"name": task, **attributes})
+        for criterion in result.criteria:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=f"persona_bench.gate.{task}", name=criterion.name
+            )
+            kind = {"fail": "failure", "can't tell": "error"}.get(criterion.verdict)
+            if kind:
+                ElementTree.SubElement(case, kind, type=criterion.verdict, message=_line(criterion))
+    ElementTree.indent(suites)
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
