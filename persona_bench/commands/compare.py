@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -219,7 +220,7 @@ def _compare(
         name: compare_outcomes(
             reference,
             table,
-            **settings.to_dict(),
+            **asdict(settings),
             allow_different_generation=allow_different_generation,
         )
         for name, table in others
@@ -230,9 +231,7 @@ def _compare_fidelity(tables: Mapping[str, pd.DataFrame], settings: Any) -> Role
     from persona_bench.scoring.fidelity_compare import compare_fidelity
 
     (_, reference), *others = tables.items()
-    return {
-        name: compare_fidelity(reference, table, **settings.to_dict()) for name, table in others
-    }
+    return {name: compare_fidelity(reference, table, **asdict(settings)) for name, table in others}
 
 
 # ---------------------------------------------------------------------- printed and written

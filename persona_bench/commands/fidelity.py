@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from persona_bench.report.page.contents import Section
     from persona_bench.results.runs import TaskResults
-    from persona_bench.scoring.resampling import Interval
+    from persona_bench.scoring.estimate import Estimate
 
 
 def score_judged(
@@ -34,6 +33,7 @@ def score_judged(
     """
     from persona_bench.report.compose.judged import judged_section
     from persona_bench.report.fidelity import audit_lines, print_fidelity, write_fidelity
+    from persona_bench.scoring.estimate import plain
     from persona_bench.scoring.fidelity import fidelity
 
     out = Console(stderr=as_json)
@@ -63,7 +63,9 @@ def score_judged(
         run = {"samples_file": samples.file.name, "task": samples.facts, "judges": judges}
         beside = {
             "audits": audits,
-            "agreement": None if alpha is None else _plain(alpha),
+            "agreement": None
+            if alpha is None
+            else plain({"alpha": alpha.value, **alpha.interval._asdict()}),
             "provenance": provenance(results, run, settings),
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
@@ -81,7 +83,7 @@ def score_judged(
     return written, records, sections
 
 
-def agreement_of(rows: pd.DataFrame, settings: Mapping[str, Any]) -> tuple[float, Interval] | None:
+def agreement_of(rows: pd.DataFrame, settings: Mapping[str, Any]) -> Estimate | None:
     """Krippendorff's alpha between the judges; None where there is one."""
     from persona_bench.scoring.audit import agreement
 
@@ -91,9 +93,3 @@ def agreement_of(rows: pd.DataFrame, settings: Mapping[str, Any]) -> tuple[float
     wide = rows.pivot(index=keys, columns="judge", values="score").reset_index()
     chosen = wide[["persona", *rows["judge"].unique()]]
     return agreement(chosen, confidence=settings["confidence"], seed=settings["seed"])
-
-
-def _plain(alpha: tuple[float, Interval]) -> dict[str, float | None]:
-    value, (low, high) = alpha
-    named = {"alpha": value, "low": low, "high": high}
-    return {name: None if math.isnan(each) else each for name, each in named.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ def compare_page(
 ) -> Path:
     """Writes `tables/`, `figures/` and the page of a comparison; returns the page."""
     names = [run.name for run in runs]
-    gallery = Gallery(folder / "figures", provenance_line(names, settings.to_dict()))
+    gallery = Gallery(folder / "figures", provenance_line(names, asdict(settings)))
     graded = [_graded(task, runs, each, pairs[task], settings) for task, each in tables.items()]
     judged = _judged(runs, verdicts, roles, settings)
     overview, methods = methods_section(
@@ -162,7 +163,7 @@ def compare_page(
         responses=with_training(responses_of(shown), training),
         provenance={
             "command": command_line(),
-            "settings": settings.to_dict(),
+            "settings": asdict(settings),
             "scored_with": versions(),
             "runs": {
                 run.name: {
@@ -215,7 +216,7 @@ def _judged(
         reference = known.get(runs[0].name)
         others = {name: table for name, table in known.items() if name != runs[0].name}
         information = {
-            name: compare_information(reference, table, **settings.to_dict())
+            name: compare_information(reference, table, **asdict(settings))
             for name, table in others.items()
             if reference is not None
         }

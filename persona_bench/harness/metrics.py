@@ -7,6 +7,7 @@ was asked other questions.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,8 @@ from functools import lru_cache
 from typing import Any
 
 from persona_bench.results.outcomes import complete_questions
-from persona_bench.results.schema import CORRECT, NAN, Outcome, outcome_table
+from persona_bench.results.schema import CORRECT, Outcome, outcome_table
+from persona_bench.scoring.estimate import UNKNOWN
 from persona_bench.scoring.stability import Stability, stability
 
 Record = dict[str, Any]
@@ -34,7 +36,7 @@ def _scored(records: Sequence[Record]) -> Stability:
             question=record["question"],
             sample=record["sample"],
             verdict=record["verdict"],
-            correct=CORRECT.get(record["verdict"], NAN),
+            correct=CORRECT.get(record["verdict"], math.nan),
         )
         for record in records
     )
@@ -49,7 +51,7 @@ def _scored_rows(rows: tuple[Outcome, ...], sparse: bool) -> Stability:
     with warnings.catch_warnings():  # cells are missing on purpose
         warnings.simplefilter("ignore")
         result = stability(outcomes, resamples=1, seed=0)
-    return replace(result, worst=NAN, best=NAN, pss=NAN, noise_floor=NAN)
+    return replace(result, worst=UNKNOWN, best=UNKNOWN, pss=UNKNOWN, noise_floor=UNKNOWN)
 
 
 def figures(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -66,7 +68,7 @@ def figures(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dic
 
 def acc(records: Sequence[Record]) -> float:
     """Mean over the personas of their accuracy, correct / (correct + wrong)."""
-    return _scored(records).mean
+    return _scored(records).mean.value
 
 
 def acc_se(records: Sequence[Record]) -> float:
@@ -76,27 +78,27 @@ def acc_se(records: Sequence[Record]) -> float:
 
 def worst(records: Sequence[Record]) -> float:
     """Accuracy under the worst persona."""
-    return _scored(records).worst
+    return _scored(records).worst.value
 
 
 def best(records: Sequence[Record]) -> float:
     """Accuracy under the best persona."""
-    return _scored(records).best
+    return _scored(records).best.value
 
 
 def pss(records: Sequence[Record]) -> float:
     """Persona stability score: worst / best."""
-    return _scored(records).pss
+    return _scored(records).pss.value
 
 
 def pss_corrected(records: Sequence[Record]) -> float:
     """The PSS without the noise; NaN where nothing is correct, or with a single persona."""
-    return _scored(records).pss_corrected
+    return _scored(records).pss_corrected.value
 
 
 def noise_floor(records: Sequence[Record]) -> float:
     """The PSS that this table would show if personas had no effect."""
-    return _scored(records).noise_floor
+    return _scored(records).noise_floor.value
 
 
 def unscored(records: Sequence[Record]) -> int:

@@ -36,7 +36,7 @@ def judged_section(
     if result is None:
         text.append("Not judged yet: persona-bench judge.")
     else:
-        low, high = result.persona_score_interval
+        low, high = result.persona_score.interval
         text.append(
             f"PersonaScore {result.persona_score:.2f} [{low:.2f}, {high:.2f}], from 1 to 5, "
             f"{result.confidence:.0%} interval by persona; {result.unscored:,} verdicts unscored."

@@ -115,9 +115,9 @@ def _accuracy_notes(result: Stability) -> list[str]:
     percent = f"{result.confidence:.0%}"
     notes = [
         "corrected PSS "
-        + with_interval(result.pss_corrected, result.pss_corrected_interval, f"{percent} interval"),
+        + with_interval(result.pss_corrected, result.pss_corrected.interval, f"{percent} interval"),
         f"plain PSS {number(result.pss)}; noise floor "
-        + with_interval(result.noise_floor, result.noise_floor_interval, f"middle {percent}")
+        + with_interval(result.noise_floor, result.noise_floor.interval, f"middle {percent}")
         + f"; {format_p(result.p_value)}",
         f"{size(result, '×')}; bars: {percent} intervals",
     ]

@@ -103,7 +103,7 @@ def forest_data(results: Mapping[str, Stability]) -> pd.DataFrame:
     for model, result in results.items():
         own = result.per_persona.set_index("persona")
         own = own.loc[[name for name in order if name in own.index]].reset_index()
-        low, high = result.mean_interval
+        low, high = result.mean.interval
         tables.append(own.assign(model=model, mean=result.mean, mean_low=low, mean_high=high))
     return (
         pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
