@@ -151,7 +151,7 @@ class Audit(Result):
     def to_dict(self) -> dict[str, Any]:
         """The fields as data for JSON, with intervals as lists of two, and the conclusion."""
         record = super().to_dict()
-        for part in ("retest", "swap", "length"):
+        for part in ("swap", "length"):
             if record[part] is not None:
                 record[part]["interval"] = list(record[part]["interval"].values())
         return {**record, "words": self.words}
