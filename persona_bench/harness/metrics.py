@@ -7,6 +7,7 @@ was asked other questions.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from persona_bench.results.outcomes import complete_questions
-from persona_bench.results.schema import CORRECT, NAN, Outcome, outcome_table
+from persona_bench.results.schema import CORRECT, Outcome, outcome_table
+from persona_bench.scoring.estimate import UNKNOWN, Estimate
 from persona_bench.scoring.stability import Stability, stability
 
 Record = dict[str, Any]
@@ -32,14 +34,14 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
 class _Scores(NamedTuple):
     """What can be said of scores between 0 and 1, which are no verdicts; the rest is NaN."""
 
-    mean: float
-    worst: float
-    best: float
-    pss: float
+    mean: Estimate
+    worst: Estimate
+    best: Estimate
+    pss: Estimate
     unscored: int
-    mean_se: float = NAN
-    pss_corrected: float = NAN
-    noise_floor: float = NAN
+    mean_se: float = math.nan
+    pss_corrected: Estimate = UNKNOWN
+    noise_floor: Estimate = UNKNOWN
 
 
 def _of_scores(records: Sequence[Record]) -> _Scores:
@@ -47,7 +49,13 @@ def _of_scores(records: Sequence[Record]) -> _Scores:
     means = table.astype({"score": float}).groupby("persona")["score"].mean()
     worst, best = float(means.min()), float(means.max())
     pss = worst / best if best else 0.0
-    return _Scores(float(means.mean()), worst, best, pss, int(table["score"].isna().sum()))
+    return _Scores(
+        Estimate(float(means.mean())),
+        Estimate(worst),
+        Estimate(best),
+        Estimate(pss),
+        int(table["score"].isna().sum()),
+    )
 
 
 def _scored(records: Sequence[Record]) -> Stability | _Scores:
@@ -59,7 +67,7 @@ def _scored(records: Sequence[Record]) -> Stability | _Scores:
             question=record["question"],
             sample=record["sample"],
             verdict=record["verdict"],
-            correct=CORRECT.get(record["verdict"], NAN),
+            correct=CORRECT.get(record["verdict"], math.nan),
         )
         for record in records
     )
@@ -74,7 +82,7 @@ def _scored_rows(rows: tuple[Outcome, ...], sparse: bool) -> Stability:
     with warnings.catch_warnings():  # cells are missing on purpose
         warnings.simplefilter("ignore")
         result = stability(outcomes, resamples=1, seed=0)
-    return replace(result, worst=NAN, best=NAN, pss=NAN, noise_floor=NAN)
+    return replace(result, worst=UNKNOWN, best=UNKNOWN, pss=UNKNOWN, noise_floor=UNKNOWN)
 
 
 def figures(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -91,7 +99,7 @@ def figures(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dic
 
 def acc(records: Sequence[Record]) -> float:
     """Mean over the personas of their accuracy, correct / (correct + wrong)."""
-    return _scored(records).mean
+    return _scored(records).mean.value
 
 
 def acc_se(records: Sequence[Record]) -> float:
@@ -101,27 +109,27 @@ def acc_se(records: Sequence[Record]) -> float:
 
 def worst(records: Sequence[Record]) -> float:
     """Accuracy under the worst persona."""
-    return _scored(records).worst
+    return _scored(records).worst.value
 
 
 def best(records: Sequence[Record]) -> float:
     """Accuracy under the best persona."""
-    return _scored(records).best
+    return _scored(records).best.value
 
 
 def pss(records: Sequence[Record]) -> float:
     """Persona stability score: worst / best."""
-    return _scored(records).pss
+    return _scored(records).pss.value
 
 
 def pss_corrected(records: Sequence[Record]) -> float:
     """The PSS without the noise; NaN where nothing is correct, or with a single persona."""
-    return _scored(records).pss_corrected
+    return _scored(records).pss_corrected.value
 
 
 def noise_floor(records: Sequence[Record]) -> float:
     """The PSS that this table would show if personas had no effect."""
-    return _scored(records).noise_floor
+    return _scored(records).noise_floor.value
 
 
 def unscored(records: Sequence[Record]) -> int:

@@ -235,7 +235,7 @@ def describe(stopped: Stopped) -> str:
         f"{plan.questions:,} questions, "
     )
     if isinstance(result, Stability):
-        low, high = result.pss_corrected_interval
+        low, high = result.pss_corrected.interval
         text += f"corrected PSS {result.pss_corrected:.3f} [{low:.3f}, {high:.3f}], "
     text += stopped.word
     if stopped.decided:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def _compare(
         name: compare_outcomes(
             reference,
             table,
-            **settings.to_dict(),
+            **asdict(settings),
             allow_different_generation=allow_different_generation,
         )
         for name, table in others
@@ -205,9 +206,7 @@ def _compare(
 def _compare_fidelity(tables: Mapping[str, pd.DataFrame], settings: Any) -> RolePairs:
 
     (_, reference), *others = tables.items()
-    return {
-        name: compare_fidelity(reference, table, **settings.to_dict()) for name, table in others
-    }
+    return {name: compare_fidelity(reference, table, **asdict(settings)) for name, table in others}
 
 
 # ---------------------------------------------------------------------- printed and written

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from persona_bench.scoring.estimate import Estimate
     from persona_bench.scoring.fidelity import Fidelity
     from persona_bench.scoring.fidelity_compare import FidelityComparison
     from persona_bench.scoring.ratings import AgainstRaters, HeldAgainstRaters
-    from persona_bench.scoring.resampling import Interval
 
 MOST_PERSONAS = 20
 """Personas in the terminal's table; the files have all."""
@@ -47,7 +47,7 @@ def print_fidelity(
     console: Console,
     audits: Mapping[str, Mapping[str, Any]],
     entries: Mapping[str, Mapping[str, Any]],
-    agreement: tuple[float, Interval] | None = None,
+    agreement: Estimate | None = None,
     held: HeldAgainstRaters | None = None,
 ) -> None:
     """Print how well one model plays its personas.
@@ -58,7 +58,7 @@ def print_fidelity(
         console: Where to.
         audits: By judge, as `Audit.to_dict` gives them; a judge without one is named.
         entries: By judge, as `EntryResult.to_dict` gives them, likewise.
-        agreement: Krippendorff's alpha between the judges and its interval; None for one judge.
+        agreement: Krippendorff's alpha between the judges; None for one judge.
         held: What people's ratings say; None where there are none.
     """
     console.print(Text(printable(title), style="bold"))
@@ -75,10 +75,9 @@ def print_fidelity(
     if len(result.judges) > 1:
         console.print(_judges(result))
     if agreement is not None:
-        value, ends = agreement
         console.print(
-            Text(f"Agreement between the judges: Krippendorff's alpha {number(value)} "
-                 f"{interval(ends)} (1: the same scores, 0: chance).")
+            Text(f"Agreement between the judges: Krippendorff's alpha {number(agreement)} "
+                 f"{interval(agreement.interval)} (1: the same scores, 0: chance).")
         )  # fmt: skip
     if result.unscored:
         console.print(Text(_unscored(result)))
@@ -210,7 +209,7 @@ def _tasks(result: Fidelity) -> Table:
     table.add_row(
         Text("PersonaScore", style="bold"),
         Text(_score(result.persona_score), style="bold"),
-        _ends(*result.persona_score_interval),
+        _ends(*result.persona_score.interval),
         _score(result.persona_score_compatible),
         f"{result.n_responses - result.unscored_responses:,}",
         f"{result.unscored:,}",
@@ -314,7 +313,7 @@ def print_fidelity_comparison(
     table = _table("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
     for row in result.task_scores.to_dict("records"):
         table.add_row(row["eval_task"], *_difference(row), _p(row["p_holm"]))
-    low, high = result.difference_interval
+    low, high = result.difference.interval
     whole = {
         "a": result.score_a, "b": result.score_b, "difference": result.difference, "low": low,
         "high": high, "p_value": result.p_value,

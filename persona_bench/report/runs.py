@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 
@@ -29,10 +28,6 @@ class Settings:
     resamples: int = 2000
     seed: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """As arguments."""
-        return {"confidence": self.confidence, "resamples": self.resamples, "seed": self.seed}
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -49,7 +44,7 @@ class Scored:
 
 def scored_outcomes(outcomes: pd.DataFrame, settings: Settings) -> Scored:
     """Stability, the table of groups, and stability level by level."""
-    told = settings.to_dict()
+    told = asdict(settings)
     with warnings.catch_warnings():  # they are in the notes
         warnings.simplefilter("ignore")
         return Scored(
@@ -64,7 +59,7 @@ def stability_by_level(outcomes: pd.DataFrame, settings: Settings) -> dict[str, 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         levels = {
-            str(level): stability(rows, **settings.to_dict())
+            str(level): stability(rows, **asdict(settings))
             for level, rows in outcomes.groupby("level", sort=True)
             if str(level)
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -137,8 +138,8 @@ def _score_graded(
     pages: list[Section] = []
     for samples, title, rows in _parts(graded, by):
         model, facts = samples.model, samples.facts
-        result = stability(rows, **settings.to_dict())
-        by_group = scores_by_group(rows, **settings.to_dict())
+        result = stability(rows, **asdict(settings))
+        by_group = scores_by_group(rows, **asdict(settings))
         sections = [provider.section(rows, by_group, settings) for provider in providers]
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
         place, name = places.of(model), places.name(model)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from persona_bench.report.fidelity import (
 from persona_bench.report.places import Places, provenance
 from persona_bench.report.runs import Settings
 from persona_bench.scoring.audit import agreement
+from persona_bench.scoring.estimate import plain
 from persona_bench.scoring.fidelity import fidelity
 from persona_bench.scoring.ratings import hold_against_raters
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from persona_bench.report.page.contents import Section
     from persona_bench.results.judged import JudgeFile
     from persona_bench.results.runs import TaskResults
-    from persona_bench.scoring.resampling import Interval
+    from persona_bench.scoring.estimate import Estimate
 
 
 def score_judged(
@@ -82,9 +83,11 @@ def score_judged(
         beside = {
             "entry_tests": entries,
             "audits": audits,
-            "agreement": None if alpha is None else _plain(alpha),
+            "agreement": None
+            if alpha is None
+            else plain({"alpha": alpha.value, **alpha.interval._asdict()}),
             "raters": held.to_dict() if held else None,
-            "provenance": provenance(results, run, settings.to_dict()),
+            "provenance": provenance(results, run, asdict(settings)),
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
         records.append({"model": model, "task": task, **result.to_dict(), **beside})
@@ -109,7 +112,7 @@ def entry_tests(files: Iterable[JudgeFile]) -> dict[str, dict[str, Any]]:
     return {str(file.about["judge"]): dict(told) for file in files if (told := file.entry_test)}
 
 
-def agreement_of(rows: pd.DataFrame, settings: Settings) -> tuple[float, Interval] | None:
+def agreement_of(rows: pd.DataFrame, settings: Settings) -> Estimate | None:
     """Krippendorff's alpha between the judges; None where there is one."""
     if rows["judge"].nunique() < 2:
         return None
@@ -117,9 +120,3 @@ def agreement_of(rows: pd.DataFrame, settings: Settings) -> tuple[float, Interva
     wide = rows.pivot(index=keys, columns="judge", values="score").reset_index()
     chosen = wide[["persona", *rows["judge"].unique()]]
     return agreement(chosen, confidence=settings.confidence, seed=settings.seed)
-
-
-def _plain(alpha: tuple[float, Interval]) -> dict[str, float | None]:
-    value, (low, high) = alpha
-    named = {"alpha": value, "low": low, "high": high}
-    return {name: None if math.isnan(each) else each for name, each in named.items()}

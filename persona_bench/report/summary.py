@@ -63,7 +63,7 @@ def headline(result: Stability) -> list[str]:
     word, parts = undefined(result), [accuracy_range(result)]
     if not math.isnan(result.pss_corrected):
         word = result.conclusion
-        ends = range_of(result.pss_corrected_interval)
+        ends = range_of(result.pss_corrected.interval)
         parts.append(f"corrected PSS {two(result.pss_corrected)} {ends}")
     if not math.isnan(result.p_value):
         parts += [f"by chance alone {two(result.noise_floor)}", format_p(result.p_value)]
@@ -141,11 +141,11 @@ def numbers(result: Stability) -> list[str]:
     """What was asked, the mean, plain PSS beside its floor, what could have been seen; notes."""
     lines = [f"Asked: {size(result, '×')}"]
     if not math.isnan(result.mean):
-        lines.append(f"Mean accuracy {two(result.mean)} {range_of(result.mean_interval)}")
+        lines.append(f"Mean accuracy {two(result.mean)} {range_of(result.mean.interval)}")
     if not math.isnan(result.pss):
         line = f"Plain PSS {two(result.pss)}"
         if not math.isnan(result.noise_floor):
-            floor = f"{two(result.noise_floor)} {range_of(result.noise_floor_interval)}"
+            floor = f"{two(result.noise_floor)} {range_of(result.noise_floor.interval)}"
             line += f" (noise floor, if personas had no effect: {floor})"
         lines.append(line)
     if 0 < result.minimum_detectable < 1:

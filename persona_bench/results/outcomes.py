@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from persona_bench.results.samples import OutcomesError, Samples, newest_samples, response_of
-from persona_bench.results.schema import COLUMNS, CORRECT, NAN, Outcome, TaskFacts, outcome_table
+from persona_bench.results.schema import COLUMNS, CORRECT, Outcome, TaskFacts, outcome_table
 from persona_bench.texts import sound
 
 _DECODE = json.JSONDecoder().raw_decode
@@ -171,14 +172,14 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
         verdict=verdict,
         reason=reason,
         route=graded.get("route") or "",
-        correct=CORRECT.get(verdict, NAN),
+        correct=CORRECT.get(verdict, math.nan),
         response=None if lost else sound(response),
         prompt_hash=text_hash(doc.get("system") or "", doc["prompt"]) if "prompt" in doc else "",
         subject=doc.get("subject") or "",
         date=doc.get("date") or "",
         domain=doc.get("domain") or "",
         persona_domain=doc.get("persona_domain") or "",
-        persona_level=NAN if place is None else place,
+        persona_level=math.nan if place is None else place,
         persona_prompt=doc.get("persona_prompt") or "",
         system=doc.get("system") or "",
         prompt=doc.get("prompt") or "",

@@ -6,12 +6,12 @@ on tables of them. A field with a default may be missing in what is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import pandas as pd
 
-NAN = float("nan")
 CORRECT = {"correct": 1.0, "wrong": 0.0}
 
 
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     route: str = ""
     """How the maths grader found the answer: `boxed`, `tag`, `stated` or `last`; empty where no
     answer was found, and for other graders."""
-    correct: float = NAN
+    correct: float = math.nan
     """1.0, 0.0, or NaN where the response is unscored."""
     response: str | None = None
     """The text; missing where an API error left none."""
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
     """The benchmark's field, e.g. `mathematics`."""
     persona_domain: str = ""
     """What an expert is expert in."""
-    persona_level: float = NAN
+    persona_level: float = math.nan
     """Place of an `education` persona in the order of schooling; NaN for others."""
     method: str = ""
     """How a checkpoint of `persona-bench train` was trained."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.compare import CompareError, compare, paired_cells
+from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.fidelity_compare import compare_fidelity
 from persona_bench.scoring.resampling import Floats
 from persona_bench.scoring.sequential import early_of
@@ -78,7 +79,7 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class Gate:
+class Gate(Result):
     """The verdict on one task, with a criterion for each thing that was tested."""
 
     criteria: tuple[Criterion, ...]
@@ -94,14 +95,8 @@ class Gate:
         return combined([each.verdict for each in self.criteria])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; NaN becomes None."""
-        criteria = [
-            {key: None if value != value else value for key, value in asdict(each).items()}
-            for each in self.criteria
-        ]
-        facts = {name: getattr(self, name) for name in ("n_questions", "n_personas", "n_samples")}
-        return {"verdict": self.verdict, "criteria": criteria, **facts, "level": self.level,
-                "notes": list(self.notes)}  # fmt: skip
+        """The verdict and the fields as data for JSON (see `Result.to_dict`)."""
+        return {"verdict": self.verdict, **super().to_dict()}
 
 
 def combined(verdicts: Sequence[str]) -> GateVerdict:
@@ -209,8 +204,9 @@ def fidelity_criterion(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = compare_fidelity(base, new, confidence=1 - 2 * level, resamples=1)
-    low, high = found.difference_interval
-    return Criterion("fidelity", found.difference, low, high, margin, _verdict(low, high, margin))
+    low, high = found.difference.interval
+    difference = found.difference.value
+    return Criterion("fidelity", difference, low, high, margin, _verdict(low, high, margin))
 
 
 def _verdict(low: float, high: float, margin: float) -> GateVerdict:

@@ -10,7 +10,6 @@ interval of fidelity is. Formulas are in docs/metrics.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +19,14 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from persona_bench.scoring.audit import agreement, alpha
+from persona_bench.scoring.estimate import UNKNOWN, Result
 from persona_bench.scoring.fidelity_means import (
-    Estimate,
+    Mean,
     over_personas,
     score_interval,
     t_interval,
 )
 from persona_bench.scoring.fidelity_table import HIGHEST, LOWEST, RESPONSE, by_persona
-from persona_bench.scoring.frames import records
 from persona_bench.scoring.resampling import NOWHERE, Floats, Interval, influence_se
 
 FEWEST = 10
@@ -35,7 +34,7 @@ FEWEST = 10
 
 
 @dataclass(frozen=True)
-class CorrectedFidelity:
+class CorrectedFidelity(Result):
     """PersonaScore as the raters would give it to all responses; scores are 1 to 5.
 
     Attributes:
@@ -65,13 +64,9 @@ class CorrectedFidelity:
     to_halve: int | None
     confidence: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not defined is None."""
-        return plain(self.__dict__)
-
 
 @dataclass(frozen=True)
-class AgainstRaters:
+class AgainstRaters(Result):
     """One judge and the mean of the raters on the same responses.
 
     Attributes:
@@ -93,22 +88,6 @@ class AgainstRaters:
     interval: Interval
     by_model: pd.DataFrame
     by_persona: pd.DataFrame
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not defined is None."""
-        tables = {name: records(getattr(self, name)) for name in ("by_model", "by_persona")}
-        return {**plain(self.__dict__), **tables}
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values for JSON, without tables: NaN becomes None, an interval a list."""
-
-    def one(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [one(each) for each in value]
-        return None if isinstance(value, float) and math.isnan(value) else value
-
-    return {name: one(v) for name, v in values.items() if not isinstance(v, pd.DataFrame)}
 
 
 # ------------------------------------------------------------------------------- the correction
@@ -152,7 +131,7 @@ def corrected_fidelity(responses: pd.DataFrame, *, confidence: float = 0.95) -> 
     )
     clusters = pd.Series(influence).groupby(personas).sum().to_numpy()
     of_rated = len(set(personas[rated]))
-    estimate = Estimate(value, influence_se(clusters), of_rated - 1, of_rated)
+    estimate = Mean(value, influence_se(clusters), of_rated - 1, of_rated)
     of_people = _by_ratings(responses[rated], rating[rated], weight[rated])
     return CorrectedFidelity(
         persona_score=value,
@@ -203,12 +182,12 @@ def _task_means(responses: pd.DataFrame, weight: Floats, values: Floats) -> Floa
     return (sums["top"] / sums["bottom"]).to_numpy(float)
 
 
-def _by_ratings(responses: pd.DataFrame, rating: Floats, weight: Floats) -> Estimate:
+def _by_ratings(responses: pd.DataFrame, rating: Floats, weight: Floats) -> Mean:
     """The weighted mean of the ratings alone."""
     share = weight / weight.sum()
     value = float((share * rating).sum())
     pulls = pd.Series(share * (rating - value)).groupby(responses["persona"].to_numpy()).sum()
-    return Estimate(value, influence_se(pulls.to_numpy()), len(pulls) - 1, len(pulls))
+    return Mean(value, influence_se(pulls.to_numpy()), len(pulls) - 1, len(pulls))
 
 
 def _to_halve(se: float, rest: Floats, personas: Any, size: int) -> int | None:
@@ -256,15 +235,15 @@ def against_raters(rows: pd.DataFrame, judge: str, *, confidence: float = 0.95) 
     )
 
 
-def _mean_off(off: pd.Series, clusters: pd.Series) -> Estimate:
+def _mean_off(off: pd.Series, clusters: pd.Series) -> Mean:
     """Mean of differences and its standard error, clustered."""
     if off.empty:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return Mean(math.nan, math.nan, math.nan, 0)
     pulls = ((off - off.mean()) / len(off)).groupby(clusters.to_numpy()).sum().to_numpy()
-    return Estimate(float(off.mean()), influence_se(pulls), len(pulls) - 1, len(pulls))
+    return Mean(float(off.mean()), influence_se(pulls), len(pulls) - 1, len(pulls))
 
 
-def _ends(estimate: Estimate, confidence: float) -> Interval:
+def _ends(estimate: Mean, confidence: float) -> Interval:
     if estimate.n < 2:
         return NOWHERE
     return t_interval(estimate, confidence, LOWEST - HIGHEST, HIGHEST - LOWEST)
@@ -312,7 +291,7 @@ def rated_responses(judged: pd.DataFrame, ratings: pd.DataFrame) -> pd.DataFrame
 
 # ------------------------------------------------------------------------------- all of it
 @dataclass(frozen=True)
-class HeldAgainstRaters:
+class HeldAgainstRaters(Result):
     """What people's ratings say about raters, judges and fidelity.
 
     Attributes:
@@ -332,14 +311,6 @@ class HeldAgainstRaters:
     judges: list[AgainstRaters]
     corrected: CorrectedFidelity | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not defined is None."""
-        return {
-            **plain({name: getattr(self, name) for name in ("raters", "n", "alpha", "interval")}),
-            "judges": [each.to_dict() for each in self.judges],
-            "corrected": self.corrected.to_dict() if self.corrected else None,
-        }
-
 
 def hold_against_raters(
     judged: pd.DataFrame, ratings: pd.DataFrame, *, confidence: float = 0.95, seed: int = 0
@@ -355,10 +326,10 @@ def hold_against_raters(
     """
     keys = ["model", "task", *RESPONSE]
     wide = ratings.pivot(index=keys, columns="rater", values="rating").reset_index()
-    between, ends = math.nan, NOWHERE
+    between = UNKNOWN
     if ratings["rater"].nunique() > 1:
         chosen = wide[["persona", *sorted(ratings["rater"].unique())]]
-        between, ends = agreement(chosen, confidence=confidence, seed=seed)
+        between = agreement(chosen, confidence=confidence, seed=seed)
     means = ratings.groupby(keys, as_index=False)["rating"].mean()
     compared = [
         against_raters(rows.merge(means, on=keys), str(judge), confidence=confidence)
@@ -371,8 +342,8 @@ def hold_against_raters(
     return HeldAgainstRaters(
         raters={str(name): int(n) for name, n in counts.items()},
         n=len(means),
-        alpha=between,
-        interval=ends,
+        alpha=between.value,
+        interval=between.interval,
         judges=compared,
         corrected=corrected,
     )

@@ -107,15 +107,15 @@ class Evaluation:
             found = stability(table, resamples=RESAMPLES, seed=self.seed)
         measures: dict[str, float] = {
             "accuracy": found.mean,
-            "accuracy_low": found.mean_interval.low,
-            "accuracy_high": found.mean_interval.high,
+            "accuracy_low": found.mean.low,
+            "accuracy_high": found.mean.high,
             "worst_accuracy": found.worst,
-            "worst_accuracy_low": found.worst_interval.low,
-            "worst_accuracy_high": found.worst_interval.high,
+            "worst_accuracy_low": found.worst.low,
+            "worst_accuracy_high": found.worst.high,
             "pss": found.pss,
             "pss_corrected": found.pss_corrected,
-            "pss_corrected_low": found.pss_corrected_interval.low,
-            "pss_corrected_high": found.pss_corrected_interval.high,
+            "pss_corrected_low": found.pss_corrected.low,
+            "pss_corrected_high": found.pss_corrected.high,
             "unscored": float(found.unscored),
         }
         by_persona = found.per_persona.set_index("persona")["accuracy"]

@@ -216,10 +216,10 @@ def test_the_rows_stand_in_the_order_of_the_responses(out: Path) -> None:
     (file,) = judge_files(samples)
     asked = [json.loads(line) for line in samples.file.read_text().splitlines()]
     for row, response in zip(file.rows(), asked, strict=True):
-        assert row["persona"] == response["doc"]["persona"]
-        assert row["question"] == response["doc"]["question"]
-        assert row["response"] == response["resps"][0][0]
-        assert row["score"] == sum(map(ord, row["response"])) % 5 + 1
+        assert row.persona == response["doc"]["persona"]
+        assert row.question == response["doc"]["question"]
+        assert row.response == response["resps"][0][0]
+        assert row.score == sum(map(ord, row.response)) % 5 + 1
 
 
 @pytest.mark.parametrize("told", ["1", "a date", "nothing"])

@@ -32,7 +32,7 @@ def test_the_answer_stands_in_the_first_line_under_the_title(made_up) -> None:
     result = made_up([0.9, 0.5, 0.1], names=["none", "pirate", "sleeper"])
     line = printed(result, width=500)[1]
     assert line.startswith(f"UNSTABLE  accuracy {result.worst:.2f} (sleeper) to ")
-    low, high = result.pss_corrected_interval
+    low, high = result.pss_corrected.interval
     assert f"corrected PSS {result.pss_corrected:.2f} [{low:.2f}, {high:.2f}]" in line
     assert f"by chance alone {result.noise_floor:.2f}" in line
     assert "40 questions: few" in line

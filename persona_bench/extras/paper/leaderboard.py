@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -89,7 +89,7 @@ def judged_by(verdicts: pd.DataFrame) -> str:
 def _stability(
     task: str, tables: Mapping[str, pd.DataFrame], settings: Settings, sort_by: str
 ) -> PaperTable:
-    found = {model: stability(table, **settings.to_dict()) for model, table in tables.items()}
+    found = {model: stability(table, **asdict(settings)) for model, table in tables.items()}
     values = {model: float(getattr(result, sort_by)) for model, result in found.items()}
     ordered = {model: found[model] for model in _highest_first(values)}
     table = models_table(task, ordered, {})
@@ -110,7 +110,7 @@ def _fidelity(task: str, tables: Mapping[str, pd.DataFrame], settings: Settings)
     rows: list[list[Cell]] = [
         [
             model,
-            Number(each.persona_score, *each.persona_score_interval, digits=2),
+            Number(each.persona_score, *each.persona_score.interval, digits=2),
             Number(each.n_responses - each.unscored_responses, digits=0),
             Number(each.unscored, digits=0),
         ]

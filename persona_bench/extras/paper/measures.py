@@ -66,8 +66,8 @@ def fidelity_measure(
     cells = {
         model: Number(
             result.persona_score,
-            result.persona_score_interval.low,
-            result.persona_score_interval.high,
+            result.persona_score.low,
+            result.persona_score.high,
             marks="p" if model in marked else "",
             digits=2,
         )

@@ -135,13 +135,13 @@ def _told(comparisons: Mapping[str, Comparison], reference: str) -> list[str]:
 def stability_number(result: Stability, metric: str, marks: str = "") -> Number:
     """A metric with its interval. The plain PSS has none: the corrected one and the noise floor say
     how much of it is noise."""
-    low, high = NOWHERE if metric == "pss" else getattr(result, f"{metric}_interval")
+    low, high = NOWHERE if metric == "pss" else getattr(result, metric).interval
     return Number(getattr(result, metric), low, high, marks)
 
 
 def noise_floor(result: Stability) -> Number:
     """With the middle of the values that occur when personas have no effect."""
-    return Number(result.noise_floor, *result.noise_floor_interval)
+    return Number(result.noise_floor, *result.noise_floor.interval)
 
 
 def _sizes(results: Mapping[str, Stability]) -> list[str]:
@@ -182,7 +182,7 @@ def _record(model: str, result: Stability) -> dict[str, object]:
     for name in (*_HEADERS, "noise_floor"):
         record[name] = getattr(result, name)
         if name != "pss":
-            low, high = getattr(result, f"{name}_interval")
+            low, high = getattr(result, name).interval
             record |= {f"{name}_low": low, f"{name}_high": high}
     sizes = ("n_questions", "n_personas", "n_samples", "n_responses", "unscored")
     record |= {"p_value": result.p_value, "conclusion": result.conclusion}

@@ -21,7 +21,8 @@ import pandas as pd
 from persona_bench.extras.parts.roles import Roles, assign
 from persona_bench.extras.parts.tau import tau_b, tau_interval
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.frames import check_settings, records
+from persona_bench.scoring.estimate import Result
+from persona_bench.scoring.frames import check_settings
 from persona_bench.scoring.paired import clustered_p, group_differences, persona_table
 from persona_bench.scoring.resampling import (
     NOWHERE,
@@ -52,7 +53,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Contrasts:
+class Contrasts(Result):
     """Personas against a control, for one model on one benchmark."""
 
     table: pd.DataFrame
@@ -73,18 +74,9 @@ class Contrasts:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN becomes None, and the tables lists of records."""
-        return {
-            "contrasts": records(self.table.reset_index()),
-            "per_persona": records(self.per_persona),
-            "absent": dict(self.absent),
-            "control": self.control,
-            "test": self.test,
-            "confidence": self.confidence,
-            "resamples": self.resamples,
-            "seed": self.seed,
-            "notes": list(self.notes),
-        }
+        """The fields as data for JSON (see `Result.to_dict`)."""
+        record = super().to_dict()
+        return {"contrasts": record.pop("table"), **record}
 
 
 def contrasts(

@@ -5,7 +5,7 @@ Tables are plain ASCII but for names, as in `report.tables`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -51,7 +51,7 @@ class PartsSection:
 
 def section(outcomes: pd.DataFrame, groups: pd.DataFrame, settings: Settings) -> PartsSection:
     """The section of one model on one task; `groups` is its table of groups."""
-    given = settings.to_dict()
+    given = asdict(settings)
     return PartsSection(
         variance_parts(outcomes, **given, groups=groups), contrasts(outcomes, **given)
     )

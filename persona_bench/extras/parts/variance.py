@@ -24,7 +24,8 @@ import pandas as pd
 
 from persona_bench.extras.parts.moments import Moments, ratio
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.frames import check_settings, labels, records
+from persona_bench.scoring.estimate import Result
+from persona_bench.scoring.frames import check_settings, labels
 from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.resampling import (
     Floats,
@@ -50,7 +51,7 @@ PARTS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class VarianceParts:
+class VarianceParts(Result):
     """Where the variance of one model's verdicts on one benchmark lies."""
 
     table: pd.DataFrame
@@ -68,17 +69,9 @@ class VarianceParts:
     """What can't be told from this table, and why."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN becomes None, and the tables lists of records."""
-        return {
-            "parts": records(self.table.reset_index()),
-            "groups": records(self.groups),
-            "n_questions": self.n_questions,
-            "n_personas": self.n_personas,
-            "confidence": self.confidence,
-            "resamples": self.resamples,
-            "seed": self.seed,
-            "notes": list(self.notes),
-        }
+        """The fields as data for JSON (see `Result.to_dict`)."""
+        record = super().to_dict()
+        return {"parts": record.pop("table"), **record}
 
 
 def variance_parts(

@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from persona_bench.extras.screening.effects import draw_effects
 from persona_bench.extras.screening.rasch import RaschFit, between, fit_counts
+from persona_bench.scoring.estimate import plain
 from persona_bench.scoring.resampling import (
     Floats,
     Interval,
@@ -81,19 +82,9 @@ class Screening:
         return sorted(own.index[np.isclose(own, accuracy, rtol=0, atol=1e-9)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON, with `DEFINITIONS`."""
-        plain = {key: value for key, value in vars(self).items() if key != "per_persona"}
-        for name in ("pss_interval", "pss_held_out_interval"):
-            plain[name] = {key: _finite(end) for key, end in plain[name]._asdict().items()}
-        for name in ("pss", "pss_held_out", "pss_finalists"):
-            plain[name] = _finite(plain[name])
-        plain |= {"worst_personas": self.worst_personas, "best_personas": self.best_personas}
-        rows = self.per_persona.astype(object).where(self.per_persona.notna(), None)
-        return {**plain, "definitions": DEFINITIONS, "per_persona": rows.to_dict("records")}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+        """The fields as data for JSON, the finalists of a tie, and `DEFINITIONS`."""
+        ties = {"worst_personas": self.worst_personas, "best_personas": self.best_personas}
+        return {**plain(self), **ties, "definitions": DEFINITIONS}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from persona_bench.scoring.frames import check_settings, records
+from persona_bench.scoring.estimate import Result, plain
+from persona_bench.scoring.frames import check_settings
 from persona_bench.scoring.information import ONE_PERSONA_NOTE, shuffled_within
 from persona_bench.scoring.resampling import (
     CHUNK_CELLS,
@@ -55,7 +56,7 @@ TFIDF = "TF-IDF of words (1-2) and of characters (2-5)"
 
 
 @dataclass(frozen=True)
-class Identifiability:
+class Identifiability(Result):
     """How often one model's personas can be told from its responses to one task."""
 
     accuracy: float
@@ -93,36 +94,12 @@ class Identifiability:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN becomes None, and tables lists of records."""
-        numbers = {
-            "accuracy": self.accuracy,
-            "low": self.interval.low,
-            "high": self.interval.high,
-            "chance": self.chance,
-            "no_trace_low": self.no_trace.low,
-            "no_trace_high": self.no_trace.high,
-            "p_value": self.p_value,
-            "tested_accuracy": self.tested_accuracy,
-        }
-        return {
-            **{name: None if np.isnan(value) else value for name, value in numbers.items()},
-            "conclusion": self.conclusion,
-            "per_persona": records(self.per_persona),
-            "confusion": {
-                str(persona): {str(name): int(n) for name, n in row.items()}
-                for persona, row in self.confusion.iterrows()
-            },
-            "features": self.features,
-            "folds": self.folds,
-            "n_responses": self.n_responses,
-            "n_questions": self.n_questions,
-            "n_personas": self.n_personas,
-            "missing": self.missing,
-            "confidence": self.confidence,
-            "permutations": self.permutations,
-            "seed": self.seed,
-            "notes": list(self.notes),
-        }
+        """The fields as data for JSON (see `Result.to_dict`)."""
+        record = super().to_dict()
+        record |= record.pop("interval")
+        no_trace = record.pop("no_trace")
+        record |= {"no_trace_low": no_trace["low"], "no_trace_high": no_trace["high"]}
+        return record | {"confusion": plain(self.confusion.to_dict("index"))}
 
 
 def identifiability(

@@ -21,7 +21,7 @@ MANY = 0.2
 
 def stability_cards(result: Stability, link: Mapping[str, str]) -> list[Card]:
     """Verdict, accuracy range, corrected PSS beside the floor, p-value, size, what to do next."""
-    low, high = result.pss_corrected_interval
+    low, high = result.pss_corrected.interval
     percent = f"{result.confidence:.0%}"
     worst, best = (with_ties(names) for names in (result.worst_personas, result.best_personas))
     p = format_p(result.p_value).removeprefix("p ").removeprefix("= ")
@@ -116,7 +116,7 @@ def comparison_cards(
     """One card per model, the reference first: accuracy range, corrected PSS, difference."""
     cards = []
     for model, result in results.items():
-        low, high = result.pss_corrected_interval
+        low, high = result.pss_corrected.interval
         text = (
             f"Accuracy, worst to best persona. Corrected PSS {_two(result.pss_corrected)} "
             f"[{_two(low)}, {_two(high)}]; by chance alone {_two(result.noise_floor)}."
@@ -147,7 +147,7 @@ def _difference(comparison: Comparison, reference: str) -> str:
 
 def fidelity_cards(result: Fidelity) -> list[Card]:
     """The PersonaScore, and how much it rests on."""
-    low, high = result.persona_score_interval
+    low, high = result.persona_score.interval
     scored = result.n_responses - result.unscored_responses
     return [
         Card(

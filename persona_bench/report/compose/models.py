@@ -189,8 +189,8 @@ def judged_models_section(models: JudgedModels) -> Section:
             {
                 "model": model,
                 "persona_score": each.persona_score,
-                "low": each.persona_score_interval.low,
-                "high": each.persona_score_interval.high,
+                "low": each.persona_score.low,
+                "high": each.persona_score.high,
                 "n": each.n_responses - each.unscored_responses,
                 "unscored": each.unscored,
             }
@@ -203,7 +203,7 @@ def judged_models_section(models: JudgedModels) -> Section:
         judges = pd.concat([each.judges for each in models.fidelities.values()])
         said.append(f"Judged by {judges_in_words(judges)}.")
     for model, each in models.comparisons.items():
-        low, high = each.difference_interval
+        low, high = each.difference.interval
         said.append(
             f"{model} has a PersonaScore {each.difference:+.2f} [{low:.2f}, {high:.2f}] from that "
             f"of the reference ({format_p(each.p_value)})."
@@ -244,8 +244,8 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
                 "method": model,
                 "seed": "",
                 "pss_corrected": scored.stability.pss_corrected,
-                "pss_corrected_low": scored.stability.pss_corrected_interval.low,
-                "pss_corrected_high": scored.stability.pss_corrected_interval.high,
+                "pss_corrected_low": scored.stability.pss_corrected.low,
+                "pss_corrected_high": scored.stability.pss_corrected.high,
                 **dict(zip((y, f"{y}_low", f"{y}_high"), numbers[model], strict=True)),
             }
             for model, scored in graded.scored.items()
@@ -269,7 +269,7 @@ Ends = tuple[float, float, float]
 
 def _persona_scores(judged: JudgedModels) -> dict[str, Ends]:
     return {
-        model: (each.persona_score, *each.persona_score_interval)
+        model: (each.persona_score, *each.persona_score.interval)
         for model, each in judged.fidelities.items()
     }
 

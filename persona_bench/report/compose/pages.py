@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -95,7 +96,7 @@ def stability_page(
     settings: Settings,
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
-    gallery = Gallery(folder, provenance_line([model], settings.to_dict()))
+    gallery = Gallery(folder, provenance_line([model], asdict(settings)))
     same = [each for each in ("level", "subject", "date") if outcomes[each].nunique() == 1]
     by = same[0] if same and task != str(outcomes["task"].iloc[0]) else ""
     scored = Scored(result, groups, stability_by_level(outcomes, settings), sensitivity)
@@ -149,7 +150,7 @@ def compare_page(
 ) -> Path:
     """Writes `tables/`, `figures/` and the page of a comparison; returns the page."""
     names = [run.name for run in runs]
-    gallery = Gallery(folder / "figures", provenance_line(names, settings.to_dict()))
+    gallery = Gallery(folder / "figures", provenance_line(names, asdict(settings)))
     graded = [_graded(task, runs, each, pairs[task], settings) for task, each in tables.items()]
     judged = _judged(runs, verdicts, roles, settings)
     overview: list[PageTable] = []
@@ -181,7 +182,7 @@ def compare_page(
         ),
         provenance={
             "command": command_line(),
-            "settings": settings.to_dict(),
+            "settings": asdict(settings),
             "scored_with": versions(),
             "runs": {
                 run.name: {
@@ -234,7 +235,7 @@ def _judged(
         reference = known.get(runs[0].name)
         others = {name: table for name, table in known.items() if name != runs[0].name}
         information = {
-            name: compare_information(reference, table, **settings.to_dict())
+            name: compare_information(reference, table, **asdict(settings))
             for name, table in others.items()
             if reference is not None
         }

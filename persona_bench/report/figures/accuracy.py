@@ -105,7 +105,7 @@ def accuracy_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:
     for model, each in results.items():
         own = each.per_persona.set_index("persona")
         own = own.loc[[name for name in order if name in own.index]].reset_index()
-        low, high = each.mean_interval
+        low, high = each.mean.interval
         tables.append(own.assign(model=model, mean=each.mean, mean_low=low, mean_high=high))
     return (
         pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
@@ -149,7 +149,7 @@ def _notes(results: Mapping[str, Stability]) -> list[str]:
     for model, result in results.items():
         percent = f"{result.confidence:.0%}"
         corrected = with_interval(
-            result.pss_corrected, result.pss_corrected_interval, f"{percent} interval"
+            result.pss_corrected, result.pss_corrected.interval, f"{percent} interval"
         )
         chance = f"by chance alone {number(result.noise_floor)}; {format_p(result.p_value)}"
         notes.append(f"{printable(model)}: ".lstrip(": ") + f"corrected PSS {corrected}; {chance}")

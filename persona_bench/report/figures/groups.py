@@ -109,7 +109,7 @@ def groups_data(by_level: Mapping[str, Stability], kinds: pd.DataFrame) -> pd.Da
     rows: list[dict[str, Any]] = []
     for level, result in by_level.items():
         for metric in ("noise_floor", "pss", "pss_corrected"):
-            low, high = getattr(result, f"{metric}_interval")
+            low, high = getattr(result, metric).interval
             if metric == "pss":  # the corrected one and the noise floor say how sure it is
                 low = high = math.nan
             values = {"metric": metric, "value": getattr(result, metric), "low": low, "high": high}

@@ -108,7 +108,7 @@ def lottery_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:
     For several models, `model` comes first, and a row is for each model and k.
     """
     if isinstance(result, Stability):
-        low, high = result.mean_interval
+        low, high = result.mean.interval
         curve = lottery_curve(result.per_persona["accuracy"].to_list())
         return curve.assign(mean=result.mean, mean_low=low, mean_high=high)
     names = ["model", "k", "expected_best", "expected_worst", "mean", "mean_low", "mean_high"]

@@ -89,15 +89,15 @@ def test_models_stand_beside_each_other_with_their_own_numbers(made_up) -> None:
     assert [row[0] for row in table.rows] == ["a", "b"]
     for row, result in zip(table.rows, results.values(), strict=True):
         shown = {column.header: cell for column, cell in zip(table.columns, row, strict=True)}
-        assert shown["accuracy"] == Number(result.mean, *result.mean_interval)
+        assert shown["accuracy"] == Number(result.mean, *result.mean.interval)
         assert (shown["plain PSS"].text, shown["plain PSS"].interval) == (f"{result.pss:.3f}", "")
         assert shown["noise floor"].interval
-        corrected = Number(result.pss_corrected, *result.pss_corrected_interval)
+        corrected = Number(result.pss_corrected, *result.pss_corrected.interval)
         assert shown["corrected PSS"] == corrected
         assert shown["n"].value == result.n_responses - result.unscored
         assert shown["unscored"].value == result.unscored
     frame = table.frame().set_index("model")
-    assert frame.loc["a", "pss_corrected_low"] == results["a"].pss_corrected_interval.low
+    assert frame.loc["a", "pss_corrected_low"] == results["a"].pss_corrected.low
     assert "pss_low" not in frame
     assert frame.loc["a", "unscored"] == results["a"].unscored > 0
 

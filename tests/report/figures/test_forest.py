@@ -28,7 +28,7 @@ def test_the_data_are_the_tables(models) -> None:
         columns = ["kind", "accuracy", "low", "high", "n"]
         pd.testing.assert_frame_equal(own[columns], table[columns])
         assert set(own["mean"]) == {result.mean}
-        assert set(zip(own["mean_low"], own["mean_high"], strict=True)) == {result.mean_interval}
+        assert set(zip(own["mean_low"], own["mean_high"], strict=True)) == {result.mean.interval}
     means = data.groupby("persona", sort=False)["accuracy"].mean()
     assert means.is_monotonic_decreasing
 

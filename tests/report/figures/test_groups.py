@@ -42,7 +42,7 @@ def test_the_data_are_those_of_the_results(by_level, kinds) -> None:
     for level, result in by_level.items():
         for metric in ("pss", "pss_corrected", "noise_floor"):
             row = data.loc[("level", level, metric)]
-            ends = [math.nan] * 2 if metric == "pss" else getattr(result, f"{metric}_interval")
+            ends = [math.nan] * 2 if metric == "pss" else getattr(result, metric).interval
             expected = [getattr(result, metric), *ends]
             assert row[["value", "low", "high"]].tolist() == pytest.approx(expected, nan_ok=True)
     of_kinds = kinds[kinds["by"] == "kind"].set_index("group")

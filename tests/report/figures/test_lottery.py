@@ -46,7 +46,7 @@ def test_several_models_have_the_curves_and_means_that_each_has_alone(models) ->
         assert own.drop(columns="model").equals(lottery_data(result))
         for name, style in zip(ENDS, ("-", "--"), strict=True):
             assert any(np.array_equal(y, own[name]) and s == style for y, s in curves)
-        assert any(np.array_equal(y, result.mean_interval) for y, _ in curves)
+        assert any(np.array_equal(y, result.mean.interval) for y, _ in curves)
     marked = {line.get_color(): line.get_marker() for line in lines if line.get_marker() != "None"}
     assert len(set(marked.values())) == 3  # told apart in grey
 
