@@ -104,11 +104,9 @@ class Reward:
         self.seen: list[Rewarded] = []
 
     def ready(self, trainer: Any) -> None:
-        """Learns from the trainer which tokens end a completion, and where models are to lie."""
+        """Takes over from the trainer which tokens end a completion, and the models' device."""
         self.ends = frozenset(trainer.eos_token_ids)
         self.longest = trainer.max_completion_length
-        if self.judge:
-            self.judge.rank = trainer.accelerator.process_index
         if self.information:
             self.information.model.to(trainer.accelerator.device)
 
