@@ -67,7 +67,7 @@ def train(
         bool, typer.Option("--dry-run", help="Show settings and data; train nothing.")
     ] = False,
 ) -> None:
-    """Train a checkpoint; started again after a stop, it goes on from where it was."""
+    """Train a checkpoint; the same command resumes a run that was stopped."""
     from persona_bench.train.config import METHODS, TrainError, read_config
 
     if method not in METHODS:
@@ -108,7 +108,7 @@ def train(
 
 
 def interrupted(folder: Path) -> str:
-    """What to tell of a training that was stopped by hand: what is stored, and how to go on."""
+    """What to say of a training that was stopped by hand: what is stored, and how to resume."""
     from persona_bench.train.folder import FINISHED, newest_complete_checkpoint
     from persona_bench.train.teacher import FILE
 
@@ -125,7 +125,7 @@ def interrupted(folder: Path) -> str:
 
 
 def check_installed(settings: TrainConfig, *, dry_run: bool = False) -> None:
-    """Whether the libraries that a run needs are there, and its model looks like one.
+    """Checks that the libraries that a run needs are installed, and its model looks like one.
 
     Raises:
         TrainError: what is missing, and what to do.
@@ -146,13 +146,13 @@ def check_installed(settings: TrainConfig, *, dry_run: bool = False) -> None:
 
 
 def say(text: str) -> None:
-    """To people, by the first process alone."""
+    """Prints a line for people, in the first process alone."""
     if os.environ.get("RANK", "0") == "0":
         err.print(escape(text), soft_wrap=True)
 
 
 def show(settings: TrainConfig, args: Any) -> None:
-    """The settings that a run has, defaults too."""
+    """Prints the settings of a run, with the defaults."""
     told = settings.model_dump(mode="json", exclude_none=True, exclude={"trainer"})
     say(yaml.safe_dump(told, sort_keys=False, allow_unicode=True).strip())
     given = {name: getattr(args, name) for name in SHOWN if hasattr(args, name)}
@@ -161,9 +161,13 @@ def show(settings: TrainConfig, args: Any) -> None:
 
 
 def show_data(data: Prepared) -> None:
-    """What a run would learn from."""
+    """Prints what a run would learn from."""
     for note in data.notes:
         say(f"Note: {note}")
+    for each in data.sources:
+        commit = f" at {each['commit']}" if "commit" in each else ""
+        weight = f", weight {each['weight']:g}" if "weight" in each else ""
+        say(f"{each['source']}{commit}: {each['questions']} questions{weight}")
     personas = f"{len(data.mix.personas)} personas" if data.mix else "no personas"
     held_out = f", {len(data.held_out)} more for evaluation" if data.held_out else ""
     say(f"{len(data.questions)} questions{held_out}, {personas}. The first question:")
