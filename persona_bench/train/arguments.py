@@ -13,6 +13,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from transformers import IntervalStrategy
 
+from persona_bench.failures import first_line
 from persona_bench.train.config import Evaluation, TrainConfig, TrainError
 
 CHOICES = {
@@ -150,9 +151,3 @@ def _out_of_range(name: str, value: float) -> str:
     if name == "max_steps" and value < 1 and value != -1:
         return "above 0, or -1 for num_train_epochs to decide"
     return ""
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

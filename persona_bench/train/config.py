@@ -175,19 +175,19 @@ class Data(Rows):
 
 
 class Personas(Part):
-    """Under which personas it is learnt.
+    """The personas in the prompts of the training.
 
     Attributes:
         persona_set: A bundled set's name, or a YAML file.
-        evaluation: Sets whose personas must not be trained under.
-        mix_ratio: How many of the prompts are under a persona; the others have no system message.
-        weights: How likely a persona of a kind is beside one of another; 1 where a kind is not
-            named, 0 leaves it out.
-        curriculum: Over this share of the training, kinds come in one after the other, from mild
+        evaluation: Persona sets of evaluations; none of their personas may be trained under.
+        mix_ratio: Share of the prompts that have a persona; the others have no system message.
+        weights: How likely a persona of a kind is relative to those of other kinds; 1 for a kind
+            that is not named, 0 leaves it out.
+        curriculum: Over this share of the training the kinds come in one after another, from mild
             (experts) to far-out ones (harmful); 0: all from the start.
         group: What the completions of a group share. `persona`: question and persona, as in
-            GRPO (arXiv 2402.03300); `question`: the question alone, each completion under a
-            persona of its own.
+            GRPO (arXiv 2402.03300); `question`: the question alone, each completion under its own
+            persona.
         system_role: `native`: the persona is the system message; `merge`: it goes before the
             question, for templates without system messages.
     """
@@ -253,14 +253,14 @@ class JudgeReward(Part):
 
 
 class Reward(Part):
-    """What is rewarded, beside a right answer (1; a wrong one 0; an unscored one gives no signal).
+    """What is rewarded beside a right answer (1; a wrong one 0; an unscored one gives no signal).
 
     Attributes:
-        format_weight: For an answer in a box, right or wrong.
-        information_weight: For each nat a token of persona information (see `rewards.py`); 0:
+        format_weight: Added for an answer in a box, right or wrong.
+        information_weight: Added per nat per token of persona information (see `rewards.py`); 0 is
             the method of the paper, which rewards answers alone.
-        information_personas: Other personas that a response is held against.
-        judge: What scores the voice of right answers under a persona.
+        information_personas: How many other personas a response is compared with.
+        judge: A judge that scores the voice of right answers under a persona.
         overlong_buffer: A completion within this many tokens of `max_completion_length` loses
             reward in proportion, 1 where it reaches the limit (soft overlong punishment, DAPO,
             arXiv 2503.14476); 0: none does.
@@ -312,14 +312,14 @@ class Evaluation(Part):
 
 
 class Teacher(Part):
-    """Whose responses are learnt from (`distill`).
+    """The model whose responses are learnt (`distill`).
 
     Attributes:
         model: A folder, a hub id, or a name at `base_url`.
         base_url: An OpenAI-compatible endpoint; without one, the model is loaded here.
-        samples: Responses a question.
-        keep: Only `correct` ones, or `all`.
-        temperature, max_new_tokens: Settings of the sampling.
+        samples: Responses per question.
+        keep: Learn the `correct` ones only, or `all`.
+        temperature, max_new_tokens: Sampling temperature, and longest response in tokens.
         batch_size: Prompts at a time, or calls at a time to an endpoint.
         api_key_variable: The environment variable with the endpoint's key.
     """

@@ -1,8 +1,8 @@
-"""Which question is asked under which persona, and when; and that none of them is an evaluation's.
+"""Decides which question is asked under which persona and when, apart from all evaluations.
 
-Everything is decided by (seed, epoch, question): TRL fetches the row of a group once for each
-completion, so that a persona drawn at random on the way would differ within a group, and a run that
-goes on after a stop would differ from one that was not stopped.
+The seed, the epoch and the question decide everything. TRL fetches a group's row once per
+completion: a persona drawn at that moment would differ within a group, and a resumed run would
+differ from one that was not stopped.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ MILD_TO_FAR = (
 NONE = "none"
 
 MATHEMATICS = ("math500", "aime24")
-"""Evaluations that questions from a file are held against; generated ones are in neither."""
+"""Evaluations that other questions than generated sums are compared with."""
 
 
 class Row(NamedTuple):
     """A prompt of the training.
 
     Attributes:
-        epoch: From 0 on.
-        question: What is asked.
-        persona: Under whom; None: no system message.
+        epoch: Counted from 0.
+        question: The question.
+        persona: The persona in its system message; None: no system message.
     """
 
     epoch: int
@@ -70,9 +70,9 @@ class Mix:
     """Draws personas.
 
     Args:
-        personas: From these.
-        settings: How likely each is, and when.
-        seed: Seed of the draws.
+        personas: The set that they are drawn from.
+        settings: How likely each kind is, and when.
+        seed: Seed of the random draws.
     """
 
     def __init__(self, personas: PersonaSet, settings: Personas, seed: int) -> None:
@@ -89,13 +89,13 @@ class Mix:
             )
 
     def draw(self, epoch: int, question: str, progress: float, n: int) -> list[Persona | None]:
-        """The personas of `n` completions' prompts, without repetition while there are others.
+        """Draws the personas of `n` prompts; none comes again before all have come.
 
         Args:
             epoch: Epoch of the training.
-            question: Its id.
+            question: The id of the question.
             progress: Share of the training that is done, for the curriculum.
-            n: How many.
+            n: How many prompts.
         """
         rng = random.Random(f"personas/{self.seed}/{epoch}/{question}")
         under = [rng.random() < self.settings.mix_ratio for _ in range(n)]
@@ -252,7 +252,7 @@ def _prompt(benchmark: Benchmark, row: Row, system_role: SystemRole) -> list[dic
 
 
 def _check_rows(questions: Sequence[Question], config: TrainConfig) -> None:
-    """That each row has what its method learns from.
+    """Checks that each row has what its method learns from.
 
     Raises:
         TrainError: an answer or a response is missing, or a system message and a persona meet.
@@ -318,11 +318,10 @@ class Prepared(NamedTuple):
 
     def counted(self, rows: Sequence[Row], prompts: int = 1) -> list[dict[str, Any]]:
         """The sources, each with the number of `prompts` that the rows have from it."""
-        counts = Counter(row.question.extra.get("source") for row in rows)
-        names = [None] if len(self.sources) == 1 else [str(n) for n in range(len(self.sources))]
+        counts = Counter(row.question.extra["source"] for row in rows)
         return [
-            {**each, "prompts": counts[name] // prompts}
-            for name, each in zip(names, self.sources, strict=True)
+            {**each, "prompts": counts[str(number)] // prompts}
+            for number, each in enumerate(self.sources)
         ]
 
 
@@ -347,11 +346,11 @@ def prepare(config: TrainConfig) -> Prepared:
         _check_rows(questions, config)
         questions, said = _apart(questions, data, each.source)
         notes += said
-        if len(data.each) > 1:
-            questions = [
-                replace(q, id=f"{number}/{q.id}", extra={**q.extra, "source": str(number)})
-                for q in questions
-            ]
+        before_id = f"{number}/" if data.sources else ""
+        questions = [
+            replace(q, id=before_id + q.id, extra={**q.extra, "source": str(number)})
+            for q in questions
+        ]
         parts.append((benchmark, questions))
         sources.append(
             {
@@ -371,13 +370,11 @@ def prepare(config: TrainConfig) -> Prepared:
     held_out: list[Question] = []
     if config.evaluation:
         questions, held_out = hold_out(questions, config.evaluation.n_questions, config.seed)
-    kept = Counter(question.extra.get("source", "0") for question in questions)
+    kept = Counter(question.extra["source"] for question in questions)
     for number, source in enumerate(sources):
         source["questions"] = kept[str(number)]
     weights = {
-        str(number): each.weight
-        for number, each in enumerate(data.each)
-        if each.weight is not None and len(data.each) > 1
+        str(number): each.weight for number, each in enumerate(data.each) if each.weight is not None
     }
     return Prepared(benchmark, questions, mix, notes, held_out, sources, weights)
 
@@ -466,7 +463,7 @@ def overlaps(
 
 
 def check_personas(personas: PersonaSet, evaluation: Sequence[str]) -> None:
-    """That no persona is in an evaluation set, nor a near copy of one that is.
+    """Checks that no persona is in an evaluation set, and none a near copy of one that is.
 
     Raises:
         TrainError: the overlaps are listed.

@@ -311,6 +311,8 @@ class EvaluatingSFTTrainer(Evaluates, SFTTrainer):
         """Writes and grades the responses; there is no loss to compute."""
         assert self.evaluation
         settings = self.evaluation.settings
+        # transformers can't see that FSDP2 shards the model; each process must go on until all end
+        self.model._is_fsdp_managed_module = self.is_fsdp_enabled
         with (
             unwrap_model_for_generation(self.model_wrapped, self.accelerator) as unwrapped,
             self.accelerator.autocast(),

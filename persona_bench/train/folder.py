@@ -1,4 +1,4 @@
-"""The output folder of a training run: whose it is, and whether it is finished."""
+"""The output folder of a training run: which run it holds, and how far that run is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCES = "data.json"
 
 
 def check_folder(config: TrainConfig) -> None:
-    """That the output folder is this run's, or free.
+    """Checks that the output folder holds this run, or nothing.
 
     Raises:
         TrainError: another run's output is there, or something else.
@@ -44,7 +44,7 @@ def check_folder(config: TrainConfig) -> None:
 
 
 def _counts(path: Path) -> bool:
-    """Whether something in a folder is there to stay: TRL makes empty folders before a run."""
+    """Whether a path holds anything: TRL makes empty folders before a run."""
     if path.is_dir():
         return any(map(_counts, path.iterdir()))
     return path.name != f"{SETTINGS}.part"
@@ -82,7 +82,7 @@ def read_sources(folder: Path) -> list[dict[str, Any]]:
 
 
 def finished(config: TrainConfig) -> bool:
-    """Whether the output folder holds this very run, ended."""
+    """Whether the output folder holds this very run, finished."""
     folder = config.output_path
     if not (folder / FINISHED).is_file() or not (folder / SETTINGS).is_file():
         return False
@@ -90,7 +90,7 @@ def finished(config: TrainConfig) -> bool:
 
 
 def newest_complete_checkpoint(folder: Path, *, redraws: bool) -> Path | None:
-    """The newest checkpoint that was written to its end; None without one.
+    """The newest checkpoint that was written completely; None without one.
 
     Args:
         folder: The run's output folder.

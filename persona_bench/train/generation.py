@@ -45,7 +45,7 @@ def generate(
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_k": None}
     if temperature:
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}
-    with torch.inference_mode():
+    with torch.no_grad():  # inference_mode would spoil the weights that FSDP2 gathers
         ids = model.generate(
             **inputs.to(model.device),
             **sampling,

@@ -38,7 +38,7 @@ def load_tokenizer(config: TrainConfig, model: str | None = None) -> Any:
     """The tokenizer of a checkpoint; of the run's own where none is named.
 
     Raises:
-        TrainError: it can't be had, or has no chat template.
+        TrainError: it can't be loaded, or has no chat template.
     """
     settings = {} if model else model_settings(config)
     model = model or config.model
@@ -57,7 +57,7 @@ def load_model(config: TrainConfig, model: str | None = None) -> Any:
     """A checkpoint in the run's precision; the run's own where none is named.
 
     Raises:
-        TrainError: it can't be had.
+        TrainError: it can't be loaded.
     """
     name = model or config.model
     settings = {} if model else model_settings(config)
@@ -69,10 +69,10 @@ def load_model(config: TrainConfig, model: str | None = None) -> Any:
 
 
 def model_settings(config: TrainConfig) -> dict[str, Any]:
-    """What `trainer.model_init_kwargs` gives transformers' loader: attention, revision and so on.
+    """Arguments for transformers' loader from `trainer.model_init_kwargs`, such as attention.
 
     Raises:
-        TrainError: it is no mapping, holds what the run sets itself, or quantises all weights.
+        TrainError: it is no mapping, sets what the run sets itself, or quantises trained weights.
     """
     given = config.trainer.get("model_init_kwargs") or {}
     if not isinstance(given, Mapping):
@@ -89,10 +89,10 @@ def model_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _check_targets(targets: str | tuple[str, ...], model: Any) -> None:
-    """That a model has the layers which adapters are named for; a mere text is peft's pattern.
+    """Checks that a model has the layers named for adapters; a plain text is a pattern for peft.
 
     Raises:
-        TrainError: it has none of a name.
+        TrainError: the model has no layer of that name.
     """
     names = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
     for target in () if isinstance(targets, str) else targets:
@@ -129,7 +129,7 @@ def precision(config: TrainConfig) -> torch.dtype:
 
 
 def built(kind: type, **given: Any) -> Any:
-    """TRL's trainer, with what it would find out only when it trains.
+    """Builds TRL's trainer, and checks what TRL itself would check only when it trains.
 
     Raises:
         TrainError: TRL refuses the settings, or a library is missing.
@@ -165,7 +165,7 @@ def check_prompts(
     name: str,
     part: str = "personas",
 ) -> None:
-    """That the chat template puts every persona into its prompt.
+    """Checks that the chat template puts every persona into its prompt.
 
     Args:
         rows: Rows of the training, or of its evaluation.
@@ -175,7 +175,7 @@ def check_prompts(
         part: The settings that have a `system_role`, for the message.
 
     Raises:
-        TrainError: it drops one.
+        TrainError: the template drops one.
     """
     checked = {NONE}
     for row, messages in zip(rows, prompts, strict=True):
@@ -197,7 +197,7 @@ def check_prompts(
 
 
 def check_evaluation(evaluation: Evaluation, tokenizer: Any, name: str) -> None:
-    """The same for the prompts of the evaluation while training."""
+    """Checks the prompts of the evaluation while training in the same way."""
     check_prompts(evaluation.rows, evaluation.table["prompt"], tokenizer, name, "evaluation")
 
 

@@ -95,6 +95,10 @@ def show_data(data: Prepared) -> None:
     """Prints what a run would learn from."""
     for note in data.notes:
         say(f"Note: {note}")
+    for each in data.sources:
+        commit = f" at {each['commit']}" if "commit" in each else ""
+        weight = f", weight {each['weight']:g}" if "weight" in each else ""
+        say(f"{each['source']}{commit}: {each['questions']} questions{weight}")
     personas = f"{len(data.mix.personas)} personas" if data.mix else "no personas"
     held_out = f", {len(data.held_out)} more for evaluation" if data.held_out else ""
     say(f"{len(data.questions)} questions{held_out}, {personas}. The first question:")

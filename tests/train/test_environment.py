@@ -1,8 +1,4 @@
-"""PerMix as an environment of the verifiers library, which needs a Python of its own.
-
-python -m venv verifiers && verifiers/bin/pip install verifiers==0.2.1 pandas
-PERSONA_BENCH_VERIFIERS_PYTHON=$PWD/verifiers/bin/python pytest tests/train/test_environment.py
-"""
+"""PerMix as an environment of the verifiers library, which `make verifiers` installs by itself."""
 
 from __future__ import annotations
 
@@ -20,7 +16,8 @@ from persona_bench.train.sources import training_source
 from tests.conftest import ROOT
 from tests.support.chat_server import ChatServer
 
-PYTHON = os.environ.get("PERSONA_BENCH_VERIFIERS_PYTHON", "")
+FOLDER = ROOT / ".venv-verifiers"
+PYTHON = FOLDER / "bin" / "python"
 
 SCRIPT = """
 import json, sys
@@ -54,7 +51,7 @@ print(json.dumps(rows, default=lambda value: value.model_dump()))
 """
 
 
-@pytest.mark.skipif(not PYTHON, reason="PERSONA_BENCH_VERIFIERS_PYTHON names no Python")
+@pytest.mark.skipif(not (FOLDER / ".installed").is_file(), reason="make verifiers was not run")
 def test_the_library_rolls_it_out_and_scores_it() -> None:
     prompts = {persona.id: persona.prompt for persona in load_persona_set("train")}
     rates: dict[str, float] = defaultdict(lambda: 0.5)
@@ -72,7 +69,12 @@ def test_the_library_rolls_it_out_and_scores_it() -> None:
 
     with ChatServer(rates, answers, whole) as server:
         done = subprocess.run(
-            [PYTHON, "-c", SCRIPT, server.url.removesuffix("/chat/completions")],
+            [
+                str(FOLDER / "bin" / "python"),
+                "-c",
+                SCRIPT,
+                server.url.removesuffix("/chat/completions"),
+            ],
             env={**os.environ, "PYTHONPATH": str(ROOT), "NO_KEY": "none"},
             capture_output=True,
             text=True,
