@@ -547,10 +547,12 @@ def build_inner(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Task:
     if problem := refusal(config):
         raise WrapError(f"{name} can't be put under personas: {problem}")
     knobs = {*Knobs.__dataclass_fields__, "metric", "persona_bench"}
-    passed = {key: value for key, value in metadata.items() if key not in knobs}
     own = config.get("metadata") or {}
+    passed = {**(own if isinstance(own, dict) else {"_metadata": own}), **metadata}
+    for knob in knobs & set(metadata):
+        passed.pop(knob)
     settings = {key: value for key, value in config.items() if key not in NOT_HANDED_ON}
-    settings["metadata"] = {**(own if isinstance(own, dict) else {"_metadata": own}), **passed}
+    settings["metadata"] = passed
     kind: Any = config.get("class", ConfigurableTask)
     if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise WrapError(f"{name} can't be put under personas: its class is no task of lm-eval's")
