@@ -46,7 +46,8 @@ ENDINGS = {
     "python": "Write a Python program that reads its input from stdin and prints the answer to "
     "stdout, within ```python and ```.",
 }
-_LETTER = re.compile(r"\W*([A-Z])\W*(?:$|[\s:.)])")
+_LETTER = re.compile(r"\W*([A-Za-z])(?:[.:),].*|\W*)", re.DOTALL)
+"""A letter that stands alone, or before what it stands for."""
 _STATED = re.compile(r"\banswer(?: is)?\s*:?\s*\**\s*(.+)", re.IGNORECASE)
 
 
@@ -275,8 +276,8 @@ def _choice(text: str, gold: str) -> tuple[bool, str]:
     answer = _stated(text)
     if _squeeze(answer) == _squeeze(gold[3:]):
         return True, answer
-    letter = _LETTER.match(answer)
-    return bool(letter) and letter[1] == gold[0], answer  # type: ignore[index]
+    letter = _LETTER.fullmatch(answer)
+    return letter is not None and letter[1].upper() == gold[0], answer
 
 
 def _regex(text: str, gold: str) -> tuple[bool, str]:

@@ -32,7 +32,12 @@ import lm_eval.tasks
 import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean, nanmean
-from lm_eval.api.registry import AGGREGATION_REGISTRY
+from lm_eval.api.registry import (
+    AGGREGATION_REGISTRY,
+    DEFAULT_METRIC_REGISTRY,
+    HIGHER_IS_BETTER_REGISTRY,
+    METRIC_AGGREGATION_REGISTRY,
+)
 from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -81,7 +86,30 @@ def refusal(config: Mapping[str, Any]) -> str:
         )
     if config.get("doc_to_image") or config.get("doc_to_audio"):
         return "it asks about images or audio, and personas are put around text only"
-    return ""
+    return "" if "class" in config else no_headline(declared_problems(config))
+
+
+def declared_problems(config: Mapping[str, Any]) -> dict[str, str]:
+    """For each metric that a YAML declares, why it can't be the headline; empty if it can."""
+    kind = config.get("output_type", "generate_until")
+    declared = config.get("metric_list") or [
+        {"metric": name} for name in DEFAULT_METRIC_REGISTRY[kind]
+    ]
+    problems = {}
+    for metric in declared:
+        name = str(getattr(metric["metric"], "__name__", metric["metric"])).rpartition(".")[2]
+        aggregation = metric.get("aggregation", METRIC_AGGREGATION_REGISTRY.get(name, None))
+        higher = metric.get("higher_is_better", HIGHER_IS_BETTER_REGISTRY.get(name, None))
+        problems[name] = headline_problem(aggregation, higher)
+    return problems
+
+
+def no_headline(problems: Mapping[str, str]) -> str:
+    """Why none of the metrics can be the headline; empty if one can."""
+    if any(problem in ("", OWN_FUNCTION) for problem in problems.values()):
+        return ""
+    reasons = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    return f"it has no metric that scores each document by itself ({reasons})"
 
 
 OWN_FUNCTION = "a function of the task's own combines its documents"
@@ -134,11 +162,7 @@ class Headline:
             for metric in getattr(task.config, "metric_list", None) or ()
         )
         if not fitting:
-            reasons = "; ".join(f"{each}: {problem}" for each, problem in problems.items())
-            raise WrapError(
-                f"{who} has no metric that scores each document by itself ({reasons}), and "
-                "personas are compared by such scores"
-            )
+            raise WrapError(f"{who} can't be put under personas: {no_headline(problems)}")
         if name in problems and name not in fitting:
             raise KnobError(
                 f"metric={wanted}: {name} can't be the headline, as {problems[name]}: use "
@@ -547,10 +571,12 @@ def build_inner(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Task:
     if problem := refusal(config):
         raise WrapError(f"{name} can't be put under personas: {problem}")
     knobs = {*Knobs.__dataclass_fields__, "metric", "persona_bench"}
-    passed = {key: value for key, value in metadata.items() if key not in knobs}
     own = config.get("metadata") or {}
+    passed = {**(own if isinstance(own, dict) else {"_metadata": own}), **metadata}
+    for knob in knobs & set(metadata):
+        passed.pop(knob)
     settings = {key: value for key, value in config.items() if key not in NOT_HANDED_ON}
-    settings["metadata"] = {**(own if isinstance(own, dict) else {"_metadata": own}), **passed}
+    settings["metadata"] = passed
     kind: Any = config.get("class", ConfigurableTask)
     if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise WrapError(f"{name} can't be put under personas: its class is no task of lm-eval's")

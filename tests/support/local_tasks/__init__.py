@@ -148,12 +148,17 @@ GROUPS: dict[str, Any] = {
 }
 
 
-def write_tasks(folder: Path) -> Path:
-    """Writes the tasks' YAML files, functions and documents; returns the folder."""
+def write_tasks(folder: Path, most: int = 60) -> Path:
+    """Writes the tasks' YAML files, functions and documents; returns the folder.
+
+    Args:
+        folder: Where to.
+        most: The largest number that is added.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(__file__).with_name("functions.py"), folder)
     for split, rows, seed in (("train", 12, 2), ("test", 6, 1)):
-        lines = [json.dumps(row) + "\n" for row in sums(rows, seed)]
+        lines = [json.dumps(row) + "\n" for row in sums(rows, seed, most)]
         (folder / f"{split}.jsonl").write_text("".join(lines))
     files = {split: str(folder / f"{split}.jsonl") for split in ("train", "test")}
     shared = {
@@ -172,12 +177,12 @@ def write_tasks(folder: Path) -> Path:
     return folder
 
 
-def sums(count: int, seed: int) -> list[dict[str, Any]]:
+def sums(count: int, seed: int, most: int = 60) -> list[dict[str, Any]]:
     """Documents of sums with four choices."""
     rng = random.Random(seed)
     rows = []
     for _ in range(count):
-        a, b = rng.randint(2, 60), rng.randint(2, 60)
+        a, b = rng.randint(2, most), rng.randint(2, most)
         choices = [a + b + off for off in rng.sample([-10, -3, -1, 1, 2, 10], 3)]
         gold = rng.randrange(4)
         choices.insert(gold, a + b)
