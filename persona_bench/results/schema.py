@@ -187,6 +187,8 @@ class TaskFacts(TypedDict, total=False):
     """The samples file whose responses were graded again."""
     unfinished: Unfinished
     until: Until
+    wrapped: dict[str, Any]
+    """The lm-eval task that was asked under personas, and its metric; absent for tasks of ours."""
     tests: dict[str, int]
     """How many programs were graded on whose tests."""
     sandbox: str
