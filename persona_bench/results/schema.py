@@ -82,14 +82,15 @@ class Outcome(NamedTuple):
 
 
 ASKED = ("persona_prompt", "system", "prompt", "context", "answer", "finish")
-"""Columns that say what was asked."""
+"""Columns that say what was asked, the last ones."""
 COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
 """Columns of the tidy table."""
 
 
-def outcome_table(rows: Iterable[Outcome]) -> pd.DataFrame:
-    """Rows as a table with all fields of `Outcome` as columns."""
-    return pd.DataFrame(list(rows), columns=list(Outcome._fields))
+def outcome_table(rows: Iterable[Outcome], *, asked: bool = False) -> pd.DataFrame:
+    """Rows as a table with the columns `COLUMNS`, and `ASKED` if wanted."""
+    columns = list(Outcome._fields if asked else COLUMNS)
+    return pd.DataFrame([row[: len(columns)] for row in rows], columns=columns)
 
 
 class Judgement(NamedTuple):
