@@ -16,7 +16,7 @@ CORRECT = {"correct": 1.0, "wrong": 0.0}
 
 
 class Outcome(NamedTuple):
-    """One response: a row of the tidy table, with its columns in their order."""
+    """One response: a row of the tidy table, with its columns in their order, `ASKED` last."""
 
     model: str = ""
     """The model's name, as the results file has it."""
@@ -82,7 +82,7 @@ class Outcome(NamedTuple):
 
 
 ASKED = ("persona_prompt", "system", "prompt", "context", "answer", "finish")
-"""Columns that say what was asked, the last ones."""
+"""Columns that say what was asked."""
 COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
 """Columns of the tidy table."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from persona_bench.results.runs import read_folder, read_runs, split_name
 from persona_bench.results.samples import OutcomesError, find_samples, write_samples
-from persona_bench.results.schema import ASKED, COLUMNS, Judgement
+from persona_bench.results.schema import ASKED, COLUMNS, Judgement, Outcome
 
 DATE = "2026-01-01T00-00-00.000000"
 JUDGED = Judgement(
@@ -60,6 +60,7 @@ def test_all_that_is_known_of_a_model_is_read(tmp_path: Path) -> None:
     judge_file.write_text(json.dumps(JUDGED._asdict()) + "\n")
     (run,) = read_folder(tmp_path)
     assert tuple(run.outcomes["sums"].columns) == COLUMNS
+    assert Outcome._fields == (*COLUMNS, *ASKED)
     assert run.verdicts["roles"]["score"].isna().tolist() == [True]
 
 
