@@ -8,6 +8,8 @@ import re
 
 def sound(text: str) -> str:
     """A text that can be written: half of a surrogate pair, which JSON can hold, is replaced."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from persona_bench.results.samples import OutcomesError, Samples, newest_samples, response_of
-from persona_bench.results.schema import COLUMNS, CORRECT, Outcome, TaskFacts, outcome_table
+from persona_bench.results.schema import CORRECT, Outcome, TaskFacts, outcome_table
 from persona_bench.texts import sound
 
 _DECODE = json.JSONDecoder().raw_decode
@@ -63,10 +63,9 @@ def read_responses(samples: Samples, *, asked: bool = False) -> pd.DataFrame:
     Raises:
         OutcomesError: a line that is no sample of a persona task, or an empty file.
     """
-    columns = list(Outcome._fields if asked else COLUMNS)
     rows, parts = _rows(samples, asked), []
     while chunk := list(islice(rows, _CHUNK)):
-        parts.append(outcome_table(chunk)[columns])
+        parts.append(outcome_table(chunk, asked=asked))
     if not parts:
         raise OutcomesError(f"{samples.file}: the file is empty; run the task again")
     return pd.concat(parts, ignore_index=True)
@@ -120,15 +119,13 @@ def _rows(samples: Samples, asked: bool) -> Iterator[Outcome]:
         "generation": json.dumps(generation, sort_keys=True, default=str) if generation else "",
         "early": early_facts(facts),
     }
-    keys = ("doc", "arguments", "resps", "metrics") if asked else ("doc", "resps", "metrics")
-    metric = "acc"  # the first metric; its value holds the verdict
+    keys = ("doc", "arguments", "resps") if asked else ("doc", "resps")
+    metric = ""  # the first one; its value holds the verdict
     with samples.file.open(encoding="utf-8", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                record = decode_keys(line, (*keys, metric))
-                if (first := next(iter(record.get("metrics") or ()), metric)) != metric:
-                    metric = first
-                    record = decode_keys(line, (*keys, metric))
+                record = decode_keys(line, (*keys, metric)) if metric else dict(json.loads(line))
+                metric = metric or next(iter(record.get("metrics") or ()), "acc")
                 yield _outcome(record, record.get(metric), run)
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
                 raise OutcomesError(

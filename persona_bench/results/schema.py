@@ -16,7 +16,7 @@ CORRECT = {"correct": 1.0, "wrong": 0.0}
 
 
 class Outcome(NamedTuple):
-    """One response: a row of the tidy table, with its columns in their order."""
+    """One response: a row of the tidy table, with its columns in their order, `ASKED` last."""
 
     model: str = ""
     """The model's name, as the results file has it."""
@@ -95,9 +95,10 @@ COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
 """Columns of the tidy table."""
 
 
-def outcome_table(rows: Iterable[Outcome]) -> pd.DataFrame:
-    """Rows as a table with all fields of `Outcome` as columns."""
-    return pd.DataFrame(list(rows), columns=list(Outcome._fields))
+def outcome_table(rows: Iterable[Outcome], *, asked: bool = False) -> pd.DataFrame:
+    """Rows as a table with the columns `COLUMNS`, and `ASKED` if wanted."""
+    columns = list(Outcome._fields if asked else COLUMNS)
+    return pd.DataFrame([row[: len(columns)] for row in rows], columns=columns)
 
 
 class Judgement(NamedTuple):
@@ -195,6 +196,8 @@ class TaskFacts(TypedDict, total=False):
     """The samples file whose responses were graded again."""
     unfinished: Unfinished
     until: Until
+    wrapped: dict[str, Any]
+    """The lm-eval task that was asked under personas, and its metric; absent for tasks of ours."""
     tests: dict[str, int]
     """How many programs were graded on whose tests."""
     sandbox: str
