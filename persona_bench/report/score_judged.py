@@ -28,21 +28,24 @@ if TYPE_CHECKING:
 
 
 def score_judged(
-    found: Sequence[Samples],
+    judged: Sequence[Samples],
     results: Path,
     places: Places,
     as_json: bool,
     settings: Settings,
 ) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
-    """Fidelity of each model on each judged task: files; records; and sections of the page.
+    """Scores the fidelity of each model on each judged task, and prints and writes it.
 
-    What is not judged yet is said, with the command that judges it.
+    A task that is not judged yet is printed with the command that judges it.
+
+    Returns:
+        The files, the records for JSON, and the sections of the page.
     """
     out = Console(stderr=as_json)
     written: list[Path] = []
     records: list[dict[str, Any]] = []
     sections: list[Section] = []
-    for samples in found:
+    for samples in judged:
         model, task = samples.model, samples.task
         trace, _ = trace_of(samples, results)
         files = judge_files(samples)
@@ -71,8 +74,8 @@ def score_judged(
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
         records.append({"model": model, "task": task, **result.to_dict(), **beside})
-        said = audit_lines(result, audits)
-        sections.append(judged_section(task, places.name(model), result, said, trace))
+        lines = audit_lines(result, audits)
+        sections.append(judged_section(task, places.name(model), result, lines, trace))
         if not as_json:
             print_fidelity(
                 result,
@@ -85,7 +88,7 @@ def score_judged(
 
 
 def agreement_of(rows: pd.DataFrame, settings: Settings) -> tuple[float, Interval] | None:
-    """Krippendorff's alpha between the judges; None where there is one."""
+    """Krippendorff's alpha between the judges; None if there is one judge."""
     if rows["judge"].nunique() < 2:
         return None
     keys = ["persona", "eval_task", "question", "sample"]
