@@ -28,7 +28,7 @@ RESPONSE_COLUMNS = (
     "context",
     "judgements",
 )
-"""Of `PageContents.responses`."""
+"""The columns of `PageContents.responses`."""
 
 REQUIRED = ("model", "task", "question", "persona", "sample", "verdict", "response")
 """Columns without which there is nothing to show; the others count as empty where missing."""

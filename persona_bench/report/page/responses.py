@@ -26,7 +26,7 @@ def page_responses(samples: Samples) -> pd.DataFrame:
     empty for graded tasks.
 
     Args:
-        samples: The file; what judges said of it lies beside it.
+        samples: The file; the judges' files lie beside it.
 
     Raises:
         OutcomesError: a line that is no sample of a persona task, or no judged response.
@@ -63,7 +63,7 @@ def _prompt(context: Any) -> str:
 
 
 def _judged(samples: Samples) -> dict[Cell, list[dict[str, Any]]]:
-    """What each judge said of each response."""
+    """The judgements of each response."""
     judged: dict[Cell, list[dict[str, Any]]] = {}
     for file in judge_files(samples):
         for row in file.rows():
