@@ -112,13 +112,13 @@ def demo(
             min=1, help="Arithmetic questions per persona.", rich_help_panel=options.ASKED
         ),
     ] = DEMO_QUESTIONS,
-    output_path: options.OutputPath = Path("demo-results"),
 ) -> None:
     """Show on a real model what six personas do to its accuracy, and roles to its words.
 
     Example: persona-bench demo --questions 10
     """
     started = time.monotonic()
+    output_path = Path("demo-results")
 
     def say(text: str) -> None:
         err.print(f"[bold]{time.monotonic() - started:4.0f} s[/]  {escape(text)}", soft_wrap=True)

@@ -108,9 +108,9 @@ def ask(work: Path) -> None:
     for each in trained:
         place = work / "results" / each.name
         if not list(scores(work, each).glob(f"{ROLES}_trace.json")):
-            model = ["--model-args", f"pretrained={each.pretrained},dtype=float32"]
+            model = ["--model-args", f"pretrained={each.pretrained},dtype=float32,batch_size=16"]
             where = ["--out", str(scores(work, each).relative_to(work))]
-            more = ["--task", ROLES, "--batch-size", "16"]
+            more = ["--task", ROLES]
             command(work, "trace", str(place.relative_to(work)), *model, *where, *more)
 
 

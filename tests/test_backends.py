@@ -268,10 +268,11 @@ def test_log_likelihoods_agree(study: Callable[[str], Study], tmp_path: Path) ->
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("store", "scores"))
         (results,) = folder.glob("*/results_*.json")
         pretrained = json.loads(results.read_text())["config"]["model_args"]["pretrained"]
-        given = ",".join(f"{k}={v}" for k, v in {"pretrained": pretrained, **arguments}.items())
+        given = {"pretrained": pretrained, "batch_size": 16, **arguments}
+        given = ",".join(f"{name}={value}" for name, value in given.items())
         subprocess.run(
             [str(Path(python).parent / "persona-bench"), "trace", str(folder), "--model", backend,
-             "--model-args", given, "--others", "1", "--batch-size", "16"],
+             "--model-args", given, "--others", "1"],
             env={**os.environ, **ENVIRONMENT}, check=True, capture_output=True, timeout=540,
         )  # fmt: skip
         (file,) = (folder / "scores").glob("*_likelihoods.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from persona_bench.cli import app
-from persona_bench.commands.options import REMOVED
+from persona_bench.commands.options import ALWAYS_ON, REMOVED
 
 MOST_OPTIONS = 90
 
@@ -112,6 +113,31 @@ def test_examples_that_need_no_results_run_as_they_are(
     done = CliRunner().invoke(app, example(path))
     assert done.exit_code == 0, done.output
     assert done.stdout
+
+
+ROOT = Path(__file__).parents[1]
+TEXTS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*")]
+CALL = re.compile(
+    r"persona-bench ([a-z-]+(?: (?:list|show|sample|build|check))?)((?:\\\n|[^\n`])*)"
+)
+
+
+def test_the_docs_show_only_options_that_there_are() -> None:
+    seen = 0
+    for text in TEXTS:
+        if not text.is_file():
+            continue
+        for match in CALL.finditer(text.read_text(encoding="utf-8")):
+            path = tuple(match[1].split())
+            path = path if path in COMMANDS else path[:1]
+            if path not in COMMANDS:
+                continue
+            flags = {
+                flag.replace("_", "-") for flag in re.findall(r"(?<!\S)--[a-z][\w-]*", match[2])
+            }
+            assert flags <= names(COMMANDS[path]) | ALWAYS_ON | {"--verbose"}, (text, match[0])
+            seen += len(flags)
+    assert seen > 50
 
 
 REMOVED_FLAGS = [(name, flag) for name, flags in REMOVED.items() for flag in flags]

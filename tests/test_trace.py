@@ -38,9 +38,8 @@ def run(
         cwd=folder,
     )  # fmt: skip
     (folder / "table.txt").write_text(asked.stdout)
-    done = persona_bench(
-        "trace", "out", "--model-args", arguments, "--batch-size", "16", cwd=folder
-    )
+    faster = f"{arguments},batch_size=16"
+    done = persona_bench("trace", "out", "--model-args", faster, cwd=folder)
     (folder / "printed.txt").write_text(done.stdout)
     again = ("trace", "out", "--model-args", arguments, "--out", "again")
     persona_bench(*again, cwd=folder)

@@ -127,6 +127,7 @@ REMOVED: dict[str, dict[str, str]] = {
         "--task": "give the samples file of one task instead of the folder",
     },
     "trace": {
+        "--batch-size": MODEL_ARGS.format("pretrained=...,batch_size=16"),
         "--device": MODEL_ARGS.format("pretrained=...,device=cuda:1"),
         "--embeddings": "set it in Python (docs/trace.md)",
         "--json": "read RESULTS/scores/<task>_trace.json",
@@ -134,6 +135,7 @@ REMOVED: dict[str, dict[str, str]] = {
         "--seed": "set it in Python (docs/trace.md)",
     },
     "plan": {
+        "--samples": "1, 4 and 16 are shown; for others call forecast in Python (docs/planning.md)",
         "--seed": "call forecast and designs_for in Python (docs/planning.md)",
         **{
             f"--{name}-sd": f"use --sd {name}=VALUE"
@@ -141,6 +143,7 @@ REMOVED: dict[str, dict[str, str]] = {
         },
     },
     "screen": {
+        "--batch-size": MODEL_ARGS.format("pretrained=...,batch_size=16"),
         "--confidence": "call screen_model in Python (docs/planning.md)",
         "--device": MODEL_ARGS.format("pretrained=...,device=cuda:1"),
         "--no-chat-template": "call screen_model in Python (docs/planning.md)",
@@ -150,9 +153,12 @@ REMOVED: dict[str, dict[str, str]] = {
         "--teacher": "write it into the settings, as teacher: {model: ...}",
         "--use-vllm": "write it into the settings, as use_vllm: colocate",
     },
-    "demo": dict.fromkeys(
-        ("--batch-size", "--device", "--role-questions"), "use persona-bench run, which has it"
-    ),
+    "demo": {
+        "--output-path": "it writes to demo-results/, in the folder where it is started",
+        **dict.fromkeys(
+            ("--batch-size", "--device", "--role-questions"), "use persona-bench run instead"
+        ),
+    },
     "show": dict.fromkeys(("--n", "--kinds", "--seed"), "use persona-bench personas sample"),
 }
 """Options that a command no longer has, by command, with what to do instead."""

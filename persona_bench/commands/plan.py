@@ -16,7 +16,7 @@ ASSUMED = "What is assumed"
 WANTED = "What is wanted"
 SPREADS = ("question", "persona", "interaction", "seed")
 SHOWN_SAMPLES = (1, 4, 16)
-"""Shown beside the design's own, so that one sees what more samples bring."""
+"""Samples per prompt that are shown beside each other, to see what more of them bring."""
 
 
 def plan(
@@ -49,9 +49,6 @@ def plan(
             help="Personas; as in the pilot, or 16, by default.", rich_help_panel=options.ASKED
         ),
     ] = None,
-    samples: Annotated[
-        int, typer.Option(help="Responses to each prompt.", rich_help_panel=options.ASKED)
-    ] = 1,
     tokens: Annotated[
         float | None,
         typer.Option(help="Mean tokens of a response, to count them.", rich_help_panel=ASSUMED),
@@ -99,8 +96,8 @@ def plan(
     given = {"accuracy": accuracy, **{f"{name}_sd": value for name, value in spreads.items()}}
     assumed, found, notes = read_assumptions(pilot, given)
     personas = personas or found or 16
-    design = Design(questions, personas, samples)
-    shown = [replace(design, samples=k) for k in sorted({samples, *SHOWN_SAMPLES})]
+    design = Design(questions, personas, samples=1)
+    shown = [replace(design, samples=k) for k in SHOWN_SAMPLES]
     forecasts = [forecast(assumed, each) for each in shown]
     designs = None
     if pss_within is not None or detect is not None:

@@ -167,6 +167,8 @@ def run(
         raise RunError(f"--until {until}: there is only --until decided")
     if against and not until:
         raise RunError("--against needs --until decided; for whole runs use persona-bench gate")
+    if margin and not against:
+        raise RunError("--margin belongs to --against; for whole runs use persona-bench gate")
     if until and (shard or limit is not None):
         raise RunError(
             "--until decides on random questions of the whole run: leave out "

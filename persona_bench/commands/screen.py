@@ -20,7 +20,6 @@ def screen(
         ),
     ] = "hf",
     model_args: options.ModelArgs = "",
-    batch_size: options.BatchSize = None,
     tasks: Annotated[
         str, typer.Option(help="One persona task.", rich_help_panel=options.ASKED)
     ] = "persona_math500",
@@ -63,7 +62,6 @@ def screen(
         budget=budget,
         metadata=parse_arguments(metadata),
         gen_kwargs=parse_arguments(gen_kwargs),
-        batch_size=batch_size,
         confirm_run_unsafe_code=confirm_run_unsafe_code,
         verbose=options.is_verbose(context),
     )

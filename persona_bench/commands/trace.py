@@ -23,7 +23,6 @@ def trace(
         str, typer.Option(help="lm-eval's backend: hf or vllm.", rich_help_panel=options.MODEL)
     ] = "hf",
     model_args: options.ModelArgs = "",
-    batch_size: options.BatchSize = None,
     task: Annotated[
         str | None, typer.Option(help="Only this task.", rich_help_panel=options.ASKED)
     ] = None,
@@ -61,7 +60,7 @@ def trace(
     folder = out_folder or root / "scores"
     with ExitStack() as stack:
         verbose = options.is_verbose(context)
-        session = _session(stack, root, model, model_args, batch_size, verbose)
+        session = _session(stack, root, model, model_args, verbose)
         places = Places(folder, [samples.model for samples in chosen])
         trace_samples(chosen, results, places, session, others=others)
     Console().print(f"\nFiles: {escape(str(folder))}", soft_wrap=True)
@@ -72,7 +71,6 @@ def _session(
     root: Path,
     model: str,
     model_args: str,
-    batch_size: str | None,
     verbose: bool,
 ) -> Session | None:
     """The model, not loaded yet; None where none is named."""
@@ -90,7 +88,6 @@ def _session(
         model,
         arguments,
         root,
-        batch_size=batch_size,
         seed=0,
         verbose=verbose,
         say=lambda text: err.print(escape(text), soft_wrap=True),

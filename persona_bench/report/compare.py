@@ -35,6 +35,10 @@ from persona_bench.scoring.fidelity_compare import (
     restrict_to_common_verdicts,
 )
 
+Pairs = dict[str, Comparison]
+RolePairs = dict[str, FidelityComparison]
+Restrict = Callable[[pd.DataFrame, pd.DataFrame], tuple[pd.DataFrame, pd.DataFrame]]
+
 RESAMPLES = 10_000
 """Bootstrap replicates, sign flips and label swaps."""
 
@@ -108,7 +112,6 @@ def _shared(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     A task whose responses no judge has scored is dropped with a warning, or is an error if there is
     nothing else to compare.
     """
-
     first, others = runs[0], runs[1:]
     graded = [task for task in first.outcomes if all(task in run.outcomes for run in others)]
     roles = [task for task in first.judged if all(task in run.judged for run in others)]
@@ -126,13 +129,17 @@ def _shared(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
 
 
 def _verdicts(task: str, runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
-    """By model; refuses judges of one name that are different models, or were asked otherwise."""
+    """The verdicts by model.
 
-    made = [{file.about.get("judge"): file.about for file in run.judged[task].judges}
-            for run in runs]  # fmt: skip
-    for other in made[1:]:
-        for name, first in made[0].items():
-            second = other.get(name) or first
+    Raises:
+        CompareError: judges with the same name are different models, or were asked differently.
+    """
+    judges_of_runs = [
+        {file.about.get("judge"): file.about for file in run.judged[task].judges} for run in runs
+    ]
+    for others in judges_of_runs[1:]:
+        for name, first in judges_of_runs[0].items():
+            second = others.get(name) or first
             for what in ("fingerprint", "parameters"):
                 if first.get(what) != second.get(what):
                     raise CompareError(
@@ -149,34 +156,29 @@ def _entries(task: str, runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     return entry_tests(failed_last)
 
 
-Restrict = Callable[["pd.DataFrame", "pd.DataFrame"], tuple["pd.DataFrame", "pd.DataFrame"]]
-
-
 def _common(tables: Mapping[str, pd.DataFrame], restrict: Restrict) -> dict[str, pd.DataFrame]:
-    """All tables with only what all of them have."""
+    """The tables, each with only the questions and personas that all of them have."""
     first, *others = tables
-    found = dict(tables)
-    for _ in range(2):  # the second time round, to what the last of them left
+    kept = dict(tables)
+    for _ in range(2):  # the second round applies what later tables lack to earlier ones
         for name in others:
-            found[first], found[name] = restrict(found[first], found[name])
-    return found
-
-
-Pairs = dict[str, "Comparison"]
-RolePairs = dict[str, "FidelityComparison"]
+            kept[first], kept[name] = restrict(kept[first], kept[name])
+    return kept
 
 
 def _check_generation(runs: Sequence[Run], judged: Sequence[str], allowed: bool) -> None:
-    """Refuses judged runs with different generation settings, or warns where that is allowed.
+    """Checks that judged runs have the same generation settings, or warns if others are allowed.
 
-    Graded ones are checked by `compare` itself.
+    `scoring.compare.compare` checks graded runs itself.
+
+    Raises:
+        CompareError: they differ, and that is not allowed.
     """
-
     for task in judged:
         tables = [
-            pd.DataFrame({"generation": [json.dumps(told, sort_keys=True, default=str)]})
+            pd.DataFrame({"generation": [json.dumps(generation, sort_keys=True, default=str)]})
             for run in runs
-            if (told := run.judged[task].samples.generation)
+            if (generation := run.judged[task].samples.generation)
         ]
         for other in tables[1:]:
             if differing := generation_differences(tables[0], other):
@@ -188,9 +190,9 @@ def _check_generation(runs: Sequence[Run], judged: Sequence[str], allowed: bool)
 
 
 def _compare(
-    tables: Mapping[str, pd.DataFrame], settings: Any, allow_different_generation: bool
+    tables: Mapping[str, pd.DataFrame], settings: Settings, allow_different_generation: bool
 ) -> Pairs:
-
+    """Every other model compared with the first one, by model."""
     (_, reference), *others = tables.items()
     return {
         name: compare_outcomes(
@@ -203,8 +205,8 @@ def _compare(
     }
 
 
-def _compare_fidelity(tables: Mapping[str, pd.DataFrame], settings: Any) -> RolePairs:
-
+def _compare_fidelity(tables: Mapping[str, pd.DataFrame], settings: Settings) -> RolePairs:
+    """The same for the fidelity of the models."""
     (_, reference), *others = tables.items()
     return {name: compare_fidelity(reference, table, **asdict(settings)) for name, table in others}
 
@@ -212,23 +214,25 @@ def _compare_fidelity(tables: Mapping[str, pd.DataFrame], settings: Any) -> Role
 # ---------------------------------------------------------------------- printed and written
 
 
-def _made(runs: Sequence[Run], other: str) -> dict[str, Any]:
+def _provenance(runs: Sequence[Run], other: str) -> dict[str, Any]:
+    """Which two models a record compares, and by which command."""
     by_name = {run.name: run for run in runs}
     pair = {"a": runs[0], "b": by_name[other]}
-    told = {letter: {"model": run.name, "results": str(run.folder)} for letter, run in pair.items()}
-    return {**told, "command": command_line()}
+    models = {
+        letter: {"model": run.name, "results": str(run.folder)} for letter, run in pair.items()
+    }
+    return {**models, "command": command_line()}
 
 
 def _place(out_folder: Path, runs: Sequence[Run], other: str) -> Path:
-    """A pair's own folder where there are several pairs."""
-
+    """The folder of a pair: one of its own if there are several pairs."""
     pair = f"{file_stem(other)}_vs_{file_stem(runs[0].name)}"
     return out_folder if len(runs) == 2 else out_folder / pair
 
 
 def _records(
     runs: Sequence[Run],
-    found: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, Mapping[str, Any]],
     write: Callable[..., list[Path]],
     out_folder: Path | None,
     beside: Mapping[str, Mapping[str, Any]] | None = None,
@@ -238,10 +242,10 @@ def _records(
     `beside` has more to record of each task.
     """
     records = []
-    for task, others in found.items():
+    for task, others in results.items():
         for name, result in others.items():
             more = (beside or {}).get(task) or {}
-            record = {"task": task, **_made(runs, name), **result.to_dict(), **more}
+            record = {"task": task, **_provenance(runs, name), **result.to_dict(), **more}
             records.append(record)
             if out_folder is not None:
                 write(result, _place(out_folder, runs, name), task=task, record=record)
@@ -254,13 +258,12 @@ def _print(
     roles: Mapping[str, RolePairs],
     console: Console,
 ) -> None:
-
     a = runs[0].name
     for task, others in pairs.items():
         for b, result in others.items():
             print_comparison(result, title=task, a=a, b=b, console=console)
     for task, of_roles in roles.items():
-        for b, found in of_roles.items():
+        for b, fidelities in of_roles.items():
             print_fidelity_comparison(
-                found, title=task, a=a, b=b, console=console, entries=_entries(task, runs)
+                fidelities, title=task, a=a, b=b, console=console, entries=_entries(task, runs)
             )

@@ -22,7 +22,15 @@ FIDELITY_MARGIN = 0.2
 
 
 def gate_runs(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Gate]:
-    """The result of each task that both have; fidelity joins its task, or stands alone."""
+    """The gate of each task that both runs have; a judged task is tested for its fidelity.
+
+    Args:
+        base, new: Folders of one model each, or .csv files with one row per response.
+        margins: Arguments of `scoring.gate.gate`, and `margin_fidelity`.
+
+    Raises:
+        CompareError: no task in common, or runs that can't be compared.
+    """
     of_accuracy = {name: value for name, value in margins.items() if name != "margin_fidelity"}
     of_fidelity = margins.get("margin_fidelity", FIDELITY_MARGIN)
     (graded, judged), (graded_new, judged_new) = read_tables(base), read_tables(new)
@@ -57,11 +65,11 @@ def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataF
     return runs[0].outcomes, runs[0].verdicts
 
 
-def print_gates(found: Mapping[str, Gate], verdict: str) -> None:
-    """The verdict, and a line for each criterion of each task."""
+def print_gates(gates: Mapping[str, Gate], verdict: str) -> None:
+    """Prints the verdict, and a line for each criterion of each task."""
     console = Console()
     console.print(Text(verdict.upper(), style="bold"))
-    for task, result in found.items():
+    for task, result in gates.items():
         size = f"{result.n_questions} questions × {result.n_personas} personas"
         console.print(Text(f"{task}: {size}"))
         for criterion in result.criteria:
@@ -79,10 +87,10 @@ def _line(criterion: Criterion) -> str:
     return f"{criterion.verdict:<10}  {criterion.name}: {numbers}{detail}"
 
 
-def junit_xml(found: dict[str, Gate]) -> str:
+def junit_xml(gates: Mapping[str, Gate]) -> str:
     """A test suite per task; a criterion that can't be decided is an error, not a failure."""
     suites = ElementTree.Element("testsuites", name="persona-bench gate")
-    for task, result in found.items():
+    for task, result in gates.items():
         verdicts = [criterion.verdict for criterion in result.criteria]
         attributes = {
             "tests": str(len(verdicts)),

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from persona_bench.results.runs import Run
-    from persona_bench.scoring.methods import MethodComparison
+from persona_bench.report.runs import Settings, scored_verdicts
+from persona_bench.report.tables import format_p, interval, number
+from persona_bench.results.runs import Run
+from persona_bench.scoring.compare import (
+    CompareError,
+    check_comparable,
+    different_generation,
+    generation_differences,
+)
+from persona_bench.scoring.methods import MethodComparison, compare_methods
 
 
 def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: bool) -> None:
@@ -34,9 +40,6 @@ def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: 
         CompareError: a checkpoint without a method or seed, two with the same ones, fewer than two
             methods, a method with a single seed, or checkpoints that were not asked the same.
     """
-    from persona_bench.scoring.compare import CompareError
-    from persona_bench.scoring.methods import compare_methods
-
     checkpoints = _checkpoints(runs)
     methods = list(dict.fromkeys(method for method, _ in checkpoints))
     if len(methods) < 2:
@@ -45,31 +48,30 @@ def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: 
     if not tasks:
         raise CompareError("no graded task in common: methods are compared by accuracy first")
     scores = _scores(checkpoints)
-    found: list[tuple[str, MethodComparison]] = []
+    results: list[tuple[str, MethodComparison]] = []
     for task in tasks:
         outcomes = _outcomes(checkpoints, task)
         for other in methods[1:]:
             result = compare_methods(outcomes, scores, methods=(methods[0], other))
-            found.append((task, result))
+            results.append((task, result))
     records = [
-        {"task": task, "command": command_line(), **result.to_dict()} for task, result in found
+        {"task": task, "command": command_line(), **result.to_dict()} for task, result in results
     ]
     if as_json:
         print(json.dumps(records, indent=2))
     else:
         console = Console()
-        for task, result in found:
+        for task, result in results:
             _print(task, result, console)
     if out_folder is not None:
-        _write(found, records, out_folder)
+        _write(results, records, out_folder)
         if not as_json:
             console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
 
 
 def _checkpoints(runs: Sequence[Run]) -> dict[tuple[str, str], Run]:
-    from persona_bench.scoring.compare import CompareError
-
-    found: dict[tuple[str, str], Run] = {}
+    """The runs by method and seed."""
+    checkpoints: dict[tuple[str, str], Run] = {}
     for run in runs:
         checkpoint = run.checkpoint
         if checkpoint is None:
@@ -77,26 +79,22 @@ def _checkpoints(runs: Sequence[Run]) -> dict[tuple[str, str], Run]:
                 f"{run.folder}: its method and seed are not known; name them, as in "
                 f"rlvr@1={run.folder}"
             )
-        if checkpoint in found:
+        if checkpoint in checkpoints:
             method, seed = checkpoint
             raise CompareError(
-                f"{found[checkpoint].folder} and {run.folder} are both {method} with seed {seed}"
+                f"{checkpoints[checkpoint].folder} and {run.folder} are both {method} with seed "
+                f"{seed}"
             )
-        found[checkpoint] = run
-    return found
+        checkpoints[checkpoint] = run
+    return checkpoints
 
 
 def _outcomes(checkpoints: dict[tuple[str, str], Run], task: str) -> pd.DataFrame:
-    """One table of all checkpoints, which have to have been asked and graded alike."""
-    import pandas as pd
+    """One table of all checkpoints.
 
-    from persona_bench.scoring.compare import (
-        CompareError,
-        check_comparable,
-        different_generation,
-        generation_differences,
-    )
-
+    Raises:
+        CompareError: they were not asked or graded in the same way.
+    """
     tables = {key: run.outcomes[task] for key, run in checkpoints.items()}
     first, *others = tables.values()
     for other in others:
@@ -110,11 +108,7 @@ def _outcomes(checkpoints: dict[tuple[str, str], Run], task: str) -> pd.DataFram
 
 
 def _scores(checkpoints: dict[tuple[str, str], Run]) -> pd.DataFrame | None:
-    """Fidelity and persona information of judged tasks, where all checkpoints have them."""
-    import pandas as pd
-
-    from persona_bench.report.runs import Settings, scored_verdicts
-
+    """Fidelity and persona information of the judged tasks that all checkpoints have."""
     rows: list[tuple[str, str, str, float]] = []
     for (method, seed), run in checkpoints.items():
         several = len(run.judged) > 1
@@ -136,8 +130,7 @@ def _scores(checkpoints: dict[tuple[str, str], Run]) -> pd.DataFrame | None:
 
 
 def _print(task: str, result: MethodComparison, console: Console) -> None:
-    from persona_bench.report.tables import format_p, interval, number
-
+    """Prints one comparison of two methods."""
     console.print(Text(f"{task}: {result.b} - {result.a}, over seeds", style="bold"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("metric", result.a, result.b, "difference", f"{result.confidence:.0%} interval",
@@ -163,22 +156,18 @@ def _print(task: str, result: MethodComparison, console: Console) -> None:
 
 
 def _write(
-    found: Sequence[tuple[str, MethodComparison]], records: Sequence[dict[str, Any]], folder: Path
+    results: Sequence[tuple[str, MethodComparison]], records: Sequence[dict[str, Any]], folder: Path
 ) -> None:
-    """`<task>_methods.csv`, `_methods_means.csv`, `_methods_seeds.csv`; `methods.json`."""
-    import pandas as pd
-
-    from persona_bench.report.names import file_stem
-
+    """Writes `<task>_methods.csv`, `_methods_means.csv`, `_methods_seeds.csv`; `methods.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for task in dict.fromkeys(task for task, _ in found):
-        results = [result for own, result in found if own == task]
+    for task in dict.fromkeys(task for task, _ in results):
+        of_task = [result for own, result in results if own == task]
         for name, end in (("table", ""), ("per_method", "_means"), ("per_seed", "_seeds")):
-            tables = [getattr(result, name) for result in results]
+            tables = [getattr(result, name) for result in of_task]
             if name == "table":
                 tables = [
                     table.assign(a=result.a, b=result.b)
-                    for table, result in zip(tables, results, strict=True)
+                    for table, result in zip(tables, of_task, strict=True)
                 ]
             joined = pd.concat(tables, ignore_index=True).drop_duplicates()
             joined.to_csv(folder / f"{file_stem(task)}_methods{end}.csv", index=False)

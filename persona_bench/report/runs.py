@@ -16,7 +16,7 @@ from persona_bench.scoring.stability import Stability, stability
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the intervals and tests.
+    """Settings of the intervals and tests.
 
     Attributes:
         confidence: Level of the intervals.
@@ -37,7 +37,7 @@ class Scored:
     groups: pd.DataFrame
     """A row for each kind of persona, level and subject (`scoring.groups`)."""
     by_level: Mapping[str, Stability]
-    """Of the questions of each level; empty with fewer than two levels."""
+    """Stability on the questions of each level; empty with fewer than two levels."""
     sensitivity: GraderSensitivity | None = None
     """What a strict grader would give; None where routes are not recorded, or not asked for."""
 
@@ -55,7 +55,7 @@ def scored_outcomes(outcomes: pd.DataFrame, settings: Settings) -> Scored:
 
 
 def stability_by_level(outcomes: pd.DataFrame, settings: Settings) -> dict[str, Stability]:
-    """Of the questions of each level; empty with fewer than two levels."""
+    """Stability on the questions of each level; empty with fewer than two levels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         levels = {

@@ -42,9 +42,12 @@ def score_judged(
     as_json: bool,
     settings: Settings,
 ) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
-    """Fidelity of each model on each judged task: files; records; and sections of the page.
+    """Scores the fidelity of each model on each judged task, and prints and writes it.
 
-    What is not judged yet is said, with the command that judges it.
+    A task that is not judged yet is printed with the command that judges it.
+
+    Returns:
+        The files, the records for JSON, and the sections of the page.
     """
     out = Console(stderr=as_json)
     written: list[Path] = []

@@ -39,7 +39,7 @@ EXPECTED = "expected"
 """Header of the expected accuracies."""
 
 PADDING = (0, 1, 0, 0)
-"""Of table cells: tight, so that a persona fits a line of 80 columns."""
+"""Padding of table cells: tight, so that a persona fits a line of 80 columns."""
 
 
 def print_stability(result: Stability, *, title: str, console: Console) -> None:

@@ -108,7 +108,7 @@ def outcomes(runs: Path) -> dict[str, dict[str, str]]:
     for file in folder.iterdir():  # what a page shows too
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         for row in rows:
-            row["doc"] |= {"persona_prompt": "", "problem": "?", "answer": "1", "system": ""}
+            row["doc"] |= {"persona_prompt": "", "prompt": "?", "answer": "1", "system": ""}
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [sys.executable, "-c", CHECK, " ".join(FAILING), str(folder)]
     command += [str(runs / "compared"), str(runs / "log")]

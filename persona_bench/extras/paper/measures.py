@@ -111,11 +111,11 @@ def over_seeds(
 ) -> Measure:
     """One number per method: the mean over its checkpoints, with its interval over seeds.
 
-    It has no letter (`compare --by-method` tests methods). Nor has any other number where the
-    reference of the letters is one of these checkpoints, as it then has no row of its own.
+    Means have no letters (`compare --by-method` tests methods). Other numbers have none either if
+    the reference of the letters is one of these checkpoints, which then has no row.
 
     Args:
-        measure: Of checkpoints.
+        measure: The numbers of single checkpoints.
         methods: The checkpoints of each method with several seeds; other models stay as they are.
         confidence: Level of the intervals.
         reference: What the others were held against.

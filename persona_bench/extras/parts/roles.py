@@ -22,11 +22,11 @@ class Roles:
     kinds: list[str]
     control: int | None
     groups: dict[str, Any] = field(default_factory=dict)
-    """Contrast -> mask of personas, or of cells where it hangs on the question's subject."""
+    """The mask of personas by contrast, or of cells if the contrast depends on the subject."""
     irrelevant: Any = ()
     schooled: Any = ()
     places: Any = ()
-    """Of `schooled`, in the order of schooling."""
+    """The place of each of `schooled` in the order of schooling."""
     absent: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from persona_bench.report.runs import Settings
 
 SHOWN_PARTS = ("question", "persona", "interaction", "sampling", "interaction_or_noise")
-"""Rows of the terminal's table where they are known; the files have all."""
+"""Rows of the terminal's table, if they are defined; the files have all."""
 
 
 @dataclass(frozen=True)
@@ -57,41 +57,44 @@ def section(outcomes: pd.DataFrame, groups: pd.DataFrame, settings: Settings) ->
     )
 
 
-def print_parts(parts: VarianceParts, found: Contrasts, console: Console) -> None:
+def print_parts(parts: VarianceParts, compared: Contrasts, console: Console) -> None:
     """Print where the variance lies, and what could be compared with the control."""
-    known = {  # all shares are undefined where no verdict differs from another
+    by_part = {  # all shares are undefined where no verdict differs from another
         str(row["part"]): row
         for row in parts.table.reset_index().to_dict("records")
         if row["share"] == row["share"]
     }
-    separable = "sampling" in known
-    shown = [p for p in SHOWN_PARTS if p in known and (p != SHOWN_PARTS[-1] or not separable)]
+    separable = "sampling" in by_part
+    shown = [p for p in SHOWN_PARTS if p in by_part and (p != SHOWN_PARTS[-1] or not separable)]
     if shown:
         table = _table(
             "Where the variance of a verdict lies", parts.confidence, "share", "of the variance"
         )
         for part in shown:
-            row = known[part]
+            row = by_part[part]
             ends = interval((row["share_low"], row["share_high"]))
             _add(table, part, number(row["share"]), ends, row["definition"])
         console.print(table)
-    if len(found.table):
-        _print_contrasts(found, console)
-    for name, reason in found.absent.items():
+    if len(compared.table):
+        _print_contrasts(compared, console)
+    for name, reason in compared.absent.items():
         console.print(Text(f"No {name}: {printable(reason)}."))
-    for note in (*parts.notes, *found.notes):
+    for note in (*parts.notes, *compared.notes):
         console.print(Text(f"Note: {printable(note)}."))
 
 
-def _print_contrasts(found: Contrasts, console: Console) -> None:
+def _print_contrasts(compared: Contrasts, console: Console) -> None:
     table = _table(
-        f"Contrasts; control: {printable(found.control)}", found.confidence, "value", "what it is"
+        f"Contrasts; control: {printable(compared.control)}",
+        compared.confidence,
+        "value",
+        "what it is",
     )
-    for row in found.table.reset_index().to_dict("records"):
+    for row in compared.table.reset_index().to_dict("records"):
         name = str(row["contrast"])
         by_chance = f" (by chance {number(row['if_no_effect'])})" if name == "robustness" else ""
-        told = f"{format_p(row['p_value'])}{by_chance}; {row['definition']}"
-        _add(table, name, number(row["value"]), interval((row["low"], row["high"])), told)
+        text = f"{format_p(row['p_value'])}{by_chance}; {row['definition']}"
+        _add(table, name, number(row["value"]), interval((row["low"], row["high"])), text)
     console.print(table)
 
 
@@ -115,7 +118,9 @@ def _add(table: Table, *cells: str) -> None:
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
-def write_parts(parts: VarianceParts, found: Contrasts, folder: Path, *, task: str) -> list[Path]:
+def write_parts(
+    parts: VarianceParts, compared: Contrasts, folder: Path, *, task: str
+) -> list[Path]:
     """Write the tables as CSV; returns the files, in this order.
 
     `<task>_variance.csv` (one row per part), `<task>_groups.csv` (a row for each kind of persona,
@@ -127,8 +132,8 @@ def write_parts(parts: VarianceParts, found: Contrasts, folder: Path, *, task: s
     tables: dict[str, pd.DataFrame] = {
         "variance": parts.table.reset_index(),
         "groups": parts.groups,
-        "contrasts": found.table.reset_index(),
-        "persona_contrasts": found.per_persona,
+        "contrasts": compared.table.reset_index(),
+        "persona_contrasts": compared.per_persona,
     }
     paths = []
     for name, table in tables.items():
@@ -141,6 +146,6 @@ def write_parts(parts: VarianceParts, found: Contrasts, folder: Path, *, task: s
     return paths
 
 
-def parts_record(parts: VarianceParts, found: Contrasts) -> dict[str, Any]:
+def parts_record(parts: VarianceParts, compared: Contrasts) -> dict[str, Any]:
     """What stands in the JSON file beside the stability metrics."""
-    return {"variance_parts": parts.to_dict(), "contrasts": found.to_dict()}
+    return {"variance_parts": parts.to_dict(), "contrasts": compared.to_dict()}

@@ -106,5 +106,5 @@ def free_mixture(effect: Floats, se: Floats) -> Mixture:
 
 
 def _density(x: Floats, variance: Floats) -> Floats:
-    """Of N(0, variance); never quite 0, so that an estimate far from all has a share."""
+    """The density of N(0, variance); never quite 0, so that an outlying estimate has a share."""
     return np.exp(-0.5 * x**2 / variance) / np.sqrt(2 * np.pi * variance) + 1e-300

@@ -2,7 +2,7 @@
 
 The folder gets `settings.json`, and a folder for each round with its `design.csv` and what
 lm-eval wrote. A round that is there with the same design is read, not asked again, so that a
-killed run goes on where it was. The model is loaded once.
+killed run resumes. The model is loaded once.
 """
 
 from __future__ import annotations

@@ -117,13 +117,13 @@ def identifiability(
     never divide a question.
 
     Args:
-        responses: A row a response: persona, question, response, as text; None where there is
-            none, which is left out.
+        responses: One row per response: persona, question and response, as text. Rows whose
+            response is None are left out.
         embeddings: A model of the package sentence-transformers, or a function from n texts to
             an array (n, dimensions), instead of TF-IDF.
-        folds: Of the cross-validation; fewer where there are fewer questions.
-        permutations: Of labels within questions, for the p-value; 0: none. Where each question
-            belongs to one persona, labels are permuted between whole questions.
+        folds: Number of folds of the cross-validation; fewer if there are fewer questions.
+        permutations: Number of permutations of labels within questions, for the p-value; 0 gives
+            none. If each question belongs to one persona, whole questions exchange labels.
         confidence: Level of the intervals.
         seed: Seed of the permutations.
 

@@ -56,10 +56,10 @@ def chosen_samples(results: Path, task: str | None, *, one_model: bool) -> list[
     Raises:
         ValueError: no results of this task, or results of several models when `one_model` is set.
     """
-    found = newest_samples(results)
-    chosen = [samples for samples in found if task in (None, samples.task)]
+    newest = newest_samples(results)
+    chosen = [samples for samples in newest if task in (None, samples.task)]
     if not chosen:
-        tasks = sorted({samples.task for samples in found})
+        tasks = sorted({samples.task for samples in newest})
         raise ValueError(f"{results} has no results of {task!r}, but of {', '.join(tasks)}")
     models = sorted({samples.model for samples in chosen})
     if one_model and len(models) > 1:
@@ -97,87 +97,87 @@ def trace_samples(
     out = Console()
     settings = {"others": others, "embeddings": embeddings, "resamples": resamples, "seed": seed}
     for samples in chosen:
-        found = identifiability(
+        result = identifiability(
             read_responses(samples), embeddings=embeddings, permutations=resamples, seed=seed
         )
-        told = information = None
+        measured = information = None
         if session is not None:
             from persona_bench.harness.information import likelihoods
 
-            told = likelihoods(samples, session, others=others, seed=seed)
-            information = persona_information(told.table, resamples=resamples, seed=seed)
+            measured = likelihoods(samples, session, others=others, seed=seed)
+            information = persona_information(measured.table, resamples=resamples, seed=seed)
         run = {"samples_file": samples.file.name, "task": samples.facts or None}
-        made = provenance(results, run, settings)
-        made["likelihoods"] = told and told.record()
-        made["scored_with"] = versions((*PACKAGES, "scikit-learn", "sentence-transformers"))
+        how = provenance(results, run, settings)
+        how["likelihoods"] = measured and measured.record()
+        how["scored_with"] = versions((*PACKAGES, "scikit-learn", "sentence-transformers"))
         write_trace(
-            found,
+            result,
             information,
             places.of(samples.model),
             model=samples.model,
             task=samples.task,
-            provenance=made,
-            likelihoods=None if told is None else told.table,
+            provenance=how,
+            likelihoods=None if measured is None else measured.table,
         )
         title = f"{samples.task} · {places.name(samples.model)}"
-        print_trace(found, information, title=title, console=out)
-        for line in _left_out(told):
+        print_trace(result, information, title=title, console=out)
+        for line in _left_out(measured):
             out.print(escape(line), soft_wrap=True)
 
 
-def _left_out(told: Any) -> list[str]:
-    """What there is to say of the log-likelihoods; nothing where there are none."""
-    if told is None:
+def _left_out(measured: Any) -> list[str]:
+    """Lines about the log-likelihoods; none if there are none."""
+    if measured is None:
         return []
-    lines = [f"Note: {note}." for note in told.notes]
-    if told.empty:
-        lines.append(f"Persona information leaves out {told.empty:,} empty responses.")
-    if told.uneven:
+    lines = [f"Note: {note}." for note in measured.notes]
+    if measured.empty:
+        lines.append(f"Persona information leaves out {measured.empty:,} empty responses.")
+    if measured.uneven:
         lines.append(
-            f"Persona information leaves out {told.uneven:,} responses that have other tokens "
+            f"Persona information leaves out {measured.uneven:,} responses that have other tokens "
             "after other personas."
         )
     return lines
 
 
 def print_trace(
-    found: Identifiability, information: Information | None, *, title: str, console: Console
+    result: Identifiability, information: Information | None, *, title: str, console: Console
 ) -> None:
     """Print both measures of one model on one task; names are shown as they are."""
     console.print(Text(printable(title), style="bold"))
     parts = [
-        count(found.n_questions, "question"),
-        count(found.n_personas, "persona"),
-        count(found.n_responses, "response"),
+        count(result.n_questions, "question"),
+        count(result.n_personas, "persona"),
+        count(result.n_responses, "response"),
     ]
-    console.print(Text(", ".join(parts) + f"; {found.features}"))
-    console.print(_measures(found, information))
-    console.print(_personas(found, information))
-    for line in conclusions(found, information):
+    console.print(Text(", ".join(parts) + f"; {result.features}"))
+    console.print(_measures(result, information))
+    console.print(_personas(result, information))
+    for line in conclusions(result, information):
         console.print(Text(line, style="bold"))
     console.print(Text(MEANING))
-    if found.missing:
-        console.print(Text(f"{count(found.missing, 'response')} missing (API errors): left out."))
-    notes = dict.fromkeys((*found.notes, *(information.notes if information else ())))
+    if result.missing:
+        console.print(Text(f"{count(result.missing, 'response')} missing (API errors): left out."))
+    notes = dict.fromkeys((*result.notes, *(information.notes if information else ())))
     for note in notes:
         console.print(Text(f"Note: {printable(note)}."))
 
 
-def conclusions(found: Identifiability, information: Information | None) -> list[str]:
+def conclusions(result: Identifiability, information: Information | None) -> list[str]:
     """A sentence for each measure."""
-    return trace_sentences(trace_record(found, information))
+    return trace_sentences(trace_record(result, information))
 
 
-def _measures(found: Identifiability, information: Information | None) -> Table:
+def _measures(result: Identifiability, information: Information | None) -> Table:
     table = _table()
     table.add_column("measure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
-    table.add_column(f"{found.confidence:.0%} interval", no_wrap=True)
+    table.add_column(f"{result.confidence:.0%} interval", no_wrap=True)
     table.add_column("no trace", no_wrap=True)
     table.add_column("what it is", overflow="fold")
     name = "identifiability"
     _add(
-        table, name, number(found.accuracy), interval(found.interval), interval(found.no_trace),
+        table, name, number(result.accuracy), interval(result.interval), interval(result.no_trace),
         DEFINITIONS[name],
     )  # fmt: skip
     if information is not None:
@@ -189,10 +189,10 @@ def _measures(found: Identifiability, information: Information | None) -> Table:
     return table
 
 
-def _personas(found: Identifiability, information: Information | None) -> Table:
+def _personas(result: Identifiability, information: Information | None) -> Table:
     table = _table("By persona, the most recognisable first")
     table.add_column("persona", overflow="fold", min_width=12)
-    columns = ["recall", f"{found.confidence:.0%} interval"]
+    columns = ["recall", f"{result.confidence:.0%} interval"]
     if information is not None:
         columns += ["information", f"{information.confidence:.0%} interval"]
     for name in columns:
@@ -200,10 +200,10 @@ def _personas(found: Identifiability, information: Information | None) -> Table:
     if information is None:  # an 80-column terminal has no room for both; the files have all
         table.add_column("taken for", overflow="fold")
     table.add_column("n", justify="right", no_wrap=True)
-    for row in personas_table(found, information).to_dict("records"):
+    for row in personas_table(result, information).to_dict("records"):
         cells = [number(row["recall"]), interval((row["recall_low"], row["recall_high"]))]
         if information is None:
-            others = found.confusion.loc[row["persona"]].drop(row["persona"])
+            others = result.confusion.loc[row["persona"]].drop(row["persona"])
             most = others.index[(others > 0) & (others == others.max())]
             cells += [with_ties(list(most)) if len(most) else ""]
         else:
@@ -213,9 +213,9 @@ def _personas(found: Identifiability, information: Information | None) -> Table:
     return table
 
 
-def personas_table(found: Identifiability, information: Information | None) -> pd.DataFrame:
-    """A row a persona: recall and what else it is taken for, and its information where known."""
-    table = found.per_persona.rename(columns={"low": "recall_low", "high": "recall_high"})
+def personas_table(result: Identifiability, information: Information | None) -> pd.DataFrame:
+    """One row per persona: recall, what else it is taken for, and its information if measured."""
+    table = result.per_persona.rename(columns={"low": "recall_low", "high": "recall_high"})
     if information is None:
         return table
     named = {"low": "information_low", "high": "information_high"}
@@ -225,7 +225,7 @@ def personas_table(found: Identifiability, information: Information | None) -> p
 
 
 def write_trace(
-    found: Identifiability,
+    result: Identifiability,
     information: Information | None,
     folder: Path,
     *,
@@ -237,8 +237,8 @@ def write_trace(
     """Write one model's measures on one task; returns the files, in this order.
 
     `<task>_trace.json` (all of it, with `provenance`: how the numbers were made),
-    `<task>_trace_personas.csv` (one row per persona), `<task>_trace_confusion.csv` (counts: a row a
-    persona, a column for what it was taken for), and, where there are any,
+    `<task>_trace_personas.csv` (one row per persona), `<task>_trace_confusion.csv` (counts: one
+    row per persona, one column per persona that it was taken for), and, where there are any,
     `<task>_trace_likelihoods.csv` (a row for each response and candidate persona). Files already
     there are replaced.
     """
@@ -249,14 +249,14 @@ def write_trace(
         "task": task,
         "meaning": MEANING,
         "provenance": provenance,
-        **trace_record(found, information),
+        **trace_record(result, information),
     }
     json_path = folder / f"{stem}.json"
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False, default=str)
     json_path.write_text(text + "\n", encoding="utf-8", newline="\n")
     tables = {
-        "personas": personas_table(found, information),
-        "confusion": found.confusion.reset_index(),
+        "personas": personas_table(result, information),
+        "confusion": result.confusion.reset_index(),
         "likelihoods": likelihoods,
     }
     paths = [json_path]
@@ -270,10 +270,10 @@ def write_trace(
     return paths
 
 
-def trace_record(found: Identifiability, information: Information | None) -> dict[str, Any]:
-    """Both measures as plain data."""
+def trace_record(result: Identifiability, information: Information | None) -> dict[str, Any]:
+    """Both measures, ready for JSON."""
     return {
-        "identifiability": {**found.to_dict(), "definition": DEFINITIONS["identifiability"]},
+        "identifiability": {**result.to_dict(), "definition": DEFINITIONS["identifiability"]},
         "persona_information": information
         and {**information.to_dict(), "definition": DEFINITIONS["information"]},
     }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GAP, LEAST = 0.16, 0.62
 """Inches: between two panels, and the least width of one."""
 FEWEST = 0.27
-"""Of the page's width, for names."""
+"""Least share of the page's width for names."""
 
 
 def by_model(result: Stability | Mapping[str, Stability]) -> Mapping[str, Stability]:

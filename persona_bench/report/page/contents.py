@@ -31,7 +31,7 @@ RESPONSE_COLUMNS = (
     "context",
     "judgements",
 )
-"""Columns of `PageContents.responses`."""
+"""The columns of `PageContents.responses`."""
 
 REQUIRED = ("model", "task", "question", "persona", "sample", "verdict", "response")
 """Columns without which there is nothing to show; the others count as empty where missing."""

@@ -22,7 +22,7 @@ from persona_bench.report.page.maths import formula_trees
 CHUNK = 1_000_000
 """Characters of text in a chunk: some milliseconds of work for a browser."""
 LEVEL = 6
-"""Of compression."""
+"""Level of compression."""
 HEAD = 100
 """Characters of a question that the list of questions shows."""
 
