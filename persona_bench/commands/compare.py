@@ -62,6 +62,10 @@ def compare(
             "--training", metavar="[NAME=]FOLDER", help="A checkpoint whose training is drawn too."
         ),
     ] = None,
+    width: Annotated[
+        float, typer.Option(help="Inches of the figures, as printed: 5.5 NeurIPS, 3.25 ICML.")
+    ] = 5.5,
+    serif: Annotated[bool, typer.Option("--serif", help="Figures in a serif font.")] = False,
     confidence: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap replicates, flips and swaps.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
@@ -116,7 +120,10 @@ def compare(
     if page:
         from persona_bench.commands.pages import compare_page
 
-        written = compare_page(found, tables, pairs, verdicts, roles, logs, settings, out_folder)
+        look = {"width": width, "font": "serif" if serif else "sans"}
+        written = compare_page(
+            found, tables, pairs, verdicts, roles, logs, settings, out_folder, look
+        )
         if not as_json:
             console.print(f"Page: {escape(str(written))}", soft_wrap=True)
 

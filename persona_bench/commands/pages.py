@@ -135,10 +135,15 @@ def compare_page(
     training: Mapping[str, TrainingLog],
     settings: Settings,
     folder: Path,
+    look: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes `tables/`, `figures/` and the page of a comparison; returns the page."""
+    """Writes `tables/`, `figures/` and the page of a comparison; returns the page.
+
+    `look` has the width (inches) and the font (`sans` or `serif`) of the figures.
+    """
     names = [run.name for run in runs]
-    gallery = Gallery(folder / "figures", provenance_line(names, settings.to_dict()))
+    made = provenance_line(names, settings.to_dict())
+    gallery = Gallery(folder / "figures", made, **(look or {}))
     graded = [_graded(task, runs, each, pairs[task], settings) for task, each in tables.items()]
     judged = _judged(runs, verdicts, roles, settings)
     overview, methods = methods_section(
