@@ -16,7 +16,6 @@ from persona_bench.report.compose.run import (
     accuracy_chart,
     group_figures,
     lottery_chart,
-    responses_link,
 )
 from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
 from persona_bench.report.figures.differences import differences_data, differences_figure
@@ -107,13 +106,12 @@ def graded_models_section(
         models_table(task, results, models.comparisons, models.reference),
         personas_table(task, results),
     ]
-    notes = generation_sentences(models.comparisons, models.reference)
-    notes += [f"{model}: {meaning(result)}" for model, result in results.items()]
+    notes = [f"{model}: {meaning(result)}" for model, result in results.items()]
     first, *more = _figures(models, gallery)
     section = Section(
         name=stem,
         title=task,
-        text=[],
+        text=generation_sentences(models.comparisons, models.reference),
         tables=[page_table(tables[0])],
         figures=[first],
         cards=comparison_cards(results, models.comparisons, models.reference),
@@ -126,7 +124,7 @@ def graded_models_section(
 def _figures(models: GradedModels, gallery: Gallery) -> list[PageFigure]:
     task, width = models.task, gallery.width
     results = {model: each.stability for model, each in models.scored.items()}
-    links = {model: responses_link(table, model) for model, table in models.outcomes.items()}
+    links = {model: {"task": task, "model": model} for model in results}
     look: dict[str, Any] = {"title": task, "width": width}
     with set_in(gallery.font):
         curves = {model: lottery_data(result) for model, result in results.items()}
@@ -310,7 +308,7 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
         with set_in(gallery.font):
             figure = frontier_figure(table, y=y, title=title, width=gallery.width)
         data, of = frontier_data(table, "pss_corrected", y), f"{judged.task}, {y.replace('_', ' ')}"
-        links = {model: responses_link(each, model) for model, each in graded.outcomes.items()}
+        links = {model: {"task": graded.task, "model": model} for model in graded.outcomes}
         labels = NAMES["pss_corrected"], NAMES[y]
         chart = point_chart(table, "pss_corrected", y, labels, links)
         figures.append(gallery.draw("frontier", figure, data, task=graded.task, of=of, chart=chart))
