@@ -126,6 +126,7 @@ class PersonaTask(ConfigurableTask):
         )
         self.verdicts: dict[tuple[str, str, int], Verdict] = {}
         self.finishes: dict[tuple[str, str, int], str] = {}
+        self.tokens: dict[tuple[str, str, int], int | None] = {}
         self.reasoning: dict[tuple[str, str, int], str] = {}
         self._lm: Any = None
         super().__init__(config=config)
@@ -258,6 +259,7 @@ class PersonaTask(ConfigurableTask):
         for instance, finish, verdict in zip(instances, finishes, verdicts, strict=True):
             self.verdicts[_cell(instance.doc)] = verdict
             self.finishes[_cell(instance.doc)] = finish
+            self.tokens[_cell(instance.doc)] = self._length(instance.resps[0])
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
         """The same record for every metric: each aggregation needs the whole table."""
@@ -275,8 +277,7 @@ class PersonaTask(ConfigurableTask):
             "sparse": doc["sparse"],
             "finish": self.finishes[_cell(doc)],
         }
-        tokens = self._tokens(results[0]) if isinstance(results[0], str) else None
-        if tokens is not None:
+        if (tokens := self.tokens[_cell(doc)]) is not None:
             record["tokens"] = tokens
         if start := self.reasoning[_cell(doc)]:
             record["reasoning_start"] = start
@@ -313,6 +314,13 @@ class PersonaTask(ConfigurableTask):
         tokens = self._tokens(response)
         long = tokens is not None and tokens >= allowed - max(1, allowed // 100)
         return "length" if long else ""
+
+    def _length(self, response: Any) -> int | None:
+        """How many tokens a response has, as the backend says, else counted; None if unknown."""
+        told = getattr(response, "tokens", None)
+        if told is not None or not isinstance(response, str):
+            return told
+        return self._tokens(response)
 
     # ------------------------------------------------------------------ checks and records
 

@@ -127,6 +127,7 @@ def _write(
             **verdict._asdict(),
             "sparse": True,  # what is missing is no mistake
             "finish": finishes[number],
+            **({"tokens": record["tokens"]} if "tokens" in record else {}),
             **({"reasoning_start": starts[number]} if starts[number] else {}),
         }
         rows.append(
