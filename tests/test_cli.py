@@ -63,11 +63,11 @@ def test_run_ends_with_scores_files_and_figures(results: Path) -> None:
     scores = results / "out" / "scores"
     names = {path.name for path in scores.iterdir()}
     for kind in ("accuracy", "lottery", "heat_map", "failures", "by_group"):
-        for suffix in ("png", "pdf", "svg", "csv", "txt"):
+        for suffix in ("png", "pdf", "svg", "csv", "tex"):
             assert f"persona_arithmetic_{kind}.{suffix}" in names
     assert "index.html" in names
-    line = (scores / "persona_arithmetic_lottery.txt").read_text()
-    assert line.startswith("persona-bench run --model local-chat-completions")
+    line = (scores / "persona_arithmetic_lottery.tex").read_text()
+    assert line.startswith("% persona-bench run --model local-chat-completions")
     assert "models: small[red]" in line
     assert "seed 0" in line
     for kind in ("variance", "groups", "contrasts", "persona_contrasts"):
@@ -187,6 +187,7 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     told = {"step": [1, 2], "reward": [0.1, 0.4], "entropy": [1.0, 0.5]}
     pd.DataFrame(told).to_csv(log / "log.csv", index=False)
     three = ("compare", "first=out", "worse", "same", "--out", "three")
+    three += ("--width", "3.25", "--serif")
     done = persona_bench(*three, "--training", "tuned=absent", cwd=results, ok=False)
     assert "absent has no log.csv: give the folder of a persona-bench train run" in done.stderr
     assert not (results / "three").exists()
@@ -200,7 +201,7 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     text = (out / "tables/persona_arithmetic_models.md").read_text()
     assert "differs from first by this test, corrected for the 2 models" in text
     assert "0.000<sup>s</sup>" in text
-    forest = pd.read_csv(out / "figures/persona_arithmetic_forest.csv")
+    forest = pd.read_csv(out / "figures/persona_arithmetic_accuracy.csv")
     table = pd.read_csv(results / "out/scores/persona_arithmetic_personas.csv")
     mine = forest[forest["model"] == "first"].set_index("persona")
     shared = ["accuracy", "low", "high", "n"]
@@ -212,8 +213,13 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     curves = pd.read_csv(out / "figures/training.csv")
     assert set(curves["run"]) == {"tuned"}
     assert (out / "tables/methods.tex").read_text().count("\\\\") > 4
+    pdf = (out / "figures/persona_arithmetic_accuracy.pdf").read_bytes()
+    assert b"/MediaBox [ 0 0 234 " in pdf
+    assert b"STIX" in pdf
     page = (out / "index.html").read_text()
-    assert page.count("data:image/svg+xml") >= 8
+    assert page.count("data-chart=") >= 12
+    for words in ("first (reference)", "Corrected PSS", "verdict-card"):
+        assert words in page
     done = persona_bench("compare", "out", cwd=results, ok=False)
     assert "one model; give two or more" in done.stderr
 

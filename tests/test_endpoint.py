@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from persona_bench.scoring.responses import read_responses
+from persona_bench.scoring.samples import find_samples
 
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
@@ -181,6 +183,10 @@ def test_half_a_character_from_an_endpoint_does_not_cost_the_run(tmp_path: Path)
     assert reasons(tmp_path) == {("wrong", "wrong_answer"): len(list(PERSONAS))}
     (response,) = set(read_outcomes(tmp_path)["response"])
     assert response == "Half a \ufffd smile, and \\boxed{-1}"
+    (samples,) = find_samples(tmp_path)
+    found = read_responses(samples)
+    assert set(found["taken"]) == {"-1"}
+    assert set(found["tokens"]) == {7}  # as the endpoint counts them
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ def test_real_math500_under_the_core_personas(
     assert question == math500.load(data_dir)[0].id
     # 24 tokens are too few to finish: what was cut off is told apart from a wrong answer
     assert any(row["acc"]["reason"] == "truncated" for row in rows)
+    assert all(0 < row["acc"]["tokens"] <= 26 for row in rows)
     assert results["results"]["persona_math500"]["unscored,none"] == 0
 
 

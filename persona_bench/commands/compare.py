@@ -61,6 +61,17 @@ def compare(
             rich_help_panel=options.RESULTS,
         ),
     ] = None,
+    width: Annotated[
+        float,
+        typer.Option(
+            help="Inches of the figures, as printed: 5.5 NeurIPS, 3.25 ICML.",
+            rich_help_panel=options.RESULTS,
+        ),
+    ] = 5.5,
+    serif: Annotated[
+        bool,
+        typer.Option("--serif", help="Figures in a serif font.", rich_help_panel=options.RESULTS),
+    ] = False,
     no_page: options.NoPage = False,
     as_json: options.Json = False,
 ) -> None:
@@ -91,6 +102,7 @@ def compare(
         allow_different_generation=allow_different_generation,
         trainings=trainings,
         paper=next(iter(installed(["paper.comparison"])), None),
+        look={"width": width, "font": "serif" if serif else "sans"},
         page=not no_page,
         as_json=as_json,
     )

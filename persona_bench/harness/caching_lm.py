@@ -205,7 +205,8 @@ class CachingLM(LM):
         if (record := found.get(key)) is None:
             why = self.failed.get(key, "the backend gave no response")
             return Response("", "error", why)
-        return Response(record["response"], record.get("finish", ""))
+        finish, tokens = record.get("finish", ""), record.get("tokens")
+        return Response(record["response"], finish, tokens=tokens)
 
 
 def request_of(

@@ -324,7 +324,9 @@ class PersonaTask(ConfigurableTask):
         golds = [instance.doc["answer"] for instance in instances]
         verdicts = grade(self.benchmark, responses, golds, finishes)
         for n, (instance, verdict) in enumerate(zip(instances, verdicts, strict=True)):
-            more = {"reasoning_start": starts[n]} if starts[n] else {}
+            more: dict[str, Any] = {"reasoning_start": starts[n]} if starts[n] else {}
+            if (tokens := self._length(instance.resps[0])) is not None:
+                more["tokens"] = tokens
             self._record_grade(instance.doc, verdict, finishes[n], more)
 
     def _record_grade(
@@ -343,9 +345,6 @@ class PersonaTask(ConfigurableTask):
         if "bypass" in self._metric_fn_list:
             return {"bypass": 999}
         record = self.graded[cell_of(doc)]
-        tokens = self._tokens(results[0]) if results and isinstance(results[0], str) else None
-        if tokens is not None:
-            record = {**record, "tokens": tokens}
         return dict.fromkeys(self._aggregation_list, record)
 
     def _open_reasoning(self, prompt: Any, finish: str) -> str:
@@ -379,6 +378,13 @@ class PersonaTask(ConfigurableTask):
         tokens = self._tokens(response)
         long = tokens is not None and tokens >= allowed - max(1, allowed // 100)
         return "length" if long else ""
+
+    def _length(self, response: Any) -> int | None:
+        """How many tokens a response has, as the backend says, else counted; None if unknown."""
+        told = getattr(response, "tokens", None)
+        if told is not None or not isinstance(response, str):
+            return told
+        return self._tokens(response)
 
     # ------------------------------------------------------------------ checks and records
 

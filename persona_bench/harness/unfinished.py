@@ -128,7 +128,10 @@ def _request(
         return request
     prompt = _messages_text(first["prompt"])
     request = Instance("generate_until", doc, (prompt, first["gen_kwargs"]), 0)
-    request.resps = [Response(each["response"], each.get("finish") or "") for each in records]
+    request.resps = [
+        Response(each["response"], each.get("finish") or "", tokens=each.get("tokens"))
+        for each in records
+    ]
     return request
 
 

@@ -51,6 +51,7 @@ def compare_runs(
     allow_different_generation: bool = False,
     trainings: Trainings | None = None,
     paper: PaperTables | None = None,
+    look: Mapping[str, Any] | None = None,
     page: bool = True,
     as_json: bool = False,
 ) -> None:
@@ -63,6 +64,7 @@ def compare_runs(
         allow_different_generation: Compare runs with different generation settings too.
         trainings: Trainings that the page shows.
         paper: What makes the paper's tables; None leaves them out.
+        look: The `width` (inches) and the `font` (`sans` or `serif`) of the figures.
         page: Draw figures, and write the page.
         as_json: Print JSON instead of tables.
 
@@ -100,7 +102,7 @@ def compare_runs(
         console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
     if page:
         written = compare_page(
-            runs, tables, pairs, verdicts, roles, trainings, paper, settings, out_folder
+            runs, tables, pairs, verdicts, roles, trainings, paper, settings, out_folder, look
         )
         if not as_json:
             console.print(f"Page: {escape(str(written))}", soft_wrap=True)

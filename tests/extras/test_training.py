@@ -19,6 +19,7 @@ from persona_bench.extras.training.personas import (
     training_personas_figure,
 )
 from persona_bench.personas import load_persona_set
+from persona_bench.report.groups import group_of
 from tests.report.figures.readable import LONG, TITLE, assert_readable, words
 
 STEPS = 40
@@ -56,12 +57,12 @@ def runs() -> dict[str, TrainingLog]:
     return {"rlvr": rlvr, "permix": of_set(60), "sft": TrainingLog(sft)}
 
 
-@pytest.mark.parametrize("columns", [1, 2])
-def test_labels_are_apart_and_inside(runs, columns: int) -> None:
+@pytest.mark.parametrize("width", [2.75, 5.5])
+def test_labels_are_apart_and_inside(runs, width: float) -> None:
     unknown = TrainingLog(steps(), personas(["none", LONG, *map(str, range(20))]))
     few = TrainingLog(steps(), personas(["none", LONG, "$b$"]))
     for shown in (runs, {TITLE: unknown}, {"few": few}, {f"{TITLE} {i}": few for i in range(6)}):
-        assert_readable(training_figure(shown, title=TITLE, columns=columns), columns)
+        assert_readable(training_figure(shown, title=TITLE, width=width), width)
 
 
 def test_curves_are_the_log_and_its_moving_average(runs) -> None:
@@ -84,15 +85,15 @@ def test_loss_is_shown_of_runs_without_a_reward(runs) -> None:
     assert set(data.loc[data["quantity"] == "loss", "run"]) == {"sft"}
 
 
-def test_reward_by_kind_is_over_the_completions_of_the_window(runs) -> None:
+def test_reward_by_group_is_over_the_completions_of_the_window(runs) -> None:
     log = runs["permix"]
     data = training_data(runs)
     own = data[data["quantity"] == BY_GROUP]
     assert set(own["run"]) == {"permix"}  # rlvr met nobody
     met = log.personas["persona"]
-    assert set(own["group"]) == {log.kinds.get(name, "control") for name in met}
+    assert set(own["group"]) == {group_of(log.kinds.get(name, "control")) for name in met}
     table = log.personas.assign(
-        kind=[log.kinds.get(name, "control") for name in log.personas["persona"]],
+        kind=[group_of(log.kinds.get(name, "control")) for name in log.personas["persona"]],
         scored=lambda t: t["completions"] - t["unscored"],
     )
     for row in own.to_dict("records"):
@@ -124,7 +125,7 @@ def test_what_is_drawn_is_the_data(runs) -> None:
         for _, curve in own.groupby("run"):
             for column in ("value", "smoothed"):
                 assert any(np.array_equal(line.get_ydata(), curve[column]) for line in lines)
-    lines = by_title["Reward by kind of persona: permix"].get_lines()
+    lines = by_title["Reward: permix"].get_lines()
     for _, curve in data[data["quantity"] == BY_GROUP].groupby("group"):
         assert any(np.array_equal(line.get_ydata(), curve["smoothed"]) for line in lines)
 
@@ -166,11 +167,11 @@ def test_one_step_and_nothing_logged(runs) -> None:
         assert "nothing logged" in words(figure)
 
 
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("width", [2.75, 5.5])
 @pytest.mark.parametrize("n", [1, 6, 60])
-def test_each_persona_has_a_row_over_the_steps(n: int, columns: int) -> None:
+def test_each_persona_has_a_row_over_the_steps(n: int, width: float) -> None:
     log = of_set(n)
-    assert_readable(training_personas_figure(log, title=TITLE, columns=columns), columns)
+    assert_readable(training_personas_figure(log, title=TITLE, width=width), width)
     data = training_personas_data(log)
     assert len(data) == log.personas["persona"].nunique() * 10
     table = log.personas.assign(scored=log.personas["completions"] - log.personas["unscored"])

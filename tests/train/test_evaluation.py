@@ -100,7 +100,7 @@ def check_figure(folder: Path, tmp_path: Path) -> None:
     assert list(accuracy["low"]) == pytest.approx([float(row["accuracy_low"]) for row in held_out])
     figure = training_figure(runs)
     titles = {axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes}
-    assert {"Held-out accuracy", "Held-out accuracy, worst persona"} <= titles
+    assert {"Held-out accuracy", "Held out, worst persona"} <= titles
     figure.savefig(tmp_path / "training.png")
     assert (tmp_path / "training.png").stat().st_size > 10_000
 

@@ -301,7 +301,7 @@ def _draw_panels(
             axes.set_title(name, loc="left", fontsize=POINTS, pad=4)
             _draw_curves(axes, own, by, looks)
             if by == "group":
-                _name_ends(axes, own, looks)
+                _name_ends(axes, own, looks, page)
 
 
 def _draw_curves(axes: Axes, data: pd.DataFrame, by: str, colours: Mapping[str, str]) -> None:
@@ -324,13 +324,15 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, by: str, colours: Mapping[str, 
     set_ticks(axes.yaxis)
 
 
-def _name_ends(axes: Axes, data: pd.DataFrame, colours: Mapping[str, str]) -> None:
+def _name_ends(axes: Axes, data: pd.DataFrame, colours: Mapping[str, str], page: Page) -> None:
     """Groups' names at the ends of their curves, apart where these meet."""
     ends = {str(name): float(own["smoothed"].iloc[-1]) for name, own in data.groupby("group")}
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     wide, tall = inches_of(axes)
-    axes.set_xlim(left, left + (right - left) / (1 - min(0.6 / wide, 0.5)))
+    names = {name: page.shortened(printable(name), 0.4 * wide) for name in ends}
+    room = max(page.width_of(name, POINTS) for name in names.values()) + 0.05
+    axes.set_xlim(left, left + (right - left) / (1 - room / wide))
     apart, at = (high - low) / tall * 0.14, math.inf
     for name, end in sorted(ends.items(), key=lambda item: -item[1]):
         at = min(end, at - apart)
-        axes.text(right, at, printable(name), color=colours[name], va="center", ha="left")
+        axes.text(right, at, names[name], color=colours[name], va="center", ha="left")

@@ -18,6 +18,7 @@ from persona_bench.extras.training.personas import (
     training_personas_figure,
 )
 from persona_bench.report.compose.gallery import Gallery
+from persona_bench.report.figures.style import set_in
 from persona_bench.report.page.contents import PageContents, Section
 from persona_bench.report.page.write import write_page
 from persona_bench.results.runs import split_name
@@ -57,12 +58,18 @@ PHASES = {"training": "training", "evaluation": "held out, while training"}
 
 def training_section(logs: Mapping[str, TrainingLog], gallery: Gallery) -> Section:
     """Curves of all trainings together, and the personas of each."""
-    figures = [gallery.draw("training", training_figure(logs), training_data(logs))]
-    for name, log in logs.items():
-        if len(log.personas) and log.personas["persona"].nunique() > 1:
-            figure = training_personas_figure(log, title=name)
-            data = training_personas_data(log)
-            figures.append(gallery.draw("training_personas", figure, data, of=name))
+    width = gallery.width
+    with set_in(gallery.font):
+        curves = training_figure(logs, width=width)
+        rows = {
+            name: training_personas_figure(log, title=name, width=width)
+            for name, log in logs.items()
+            if len(log.personas) and log.personas["persona"].nunique() > 1
+        }
+    figures = [gallery.draw("training", curves, training_data(logs))]
+    for name, figure in rows.items():
+        data = training_personas_data(logs[name])
+        figures.append(gallery.draw("training_personas", figure, data, of=name))
     return Section("training", "Training", [], [], figures)
 
 

@@ -16,7 +16,6 @@ from persona_bench.report.compose.run import (
     accuracy_chart,
     group_figures,
     lottery_chart,
-    responses_link,
 )
 from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
@@ -88,13 +87,12 @@ def graded_models_section(
 ) -> Section:
     """Models beside each other on one task: differences and figures, below other tables."""
     results = {model: each.stability for model, each in models.scored.items()}
-    notes = generation_sentences(models.comparisons, models.reference)
-    notes += [f"{model}: {meaning(result)}" for model, result in results.items()]
+    notes = [f"{model}: {meaning(result)}" for model, result in results.items()]
     first, *more = _figures(models, gallery)
     return Section(
         name=file_stem(models.task),
         title=models.task,
-        text=[],
+        text=generation_sentences(models.comparisons, models.reference),
         tables=list(tables[:1]),
         figures=[first],
         cards=comparison_cards(results, models.comparisons, models.reference),
@@ -106,7 +104,7 @@ def graded_models_section(
 def _figures(models: GradedModels, gallery: Gallery) -> list[PageFigure]:
     task, width = models.task, gallery.width
     results = {model: each.stability for model, each in models.scored.items()}
-    links = {model: responses_link(table, model) for model, table in models.outcomes.items()}
+    links = {model: {"task": task, "model": model} for model in results}
     look: dict[str, Any] = {"title": task, "width": width}
     with set_in(gallery.font):
         curves = {model: lottery_data(result) for model, result in results.items()}
@@ -257,7 +255,7 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
         with set_in(gallery.font):
             figure = frontier_figure(table, y=y, title=title, width=gallery.width)
         data, of = frontier_data(table, "pss_corrected", y), f"{judged.task}, {y.replace('_', ' ')}"
-        links = {model: responses_link(each, model) for model, each in graded.outcomes.items()}
+        links = {model: {"task": graded.task, "model": model} for model in graded.outcomes}
         labels = NAMES["pss_corrected"], NAMES[y]
         chart = point_chart(table, "pss_corrected", y, labels, links)
         figures.append(gallery.draw("frontier", figure, data, task=graded.task, of=of, chart=chart))

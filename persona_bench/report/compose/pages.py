@@ -147,10 +147,15 @@ def compare_page(
     paper: PaperTables | None,
     settings: Settings,
     folder: Path,
+    look: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes `tables/`, `figures/` and the page of a comparison; returns the page."""
+    """Writes `tables/`, `figures/` and the page of a comparison; returns the page.
+
+    `look` has the width (inches) and the font (`sans` or `serif`) of the figures.
+    """
     names = [run.name for run in runs]
-    gallery = Gallery(folder / "figures", provenance_line(names, asdict(settings)))
+    made = provenance_line(names, asdict(settings))
+    gallery = Gallery(folder / "figures", made, **(look or {}))
     graded = [_graded(task, runs, each, pairs[task], settings) for task, each in tables.items()]
     judged = _judged(runs, verdicts, roles, settings)
     overview: list[PageTable] = []

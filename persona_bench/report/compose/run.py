@@ -54,7 +54,9 @@ def graded_section(
         by: The column that is the same in all of these outcomes: level, subject or date.
     """
     result, stem = scored.stability, file_stem(task)
-    link = responses_link(outcomes, model, by)
+    link = {"task": str(outcomes["task"].iloc[0]) if by else task, "model": model}
+    if by in ("level", "subject"):
+        link[by] = str(outcomes[by].iloc[0])
     notes = [conclusion(result), how_little(result), *(f"Note: {each}." for each in result.notes)]
     routes = []
     if scored.sensitivity is not None:
@@ -71,12 +73,6 @@ def graded_section(
         notes=[line for line in notes if line],
         more=[*more, *routes, metrics_page_table(stem, result), *_groups(stem, scored)],
     )
-
-
-def responses_link(outcomes: pd.DataFrame, model: str, by: str = "") -> dict[str, str]:
-    """What the address of these outcomes' responses holds."""
-    link = {"task": str(outcomes["task"].iloc[0]), "model": model}
-    return link | ({by: str(outcomes[by].iloc[0])} if by in ("level", "subject") else {})
 
 
 def stability_figures(

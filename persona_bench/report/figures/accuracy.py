@@ -65,7 +65,7 @@ def accuracy_figure(
         width: Inches.
     """
     results = by_model(result)
-    data = accuracy_data(result)
+    data = _table(results)
     colours = model_colours(results)
     several = len(results) > 1
     with styled():
@@ -97,9 +97,13 @@ def accuracy_figure(
 def accuracy_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:
     """What `accuracy_figure` shows, one row per model and persona from the top.
 
-    `mean` and its interval are those of the mean over personas.
+    `mean` and its interval are those of the mean over personas. Of one model `model` is left out.
     """
-    results = by_model(result)
+    table = _table(by_model(result))
+    return table.drop(columns="model") if isinstance(result, Stability) else table
+
+
+def _table(results: Mapping[str, Stability]) -> pd.DataFrame:
     order = persona_order(results)
     tables = []
     for model, each in results.items():

@@ -88,8 +88,10 @@ def frontier_figure(
     with styled():
         page = Page(title, notes, [], width=width)
         height = 0.6 * width + 0.2
-        axes = page.axes(height, left=0.5, xlabel=NAMES.get(x, x))
-        axes.set_ylabel(page.fit(NAMES.get(y, y), height, POINTS))
+        name = page.fit(NAMES.get(y, y), 0.9 * height, POINTS)
+        left = 0.5 + 0.14 * (name.count("\n") + 1)
+        axes = page.axes(height, left=left, xlabel=NAMES.get(x, x))
+        axes.set_ylabel(name)
         axes.grid(axis="both")
         axes.set_xlim(*_span(data, x, regions))
         axes.set_ylim(*_span(data, y, regions))
@@ -172,21 +174,27 @@ def _label(
     ]
     taken = [(px - 0.05, px + 0.05, py - 0.05, py + 0.05) for px, py in places]
     for method, own in data.groupby("method", sort=False):
-        name = printable(str(method))
+        name = page.shortened(printable(str(method)), 0.45 * wide)
         size = page.width_of(name, POINTS)
         px = (own[x].mean() - left) / (right - left) * wide
         py = (own[y].mean() - bottom) / (top - bottom) * high
         spots = [
-            (px + dx if dx > 0 else px + dx - size, py + dy)
-            for dy in (0.1, -0.1, 0.25, -0.25, 0.4, -0.4)
+            (
+                min(max(px + dx if dx > 0 else px + dx - size, 0.02), wide - size - 0.02),
+                min(max(py + sign * (0.1 + 0.16 * step), 0.09), high - 0.09),
+            )
+            for step in range(int(high / 0.16))
+            for sign in (1, -1)
             for dx in (0.08, -0.08)
         ]
 
         def meets(spot: tuple[float, float], size: float = size) -> int:
+            """How many points are covered, and ten for each name."""
             at, up = spot
-            outside = at < 0 or at + size > wide or up < 0.06 or up > high - 0.06
-            return 100 * outside + sum(
-                at < b and at + size > a and up - 0.08 < d and up + 0.08 > c for a, b, c, d in taken
+            return sum(
+                10 if i >= len(places) else 1
+                for i, (a, b, c, d) in enumerate(taken)
+                if at < b and at + size > a and up - 0.08 < d and up + 0.08 > c
             )
 
         at, up = min(spots, key=meets)

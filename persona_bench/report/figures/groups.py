@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from persona_bench.report.figures.layout import MARGIN, TEXT_WIDTH, Page
+from persona_bench.report.figures.layout import BEYOND, MARGIN, TEXT_WIDTH, Page
 from persona_bench.report.figures.rows import Rows, draw_interval
 from persona_bench.report.figures.style import (
     limits,
@@ -79,7 +79,7 @@ def groups_figure(
         if beside:
             half = page.width / 2
             cells = [
-                (i * half + MARGIN + rows.left, half - rows.left - 3 * MARGIN)
+                (i * half + MARGIN + rows.left, half - rows.left - 2 * MARGIN - BEYOND)
                 for i, (_, _, rows, _) in enumerate(drawn)
             ]
             tall = max(rows.total for *_, rows, _ in drawn)

@@ -58,6 +58,9 @@ def heat_map_figure(
     data = heat_map_data(outcomes)
     notes = _notes(data)
     data = data[data["question_accuracy"] > 0]
+    if data.empty:
+        with styled():
+            return Page(title, notes, [], width=width).say("no question is solved")
     values = _grid(data, "accuracy")
     responses = _grid(data, "responses")
     personas, questions = list(data["persona"].unique()), list(data["question"].unique())
@@ -68,9 +71,7 @@ def heat_map_figure(
             Patch(facecolor=CORRECT, label="correct"), Patch(facecolor=WRONG, label="wrong")
         ]  # fmt: skip
         handles = [*([] if partly else swatches), *cell_handles(unscored, missing)]
-        page = Page(title, notes, [handles] if personas else [], width=width)
-        if not personas:
-            return page.say("no question is solved")
+        page = Page(title, notes, [handles], width=width)
         rows = Rows(page, personas)
         names = [printable(name) for name in questions]
         room = page.room(rows.left)[1] / len(names)

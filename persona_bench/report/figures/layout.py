@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 TEXT_WIDTH, COLUMN_WIDTH = 5.5, 2.75
 """Inches: the text of a NeurIPS paper, and one column of a page of two."""
 MARGIN = 0.06
+BEYOND = 0.12
+"""Inches on the right, for half of the last tick's label."""
 
 
 class _Wrapper(textwrap.TextWrapper):
@@ -63,8 +65,7 @@ class Page:
         self.inner = self.width - 2 * MARGIN
         self.figure = PaperFigure(figsize=(self.width, 4), dpi=STYLE["savefig.dpi"])
         sentences = [printable(text).strip().rstrip(".") for text in (title, *notes) if text]
-        self.figure.caption = ". ".join(text[:1].upper() + text[1:] for text in sentences if text)
-        self.figure.caption += "." if sentences else ""
+        self.figure.caption = "".join(f"{text}. " for text in sentences if text).strip()
         self._renderer = FigureCanvasAgg(self.figure).get_renderer()
         self.used = MARGIN
         self._placed: list[tuple[Axes, float, float, float, float]] = []
@@ -80,7 +81,7 @@ class Page:
 
     def room(self, left: float) -> tuple[float, float]:
         """Where axes with labels of the width `left` begin, and how wide they can be."""
-        return MARGIN + left, self.width - left - 3 * MARGIN
+        return MARGIN + left, self.width - left - 2 * MARGIN - BEYOND
 
     def band(
         self,
@@ -141,6 +142,14 @@ class Page:
             if characters == 1 or self.width_of(broken, points, weight) <= width:
                 return broken
             characters -= 1
+
+    def shortened(self, text: str, width: float) -> str:
+        """The text, cut in its middle where it is wider than `width` inches."""
+        kept = len(text)
+        while kept > 3 and self.width_of(text, POINTS) > width:
+            kept -= 1
+            text = f"{text[: kept // 2]}…{text[-(kept - kept // 2 - 1) :]}"
+        return text
 
     def width_of(self, text: str, points: float, weight: str = "normal") -> float:
         probe = self.figure.text(0, 0, text, fontsize=points, fontweight=weight)

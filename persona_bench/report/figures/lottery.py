@@ -48,7 +48,7 @@ def lottery_figure(
     results = by_model(result)
     with styled():
         page = Page(title, _notes(results), [], width=width)
-        axes = page.axes(0.52 * width, left=0.5, xlabel="Personas drawn at random, k")
+        axes = page.axes(0.52 * width, left=0.6, xlabel="Personas drawn at random, k")
         axes.grid(axis="y")
         axes.set_ylabel("Expected accuracy")
         if data.empty:
@@ -59,10 +59,11 @@ def lottery_figure(
         if "model" not in data:
             data = data.assign(model="")
         colours = model_colours(results) if len(results) > 1 else {"": RIBBON}
-        names = [printable(model) for model in results]
         last, wide = int(data["k"].max()), inches_of(axes)[0]
-        room = max([page.width_of(name, POINTS) for name in names]) + 0.12 if any(names) else 0.15
-        axes.set_xlim(1 - 0.03 * last, 1 + (last - 1) / (1 - min(0.5, room / wide)))
+        names = {model: page.shortened(printable(model), 0.4 * wide) for model in results}
+        room = max(page.width_of(name, POINTS) for name in names.values()) + 0.12
+        span = max(last - 1, 1) * 1.03
+        axes.set_xlim(1 - 0.03 * span, 1 + span / (1 - min(0.6, room / wide)))
         axes.set_ylim(*limits(data[ENDS].to_numpy().ravel().tolist()))
         share_ticks(axes.yaxis)
         axes.set_xticks(_ticks(last, wide * (1 - room / wide)))
@@ -77,7 +78,7 @@ def lottery_figure(
             axes.plot(own["k"], best, color=colour, linewidth=1.3, zorder=3)
             axes.plot(own["k"], worst, color=colour, linewidth=1.3, dashes=(4, 2), zorder=3)
             ends[model] = float(best.iloc[-1])
-        _label_ends(axes, ends, colours, last)
+        _label_ends(axes, ends, colours, names, last)
     return page.figure
 
 
@@ -90,7 +91,11 @@ def _ticks(last: int, inches: float) -> list[int]:
 
 
 def _label_ends(
-    axes: Axes, ends: Mapping[str, float], colours: Mapping[str, str], last: int
+    axes: Axes,
+    ends: Mapping[str, float],
+    colours: Mapping[str, str],
+    names: Mapping[str, str],
+    last: int,
 ) -> None:
     """Models' names beside the ends of their upper curves, apart where these meet."""
     low, high = axes.get_ylim()
@@ -99,7 +104,7 @@ def _label_ends(
     for model, end in sorted(ends.items(), key=lambda item: -item[1]):
         at = min(end, at - apart)
         x = last + 0.012 * (axes.get_xlim()[1] - axes.get_xlim()[0])
-        axes.text(x, at, printable(model), color=colours[model], va="center", ha="left")
+        axes.text(x, at, names[model], color=colours[model], va="center", ha="left")
 
 
 def lottery_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:

@@ -121,7 +121,7 @@ def save_figure(
         data.to_csv(written[-1], index=False, encoding="utf-8", lineterminator="\n")
     if caption := getattr(figure, "caption", ""):
         label = re.sub(r"[^\w.:-]+", "-", path.name)
-        text = f"% {line}\n\\caption{{{escape(caption)}}}\n\\label{{fig:{label}}}\n"
+        text = f"% {line or path.name}\n\\caption{{{escape(caption)}}}\n\\label{{fig:{label}}}\n"
         written.append(_beside(path, ".tex"))
         written[-1].write_text(text, encoding="utf-8", newline="\n")
     return written
