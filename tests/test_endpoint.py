@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from persona_bench.scoring.samples import find_samples
 
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
@@ -21,6 +20,7 @@ from persona_bench.harness.fingerprint import FingerprintError
 from persona_bench.harness.run import run
 from persona_bench.harness.store import StoreError
 from persona_bench.results.outcomes import read_responses
+from persona_bench.results.samples import find_samples
 from tests.support.chat_server import ChatServer, Fault
 from tests.support.odd_bodies import FAILED, KEY, ODD, sent
 
