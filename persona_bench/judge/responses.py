@@ -14,7 +14,7 @@ from persona_bench.harness.regrade import benchmark_of
 from persona_bench.judge.client import JudgeError, JudgeSettings
 from persona_bench.judge.prompts import Item, example_messages, judge_messages
 from persona_bench.judge.ratings import Form
-from persona_bench.rendering import merged
+from persona_bench.rendering import question_text
 from persona_bench.results.outcomes import read_responses
 from persona_bench.results.samples import Samples
 
@@ -77,9 +77,7 @@ def read_judged(samples: Samples) -> JudgedTask:
 
 def _response(row: Any, benchmark: Benchmark) -> JudgedResponse:
     missing = WITHOUT_TEXT.get(row.finish, "" if row.response.strip() else "no_answer")
-    question = row.prompt
-    if not row.system and row.persona_prompt:  # merged into the user message
-        question = question.removeprefix(merged(row.persona_prompt, ""))
+    question = question_text(row.prompt, row.system, row.persona_prompt)
     return JudgedResponse(
         persona=row.persona,
         kind=row.kind,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.rendering import merged
+from persona_bench.rendering import question_text
 from persona_bench.report.page.contents import RESPONSE_COLUMNS
 from persona_bench.results.runs import TaskResults
 
@@ -33,13 +33,8 @@ def page_responses(results: TaskResults) -> pd.DataFrame:
     if results.outcomes is None:
         verdicts = zip(table["verdict"], table["reason"], table["judgements"], strict=True)
         table[["verdict", "reason"]] = [_of_judges(*verdict) for verdict in verdicts]
-    table["question_text"] = [
-        # a persona that was put into the user message is no part of the question
-        prompt if system or not persona else prompt.removeprefix(merged(persona, ""))
-        for prompt, system, persona in zip(
-            table["prompt"], table["system"], table["persona_prompt"], strict=True
-        )
-    ]
+    asked = (table[name] for name in ("prompt", "system", "persona_prompt"))
+    table["question_text"] = list(map(question_text, *asked))
     asked_by_system = table["system"] != ""
     table["system"] = table["system"].where(asked_by_system, table["persona_prompt"])
     table["context"] = [_prompt(context) for context in table["context"]]
