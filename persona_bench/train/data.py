@@ -407,11 +407,14 @@ def _apart(questions: list[Question], data: Data, source: str) -> tuple[list[Que
     if not data.exclude_overlaps:
         listed = "; ".join(f"{question} = {place}" for question, place in list(found.items())[:5])
         raise TrainError(
-            f"{len(found)} training question(s) are in an evaluation benchmark: {listed}"
+            f"{len(found)} training question(s) of {source} are in an evaluation benchmark: "
+            + listed
             + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
             + ". Leave them out with data: {exclude_overlaps: true}"
         )
-    notes.append(f"{len(found)} question(s) left out that are in an evaluation benchmark")
+    notes.append(
+        f"{len(found)} question(s) of {source} left out that are in an evaluation benchmark"
+    )
     kept = [question for question in questions if question.id not in found]
     if not kept:
         raise TrainError("data: every training question is in an evaluation benchmark")
