@@ -135,6 +135,19 @@ class StudyJudge(Part):
         """All models that are asked: the judges, and who writes the examples."""
         return [*self.models, *([self.examples_by] if self.examples_by else [])]
 
+    @field_validator("price", mode="before")
+    @classmethod
+    def _two_numbers(cls, given: Any) -> Any:
+        if given is None:
+            return None
+        for each in given.values() if isinstance(given, Mapping) else [given]:
+            numbers = each if isinstance(each, (list, tuple)) else ()
+            if len(numbers) != 2 or not all(isinstance(n, (int, float)) for n in numbers):
+                raise ValueError(
+                    "a price is two numbers, as in [0.15, 0.60], or {MODEL: [0.15, 0.60], ...}"
+                )
+        return given
+
     @model_validator(mode="after")
     def _priced(self) -> StudyJudge:
         if self.max_cost is not None and self.price is None:
