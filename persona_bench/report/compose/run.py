@@ -170,7 +170,7 @@ def accuracy_chart(
         persona_order(results),
         tables,
         value="accuracy",
-        label="Accuracy (correct / scored responses)",
+        label="Accuracy",
         kinds=kinds,
         lines=lines,
         links=links,
