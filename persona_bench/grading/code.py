@@ -13,21 +13,24 @@ docs/livecodebench.md.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
-import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from persona_bench.grading.isolation import NoSandbox
+from persona_bench.grading import processors
 from persona_bench.grading.reasoning import final_part
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.sandbox import (
     Limits,
+    NoSandbox,
     Run,
     RunningProgram,
     SandboxError,
@@ -218,7 +221,7 @@ def run_programs(
         return []
     how = isolation(unsafe)
     count = min(workers or processors(), len(jobs))
-    slots = [Slot(number, limits=limits, how=how) for number in range(count)]
+    slots = [Slot(number, limits=limits, how=how, preload=STARS) for number in range(count)]
     free: SimpleQueue[Slot] = SimpleQueue()
     for slot in slots:
         free.put(slot)
@@ -255,12 +258,6 @@ def run_programs(
             slot.drop()
 
 
-def processors() -> int:
-    """Processors that this process may use, shared with the ranks beside it."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, own // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-
-
 def _graded(job: Job, suite_of: Callable[[str], Suite], slot: Slot, all_tests: bool) -> Outcome:
     """A sandbox that does not start is tried once more: machines have bad moments."""
     for _ in range(2):
@@ -277,7 +274,7 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
     more = bool(suite.cases)
     seconds = elapsed = 0.0  # of processes of the program that have ended
     while more:
-        with slot.program(job.program, suite.function) as program:
+        with slot.program(job.program, suite.function, prelude(job.program)) as program:
             for run, right in _tested(program, suite, len(runs)):
                 if seconds + program.seconds > slot.limits.total:
                     run, right, more = run._replace(status="timeout"), False, False
@@ -341,6 +338,42 @@ def _name(program: str) -> str:
     return hashlib.sha256(program.encode(errors="replace")).hexdigest()[:12]
 
 
+STARS = (
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random"),
+    *("statistics", "itertools", "functools", "operator", "io", "sys", "json", "builtins"),
+    "typing",
+)
+"""What LiveCodeBench's runner imports with a star, and then by name, before each program."""
+
+
+def prelude(program: str) -> list[tuple[str, list[str]]]:
+    """The imports of the runner's prelude that a program can notice: the others cost time.
+
+    All of them where it may look names up as text.
+
+    Returns:
+        (module, names) in the order of the imports; no names for the module itself.
+    """
+    words = set(re.findall(r"\w+", program))
+    every = not words.isdisjoint(("eval", "exec", "globals", "locals", "vars", "__dict__"))
+    stars: dict[str, list[str]] = {}
+    for name, module in _star_names().items():
+        if every or name in words:
+            stars.setdefault(module, []).append(name)
+    return [*stars.items(), *((name, []) for name in STARS if every or name in words)]
+
+
+@lru_cache(maxsize=1)
+def _star_names() -> dict[str, str]:
+    """What the imports with a star name, and the module that names it last."""
+    found: dict[str, str] = {}
+    for name in STARS:
+        module = importlib.import_module(name)
+        public = [word for word in vars(module) if not word.startswith("_")]
+        found.update(dict.fromkeys(getattr(module, "__all__", public), name))
+    return {word: name for word, name in found.items() if name != "builtins"}
+
+
 # ---------------------------------------------------------------------- comparing
 
 
@@ -348,9 +381,10 @@ def matches(output: bytes, expected: str, function: str = "") -> bool:
     """Whether what came back is what was expected.
 
     A function's value is compared as JSON: equal as Python compares plain data (1 is 1.0 is true),
-    floats exactly. A tuple counts as a list (`child.serve` sees to that), but not within a list. A
-    script's output is stripped, split into lines, and each line stripped: as many lines, each the
-    same text or the same numbers, one by one, as decimals (`2.0` is `2`; there is no tolerance).
+    floats exactly. A tuple counts as a list (`sandbox_program.serve_calls` sees to that), but not
+    within a list. A script's output is stripped, split into lines, and each line stripped: as many
+    lines, each the same text or the same numbers, one by one, as decimals (`2.0` is `2`; there is
+    no tolerance).
     """
     text = output.decode("utf-8", errors="replace")
     if function:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from persona_bench.grading.isolation import NoSandbox
-from persona_bench.grading.sandbox import isolation
+from persona_bench.grading.sandbox import NoSandbox, isolation
 from persona_bench.train import permix_dataset, verifiable_reward
 from persona_bench.train.config import TrainError
 from persona_bench.train.data import columns, prepare, schedule

@@ -1,13 +1,13 @@
-"""The process in which a program is compiled and runs, forked by `test_runner`.
+"""The process of an untrusted program, in a sandbox; forked by `sandbox_runner`.
 
-The program can change everything in here; it can only spoil its own output. Standard library only:
-it runs inside the sandbox.
+The program can change everything in here, which spoils only its own output. Standard library only.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import json
 import marshal
 import os
@@ -16,25 +16,25 @@ import sys
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from persona_bench.grading.privileges import set_dumpable
-
-RESULT, CALLS = 3, 4  # the child's descriptors on which values go out, and arguments come in
+RESULT, CALLS = 3, 4  # descriptors on which answers go out, and arguments come in
 CRASH, MEMORY, NOT_PLAIN, SYNTAX = 70, 71, 72, 73  # exit codes, and the status of an answer
 SCALARS = frozenset((int, str, float, bool, type(None)))
-FAILURES = {MEMORY: "memory", NOT_PLAIN: "not_plain", SYNTAX: "syntax"}
+PR_SET_DUMPABLE = 4
 dumps = json.dumps
+libc = ctypes.CDLL(None, use_errno=True)
 
 Settings = dict[str, Any]
+"""What `sandbox.Process` sends: the limits, and what this machine grants."""
 
 
 class Program(NamedTuple):
-    """A program, as a child gets it.
+    """A program.
 
     Attributes:
         source: Its text.
-        function: What its tests call; empty for a script.
+        function: The function that tests call; empty for a script.
         module: Where it runs.
-        code: A script, compiled by an earlier child. Without it the child compiles the source.
+        code: A script, compiled by an earlier process; None asks for compiling it.
     """
 
     source: str
@@ -44,7 +44,7 @@ class Program(NamedTuple):
 
 
 def start(given: int, out: int, program: Program, settings: Settings) -> NoReturn:
-    """All that the forked process does. Its input and its output are all that it has open.
+    """All that the forked process does, with no other files open than its input and output.
 
     Without `program.code` it compiles the program, answers how that went, and serves calls of its
     function, if it has one. With it, it is one test of a script.
@@ -53,7 +53,7 @@ def start(given: int, out: int, program: Program, settings: Settings) -> NoRetur
     try:
         os.setsid()
         if "/dev/std" in program.source:
-            set_dumpable(1)  # else /dev/stdin is closed to it
+            libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # else /dev/stdin is closed to it
         fds = (2, 2, 2, out, given) if program.code is None else (given, out, 2)
         saved = [os.dup(fd) for fd in fds]
         for target, fd in enumerate(saved):
@@ -64,7 +64,7 @@ def start(given: int, out: int, program: Program, settings: Settings) -> NoRetur
         limit(resource.RLIMIT_NOFILE, 64)
         if "random" in sys.modules:
             sys.modules["random"].seed(0)  # the same program, the same verdict
-        script(program) if program.code else serve(program)
+        run_script(program) if program.code else serve_calls(program)
         status = 0
     except MemoryError:
         status = MEMORY
@@ -81,7 +81,7 @@ def limit(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-def script(program: Program) -> None:
+def run_script(program: Program) -> None:
     """Runs the program as `python program.py` would, on the input that is its stdin."""
     stdout = sys.stdout
     with contextlib.suppress(SystemExit):  # with any exit code, as LiveCodeBench's runner
@@ -94,11 +94,11 @@ def script(program: Program) -> None:
             stream.flush()
 
 
-def serve(program: Program) -> None:
-    """Compiles the program and answers with the code of a script. Where it has a function, then
-    calls it, one JSON argument a line, and answers with its value as JSON.
+def serve_calls(program: Program) -> None:
+    """Compiles the program and answers with the code of a script. If it has a function, calls that
+    with each frame (one JSON argument per line) and answers with its value as JSON.
 
-    Compiling can take memory and time without end, or overflow the stack, so it is done here.
+    Compiling happens here, as it can take all time and memory, or overflow the stack.
     """
     function, code, status, value = None, None, 0, b""
     try:
@@ -110,7 +110,7 @@ def serve(program: Program) -> None:
         status = SYNTAX
     answer(status, value)
     while program.function and code:
-        frame = os.read(CALLS, 1 << 16)  # mostly a whole call: one is sent at a time
+        frame = os.read(CALLS, 1 << 16)  # usually a whole call, as one is sent at a time
         if len(frame) < 4 or len(frame) < 4 + int.from_bytes(frame[:4], "big"):
             frame += read(max(0, 4 - len(frame)), CALLS)
             frame += read(4 + int.from_bytes(frame[:4], "big") - len(frame), CALLS)
@@ -140,7 +140,7 @@ class NotPlain(Exception):
 
 
 def plain(value: Any) -> Any:
-    """A copy of plain types only, made without any method that the program could have replaced."""
+    """A copy in plain types, made without any method that the program could have replaced."""
     kind = type(value)  # compared by `is`: a class can claim to equal another
     if value is None or kind is int or kind is str or kind is float or kind is bool:
         return value
@@ -164,14 +164,11 @@ def plain(value: Any) -> Any:
 
 
 def read(size: int, fd: int = 0) -> bytes:
-    parts = []
-    while size:
-        part = os.read(fd, min(size, 1 << 20))
-        if not part:
-            os._exit(0)  # the grader is gone
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+    """Exactly `size` bytes; ends the process where the other side has gone."""
+    data = bytearray()
+    while len(data) < size:
+        data += os.read(fd, min(size - len(data), 1 << 20)) or os._exit(0)
+    return bytes(data)
 
 
 def write(fd: int, data: bytes) -> None:
