@@ -5,7 +5,7 @@ r"""Grading of answers to mathematical questions.
 
 The answer is read from the response (`extract`), spelt in one way (`normalise`), and compared
 (`compare`). What that leaves open goes to math-verify, in worker processes that can be killed
-(`pool`, `worker`). What counts as equal is listed in `compare`.
+(`algebra`). What counts as equal is listed in `compare`.
 
 What it does not do: it doesn't see the question, so an answer that is equal in value but not in the
 form asked for (expanded for factored, `6/4` for `3/2`) is correct; and units are not compared.
@@ -13,9 +13,10 @@ form asked for (expanded for factored, `6/4` for `3/2`) is correct; and units ar
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from persona_bench.grading import processors
+from persona_bench.grading.algebra import POOL, Finding, Job
 from persona_bench.grading.compare import same
 from persona_bench.grading.extract import (
     Extracted,
@@ -23,7 +24,6 @@ from persona_bench.grading.extract import (
     extract_several,
 )
 from persona_bench.grading.normalise import normalise
-from persona_bench.grading.pool import POOL, Finding, Job
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.verdict import Verdict
 
@@ -126,17 +126,11 @@ def _compare(
             jobs.append(Job(gold, answer, integer))
         else:
             findings[gold, answer] = "same" if verdict else "different"
-    count = workers if workers is not None else _processors()
+    count = min(8, processors()) if workers is None else workers
     results = POOL.run(jobs, workers=count, timeout=timeout) if jobs else []
     for job, finding in zip(jobs, results, strict=True):
         findings[job.gold, job.answer] = finding
     return findings
-
-
-def _processors() -> int:
-    """Processors that this process may use, at most 8, shared with the ranks beside it."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, own // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))))
 
 
 def _verdict(finding: Finding, found: Extracted) -> Verdict:

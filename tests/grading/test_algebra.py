@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from persona_bench.grading.algebra import POOL, Job, Pool
 from persona_bench.grading.maths import grade, grade_all
-from persona_bench.grading.pool import POOL, Job, Pool
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WIDE = "(x+y+z)^{400}"
@@ -142,7 +142,7 @@ def test_an_unreadable_reference_is_the_graders_error() -> None:
 def test_no_process_is_started_for_plain_answers() -> None:
     script = """
         from persona_bench.grading.maths import grade_all
-        from persona_bench.grading.pool import POOL
+        from persona_bench.grading.algebra import POOL
         import sys
         print([v.verdict for v in grade_all([r"\\boxed{17}", "18"], ["17", "17"])])
         print(POOL.pids(), "sympy" in sys.modules, "math_verify" in sys.modules)
@@ -190,7 +190,7 @@ def test_from_a_thread() -> None:
 
 PARENT = r"""
 import signal, sys, time
-from persona_bench.grading.pool import POOL, Job
+from persona_bench.grading.algebra import POOL, Job
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run behind `&`
 POOL.run([Job("x+1", "1+x"), Job("x+2", "2+x"), Job("x+3", "3+x")], workers=2, timeout=5)
 print(*POOL.pids(), flush=True)
