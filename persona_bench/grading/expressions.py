@@ -132,7 +132,6 @@ _BETWEEN = re.compile(
     r"|[ \t]+(?:and|or)[ \t]+|[ \t]*[、和与與及或][ \t]*(?=[-−$\\\d])|[ \t]*",
     re.IGNORECASE,
 )
-_STARTS_NUMBER = re.compile(r"[\d.$€£¥(\[+\-−\\√π∞|{]|[a-zA-Z]\b(?!['’])|" + _FUNCTION)
 
 
 def expression_end(text: str, position: int) -> int:
@@ -142,9 +141,7 @@ def expression_end(text: str, position: int) -> int:
     the punctuation of the sentence.
     """
     start = position
-    if text[position : position + 2] in (r"\$", "**"):
-        position += 2
-    elif text[position : position + 1] == "$" and text[position + 1 : position + 2].isdigit():
+    if text[position : position + 1] == "$" and text[position + 1 : position + 2].isdigit():
         position += 1
     end = position
     while position < len(text) and not text.startswith("!!", position):
@@ -154,12 +151,8 @@ def expression_end(text: str, position: int) -> int:
         end = position = atom.end()
         between = _BETWEEN.match(text, position)
         gap = between[0] if between else ""
-        if gap.strip() and not _STARTS_NUMBER.match(text, position + len(gap)):
-            break
         position += len(gap)
     taken = text[start:end].rstrip(" \t+-−–/^_=<([*\\|&")
-    if not re.search(r"[\da-zA-Z\\π∞½¼¾]", taken):
-        return start
     if taken.endswith("!!") or not re.search(r"\d!", taken[:-1]):
         taken = taken.rstrip("!")  # the sentence's, not a factorial
     while taken.endswith(")") and taken.count(")") > taken.count("("):

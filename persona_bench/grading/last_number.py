@@ -124,8 +124,6 @@ def _concluded_with(text: str, begin: int, stop: int) -> str:
     signs = [match.end() for match in re.finditer(IS, text[start:begin], re.IGNORECASE)]
     for sign in reversed(signs[-3:]):
         position = skip_filler(text, start + sign)
-        if position > begin:
-            continue
         end = expression_end(text, position)
         if end >= stop and not re.search(r",|\b(?:and|or)\b", text[stop:end]):
             return text[position:end].strip()

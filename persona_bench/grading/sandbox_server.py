@@ -23,7 +23,7 @@ import signal
 import struct
 import sys
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from persona_bench.grading.sandbox_program import PR_SET_DUMPABLE, Settings, libc
 from persona_bench.grading.sandbox_runner import receive, run_program, send
@@ -97,10 +97,10 @@ def fork_into(namespaces: int) -> int:
     `unshare` and `os.fork` would need a process in between, or `setns` back, which is refused where
     bubblewrap nests user namespaces.
     """
-    if SYSTEM_CALLS is None:
+    if not SYSTEM_CALLS:
         raise OSError("the system calls of this machine are not known")
     python.PyOS_BeforeFork()
-    pid: int = python.syscall(SYSTEM_CALLS.clone, namespaces | signal.SIGCHLD, 0, 0, 0, 0)
+    pid: int = python.syscall(SYSTEM_CALLS["clone"], namespaces | signal.SIGCHLD, 0, 0, 0, 0)
     python.PyOS_AfterFork_Parent() if pid else python.PyOS_AfterFork_Child()
     check(int(pid < 0), "clone")
     return pid
@@ -213,37 +213,20 @@ def drop_privileges(uid: int | None) -> bool:
     return filtered
 
 
-class SystemCalls(NamedTuple):
-    """The numbers of a machine's system calls.
-
-    Attributes:
-        architecture: What the kernel calls the machine.
-        refused: add_key, request_key, keyctl, unshare, setns and io_uring_setup; shmget, semget,
-            msgget, memfd_create, memfd_secret, vmsplice, setxattr, lsetxattr, fsetxattr and
-            setxattrat.
-    """
-
-    architecture: int
-    refused: tuple[int, ...]
-    mmap: int
-    socket: int
-    clone: int
-    clone3: int = 435
-
-
-SYSTEM_CALLS = {
-    "x86_64": SystemCalls(
-        0xC000003E,
-        (248, 249, 250, 272, 308, 425, 29, 64, 68, 319, 447, 278, 188, 189, 190, 463),
-        mmap=9, socket=41, clone=56,
-    ),
-    "aarch64": SystemCalls(
-        0xC00000B7,
-        (217, 218, 219, 97, 268, 425, 194, 190, 186, 279, 447, 75, 5, 6, 7, 463),
-        mmap=222, socket=198, clone=220,
-    ),
-}.get(os.uname().machine)  # fmt: skip
-"""Of this machine, where they are known."""
+REFUSED = (
+    *("add_key", "request_key", "keyctl", "unshare", "setns", "io_uring_setup"),
+    *("shmget", "semget", "msgget", "memfd_create", "memfd_secret", "vmsplice"),
+    *("setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+)
+NAMES = ("architecture", "mmap", "socket", "clone", "clone3", *REFUSED)
+NUMBERS = {
+    "x86_64": (0xC000003E, 9, 41, 56, 435, 248, 249, 250, 272, 308, 425, 29, 64, 68, 319, 447, 278,
+               188, 189, 190, 463),
+    "aarch64": (0xC00000B7, 222, 198, 220, 435, 217, 218, 219, 97, 268, 425, 194, 190, 186, 279,
+                447, 75, 5, 6, 7, 463),
+}  # fmt: skip
+SYSTEM_CALLS = dict(zip(NAMES, NUMBERS.get(os.uname().machine, ()), strict=False))
+"""The numbers of this machine's system calls, and of its architecture; empty if not known."""
 
 
 @lru_cache(maxsize=1)
@@ -261,7 +244,7 @@ def bpf_filter() -> ctypes.Array[ctypes.c_char]:
     given to a pipe, huge pages, and shared anonymous mappings, which stay allocated when no process
     has them resident.
     """
-    if SYSTEM_CALLS is None:
+    if not SYSTEM_CALLS:
         return ctypes.create_string_buffer(0)
     calls, foreign = SYSTEM_CALLS, 0x40000000  # x32's calls are from there on
     equal, at_least, any_bit = 0x15, 0x35, 0x45
@@ -270,13 +253,13 @@ def bpf_filter() -> ctypes.Array[ctypes.c_char]:
     shared = when(any_bit, MAP_SHARED, when(any_bit, MAP_ANONYMOUS, refuse))
     rules = (
         when(at_least, foreign, refuse)
-        + when(equal, calls.mmap, fourth + when(any_bit, MAP_HUGETLB, refuse) + shared + allow)
-        + b"".join(when(equal, call, refuse) for call in calls.refused)
-        + when(equal, calls.clone3, unknown)
-        + when(equal, calls.socket, first + when(equal, AF_UNIX, allow) + refuse)
-        + when(equal, calls.clone, first + when(any_bit, CLONE_NAMESPACES, refuse))
+        + when(equal, calls["mmap"], fourth + when(any_bit, MAP_HUGETLB, refuse) + shared + allow)
+        + b"".join(when(equal, calls[name], refuse) for name in REFUSED)
+        + when(equal, calls["clone3"], unknown)
+        + when(equal, calls["socket"], first + when(equal, AF_UNIX, allow) + refuse)
+        + when(equal, calls["clone"], first + when(any_bit, CLONE_NAMESPACES, refuse))
     )
-    whole = architecture + when(equal, calls.architecture, number + rules + allow) + refuse
+    whole = architecture + when(equal, calls["architecture"], number + rules + allow) + refuse
     return ctypes.create_string_buffer(whole)
 
 

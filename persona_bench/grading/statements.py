@@ -161,7 +161,7 @@ def read_statement(tail: str) -> Statement:
     clause = tail[position : end_of_clause.start() if end_of_clause else len(tail)]
     if after := _after_verb(sentence, position):
         return Statement(after, "")
-    if (value := _first_value(clause)) or (value := _after_colon(tail, end_of_clause)):
+    if value := _first_value(clause):
         return Statement(value, "")
     if figures := _IN_FIGURES.match(tail, position + len(clause)):
         return Statement(mathematics_at(tail, figures.end()), "")
@@ -251,8 +251,6 @@ def _after_verb(sentence: str, position: int) -> str:
         if not (found := value_at(sentence, start)):
             continue
         text, end = found
-        if _VERB.match(sentence, _skip_spaces(sentence, end)):
-            continue
         if not _is_subject(text, sentence, start, end):
             return _correction(sentence, end) or text
         name = "" if re.search(r"\d", sentence[end:]) else text
@@ -350,10 +348,3 @@ def _first_value(clause: str) -> str:
                 return found
             name = name or found
     return name
-
-
-def _after_colon(tail: str, end: re.Match[str] | None) -> str:
-    if end is None or end[0] not in (":", "\n"):
-        return ""
-    position = skip_filler(tail, end.end())
-    return mathematics_at(tail, position)
