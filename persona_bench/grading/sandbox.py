@@ -31,7 +31,6 @@ import marshal
 import os
 import select
 import shutil
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -230,7 +229,8 @@ def bwrap_command(bwrap: str, user_namespace: bool, proc: bool, warm: bool) -> t
     of processes has no effect on a user that maps to root. In a warm sandbox the first process may
     make namespaces; the runners that it forks may not.
     """
-    flags = _options(bwrap)
+    help_text = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False)
+    flags = help_text.stdout + help_text.stderr
     call = [bwrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     call += ["--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session"]
     call += ["--hostname", "sandbox", "--clearenv"]
@@ -254,12 +254,6 @@ def bwrap_command(bwrap: str, user_namespace: bool, proc: bool, warm: bool) -> t
     else:  # bubblewrap before 0.7 can't bound a /tmp: there is an empty one, not to be written
         call += ["--dir", "/tmp"]
     return (*call, "--remount-ro", "/", "--chdir", "/tmp", "/python/bin/python3")
-
-
-@lru_cache(maxsize=1)
-def _options(bwrap: str) -> str:
-    done = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
 
 
 def visible() -> list[tuple[str, str]]:
@@ -391,8 +385,7 @@ class RunningProgram:
         output. The program gets their inputs one by one."""
         if self.fault != "ok":
             return [Run(self.fault, b"", self.seconds)]
-        inputs = [text.encode(errors="replace") for text in texts]
-        self._process.send(b"".join(struct.pack(">I", len(data)) + data for data in inputs))
+        self._process.send(json.dumps(texts).encode())
         answer = self._receive()
         if answer is None:
             self._lost, self.fault = True, self._cause("lost")
@@ -544,7 +537,7 @@ class Process:
 
     def send(self, data: bytes) -> None:
         """Sends one frame; does nothing where the process has died, as `receive` tells."""
-        view = memoryview(struct.pack(">I", len(data)) + data)
+        view = memoryview(len(data).to_bytes(4, "big") + data)
         with contextlib.suppress(BrokenPipeError):
             while view:
                 try:
@@ -557,27 +550,24 @@ class Process:
 
     def receive(self, seconds: float) -> bytes | None:
         """The next frame; None where the process is gone or silent for too long."""
-        deadline = time.monotonic() + seconds
-        if not self._fill(4, deadline):
-            return None
-        (size,) = struct.unpack(">I", self._buffer[:4])
-        if size > self.limits.output + (4 << 20) or not self._fill(4 + size, deadline):
-            return None
-        frame = bytes(self._buffer[4 : 4 + size])
-        del self._buffer[: 4 + size]
-        return frame
-
-    def _fill(self, size: int, deadline: float) -> bool:
-        while len(self._buffer) < size:
+        deadline, buffer = time.monotonic() + seconds, self._buffer
+        while True:
+            if len(buffer) >= 4:
+                size = 4 + int.from_bytes(buffer[:4], "big")
+                if size > self.limits.output + (4 << 20):
+                    return None
+                if len(buffer) >= size:
+                    frame = bytes(buffer[4:size])
+                    del buffer[:size]
+                    return frame
             left = deadline - time.monotonic()
             if left <= 0 or not self._poll.poll(left * 1000):
-                return False
+                return None
             with contextlib.suppress(BlockingIOError):
                 piece = os.read(self._out, 1 << 20)
                 if not piece:
-                    return False
-                self._buffer += piece
-        return True
+                    return None
+                buffer += piece
 
     def complaint(self) -> str:
         """Ends the sandbox; returns the last line that bubblewrap or the interpreter wrote."""

@@ -8,9 +8,9 @@ The program is compiled in a fork. Each test of a script then runs in a fork of 
 of a function are calls in the fork that compiled it, on one `Solution`, as in LiveCodeBench's
 runner; it was forked before any input came, so that it holds no later one.
 
-Frames on stdin and stdout: a length in four bytes, then the bytes. In: the program, then any number
-of frames with inputs (each after its length); an empty frame is the end. Out: a greeting, the
-result of compiling, and per frame of inputs a line of JSON with the results, then the outputs.
+Frames on stdin and stdout: a length in four bytes, then JSON. In: the program, then any number of
+lists of inputs; an empty frame is the end. Out: a greeting, the result of compiling, and per list
+of inputs a line with the results, followed by the outputs as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import os
 import resource
 import select
 import signal
-import struct
 import sys
 import time
 from types import ModuleType
@@ -85,7 +84,8 @@ def run_program(settings: Settings, stdin: int) -> None:
     send([compiled.status, compiled.seconds])
     while frame := receive():
         began, results, size = time.monotonic(), [], 0
-        for data in split_inputs(frame):
+        for text in json.loads(frame):
+            data = text.encode(errors="replace")
             if function:
                 results.append(process.call(data))
             else:
@@ -321,22 +321,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def receive() -> bytes:
-    return read(struct.unpack(">I", read(4))[0])
+    return read(int.from_bytes(read(4), "big"))
 
 
 def send(header: Any, body: bytes = b"") -> None:
     data = json.dumps(header).encode() + b"\n" + body
-    write(1, struct.pack(">I", len(data)) + data)
-
-
-def split_inputs(data: bytes) -> list[bytes]:
-    """The inputs of a frame."""
-    inputs, at = [], 0
-    while at < len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        inputs.append(data[at + 4 : at + 4 + size])
-        at += 4 + size
-    return inputs
+    write(1, len(data).to_bytes(4, "big") + data)
 
 
 def refill(file: int, data: bytes) -> None:
