@@ -1,4 +1,12 @@
-"""Grading: a response in, a verdict out."""
+"""Grading: a response in, a verdict out.
+
+- Maths: `maths` gives the verdict. It has the answer read (`extract` for boxes and tags, then
+  `statements`, then `last_number`; `expressions` and `spoken` help them), spelt in one way
+  (`normalise`, `numbers`) and compared (`compare`, `shape`; `algebra` in processes of its own).
+- Programs: `code` gives the verdict. `sandbox` runs the program, in four kinds of processes:
+  `sandbox` in the grader, and inside `sandbox_server`, `sandbox_runner` and `sandbox_program`.
+- Both: `reasoning` (where it ends), `refusal`, `verdict`.
+"""
 
 import os
 
