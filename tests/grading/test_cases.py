@@ -259,6 +259,9 @@ LISTS = [
     box(r"\frac34", "3:4", YES, "a ratio as a fraction"),
     box("4:3", "3:4", NO, "a ratio the other way round"),
     box(r"10\pmod{7}", r"10\pmod{11}", NO, "another modulus"),
+    box(r"x \equiv 10 \pmod{11}", "10", YES, "the residue of a congruence"),
+    box("10", r"x \equiv 10 \pmod{11}", YES, "the residue of a congruence"),
+    box(r"x \equiv 10 \pmod{7}", r"x \equiv 10 \pmod{11}", NO, "another modulus"),
     Case(r"We get \boxed{3}, so it is \boxed{1,2}", "1,2", YES, "a list after another box"),
 ]
 TEXT = [
