@@ -303,7 +303,7 @@ def _plans(
         if against.suffix.lower() == ".csv":
             if len(asked) > 1:
                 raise RunError(f"--against {against} holds one task, but {len(asked)} are asked")
-            graded = {asked[0].task: graded["outcomes"]}
+            graded = {asked[0].name: graded["outcomes"]}
         base = Base(str(against), graded, margins or {})
     confirmed = bool(of_run.get("confirm_run_unsafe_code"))
     return plan_tasks(asked, arguments, base, confirm_run_unsafe_code=confirmed)
@@ -311,7 +311,7 @@ def _plans(
 
 def _looks(plan: Plan) -> str:
     looks = ", ".join(f"{n:,}" for n in plan.looks)
-    return f"{plan.asked.task}: looks after {looks} questions; what follows is the whole"
+    return f"{plan.asked.name}: looks after {looks} questions; what follows is the whole"
 
 
 def _ask(
@@ -329,7 +329,7 @@ def _ask(
 
     settings = {name: value for name, value in of_run.items() if name != "limit"}
     found = run_until_decided(session, plans, output_path=folder, **settings)
-    gates = {each.plan.asked.task: each.result for each in found if isinstance(each.result, Gate)}
+    gates = {each.plan.asked.name: each.result for each in found if isinstance(each.result, Gate)}
     return bool(found), gates
 
 
