@@ -99,13 +99,6 @@ def _root(
 
 def demo(
     context: typer.Context,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="A hub id or a folder; SmolLM2-135M-Instruct by default.",
-            rich_help_panel=options.MODEL,
-        ),
-    ] = None,
     questions: Annotated[
         int,
         typer.Option(
@@ -135,7 +128,7 @@ def demo(
     from persona_bench.report.sections import installed
     from persona_bench.results.samples import newest_samples
 
-    pretrained = model or str(demo_model(say))
+    pretrained = str(demo_model(say))
     check_model("hf", {"pretrained": pretrained})
     say(f"Loading {pretrained} and asking it")
     say(f"Sums end at {DEMO_TOKENS} tokens to keep this short: verbose personas lose by it")

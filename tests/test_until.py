@@ -169,7 +169,6 @@ def test_every_model_of_a_study_stops_by_itself(tmp_path: Path, monkeypatch: Any
         (["--against", "base"], "--against needs --until decided"),
         (["--until", "decided", "--tasks", "persona_roleplay", *ALL], "persona_roleplay is judged"),
         (["--until", "decided", "--metadata", '{"design": {"share": 0.5}}'], "leave out design"),
-        (["--until", "decided", "--hf-hub-log-args", "hub_results_org=x"], "leave out --hf-hub"),
     ],
 )
 def test_what_can_not_be_decided_is_refused_before_anything_is_asked(

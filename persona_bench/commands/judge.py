@@ -63,7 +63,9 @@ def judge(
     ] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, help="Calls at a time; 16 by default.", rich_help_panel=COST),
+        typer.Option(
+            metavar="N", min=1, help="Calls at a time; 16 by default.", rich_help_panel=COST
+        ),
     ] = None,
     price: Annotated[
         list[str] | None,

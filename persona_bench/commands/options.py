@@ -37,7 +37,7 @@ Metadata = Annotated[
     typer.Option(
         "--metadata",
         metavar="JSON",
-        help="Knobs, such as '{\"n_questions\": 100}' (README lists them).",
+        help="Knobs, such as '{\"n_questions\": 100}' (docs/tasks.md).",
         rich_help_panel=ASKED,
     ),
 ]
@@ -60,6 +60,7 @@ IncludePath = Annotated[
     list[Path] | None,
     typer.Option(
         "--include-path",
+        metavar="FOLDER",
         help="A folder of further lm-eval tasks (may be repeated).",
         rich_help_panel=ASKED,
     ),
@@ -94,6 +95,7 @@ REMOVED: dict[str, dict[str, str]] = {
         "--unsafe-no-sandbox": "it is a knob: --metadata '{\"unsafe_no_sandbox\": true}'",
         "--margin-persona": "use --margin persona=VALUE",
         "--margin-pss": "use --margin pss=VALUE",
+        "--hf-hub-log-args": "write it into a study file, as hf_hub_log_args: {...}",
     },
     "gate": {
         "--margin-persona": "use --margin persona=VALUE",
@@ -127,6 +129,8 @@ REMOVED: dict[str, dict[str, str]] = {
         "--task": "give the samples file of one task instead of the folder",
     },
     "trace": {
+        "--out": "files go to RESULTS/scores",
+        "--task": "give the samples file of one task instead of the folder",
         "--batch-size": MODEL_ARGS.format("pretrained=...,batch_size=16"),
         "--device": MODEL_ARGS.format("pretrained=...,device=cuda:1"),
         "--embeddings": "set it in Python (docs/trace.md)",

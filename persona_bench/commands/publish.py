@@ -18,15 +18,12 @@ PAGES = ("index.html", "scores/index.html", "report/index.html")
 
 def publish(
     folder: Annotated[Path, typer.Argument(help="Results with a page: of score, compare, train.")],
-    out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Where it goes; FOLDER/site by default.")
-    ] = None,
 ) -> None:
     """Make a folder that GitHub Pages or a Hugging Face Space serves, and say how to put it there.
 
     Example: persona-bench publish results/my-run
     """
-    site = publish_page(folder, out_folder or folder / "site")
+    site = publish_page(folder, folder / "site")
     here = shlex.quote(str(site))
     print(f"{site}: the page, and what the two hosts read. Everything in it becomes public.\n")
     print("GitHub Pages (then choose the branch gh-pages under Settings > Pages):")

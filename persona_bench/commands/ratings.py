@@ -18,7 +18,10 @@ Results = Annotated[Path, typer.Argument(help="The run's --output-path.")]
 
 def export(
     results: Results,
-    n: Annotated[int, typer.Option("--n", min=1, help="Responses to be rated.")] = 100,
+    n: Annotated[
+        int,
+        typer.Option("--n", min=1, help="Responses to be rated.", rich_help_panel=options.ASKED),
+    ] = 100,
 ) -> None:
     """Write a page on which people rate responses, without seeing model or judge.
 

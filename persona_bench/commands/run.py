@@ -57,23 +57,15 @@ def run(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Tasks; persona_math500 by default. Any of lm-eval's (gsm8k) or of your own "
-            "questions (file:questions.jsonl) too.",
+            help="persona_math500 by default; any of lm-eval's, as gsm8k; or your own "
+            "questions, as file:FILE.",
             rich_help_panel=options.ASKED,
         ),
     ] = "",
     include_path: options.IncludePath = None,
     num_fewshot: Annotated[
         int | None,
-        typer.Option(min=0, help="As lm-eval's.", rich_help_panel=options.ASKED),
-    ] = None,
-    fewshot_as_multiturn: Annotated[
-        bool | None,
-        typer.Option(
-            "--fewshot-as-multiturn/--fewshot-in-one-turn",
-            help="Whether examples are turns of the conversation; they are, as in lm-eval.",
-            rich_help_panel=options.ASKED,
-        ),
+        typer.Option(metavar="N", min=0, help="As lm-eval's.", rich_help_panel=options.ASKED),
     ] = None,
     metadata: options.Metadata = "",
     gen_kwargs: options.GenKwargs = "",
@@ -100,15 +92,6 @@ def run(
             rich_help_panel=options.RESULTS,
         ),
     ] = None,
-    hf_hub_log_args: Annotated[
-        str,
-        typer.Option(
-            "--hf-hub-log-args",
-            metavar="K=V,...",
-            help="Push results to the Hugging Face hub, as lm-eval does: hub_results_org=ORG,...",
-            rich_help_panel=options.RESULTS,
-        ),
-    ] = "",
     no_score: options.NoScore = False,
     dry_run: options.DryRun = False,
     only: Annotated[
@@ -181,7 +164,7 @@ def run(
             "--model": model, "--model-args": model_args, "--tasks": tasks, "--limit": limit,
             "--output-path": output_path, "--gen-kwargs": gen_kwargs, "--metadata": knobs,
             "--batch-size": batch_size, "--device": device, "--seed": seed,
-            "--hf-hub-log-args": hf_hub_log_args, "--no-chat-template": no_chat_template,
+            "--no-chat-template": no_chat_template,
             "--against": against,
         }  # fmt: skip
         extra = [flag for flag, value in given.items() if value not in (None, "", {}, False)]
@@ -215,14 +198,12 @@ def run(
             "batch_size": batch_size,
             "device": device,
             "verbose": options.is_verbose(context),
-            "hub": parse_arguments(hf_hub_log_args),
         },
         of_run={
             "limit": limit,
             "confirm_run_unsafe_code": confirm_run_unsafe_code,
             "apply_chat_template": not no_chat_template,
             "num_fewshot": num_fewshot,
-            "fewshot_as_multiturn": fewshot_as_multiturn,
         },
         seed=1234 if seed is None else seed,
         until=until,
@@ -314,7 +295,7 @@ def _plans(
         if against.suffix.lower() == ".csv":
             if len(asked) > 1:
                 raise RunError(f"--against {against} holds one task, but {len(asked)} are asked")
-            graded = {asked[0].task: graded["outcomes"]}
+            graded = {asked[0].name: graded["outcomes"]}
         base = Base(str(against), graded, margins or {})
     confirmed = bool(of_run.get("confirm_run_unsafe_code"))
     return plan_tasks(asked, arguments, base, confirm_run_unsafe_code=confirmed)
@@ -322,7 +303,7 @@ def _plans(
 
 def _looks(plan: Plan) -> str:
     looks = ", ".join(f"{n:,}" for n in plan.looks)
-    return f"{plan.asked.task}: looks after {looks} questions; what follows is the whole"
+    return f"{plan.asked.name}: looks after {looks} questions; what follows is the whole"
 
 
 def run_study(

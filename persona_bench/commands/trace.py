@@ -23,9 +23,6 @@ def trace(
         str, typer.Option(help="lm-eval's backend: hf or vllm.", rich_help_panel=options.MODEL)
     ] = "hf",
     model_args: options.ModelArgs = "",
-    task: Annotated[
-        str | None, typer.Option(help="Only this task.", rich_help_panel=options.ASKED)
-    ] = None,
     others: Annotated[
         int | None,
         typer.Option(
@@ -33,14 +30,6 @@ def trace(
             help="Compare each response with N other personas, drawn at random; with all by "
             "default.",
             rich_help_panel=options.ASKED,
-        ),
-    ] = None,
-    out_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="Where files go; RESULTS/scores by default.",
-            rich_help_panel=options.RESULTS,
         ),
     ] = None,
 ) -> None:
@@ -55,9 +44,9 @@ def trace(
     from persona_bench.extras.traces.report import chosen_samples, trace_samples
     from persona_bench.report.places import Places
 
-    chosen = chosen_samples(results, task, one_model=bool(model_args))
+    chosen = chosen_samples(results, one_model=bool(model_args))
     root = results if results.is_dir() else results.parent
-    folder = out_folder or root / "scores"
+    folder = root / "scores"
     with ExitStack() as stack:
         verbose = options.is_verbose(context)
         session = _session(stack, root, model, model_args, verbose)

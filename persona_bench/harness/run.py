@@ -116,6 +116,22 @@ class Asked:
     gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
     include_path: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        """Makes paths absolute, as a stopped run may be scored from another folder."""
+        folders = tuple(str(Path(folder).resolve()) for folder in self.include_path)
+        object.__setattr__(self, "include_path", folders)
+        if self.task.startswith(FILE):
+            file = Path(self.task.removeprefix(FILE)).resolve()
+            object.__setattr__(self, "task", f"{FILE}{file}")
+
+    @property
+    def name(self) -> str:
+        """What the task is called in the results."""
+        if self.task.startswith(FILE):
+            return f"{PREFIX}{benchmark_named(self.task).name}"
+        own = self.task.startswith(PREFIX) or self.task in task_names()
+        return self.task if own else PREFIX + self.task
+
 
 def run(
     *,

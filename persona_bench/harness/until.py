@@ -169,7 +169,7 @@ def run_until_decided(
         As `Session.run`; what was done is kept.
     """
     if session.hub:
-        raise RunError("--until takes several looks: leave out --hf-hub-log-args, push the end")
+        raise RunError("--until takes several looks: leave out hf_hub_log_args, push the end")
     of_run = {
         "confirm_run_unsafe_code": confirm_run_unsafe_code,
         "apply_chat_template": apply_chat_template,
@@ -206,7 +206,7 @@ def _run_plan(
         }
         session.run([_first(plan.asked, n)], output_path=folder, record={"until": record}, **of_run)
         session.lm.barrier()  # the first process has written what all of them read
-        samples = _results_of(folder, plan.asked.task, digest[:16])
+        samples = _results_of(folder, plan.asked.name, digest[:16])
         stopped = Stopped(plan, look, _result(plan, read_outcomes(samples.file)))
         if int(session.lm.rank) == 0:
             _write(samples, {**record, **stopped.to_dict()})
@@ -221,7 +221,7 @@ def _result(plan: Plan, outcomes: pd.DataFrame) -> Stability | Gate:
         warnings.simplefilter("ignore")
         if plan.base is None:
             return stability(outcomes)
-        base = plan.base.outcomes[plan.asked.task]
+        base = plan.base.outcomes[plan.asked.name]
         base = base[base["question"].astype(str).isin(outcomes["question"])]
         return gate(base, outcomes, **plan.base.margins)
 
@@ -231,7 +231,7 @@ def describe(stopped: Stopped) -> str:
     plan, result = stopped.plan, stopped.result
     n = plan.looks[stopped.look - 1]
     text = (
-        f"{plan.asked.task}, look {stopped.look} of at most {len(plan.looks)}: {n:,} of "
+        f"{plan.asked.name}, look {stopped.look} of at most {len(plan.looks)}: {n:,} of "
         f"{plan.questions:,} questions, "
     )
     if isinstance(result, Stability):
@@ -257,7 +257,7 @@ def _documents(
     (task,) = load_tasks([asked], model_args, confirm_run_unsafe_code=confirmed)
     if task.benchmark.judged:
         raise RunError(
-            f"--until: {asked.task} is judged, and has no word stable or unstable to be decided: "
+            f"--until: {asked.name} is judged, and has no word stable or unstable to be decided: "
             "run it without --until"
         )
     documents = task.dataset["test"]
@@ -268,9 +268,9 @@ def _in_common(
     asked: Asked, questions: set[str], personas: set[str], base: Base, *, whole: bool = False
 ) -> int:
     """How many of the questions the base has; `whole`: it must have all of them."""
-    if (outcomes := base.outcomes.get(asked.task)) is None:
+    if (outcomes := base.outcomes.get(asked.name)) is None:
         has = ", ".join(base.outcomes) or "none"
-        raise RunError(f"--against {base.name}: it has no results of {asked.task} (it has {has})")
+        raise RunError(f"--against {base.name}: it has no results of {asked.name} (it has {has})")
     if personas != (theirs := set(outcomes["persona"].astype(str))):
         differ = ", ".join(sorted(personas ^ theirs)[:5])
         raise RunError(

@@ -69,7 +69,7 @@ def check(name):
         "leaderboard": outcome(["leaderboard", folder]),
         "plan": outcome(["plan", "--accuracy", "0.4", "--questions", "9", "--personas", "3"]),
         "screen": outcome(["screen", "--budget", "2"]),
-        "trace": outcome(["trace", folder, "--task", "absent"]),
+        "trace": outcome(["trace", folder]),
         "train": outcome(["train", "sft", "absent.yaml"]),
         "personas list": outcome(["personas", "list"]),
     }

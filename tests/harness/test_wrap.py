@@ -269,3 +269,46 @@ def test_what_can_t_be_is_refused_with_its_reason(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         wrapped(folder, tmp_path, [task], {"metric": metric} if metric else {})
+
+
+def test_merged_personas_stand_before_the_first_user_message(
+    model: LM, folder: Path, tmp_path: Path
+) -> None:
+    """With them the task's own description, which has no system message to be in either."""
+    (ours,) = wrapped(folder, tmp_path, ["local_sums"], {"system_role": "merge"}).values()
+    theirs = plain(model, folder, "local_sums", PIRATE)["local_sums"]
+    head = f"<|im_start|>system\n{PIRATE}\n\nYou will see sums.<|im_end|>\n<|im_start|>user\n"
+    for row in ours:
+        prompt = row["arguments"]["gen_args_0"]["arg_0"]
+        assert "<|im_start|>system" not in prompt
+        if row["doc"]["persona"] == "pirate":
+            (asked, *_), *_ = theirs[int(row["doc"]["question"])]["strict"]["arguments"]
+            mine = f"<|im_start|>user\n{PIRATE}\n\nYou will see sums.\n\n"
+            assert prompt == mine + asked.removeprefix(head)
+
+
+def test_scores_that_are_no_verdicts_have_a_mean_in_lm_eval_s_table(
+    folder: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    asked = [
+        Asked(
+            "local_digits", {"persona_set": str(folder / "set.yaml")}, {}, (str(folder / "tasks"),)
+        )
+    ]
+    with Session("answering", {}, tmp_path, say=said.append) as session:
+        session.run(asked)
+    assert said[0].startswith(
+        "persona_local_digits is scored by digits,none (not by pair: a function of the task's own "
+        "combines its documents; length: lower is better)"
+    )
+    rows = samples_in(tmp_path)["local_digits"]
+    means = {
+        name: np.mean([r["acc"]["score"] for r in rows if r["doc"]["persona"] == name])
+        for name in PERSONAS
+    }
+    (file,) = tmp_path.rglob("results_*.json")
+    results = json.loads(file.read_text())["results"]["persona_local_digits"]
+    assert results["acc,none"] == pytest.approx(np.mean(list(means.values())))
+    assert results["worst,none"] == pytest.approx(min(means.values()))
+    assert results["pss,none"] == pytest.approx(min(means.values()) / max(means.values()))

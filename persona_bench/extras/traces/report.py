@@ -50,17 +50,13 @@ DEFINITIONS: dict[str, str] = {
 }
 
 
-def chosen_samples(results: Path, task: str | None, *, one_model: bool) -> list[Samples]:
-    """The newest samples of a folder, of one task if it is named.
+def chosen_samples(results: Path, *, one_model: bool) -> list[Samples]:
+    """The newest samples of a folder, or a samples file.
 
     Raises:
-        ValueError: no results of this task, or results of several models when `one_model` is set.
+        ValueError: results of several models when `one_model` is set.
     """
-    newest = newest_samples(results)
-    chosen = [samples for samples in newest if task in (None, samples.task)]
-    if not chosen:
-        tasks = sorted({samples.task for samples in newest})
-        raise ValueError(f"{results} has no results of {task!r}, but of {', '.join(tasks)}")
+    chosen = newest_samples(results)
     models = sorted({samples.model for samples in chosen})
     if one_model and len(models) > 1:
         raise ValueError(
