@@ -1,3 +1,8 @@
-"""Fixtures that tests of the extras share with those of the report."""
+"""Fixtures of other rooms' tests that the extras' tests use too."""
 
-from tests.report.conftest import made_up as made_up
+from __future__ import annotations
+
+from tests.report.conftest import made_up
+from tests.scoring.conftest import without_collection
+
+__all__ = ["made_up", "without_collection"]
