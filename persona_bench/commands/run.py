@@ -329,7 +329,7 @@ def _ask(
 
     settings = {name: value for name, value in of_run.items() if name != "limit"}
     found = run_until_decided(session, plans, output_path=folder, **settings)
-    gates = {each.plan.asked.name: each.result for each in found if isinstance(each.result, Gate)}
+    gates = {each.plan.asked.task: each.result for each in found if isinstance(each.result, Gate)}
     return bool(found), gates
 
 
