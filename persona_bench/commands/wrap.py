@@ -15,7 +15,9 @@ def wrap(
     tasks: Annotated[
         list[str], typer.Argument(help="Tasks, groups or tags, as lm-eval calls them.")
     ],
-    out_folder: Annotated[Path, typer.Option("--out", help="Where the YAML files go.")],
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Where the YAML files go.", rich_help_panel="Results")
+    ],
     include_path: options.IncludePath = None,
 ) -> None:
     """Write lm-eval tasks with personas around them, for the lm_eval command.
