@@ -115,7 +115,7 @@ def ask(
         return bool(session.run(asked, output_path=folder, **of_run)), {}
     settings = {name: value for name, value in of_run.items() if name != "limit"}
     decided = run_until_decided(session, plans, output_path=folder, **settings)
-    gates = {each.plan.asked.task: each.result for each in decided if isinstance(each.result, Gate)}
+    gates = {each.plan.asked.name: each.result for each in decided if isinstance(each.result, Gate)}
     return bool(decided), gates
 
 

@@ -151,14 +151,16 @@ def run_until_decided(
     confirm_run_unsafe_code: bool = False,
     apply_chat_template: bool = True,
     system_instruction: str | None = None,
+    num_fewshot: int | None = None,
+    fewshot_as_multiturn: bool | None = None,
 ) -> list[Stopped]:
     """Asks each task in blocks until it is decided, or until its cap.
 
     Args:
         session: The model.
         plans: From `plan_tasks`.
-        output_path, confirm_run_unsafe_code, apply_chat_template, system_instruction: As
-            `Session.run`.
+        output_path, confirm_run_unsafe_code, apply_chat_template, system_instruction,
+            num_fewshot, fewshot_as_multiturn: As `Session.run`.
 
     Returns:
         One for each plan; none on ranks that hold no results.
@@ -170,11 +172,13 @@ def run_until_decided(
     """
     if session.hub:
         raise RunError("--until takes several looks: leave out hf_hub_log_args, push the end")
-    of_run = {
+    of_run: dict[str, Any] = {
         "confirm_run_unsafe_code": confirm_run_unsafe_code,
         "apply_chat_template": apply_chat_template,
         "system_instruction": system_instruction,
     }
+    examples = {"num_fewshot": num_fewshot, "fewshot_as_multiturn": fewshot_as_multiturn}
+    of_run |= {name: value for name, value in examples.items() if value is not None}
     return [
         stopped
         for plan in plans
