@@ -154,14 +154,12 @@ def own_rubrics(name: str, told: Mapping[str, Any]) -> RubricSet:
         told: `version`, `system`, and for each evaluation task `asks`, `scores` and `empty`.
 
     Raises:
-        RubricError: an evaluation task or a score is missing.
+        RubricError: a score is missing.
     """
     rubrics = {}
     for eval_task, each in told["tasks"].items():
-        if eval_task not in EVAL_TASKS or set(each["scores"]) != set(SCORES):
-            raise RubricError(
-                f"{name}: {eval_task!r} must be an evaluation task with scores 1 to 5"
-            )
+        if set(each["scores"]) != set(SCORES):
+            raise RubricError(f"{name}: {eval_task!r} must say what each score from 1 to 5 means")
         scores = "\n".join(f"{score}: {each['scores'][score].strip()}" for score in SCORES)
         criteria = f"{eval_task}\n\n{each['asks'].strip()}\n\n{scores}"
         text = _OWN.format(eval_task=eval_task, asks=each["asks"].strip(), scores=scores)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from persona_bench.report.runs import Run
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
+    from persona_bench.scoring.voice import VoiceComparison
 
 
 def compare(
@@ -100,16 +101,24 @@ def compare(
     _check_generation(found, judged, allowed)
     pairs = {task: _compare(each, settings, allowed) for task, each in tables.items()}
     roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
-    tests = {task: {"entry_tests": _entries(task, found)} for task in roles}
+    voices = {task: _compare_voice(task, found, confidence) for task in pairs}
+    spoken = {
+        task: {name: {"voice": each.to_dict()} for name, each in of_task.items()}
+        for task, of_task in voices.items()
+    }
+    tests = {
+        task: {name: {"entry_tests": _entries(task, found)} for name in of_task}
+        for task, of_task in roles.items()
+    }
     records = [
-        *_records(found, pairs, write_comparison, out_folder),
-        *_records(found, roles, write_fidelity_comparison, out_folder, beside=tests),
+        *_records(found, pairs, write_comparison, out_folder, spoken),
+        *_records(found, roles, write_fidelity_comparison, out_folder, tests),
     ]
     console = Console()
     if as_json:
         print(json.dumps(records, indent=2))
     else:
-        _print(found, pairs, roles, console)
+        _print(found, pairs, roles, voices, console)
     if out_folder is None:
         return
     if not as_json:
@@ -117,7 +126,9 @@ def compare(
     if page:
         from persona_bench.commands.pages import compare_page
 
-        written = compare_page(found, tables, pairs, verdicts, roles, logs, settings, out_folder)
+        written = compare_page(
+            found, tables, pairs, verdicts, roles, voices, logs, settings, out_folder
+        )
         if not as_json:
             console.print(f"Page: {escape(str(written))}", soft_wrap=True)
 
@@ -245,6 +256,17 @@ def _compare_fidelity(tables: Mapping[str, pd.DataFrame], settings: Any) -> Role
     }
 
 
+def _compare_voice(task: str, runs: Sequence[Run], confidence: float) -> dict[str, VoiceComparison]:
+    """How often each model is right and in character beside the first, where judges were asked."""
+    from persona_bench.report.runs import compared_voice
+
+    first, *others = runs
+    found = {
+        run.name: compared_voice(first.graded[task], run.graded[task], confidence) for run in others
+    }
+    return {name: each for name, each in found.items() if each is not None}
+
+
 # ---------------------------------------------------------------------- printed and written
 
 
@@ -268,16 +290,16 @@ def _records(
     found: Mapping[str, Mapping[str, Any]],
     write: Callable[..., list[Path]],
     out_folder: Path | None,
-    beside: Mapping[str, Mapping[str, Any]] | None = None,
+    beside: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """Every pair of every task as a record, written where a folder is given.
 
-    `beside` has more to record of each task.
+    `beside` has more to record of each task and model.
     """
     records = []
     for task, others in found.items():
         for name, result in others.items():
-            more = (beside or {}).get(task) or {}
+            more = beside.get(task, {}).get(name, {})
             record = {"task": task, **_made(runs, name), **result.to_dict(), **more}
             records.append(record)
             if out_folder is not None:
@@ -289,15 +311,20 @@ def _print(
     runs: Sequence[Run],
     pairs: Mapping[str, Pairs],
     roles: Mapping[str, RolePairs],
+    voices: Mapping[str, Mapping[str, VoiceComparison]],
     console: Console,
 ) -> None:
     from persona_bench.report.comparison import print_comparison
     from persona_bench.report.fidelity import print_fidelity_comparison
+    from persona_bench.report.voice import voice_comparison_lines
 
     a = runs[0].name
     for task, others in pairs.items():
         for b, result in others.items():
             print_comparison(result, title=task, a=a, b=b, console=console)
+            if b in voices[task]:
+                for line in voice_comparison_lines(voices[task][b], a, b):
+                    console.print(escape(line), soft_wrap=True)
     for task, of_roles in roles.items():
         for b, found in of_roles.items():
             print_fidelity_comparison(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from xml.etree import ElementTree
 
 import typer
@@ -84,7 +85,8 @@ def _gates(
     from persona_bench.scoring.gate import Gate, fidelity_criterion
     from persona_bench.scoring.gate import gate as test_gate
 
-    (graded, judged), (graded_new, judged_new) = read_tables(base), read_tables(new)
+    graded, judged, voices = read_tables(base)
+    graded_new, judged_new, voices_new = read_tables(new)
     found: dict[str, Gate] = {}
     for task in graded:
         if task in graded_new:
@@ -95,6 +97,9 @@ def _gates(
                 margin_persona=margin_persona,
                 margin_pss=margin_pss,
             )
+            if task in voices and task in voices_new:
+                old, changed = (graded[task], voices[task]), (graded_new[task], voices_new[task])
+                found[task] = _with_voice(found[task], old, changed, margin)
     for task in judged:
         if task in judged_new:
             criterion = fidelity_criterion(judged[task], judged_new[task], margin=margin_fidelity)
@@ -109,15 +114,47 @@ def _gates(
     return found
 
 
-def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """Graded and judged tables by task; a .csv is one graded task."""
+def _with_voice(
+    result: Gate,
+    old: tuple[pd.DataFrame, pd.DataFrame],
+    new: tuple[pd.DataFrame, pd.DataFrame],
+    margin: float,
+) -> Gate:
+    """A gate with the criterion of in-character accuracy, on the questions that both have.
+
+    `old` and `new` hold outcomes and what judges said of their voice.
+    """
+    from persona_bench.report.fidelity import judges_in_words
+    from persona_bench.report.runs import scored_voice
+    from persona_bench.scoring.gate import voice_criterion
+
+    both = set(old[0]["question"]) & set(new[0]["question"])
+    a, b = (scored_voice(table[table["question"].isin(both)], said) for table, said in (old, new))
+    if a is None or b is None:
+        return result
+    criteria = (*result.criteria, voice_criterion(a, b, margin=margin))
+    note = f"voice judged by {judges_in_words(a.judges)}"
+    return replace(result, criteria=criteria, notes=(*result.notes, note))
+
+
+class Tables(NamedTuple):
+    """The tables of one checkpoint, by task: outcomes, judges' verdicts, and judges' on voice."""
+
+    graded: dict[str, pd.DataFrame]
+    judged: dict[str, pd.DataFrame]
+    voices: dict[str, pd.DataFrame]
+
+
+def read_tables(path: Path) -> Tables:
+    """The tables of one checkpoint; a .csv is one graded task."""
     if path.suffix.lower() == ".csv":
         import pandas as pd
 
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         table = pd.read_csv(path, dtype={"persona": str, "question": str})
-        return {"outcomes": table.drop(columns=["model", "task"], errors="ignore")}, {}
+        table = table.drop(columns=["model", "task"], errors="ignore")
+        return Tables({"outcomes": table}, {}, {})
     from persona_bench.report.runs import read_runs
 
     runs = read_runs([path])
@@ -127,7 +164,8 @@ def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataF
     judged = {
         task: each.verdicts for task, each in runs[0].judged.items() if each.verdicts is not None
     }
-    return graded, judged
+    voices = {task: said for task, each in runs[0].graded.items() if len(said := each.voice)}
+    return Tables(graded, judged, voices)
 
 
 # ---------------------------------------------------------------------- printed and written

@@ -38,7 +38,19 @@ def judge(
         typer.Option("--base-url", help="OpenAI-compatible, as http://HOST/v1; OpenAI's."),
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option(help="Only this task (may be repeated).")
+        list[str] | None,
+        typer.Option(
+            help="Only this task (may be repeated); a graded one is judged for its voice."
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            min=1,
+            help="Judge the voice of so many responses of a graded task, drawn "
+            "within persona and verdict.",
+        ),
     ] = None,
     audit: Annotated[
         bool, typer.Option("--audit", help="Measure the judge too: retest, persona swap, length.")
@@ -136,7 +148,9 @@ def judge(
         if results is None:
             test_judges(plan, dry_run=dry_run)
         else:
-            judge_results(results, plan, tasks=task, dry_run=dry_run, do_score=do_score)
+            judge_results(
+                results, plan, tasks=task, sample=sample, dry_run=dry_run, do_score=do_score
+            )
 
 
 def test_judges(plan: Plan, *, dry_run: bool) -> None:
@@ -159,21 +173,33 @@ def judge_results(
     plan: Plan,
     *,
     tasks: list[str] | None = None,
+    sample: int | None = None,
     dry_run: bool = False,
     do_score: bool = True,
 ) -> None:
     """Carries a plan out on an output folder, and scores it.
 
+    Args:
+        results: The folder.
+        plan: The judges and their work.
+        tasks: Only these; a graded one is judged for its voice. By default all judged tasks.
+        sample: Number of responses of a graded task that are judged; by default all.
+        dry_run: Only print what it would take.
+        do_score: Score afterwards.
+
     Raises:
         JudgeError: a cost limit was reached, or see `Judging.run`; what was had is kept.
     """
     from persona_bench.judge.client import JudgeError
+    from persona_bench.judge.responses import sample_responses
     from persona_bench.judge.run import Judging, find_judged
 
     needed = ["openai", *(["krippendorff"] if plan.audit or len(plan.judges) > 1 else [])]
     if not dry_run and (problem := missing(*needed)):
         raise JudgeError(problem)
     judged = find_judged(results, tasks)
+    if sample is not None:
+        judged = [sample_responses(each, sample, plan.seed) for each in judged]
     judging = Judging(plan, say, bar=not dry_run)
     if dry_run:
         print_estimates(judging.estimates(judged))
@@ -189,7 +215,8 @@ def judge_results(
     tell(found)
     if do_score:
         folder = results if results.is_dir() else results.parent
-        score_folder(results, folder / "scores", only_judged=True)
+        only_judged = all(each.samples.judged for each in judged)
+        score_folder(results, folder / "scores", only_judged=only_judged)
     if found.left:
         raise JudgeError(
             f"{found.left:,} calls were not made, as they would have cost more than --max-cost "

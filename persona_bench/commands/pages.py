@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from persona_bench.report.runs import (
     scored_verdicts,
     stability_by_level,
 )
+from persona_bench.report.voice import voice_comparison_lines
 from persona_bench.scoring.outcomes import read_provenance
 from persona_bench.scoring.sequential import progress
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
     from persona_bench.scoring.variance import VarianceParts
+    from persona_bench.scoring.voice import Voice, VoiceComparison
 
 PAGE = "index.html"
 
@@ -83,11 +86,12 @@ def stability_page(
     outcomes: pd.DataFrame,
     folder: Path,
     settings: Mapping[str, Any],
+    voice: Voice | None = None,
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
     gallery = Gallery(folder, provenance_line([model], settings))
     by_level = stability_by_level(outcomes, Settings(**settings))
-    scored = Scored(result, parts, by_level, sensitivity)
+    scored = Scored(result, parts, by_level, sensitivity, voice)
     return graded_section(task, model, scored, outcomes, gallery), gallery.paths
 
 
@@ -130,6 +134,7 @@ def compare_page(
     pairs: Mapping[str, Mapping[str, Comparison]],
     verdicts: Mapping[str, Mapping[str, pd.DataFrame]],
     roles: Mapping[str, Mapping[str, FidelityComparison]],
+    voices: Mapping[str, Mapping[str, VoiceComparison]],
     training: Mapping[str, TrainingLog],
     settings: Settings,
     folder: Path,
@@ -145,6 +150,9 @@ def compare_page(
     sections, papers = [overview], [methods]
     for of_task in graded:
         section, more = graded_models_section(of_task, gallery)
+        for name, found in voices.get(of_task.task, {}).items():
+            said = voice_comparison_lines(found, names[0], name)
+            section = replace(section, text=[*section.text, *said])
         sections.append(section)
         papers += more
     sections += [judged_models_section(each) for each in judged]

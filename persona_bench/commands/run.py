@@ -278,7 +278,7 @@ def _plans(
 
     base = None
     if against is not None:
-        graded, _ = read_tables(against)
+        graded = read_tables(against).graded
         if against.suffix.lower() == ".csv":
             if len(asked) > 1:
                 raise RunError(f"--against {against} holds one task, but {len(asked)} are asked")

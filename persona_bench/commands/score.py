@@ -187,10 +187,14 @@ def _score_graded(
     from persona_bench.commands.pages import stability_page
     from persona_bench.report.files import write_stability
     from persona_bench.report.parts import parts_record, print_parts, write_parts
+    from persona_bench.report.runs import scored_voice
     from persona_bench.report.sensitivity import print_sensitivity, write_sensitivity
     from persona_bench.report.tables import print_stability
+    from persona_bench.report.voice import print_voice, write_voice
     from persona_bench.scoring.contrasts import contrasts
+    from persona_bench.scoring.judged import read_voice
     from persona_bench.scoring.outcomes import read_provenance
+    from persona_bench.scoring.samples import newest_samples
     from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
     from persona_bench.scoring.sequential import progress
     from persona_bench.scoring.stability import stability
@@ -201,6 +205,9 @@ def _score_graded(
         runs = read_provenance(results)
     if by not in (None, "level", "subject", "date"):
         raise ValueError(f"--by {by} is unknown: use level, subject or date")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        voices = {(s.model, s.task): read_voice(s) for s in newest_samples(results, judged=False)}
     groups = list(outcomes.groupby(["model", "task", *([by] if by else [])], sort=False))
     out = Console()
     written: list[Path] = []
@@ -211,12 +218,16 @@ def _score_graded(
         result = stability(rows, **settings, **of_stability)
         found = variance_parts(rows, **settings), contrasts(rows, **settings)
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
+        voice = scored_voice(rows, voices[str(model), str(task)], settings["confidence"])
         place, name = places.of(str(model)), places.name(str(model))
         told = {key: getattr(result, key) for key in SETTINGS}
         made = provenance(results, runs[str(model), str(task)], told)
         beside = parts_record(*found)
         if sensitivity is not None:
             beside["grader_sensitivity"] = sensitivity.to_dict()
+        if voice is not None:
+            beside["voice"] = voice.to_dict()
+            written += write_voice(voice, place, task=title)
         written += write_stability(
             result,
             place,
@@ -229,7 +240,7 @@ def _score_graded(
         written += write_sensitivity(sensitivity, place, task=title)
         if page:
             section, drawn = stability_page(
-                title, name, result, found[0], sensitivity, rows, place, settings
+                title, name, result, found[0], sensitivity, rows, place, settings, voice
             )
             sections.append(section)
             written += drawn
@@ -243,6 +254,8 @@ def _score_graded(
             if sensitivity is not None:
                 print_sensitivity(sensitivity, out)
             print_parts(*found, out)
+            if voice is not None:
+                print_voice(voice, out)
             if plan:
                 out.print(escape(f"{progress(plan)}."), soft_wrap=True)
             if part := task_facts.get("unfinished"):

@@ -83,18 +83,25 @@ class Finished:
 
 
 def find_judged(path: Path, tasks: Sequence[str] | None = None) -> list[JudgedTask]:
-    """The newest responses of each judged task in an output folder.
+    """The newest responses in an output folder that a judge can score.
+
+    Args:
+        path: The folder, or one samples file.
+        tasks: Names of tasks; a graded one among them is judged for its voice. By default all
+            judged tasks.
 
     Raises:
         OutcomesError: none there.
     """
-    found = newest_samples(path, judged=True)
-    chosen = [each for each in found if not tasks or each.task in tasks]
+    found = newest_samples(path)
+    chosen = [each for each in found if (each.task in tasks if tasks else each.judged)]
+    if not chosen and tasks:
+        has = ", ".join(sorted({each.task for each in found}))
+        raise OutcomesError(f"{path}: no responses of {', '.join(tasks)}, but of {has}")
     if not chosen:
-        asked = f" named {', '.join(tasks)}" if tasks and found else ""
         raise OutcomesError(
-            f"{path}: no responses of a judged task{asked}: run persona_personagym or "
-            "persona_roleplay first"
+            f"{path}: no responses of a judged task: run persona_personagym or persona_roleplay "
+            "first; a graded task is judged for its voice with --task"
         )
     return [read_judged(each) for each in chosen]
 

@@ -14,13 +14,14 @@ import pandas as pd
 from persona_bench.report.names import file_stem
 from persona_bench.scoring.compare import CompareError
 from persona_bench.scoring.fidelity import Fidelity, fidelity
-from persona_bench.scoring.judged import JudgeFile, judge_files, read_judged
+from persona_bench.scoring.judged import JudgeFile, judge_files, read_judged, read_voice
 from persona_bench.scoring.outcomes import read_outcomes, read_provenance
 from persona_bench.scoring.samples import NoSamplesError, Samples, newest_samples
 from persona_bench.scoring.sensitivity import GraderSensitivity
 from persona_bench.scoring.sequential import progress
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.variance import VarianceParts, variance_parts
+from persona_bench.scoring.voice import Voice, VoiceComparison, VoiceError, compare_voice, voice
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Graded:
 
     samples: Samples
     outcomes: pd.DataFrame
+
+    @property
+    def voice(self) -> pd.DataFrame:
+        """What judges said of the voice of the responses; empty where no judge was asked."""
+        return read_voice(self.samples)
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,8 @@ class Scored:
     """Of the questions of each level; empty with fewer than two levels."""
     sensitivity: GraderSensitivity | None = None
     """What a strict grader would give; None where routes are not recorded, or not asked for."""
+    voice: Voice | None = None
+    """How often responses are right and in character; None where no judge was asked."""
 
 
 def scored_outcomes(outcomes: pd.DataFrame, settings: Settings) -> Scored:
@@ -263,3 +271,26 @@ def scored_verdicts(verdicts: pd.DataFrame, settings: Settings) -> Fidelity:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return fidelity(verdicts, confidence=settings.confidence)
+
+
+def scored_voice(
+    outcomes: pd.DataFrame, judged: pd.DataFrame, confidence: float = 0.95
+) -> Voice | None:
+    """How often one model is right and in character; None where that is not known."""
+    try:
+        return voice(outcomes, judged, confidence=confidence) if len(judged) else None
+    except VoiceError:
+        return None
+
+
+def compared_voice(a: Graded, b: Graded, confidence: float = 0.95) -> VoiceComparison | None:
+    """Two models' voices on one task; None, with a warning where both are judged, if they can't be
+    compared."""
+    found = [scored_voice(each.outcomes, each.voice, confidence) for each in (a, b)]
+    if found[0] is None or found[1] is None:
+        return None
+    try:
+        return compare_voice(found[0], found[1])
+    except VoiceError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None

@@ -44,6 +44,11 @@ COLUMNS = (
 )
 
 
+READ = (*COLUMNS, "entry_test")
+"""Columns of the judged table as it is read; `entry_test` is the judge's accuracy in the entry test
+for judges, NaN if it has not taken it."""
+
+
 @dataclass(frozen=True)
 class JudgeFile:
     """What one judge said of one model's responses to one task.
@@ -105,26 +110,20 @@ def read_judged(path: str | Path) -> pd.DataFrame:
         path: An output folder, or one samples file.
 
     Returns:
-        The judged table, responses in the order in which they were asked, judge by judge; and a
-        column `entry_test`: the judge's accuracy in the entry test, NaN if it has not taken it.
+        The judged table with the columns of `READ`, responses in the order in which they were
+        asked, judge by judge.
 
     Raises:
         OutcomesError: nothing is judged there, or a file can't be read.
     """
     frames = []
     for samples in newest_samples(Path(path), judged=True):
-        files = judge_files(samples)
-        if not files:
+        frames += _frames(samples)
+        if not judge_files(samples):
             warnings.warn(
                 f"{samples.task} of {samples.model} is not judged yet: run persona-bench judge",
                 stacklevel=2,
             )
-        frames += [
-            pd.DataFrame(file.rows(), columns=list(COLUMNS)).assign(
-                entry_test=file.entry_test.get("accuracy", math.nan)
-            )
-            for file in files
-        ]
     if not frames:
         raise OutcomesError(
             f"{path}: no judged responses there: run persona_personagym or persona_roleplay, then "
@@ -132,3 +131,31 @@ def read_judged(path: str | Path) -> pd.DataFrame:
         )
     table = pd.concat(frames, ignore_index=True)
     return table.astype({"score": float})
+
+
+def read_voice(samples: Samples) -> pd.DataFrame:
+    """What judges said of the voice of a graded task's responses.
+
+    Args:
+        samples: One samples file of a graded task.
+
+    Returns:
+        The judged table with the columns of `READ`; empty where no judge was asked.
+
+    Raises:
+        OutcomesError: a file can't be read.
+    """
+    frames = _frames(samples)
+    if not frames:
+        return pd.DataFrame(columns=list(READ)).astype({"score": float, "entry_test": float})
+    return pd.concat(frames, ignore_index=True).astype({"score": float})
+
+
+def _frames(samples: Samples) -> list[pd.DataFrame]:
+    """One table per judge."""
+    return [
+        pd.DataFrame(file.rows(), columns=list(COLUMNS)).assign(
+            entry_test=file.entry_test.get("accuracy", math.nan)
+        )
+        for file in judge_files(samples)
+    ]

@@ -11,12 +11,15 @@ from persona_bench.report.figures.failures import failures_data, failures_figure
 from persona_bench.report.figures.groups import groups_data, groups_figure
 from persona_bench.report.figures.heat_map import heat_map_data, heat_map_figure
 from persona_bench.report.figures.lottery import lottery_data, lottery_figure
+from persona_bench.report.figures.voice import voice_data, voice_figure
 from persona_bench.report.files import metric_table
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
 from persona_bench.report.sensitivity import NOTE, TITLE, sensitivity_lines
 from persona_bench.report.tables import conclusion, extremes, how_little, meaning, size
+from persona_bench.report.voice import voice_lines
 from persona_bench.scoring.sensitivity import ROUTES, UNFOUND
+from persona_bench.scoring.voice import SHARES
 
 if TYPE_CHECKING:
     from persona_bench.report.compose.gallery import Gallery
@@ -35,6 +38,8 @@ def graded_section(
     said = [f"{size(result)}.", meaning(result), conclusion(result), how_little(result)]
     said += [f"{line}." for line in extremes(result)]
     said += [f"Note: {note}." for note in result.notes]
+    if scored.voice is not None:
+        said += voice_lines(scored.voice)
     routes = []
     if scored.sensitivity is not None:
         said += sensitivity_lines(scored.sensitivity)
@@ -48,6 +53,7 @@ def graded_section(
             *routes,
             metrics_page_table(stem, result),
             *_groups(stem, scored),
+            *_voice(stem, scored),
         ],
         figures=stability_figures(task, model, scored, outcomes, gallery),
     )
@@ -64,6 +70,9 @@ def stability_figures(
         ("heat_map", heat_map_figure(outcomes, title=title), heat_map_data(outcomes)),
         ("failures", failures_figure(result, title=title), failures_data(result)),
     ]
+    if scored.voice is not None:
+        found = scored.voice
+        drawn.append(("voice", voice_figure(found, title=title), voice_data(found)))
     if scored.by_level or len(groups):
         figure = groups_figure(scored.by_level, groups, title=title)
         drawn.append(("by_group", figure, groups_data(scored.by_level, groups)))
@@ -103,3 +112,13 @@ def _groups(stem: str, scored: Scored) -> list[PageTable]:
         f"{stem}_groups", "By kind, level and subject", groups, "", dict.fromkeys(shares, SHARE)
     )
     return [table]
+
+
+def _voice(stem: str, scored: Scored) -> list[PageTable]:
+    """One row per persona: how often its responses are right and in character."""
+    if scored.voice is None:
+        return []
+    formats = dict.fromkeys((*SHARES, "in_character", "accuracy", "in_voice", "low", "high"), SHARE)
+    note = "in_character: right and in voice (a score of 4 or 5), with its interval"
+    table = scored.voice.personas
+    return [PageTable(f"{stem}_voice", "Right and in character", table, note, formats)]

@@ -22,6 +22,7 @@ RESPONSE_COLUMNS = (
     "verdict",
     "reason",
     "route",
+    "voice",
     "reward",
     "response",
     "system",

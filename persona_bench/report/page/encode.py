@@ -26,7 +26,7 @@ HEAD = 100
 """Characters of a question that the list of questions shows."""
 
 CATEGORIES = ("model", "task", "question", "persona", "kind", "level", "subject", "verdict")
-"""Columns with few distinct values, with `reason`, `route`, `reward` and `answer`."""
+"""Columns with few distinct values, with `reason`, `route`, `voice`, `reward` and `answer`."""
 
 
 def block(name: str, value: Any) -> str:
@@ -103,7 +103,7 @@ def encode_responses(responses: pd.DataFrame) -> Iterator[str]:
             f"{', '.join(REQUIRED)} are required"
         )
     size = len(responses)
-    names = (*CATEGORIES, "reason", "route", "reward", "answer")
+    names = (*CATEGORIES, "reason", "route", "voice", "reward", "answer")
     columns = {name: _category(responses, name) for name in names}
     sample = responses["sample"].to_numpy(dtype=int)
     by = ("persona", "model", "question", "task")

@@ -205,11 +205,13 @@ class QuestionView {
     const [reason, found, reward] = ["reason", "route", "reward"].map((name) =>
       store.value(name, row),
     );
+    const voice = store.value("voice", row);
     const score = store.score[row];
-    const more = score === score ? ` ${+score.toFixed(2)}` : "";
+    const more = score === score && !voice ? ` ${+score.toFixed(2)}` : "";
     const verdict = make("p", { class: "verdict" }, badge(store.value("verdict", row), more));
     if (reason) verdict.append(" ", make("span", { class: "reason" }, named(spaced(reason))));
     if (found) verdict.append(" ", make("span", { class: "route" }, "route: ", named(found)));
+    if (voice) verdict.append(" ", make("span", { class: "route" }, voice));
     if (reward) verdict.append(" ", make("span", { class: "reward" }, "reward: ", reward));
     if (many) verdict.prepend(make("span", { class: "which" }, `sample ${store.sample[row]} `));
     const parts = [verdict, this.#response(text), said.map((each) => this.#judgement(each))];

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from persona_bench.benchmarks.voice import IN_VOICE
 from persona_bench.rendering import merged
 from persona_bench.report.page.contents import RESPONSE_COLUMNS
 from persona_bench.scoring.judged import judge_files
@@ -22,8 +23,8 @@ def page_responses(samples: Samples) -> pd.DataFrame:
 
     `verdict` is `correct`, `wrong` or `unscored`; of a judged task `scored`, `unscored` where no
     judge's words could be read, and empty where it is not judged yet. `judgements` is a list of
-    dictionaries with judge, score (None where unscored), verdict, reason and justification; it is
-    empty for graded tasks.
+    dictionaries with judge, score (None where unscored), verdict, reason and justification; of a
+    graded task they are on its voice, and `voice` is `in voice` or `out of voice`.
 
     Args:
         samples: The file; what judges said of it lies beside it.
@@ -35,7 +36,10 @@ def page_responses(samples: Samples) -> pd.DataFrame:
     judged = _judged(samples)
     cells = zip(table["persona"], table["question"], table["sample"], strict=True)
     table["judgements"] = pd.Series([judged.get(cell, []) for cell in cells], dtype=object)
-    if samples.judged or judged:
+    table["voice"] = ""
+    if not samples.judged:
+        table["voice"] = [_voice(each) for each in table["judgements"]]
+    else:
         verdicts = zip(table["verdict"], table["reason"], table["judgements"], strict=True)
         table[["verdict", "reason"]] = [_of_judges(*verdict) for verdict in verdicts]
     table["question_text"] = [
@@ -72,6 +76,14 @@ def _judged(samples: Samples) -> dict[Cell, list[dict[str, Any]]]:
             cell = (row["persona"], row["question"], int(row["sample"]))
             judged.setdefault(cell, []).append(said)
     return judged
+
+
+def _voice(judgements: list[dict[str, Any]]) -> str:
+    """Whether a graded response is in its persona's voice; empty where no judge said."""
+    scores = [said["score"] for said in judgements if said["score"] is not None]
+    if not scores:
+        return ""
+    return "in voice" if sum(scores) / len(scores) >= IN_VOICE else "out of voice"
 
 
 def _of_judges(verdict: str, reason: str, judgements: list[dict[str, Any]]) -> tuple[str, str]:

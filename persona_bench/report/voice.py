@@ -1,0 +1,120 @@
+"""Right and in character: in the terminal, as files, and in sentences for the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from persona_bench.report.fidelity import judges_in_words, table_of
+from persona_bench.report.names import file_stem
+from persona_bench.report.tables import format_p, interval, number, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from persona_bench.scoring.voice import Cost, Voice, VoiceComparison
+
+NAMES = {
+    "in_character": "in-character accuracy",
+    "accuracy": "accuracy",
+    "in_voice": "in voice",
+    "right_in": "right, in voice",
+    "right_out": "right, out of voice",
+    "wrong_in": "wrong, in voice",
+    "wrong_out": "wrong, out of voice",
+}
+MOST_PERSONAS = 20
+"""Personas in the terminal's table; the files have all."""
+
+
+def voice_lines(found: Voice) -> list[str]:
+    """How often the model is right and in character, and what voice costs, a sentence each."""
+    rates = found.rates.loc[["in_character", "accuracy", "in_voice"], ["value", "low", "high"]]
+    said = ", ".join(
+        f"{NAMES[name]} {value:.3f} {interval((low, high))}"
+        for name, value, low, high in rates.itertuples(name=None)
+    )
+    lines = [
+        f"Right and in character: {said}; {found.confidence:.0%} intervals, by question.",
+        f"In voice is a score of 4 or 5; {found.judged:,} of {found.n:,} responses judged by "
+        f"{judges_in_words(found.judges)}"
+        + (f", {found.unread:,} without a score" if found.unread else "")
+        + (
+            "; each group of persona and verdict counts as often as it occurs."
+            if found.judged + found.unread < found.n
+            else "."
+        ),
+        _cost(found.cost, "Within a question", found.confidence),
+    ]
+    if not math.isnan(found.cost_within_personas.difference):
+        lines.append(
+            _cost(found.cost_within_personas, "Within question and persona", found.confidence)
+        )
+    return lines
+
+
+def _cost(cost: Cost, where: str, confidence: float) -> str:
+    """Whether responses in voice are less often right."""
+    if math.isnan(cost.difference):
+        return (
+            "Whether being in voice costs accuracy can't be told: it takes two questions with "
+            "responses in voice and out of it."
+        )
+    low, high = cost.low, cost.high
+    verdict = (
+        "being in voice goes with lower accuracy"
+        if high < 0
+        else "being in voice goes with higher accuracy"
+        if low > 0
+        else f"no cost of being in voice is seen, and none up to {max(0.0, -low):.3f} is excluded"
+    )
+    return (
+        f"{where}, accuracy in voice less accuracy out of voice is {cost.difference:+.3f} "
+        f"{interval((low, high))} ({format_p(cost.p_value)}; {cost.n_questions:,} questions): "
+        f"{verdict}."
+    )
+
+
+def print_voice(found: Voice, console: Console) -> None:
+    """Prints the four shares of each persona, and the conclusions."""
+    table = table_of(
+        "Right and in character, by persona", "persona", "kind", "in-character accuracy",
+        f"{found.confidence:.0%} interval", "right, out", "wrong, in", "wrong, out", "judged",
+    )  # fmt: skip
+    rows = found.personas.to_dict("records")
+    half = MOST_PERSONAS // 2
+    for row in [*rows[:half], *rows[-half:]] if len(rows) > MOST_PERSONAS else rows:
+        table.add_row(
+            Text(printable(str(row["persona"]))), str(row["kind"]), number(row["in_character"]),
+            interval((row["low"], row["high"])), number(row["right_out"]), number(row["wrong_in"]),
+            number(row["wrong_out"]), f"{row['judged']:,} of {row['n']:,}",
+        )  # fmt: skip
+    console.print(table)
+    for line in voice_lines(found):
+        console.print(Text(printable(line)))
+
+
+def write_voice(found: Voice, folder: Path, *, task: str) -> list[Path]:
+    """`<task>_voice_personas.csv`, one row per persona, and `<task>_voice.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{file_stem(task)}_voice"
+    table, record = folder / f"{stem}_personas.csv", folder / f"{stem}.json"
+    found.personas.to_csv(table, index=False, encoding="utf-8", lineterminator="\n")
+    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    record.write_text(text + "\n", encoding="utf-8", newline="\n")
+    return [table, record]
+
+
+def voice_comparison_lines(found: VoiceComparison, a: str, b: str) -> list[str]:
+    """What differs in voice between two models, a sentence per rate."""
+    rows = found.rates.set_index("rate").loc[["in_character", "in_voice", "right_in", "right_out"]]
+    return [
+        f"{NAMES[str(name)]}: {a} {row['a']:.3f}, {b} {row['b']:.3f}, difference "
+        f"{row['difference']:+.3f} {interval((row['low'], row['high']))} "
+        f"({format_p(row['p_value'])})."
+        for name, row in rows.drop(index="right_in").iterrows()
+    ]
