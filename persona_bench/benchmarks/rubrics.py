@@ -22,6 +22,9 @@ EVAL_TASKS = (
 )
 """PersonaGym's five evaluation tasks (Samuel et al. 2024, arXiv 2407.18416)."""
 
+VOICE = "Voice"
+"""What is judged of a response to a graded task (see `voice`)."""
+
 SCORES = (1, 2, 3, 4, 5)
 
 SLOTS = ("persona", "question", "response", "score_example", "rubric", "mark")
@@ -154,12 +157,14 @@ def own_rubrics(name: str, told: Mapping[str, Any]) -> RubricSet:
         told: `version`, `system`, and for each evaluation task `asks`, `scores` and `empty`.
 
     Raises:
-        RubricError: a score is missing.
+        RubricError: an evaluation task or a score is missing.
     """
     rubrics = {}
     for eval_task, each in told["tasks"].items():
-        if set(each["scores"]) != set(SCORES):
-            raise RubricError(f"{name}: {eval_task!r} must say what each score from 1 to 5 means")
+        if eval_task not in (*EVAL_TASKS, VOICE) or set(each["scores"]) != set(SCORES):
+            raise RubricError(
+                f"{name}: {eval_task!r} must be an evaluation task with scores 1 to 5"
+            )
         scores = "\n".join(f"{score}: {each['scores'][score].strip()}" for score in SCORES)
         criteria = f"{eval_task}\n\n{each['asks'].strip()}\n\n{scores}"
         text = _OWN.format(eval_task=eval_task, asks=each["asks"].strip(), scores=scores)

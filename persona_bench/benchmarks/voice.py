@@ -7,9 +7,6 @@ from pathlib import Path
 
 from persona_bench.benchmarks.rubrics import RubricSet, own_rubrics, read_yaml
 
-VOICE = "Voice"
-"""Name of the evaluation task."""
-
 IN_VOICE = 4
 """Score from which on a response counts as in character."""
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from persona_bench.benchmarks.base import Benchmark
-from persona_bench.benchmarks.rubrics import RubricSet
-from persona_bench.benchmarks.voice import VOICE, WITHOUT_VOICE, voice_rubrics
+from persona_bench.benchmarks.rubrics import VOICE, RubricSet
+from persona_bench.benchmarks.voice import WITHOUT_VOICE, voice_rubrics
 from persona_bench.harness.results_files import benchmark_of, read_rows, response_of
 from persona_bench.judge.client import JudgeError, JudgeSettings
 from persona_bench.judge.prompts import Item, example_messages, judge_messages
