@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +18,12 @@ from persona_bench.commands.places import Places, provenance
 from persona_bench.provenance import PACKAGES, versions
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from persona_bench.harness.run import Session
+    from persona_bench.scoring.identifiability import Identifiability
     from persona_bench.scoring.samples import Samples
+    from persona_bench.scoring.voice import Voice
 
 
 def trace(
@@ -84,6 +89,7 @@ def trace_samples(
 ) -> None:
     """Prints and writes the traces in samples files; persona information where a model is given."""
     from persona_bench.report.trace import print_trace, trace_record, write_trace
+    from persona_bench.report.voice import traced_lines
     from persona_bench.scoring.identifiability import identifiability
     from persona_bench.scoring.information import persona_information
     from persona_bench.scoring.responses import read_responses
@@ -91,15 +97,15 @@ def trace_samples(
     out, printed = Console(), []
     settings = {"others": others, "embeddings": embeddings, "resamples": resamples, "seed": seed}
     for samples in chosen:
-        found = identifiability(
-            read_responses(samples), embeddings=embeddings, permutations=resamples, seed=seed
-        )
+        responses = read_responses(samples)
+        found = identifiability(responses, embeddings=embeddings, permutations=resamples, seed=seed)
         told = information = None
         if session is not None:
             from persona_bench.harness.information import likelihoods
 
             told = likelihoods(samples, session, others=others, seed=seed)
             information = persona_information(told.table, resamples=resamples, seed=seed)
+        right = [] if samples.judged else _right(samples, responses, found, told)
         run = {"samples_file": samples.file.name, "task": samples.told or None}
         made = provenance(results, run, settings)
         made["likelihoods"] = told and told.record()
@@ -112,6 +118,7 @@ def trace_samples(
             task=samples.task,
             provenance=made,
             likelihoods=None if told is None else told.table,
+            right=right,
         )
         if as_json:
             record = trace_record(found, information)
@@ -119,10 +126,36 @@ def trace_samples(
             continue
         title = f"{samples.task} · {places.name(samples.model)}"
         print_trace(found, information, title=title, console=out)
+        for line in [line for each in right for line in traced_lines(each)]:
+            out.print(escape(line), soft_wrap=True)
         for line in _left_out(told):
             out.print(escape(line), soft_wrap=True)
     if as_json:
         print(json.dumps(printed, indent=2))
+
+
+def _right(
+    samples: Samples, responses: pd.DataFrame, found: Identifiability, told: Any
+) -> list[Voice]:
+    """How often a graded task's responses are right and have a trace of their persona."""
+    from persona_bench.scoring.information import response_information
+    from persona_bench.scoring.outcomes import read_outcomes
+    from persona_bench.scoring.voice import VoiceError, voice_by_trace
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcomes = read_outcomes(samples.file)
+    named = responses["persona"].reindex(found.named.index)
+    measured = [("identifiability", responses, found.named == named)]
+    if told is not None:
+        keys = ["persona", "question", "sample"]
+        texts = responses[[*keys, "response"]]
+        known = response_information(told.table).merge(texts, on=keys)
+        measured.append(("persona information above 0", known, known["information"] > 0))
+    try:
+        return [voice_by_trace(outcomes, rows, trace, name) for name, rows, trace in measured]
+    except VoiceError:
+        return []
 
 
 def _chosen(results: Path, task: str | None, *, one_model: bool) -> list[Samples]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from persona_bench.scoring.identifiability import Identifiability
     from persona_bench.scoring.information import Information
+    from persona_bench.scoring.voice import Voice
 
 MEANING = (
     "These tell whether personas leave a trace in the responses, not whether the trace is good: a "
@@ -167,6 +168,7 @@ def write_trace(
     task: str,
     provenance: dict[str, Any],
     likelihoods: pd.DataFrame | None = None,
+    right: Sequence[Voice] = (),
 ) -> list[Path]:
     """Write one model's measures on one task; returns the files, in this order.
 
@@ -174,7 +176,7 @@ def write_trace(
     `<task>_trace_personas.csv` (one row per persona), `<task>_trace_confusion.csv` (counts: a row a
     persona, a column for what it was taken for), and, where there are any,
     `<task>_trace_likelihoods.csv` (a row for each response and candidate persona). Files already
-    there are replaced.
+    there are replaced. `right`: of a graded task, how often responses are right and have a trace.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{file_stem(task)}_trace"
@@ -184,6 +186,7 @@ def write_trace(
         "meaning": MEANING,
         "provenance": provenance,
         **trace_record(found, information),
+        "right_and_traced": {each.judges["judge"].iloc[0]: each.to_dict() for each in right},
     }
     json_path = folder / f"{stem}.json"
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False, default=str)

@@ -48,32 +48,44 @@ def voice_lines(found: Voice) -> list[str]:
             if found.judged + found.unread < found.n
             else "."
         ),
-        _cost(found.cost, "Within a question", found.confidence),
+        _cost(found.cost, "Within a question"),
     ]
     if not math.isnan(found.cost_within_personas.difference):
-        lines.append(
-            _cost(found.cost_within_personas, "Within question and persona", found.confidence)
-        )
+        lines.append(_cost(found.cost_within_personas, "Within question and persona"))
     return lines
 
 
-def _cost(cost: Cost, where: str, confidence: float) -> str:
+def traced_lines(found: Voice) -> list[str]:
+    """The same of responses with a trace of their persona, where no judge was asked."""
+    rates = found.rates.loc[["in_character", "accuracy", "in_voice"], ["value", "low", "high"]]
+    (measure,) = found.judges["judge"]
+    names = ("right and with a trace of the persona", "right", "with a trace")
+    said = ", ".join(
+        f"{name} {value:.3f} {interval((low, high))}"
+        for name, (value, low, high) in zip(names, rates.itertuples(index=False), strict=True)
+    )
+    return [
+        f"By {measure}, of {found.judged:,} graded responses: {said}.",
+        _cost(found.cost, "Within a question", "with a trace", "without one"),
+    ]
+
+
+def _cost(cost: Cost, where: str, inside: str = "in voice", outside: str = "out of voice") -> str:
     """Whether responses in voice are less often right."""
     if math.isnan(cost.difference):
         return (
-            "Whether being in voice costs accuracy can't be told: it takes two questions with "
-            "responses in voice and out of it."
+            f"Whether accuracy differs {inside} can't be told: it takes two questions with "
+            f"responses {inside} and {outside}."
         )
     low, high = cost.low, cost.high
-    verdict = (
-        "being in voice goes with lower accuracy"
-        if high < 0
-        else "being in voice goes with higher accuracy"
-        if low > 0
-        else f"no cost of being in voice is seen, and none up to {max(0.0, -low):.3f} is excluded"
-    )
+    if high < 0:
+        verdict = f"accuracy {inside} is lower"
+    elif low > 0:
+        verdict = f"accuracy {inside} is higher"
+    else:
+        verdict = f"no difference is seen, and a cost of up to {max(0.0, -low):.3f} is not excluded"
     return (
-        f"{where}, accuracy in voice less accuracy out of voice is {cost.difference:+.3f} "
+        f"{where}, accuracy {inside} less accuracy {outside} is {cost.difference:+.3f} "
         f"{interval((low, high))} ({format_p(cost.p_value)}; {cost.n_questions:,} questions): "
         f"{verdict}."
     )

@@ -80,6 +80,8 @@ class Identifiability:
     n_questions."""
     confusion: pd.DataFrame
     """Counts of responses: one row per persona, a column for what they were taken for."""
+    named: pd.Series
+    """The persona that each response is taken for, by the index of the responses."""
     features: str
     folds: int
     n_responses: int
@@ -177,6 +179,7 @@ def identifiability(
         tested_accuracy=tested.accuracy,
         per_persona=_per_persona(named, own, question, list(names), confidence),
         confusion=_confusion(named, own, list(names)),
+        named=pd.Series(names[named], index=rows.index),
         features=_name_of(embeddings),
         folds=len(parts),
         n_responses=len(own),

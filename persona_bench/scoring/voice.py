@@ -155,6 +155,26 @@ def voice(outcomes: pd.DataFrame, judged: pd.DataFrame, *, confidence: float = 0
     )
 
 
+def voice_by_trace(
+    outcomes: pd.DataFrame, responses: pd.DataFrame, traced: pd.Series, measure: str
+) -> Voice:
+    """The same without a judge: a response is in voice where its persona left a trace in it.
+
+    Args:
+        outcomes: The tidy table of one model and task.
+        responses: persona, question, sample and response; one row per response.
+        traced: Whether each of them has a trace, by their index; without those that were not
+            measured.
+        measure: What says so; it stands where a judge's name does.
+
+    Raises:
+        VoiceError: no response was both graded and measured.
+    """
+    rows = responses.loc[traced.index, [*KEYS, "response"]]
+    score = np.where(traced.to_numpy(bool), 5.0, 1.0)
+    return voice(outcomes, rows.assign(score=score, judge=measure, entry_test=math.nan))
+
+
 def _joined(outcomes: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     """Graded responses under personas with a voice; in_voice is NaN where not judged.
 

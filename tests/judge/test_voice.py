@@ -102,7 +102,7 @@ def test_each_response_has_a_verdict_and_a_voice(
     assert found["in_character"]["value"] == pytest.approx((right & rows["inside"]).mean())
     assert found["right_out"]["value"] == pytest.approx((right & ~rows["inside"]).mean())
     assert found["cost"]["high"] < 0
-    assert "being in voice goes with lower accuracy" in ran.out
+    assert "accuracy in voice is lower" in ran.out
     assert "Right and in character: in-character accuracy" in ran.out
     stability = json.loads((out / "scores" / f"{TASK}_stability.json").read_text())
     assert stability["voice"]["in_character"] == found["in_character"]
@@ -182,6 +182,23 @@ def test_compare_and_gate_take_it(both: dict[str, Path], persona_bench: Command)
     ran = persona_bench("gate", tuned, base)
     assert re.search(r"fail +in-character accuracy: -0\.\d+", ran.out)
     assert ran.code == 1
+
+
+def test_without_a_judge_the_trace_stands_for_the_voice(
+    both: dict[str, Path], persona_bench: Command
+) -> None:
+    out = both["base"]
+    ran = persona_bench("trace", out, "--resamples", "100")
+    assert ran.code == 0, ran.err
+    told = json.loads((out / "scores" / f"{TASK}_trace.json").read_text())
+    found = told["right_and_traced"]["identifiability"]
+    rows = truth(out)
+    # only what is said in voice names its persona, and then the answer is less often right
+    assert found["n"] == found["judged"] == len(rows)
+    assert found["accuracy"]["value"] == pytest.approx(rows["correct"].mean())
+    assert 0.4 < found["in_voice"]["value"] < 0.9
+    assert found["cost"]["difference"] < 0
+    assert "By identifiability, of 120 graded responses: right and with a trace" in ran.out
 
 
 def test_a_role_task_takes_no_sample(out: Path, persona_bench: Command) -> None:
