@@ -216,6 +216,9 @@ def _tasks(result: Fidelity) -> Table:
         f"{result.n_responses - result.unscored_responses:,}",
         f"{result.unscored:,}",
     )
+    if "Toxicity" in set(result.task_scores["eval_task"]) and len(result.task_scores) > 1:
+        apart, ends_apart = result.without_toxicity, result.without_toxicity_interval
+        table.add_row("  without Toxicity", _score(apart), _ends(*ends_apart), "", "", "")
     return table
 
 
