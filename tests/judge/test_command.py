@@ -409,7 +409,7 @@ def test_a_dry_run_leaves_no_trace(out: Path, persona_bench: Command) -> None:
         (["--form", "xml"], "--form xml is unknown: use auto, json or text"),
         (
             ["--task", "persona_personagym"],
-            "no responses of a judged task named persona_personagym",
+            "no responses of persona_personagym, but of persona_roleplay",
         ),
         (["--gen-kwargs", "{"], "'{' is not a JSON object"),
     ],

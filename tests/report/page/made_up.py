@@ -136,6 +136,7 @@ def responses(
                 np.asarray(ROUTES)[np.arange(n) % len(ROUTES)],
                 "",
             ),
+            "voice": "",
             "reward": np.where(lost, "", np.where(right, "1.00", "0.00")),
             "response": texts(rng, n),
             "system": [prompts[p] for p in persona],
