@@ -66,6 +66,8 @@ def test_shards_of_one_output_folder_by_the_command(tmp_path: Path) -> None:
         persona_bench("merge", "out", "--out", "joined", cwd=tmp_path)
         assert len(read_outcomes(tmp_path / "joined")) == 144
         # the store of all shards is one: the whole study finds everything done
+        for folder in (tmp_path / "out").glob("shard-*"):
+            shutil.rmtree(folder)
         persona_bench("run", str(file), "--only", "a", cwd=tmp_path)
         assert len(chat.requests) == asked
     assert (tmp_path / "joined" / "scores" / "a").is_dir()

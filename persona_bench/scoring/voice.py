@@ -144,7 +144,7 @@ def voice(outcomes: pd.DataFrame, judged: pd.DataFrame, *, confidence: float = 0
         pulls=table,
         n=len(rows),
         judged=len(known),
-        unread=int((judged.groupby(KEYS)["score"].count() == 0).sum()),
+        unread=int((rows["asked"].notna() & rows["in_voice"].isna()).sum()),
         judges=judged[["judge", "entry_test"]].drop_duplicates(ignore_index=True),
         confidence=confidence,
         model=str(rows["model"].iloc[0]),
@@ -180,7 +180,7 @@ def _joined(outcomes: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     """
     rows = outcomes[~outcomes["kind"].isin(WITHOUT_VOICE) & outcomes["correct"].notna()]
     said = judged.groupby(KEYS, as_index=False).agg(
-        score=("score", "mean"), response=("response", "first")
+        score=("score", "mean"), response=("response", "first"), asked=("judge", "size")
     )
     rows = rows[[*KEYS, "model", "task", "kind", "correct"]].merge(said, on=KEYS, how="left")
     rows["in_voice"] = (rows["score"] >= IN_VOICE).astype(float).where(rows["score"].notna())
