@@ -59,7 +59,7 @@ def persona_bench_run(
     python: str, model: str, model_args: dict[str, object], folder: Path
 ) -> Study:
     """`persona-bench run` as a user types it, from the environment of `python`."""
-    command = [str(Path(python).parent / "persona-bench"), "run", "--no-score", "--model", model]
+    command = [str(Path(python).parent / "persona-bench"), "run", "--model", model]
     command += ["--model-args", ",".join(f"{name}={value}" for name, value in model_args.items())]
     command += ["--tasks", "persona_arithmetic", "--gen-kwargs", f"max_gen_toks={TOKENS}"]
     command += ["--metadata", json.dumps({"persona_set": "demo", "n_questions": QUESTIONS})]
@@ -234,7 +234,7 @@ def stored(folder: Path) -> list[dict[str, Any]]:
 
 def vllm_command(model: Path, out: Path) -> tuple[list[str], dict[str, str]]:
     engine = {"pretrained": model, **ENGINE, "max_num_seqs": 4}
-    command = [str(VENV / "bin" / "persona-bench"), "run", "--model", "vllm", "--no-score"]
+    command = [str(VENV / "bin" / "persona-bench"), "run", "--model", "vllm"]
     command += ["--model-args", ",".join(f"{name}={value}" for name, value in engine.items())]
     command += ["--tasks", "persona_arithmetic"]
     command += ["--gen-kwargs", f"max_gen_toks={TOKENS},do_sample=True,temperature=0.7"]

@@ -54,7 +54,7 @@ def test_shards_of_one_output_folder_by_the_command(tmp_path: Path) -> None:
     with server() as chat:
         file = written(tmp_path, study_of(chat))
         for n in (1, 2):
-            persona_bench("run", str(file), "--shard", f"{n}/2", "--no-score", cwd=tmp_path)
+            persona_bench("run", str(file), "--shard", f"{n}/2", cwd=tmp_path)
         assert {path.name for path in (tmp_path / "out").iterdir()} == {
             "shard-1-of-2", "shard-2-of-2", "store",
         }  # fmt: skip
@@ -66,7 +66,9 @@ def test_shards_of_one_output_folder_by_the_command(tmp_path: Path) -> None:
         persona_bench("merge", "out", "--out", "joined", cwd=tmp_path)
         assert len(read_outcomes(tmp_path / "joined")) == 144
         # the store of all shards is one: the whole study finds everything done
-        persona_bench("run", str(file), "--only", "a", "--no-score", cwd=tmp_path)
+        for folder in (tmp_path / "out").glob("shard-*"):
+            shutil.rmtree(folder)
+        persona_bench("run", str(file), "--only", "a", cwd=tmp_path)
         assert len(chat.requests) == asked
     assert (tmp_path / "joined" / "scores" / "a").is_dir()
 

@@ -315,7 +315,7 @@ def test_data_parallel_processes_share_a_store(smollm2: Path, tmp_path: Path) ->
         "run", "--model", "hf", "--model-args", f"pretrained={smollm2},dtype=float32",
         "--tasks", "persona_arithmetic", "--gen-kwargs", "max_gen_toks=8",
         "--metadata", json.dumps({"persona_set": "demo", "n_questions": 3}),
-        "--batch-size", "3", "--device", "cpu", "--no-score",
+        "--batch-size", "3", "--device", "cpu",
     ]  # fmt: skip
     (tmp_path / "ranks.py").write_text(RANKS)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "ranks.py"]

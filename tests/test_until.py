@@ -39,7 +39,7 @@ def command(
         "run", "--model", "local-chat-completions", "--tasks", "persona_arithmetic",
         "--model-args", f"model={name},base_url={chat.url},num_concurrent=8",
         "--metadata", json.dumps({"persona_set": "demo", "n_questions": questions}),
-        "--output-path", str(out), "--no-score", *more,
+        "--output-path", str(out), *more,
     ]  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def test_every_model_of_a_study_stops_by_itself(tmp_path: Path, monkeypatch: Any
     with server(harmful=0.05) as chat:
         tasks = {"metadata": {"persona_set": "demo", "n_questions": 200}}
         file = written(tmp_path, study_of(chat, **tasks))
-        done = invoke("run", str(file), "--until", "decided", "--only", "a", "--no-score")
+        done = invoke("run", str(file), "--until", "decided", "--only", "a")
         assert done.exit_code == 0, done.output
         assert len(chat.requests) == 600
     assert record(tmp_path / "out" / "a")["decision"] == "unstable"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from persona_bench.judge.session import Plan
 
 JUDGES = "Judges"
+VOICE = "Voice of graded responses"
 COST = "Calls and cost"
 
 
@@ -42,6 +43,16 @@ def judge(
             metavar="URL",
             help="OpenAI-compatible endpoint, as http://HOST/v1; OpenAI's by default.",
             rich_help_panel=JUDGES,
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Judge the voice of N responses of each graded task, drawn within persona and "
+            "verdict.",
+            rich_help_panel=VOICE,
         ),
     ] = None,
     audit: Annotated[
@@ -95,6 +106,9 @@ def judge(
 ) -> None:
     """Have judges score how well stored responses play their personas.
 
+    Given the samples file of a graded task, or --sample, they judge whether its responses are in
+    their personas' voices.
+
     Each verdict is stored at once: a judging that was killed resumes with the same command, and
     one that is repeated makes no calls.
 
@@ -121,7 +135,7 @@ def judge(
         if results is None:
             test_judges(plan, dry_run=dry_run)
         else:
-            judge_results(results, plan, dry_run=dry_run)
+            judge_results(results, plan, sample=sample, dry_run=dry_run)
 
 
 def test_judges(plan: Plan, *, dry_run: bool) -> None:
@@ -144,10 +158,18 @@ def judge_results(
     results: Path,
     plan: Plan,
     *,
+    sample: int | None = None,
     dry_run: bool = False,
     do_score: bool = True,
 ) -> None:
     """Carries a plan out on an output folder, and scores it.
+
+    Args:
+        results: The folder, or one samples file.
+        plan: The judges and their work.
+        sample: Number of responses of each graded task whose voice is judged.
+        dry_run: Only print what it would take.
+        do_score: Score afterwards.
 
     Raises:
         JudgeError: a cost limit was reached, or see `Judging.run`; what was had is kept.
@@ -159,7 +181,7 @@ def judge_results(
     needed = ["openai", *(["krippendorff"] if plan.audit or len(plan.judges) > 1 else [])]
     if not dry_run and (problem := missing(*needed)):
         raise JudgeError(problem)
-    judged = find_judged(results)
+    judged = find_judged(results, sample, plan.seed)
     judging = Judging(plan, say, bar=not dry_run)
     if dry_run:
         print_estimates(judging.estimates(judged))
@@ -175,7 +197,8 @@ def judge_results(
     tell(found)
     if do_score:
         folder = results if results.is_dir() else results.parent
-        score_folder(results, folder / "scores", only_judged=True)
+        only_judged = all(each.samples.judged for each in judged)
+        score_folder(results, folder / "scores", only_judged=only_judged)
     if found.left:
         raise JudgeError(
             f"{found.left:,} calls were not made, as they would have cost more than --max-cost "

@@ -52,10 +52,6 @@ ConfirmUnsafe = Annotated[
         rich_help_panel=ASKED,
     ),
 ]
-NoScore = Annotated[
-    bool,
-    typer.Option("--no-score", help="Do not score at the end.", rich_help_panel=RESULTS),
-]
 IncludePath = Annotated[
     list[Path] | None,
     typer.Option(
@@ -95,6 +91,7 @@ REMOVED: dict[str, dict[str, str]] = {
         "--unsafe-no-sandbox": "it is a knob: --metadata '{\"unsafe_no_sandbox\": true}'",
         "--margin-persona": "use --margin persona=VALUE",
         "--margin-pss": "use --margin pss=VALUE",
+        "--no-score": "a run with --shard isn't scored (persona-bench merge scores); others are",
         "--hf-hub-log-args": "write it into a study file, as hf_hub_log_args: {...}",
     },
     "gate": {

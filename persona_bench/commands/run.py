@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 OUTPUT = Path("persona-bench-results")
 STUDIES = "Studies and shards"
 STOPPING = "Stopping early"
+MERGE = "A shard is not scored: once all are there, persona-bench merge {} --out FOLDER scores them"
 err = Console(stderr=True)
 
 
@@ -92,7 +93,6 @@ def run(
             rich_help_panel=options.RESULTS,
         ),
     ] = None,
-    no_score: options.NoScore = False,
     dry_run: options.DryRun = False,
     only: Annotated[
         list[str] | None,
@@ -176,7 +176,7 @@ def run(
         flags = [options.VERBOSE] if options.is_verbose(context) else []
         flags += ["--confirm-run-unsafe-code"] if confirm_run_unsafe_code else []
         flags += ["--until", until] if until else []
-        run_study(study, plan, only, shard, dry_run=dry_run, do_score=not no_score, flags=flags)
+        run_study(study, plan, only, shard, dry_run=dry_run, flags=flags)
         return
     if only:
         raise RunError("--only chooses models of a study file: give the file, or leave it out")
@@ -193,7 +193,6 @@ def run(
         output_path=output_path or OUTPUT,
         shard=shard,
         dry_run=dry_run,
-        do_score=not no_score,
         of_session={
             "batch_size": batch_size,
             "device": device,
@@ -223,7 +222,6 @@ def run_model(
     output_path: Path,
     shard: str | None,
     dry_run: bool,
-    do_score: bool,
     of_session: dict[str, Any],
     of_run: dict[str, Any],
     seed: int,
@@ -259,14 +257,16 @@ def run_model(
         return
     folder = shard_folder(output_path, shard)
     with (
-        _says_how_to_score(output_path, do_score),
+        _says_how_to_score(output_path, shard),
         Session(
             backend, arguments, output_path, store=store, seed=seed, say=say, **of_session
         ) as session,
     ):
         table, gates = ask(session, asked, plans, folder, of_run)
-    if table and do_score:
-        score_folder(folder, folder / "scores", page=not shard)  # a shard is a part: no page
+    if table and shard:
+        say(MERGE.format(output_path))
+    elif table:
+        score_folder(folder, folder / "scores")
     if gates:
         from persona_bench.report.gate import print_gates
         from persona_bench.scoring.gate import EXIT_CODES, combined
@@ -291,7 +291,7 @@ def _plans(
     if against is not None:
         from persona_bench.report.gate import read_tables
 
-        graded, _ = read_tables(against)
+        graded = read_tables(against).graded
         if against.suffix.lower() == ".csv":
             if len(asked) > 1:
                 raise RunError(f"--against {against} holds one task, but {len(asked)} are asked")
@@ -313,14 +313,13 @@ def run_study(
     shard: str | None,
     *,
     dry_run: bool,
-    do_score: bool,
     flags: list[str],
 ) -> None:
     """Every model of a study, each in a process of its own; one that fails does not stop others."""
     from persona_bench.harness.dry_run import plan_run
     from persona_bench.harness.run import check_writable
     from persona_bench.harness.study import check_study
-    from persona_bench.harness.study_run import ask_models, shard_folder
+    from persona_bench.harness.study_run import ask_models, is_child
     from persona_bench.report.dry_run import print_plans
 
     models = study.chosen(only)
@@ -347,28 +346,31 @@ def run_study(
         print_plans(plans)
         return
     check_writable(study.output_path)
-    with _says_how_to_score(study.output_path, do_score):
+    with _says_how_to_score(study.output_path, shard):
         asked_all = ask_models(file, study, models, shard, flags, say)
-    if not asked_all:  # a rank that holds no results
+    if not asked_all or is_child():  # a rank that holds no results, or one model of a study
         return
-    if study.judge and shard:
-        say("Shards are judged once they are merged: persona-bench judge")
-    elif study.judge and do_score:
+    if shard:
+        say(MERGE.format(study.output_path))
+        if study.judge:
+            say("Shards are judged once they are merged: persona-bench judge")
+        return
+    if study.judge:
         from persona_bench.judge.settings import judge_plan
 
         judge_results(study.output_path, judge_plan(study.judge, store), do_score=False)
-    if do_score:
-        folder = shard_folder(study.output_path, shard)
-        score_folder(folder, folder / "scores", page=not shard)
+    score_folder(study.output_path, study.output_path / "scores")
 
 
 @contextmanager
-def _says_how_to_score(output_path: Path, do_score: bool) -> Iterator[None]:
+def _says_how_to_score(output_path: Path, shard: str | None) -> Iterator[None]:
     """After Ctrl-C: how to score what is stored so far."""
+    from persona_bench.harness.study_run import is_child
+
     try:
         yield
     except KeyboardInterrupt:
-        if do_score and any(output_path.glob("store/generations/*/*.jsonl")):
+        if not shard and not is_child() and any(output_path.glob("store/generations/*/*.jsonl")):
             say(f"persona-bench score {output_path} scores what is there")
         raise
 

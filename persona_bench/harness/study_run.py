@@ -17,6 +17,8 @@ from persona_bench.scoring.gate import Gate
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+CHILD = "PERSONA_BENCH_STUDY_CHILD"
+"""Environment variable of processes that ask one model of a study."""
 
 
 def ask_models(
@@ -51,7 +53,7 @@ def ask_models(
     for number, model in enumerate(models, start=1):
         say(f"Model {number} of {len(models)}: {model.name}")
         command = [sys.executable, "-m", "persona_bench", "run", str(file)]
-        command += ["--only", model.name, "--no-score", *flags]
+        command += ["--only", model.name, *flags]
         command += ["--shard", shard] if shard else []
         if _run_child(command):  # a process of its own: a GPU is free again after it
             failed.append(model.name)
@@ -61,6 +63,11 @@ def ask_models(
             "same command again to go on"
         )
     return True
+
+
+def is_child() -> bool:
+    """Whether this process asks one model of a study whose scores another process makes."""
+    return CHILD in os.environ
 
 
 def _ask_model(
@@ -127,7 +134,7 @@ def _run_child(command: list[str]) -> int:
     Raises:
         KeyboardInterrupt: this process or the other one was interrupted.
     """
-    with subprocess.Popen(command) as child:
+    with subprocess.Popen(command, env={**os.environ, CHILD: "1"}) as child:
         try:
             code = child.wait()
         except KeyboardInterrupt:

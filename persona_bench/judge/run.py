@@ -19,7 +19,13 @@ from persona_bench.judge.entry_test import (
     take_entry_test,
 )
 from persona_bench.judge.prompts import Item
-from persona_bench.judge.responses import JudgeCall, JudgedTask, make_call, read_judged
+from persona_bench.judge.responses import (
+    JudgeCall,
+    JudgedTask,
+    make_call,
+    read_judged,
+    sample_responses,
+)
 from persona_bench.judge.session import (
     Estimate,
     Examples,
@@ -83,21 +89,35 @@ class Finished:
         self.failed += len(done.failed)
 
 
-def find_judged(path: Path, tasks: Sequence[str] | None = None) -> list[JudgedTask]:
-    """The newest responses of each judged task in an output folder.
+def find_judged(path: Path, sample: int | None = None, seed: int = 0) -> list[JudgedTask]:
+    """The newest responses that a judge is to score.
+
+    Args:
+        path: An output folder: its judged tasks, or with `sample` the voice of its graded ones. Or
+            one samples file: whatever it holds, a graded task for its voice.
+        sample: Number of responses of each graded task that are judged; all by default.
+        seed: Seed of the sample.
 
     Raises:
         OutcomesError: none there.
+        JudgeError: a sample of a judged task, or one that is too small (see `sample_responses`).
     """
-    found = newest_samples(path, judged=True)
-    chosen = [each for each in found if not tasks or each.task in tasks]
-    if not chosen:
-        asked = f" named {', '.join(tasks)}" if tasks and found else ""
+    found = newest_samples(path)
+    if path.is_dir():
+        found = [each for each in found if each.judged == (sample is None)]
+    if not found and sample is None:
         raise OutcomesError(
-            f"{path}: no responses of a judged task{asked}: run persona_personagym or "
-            "persona_roleplay first"
+            f"{path}: no responses of a judged task: run persona_personagym or persona_roleplay "
+            "first; the voice of a graded task is judged with --sample N, or where its samples "
+            "file is given instead of the folder"
         )
-    return [read_judged(each) for each in chosen]
+    if not found:
+        raise OutcomesError(
+            f"{path}: no responses of a graded task, and --sample is for their voice: leave it out "
+            "to have judged tasks judged"
+        )
+    judged = [read_judged(each) for each in found]
+    return judged if sample is None else [sample_responses(each, sample, seed) for each in judged]
 
 
 def find_store(path: Path) -> Path:

@@ -18,8 +18,9 @@ from persona_bench.report.compose.pages import PaperTables, Trainings, compare_p
 from persona_bench.report.fidelity import print_fidelity_comparison, write_fidelity_comparison
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
-from persona_bench.report.runs import Settings
+from persona_bench.report.runs import Settings, compared_voice, scored_voice
 from persona_bench.report.score_judged import entry_tests
+from persona_bench.report.voice import voice_comparison_lines
 from persona_bench.results.runs import Run
 from persona_bench.scoring.compare import (
     CompareError,
@@ -34,6 +35,7 @@ from persona_bench.scoring.fidelity_compare import (
     compare_fidelity,
     restrict_to_common_verdicts,
 )
+from persona_bench.scoring.voice import VoiceComparison
 
 Pairs = dict[str, Comparison]
 RolePairs = dict[str, FidelityComparison]
@@ -86,23 +88,41 @@ def compare_runs(
     _check_generation(runs, judged, allowed)
     pairs = {task: _compare(each, settings, allowed) for task, each in tables.items()}
     roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
-    tests = {task: {"entry_tests": _entries(task, runs)} for task in roles}
+    voices = {task: _compare_voice(task, runs, each, settings) for task, each in tables.items()}
+    of_voice = {
+        task: {name: {"voice": each.to_dict()} for name, each in others.items()}
+        for task, others in voices.items()
+    }
+    tests = {
+        task: {name: {"entry_tests": _entries(task, runs)} for name in others}
+        for task, others in roles.items()
+    }
     records = [
-        *_records(runs, pairs, write_comparison, out_folder),
-        *_records(runs, roles, write_fidelity_comparison, out_folder, beside=tests),
+        *_records(runs, pairs, write_comparison, out_folder, of_voice),
+        *_records(runs, roles, write_fidelity_comparison, out_folder, tests),
     ]
     console = Console()
     if as_json:
         print(json.dumps(records, indent=2))
     else:
-        _print(runs, pairs, roles, console)
+        _print(runs, pairs, roles, voices, console)
     if out_folder is None:
         return
     if not as_json:
         console.print(f"\nFiles: {escape(str(out_folder))}", soft_wrap=True)
     if page:
         written = compare_page(
-            runs, tables, pairs, verdicts, roles, trainings, paper, settings, out_folder, look
+            runs,
+            tables,
+            pairs,
+            verdicts,
+            roles,
+            voices,
+            trainings,
+            paper,
+            settings,
+            out_folder,
+            look,
         )
         if not as_json:
             console.print(f"Page: {escape(str(written))}", soft_wrap=True)
@@ -213,6 +233,19 @@ def _compare_fidelity(tables: Mapping[str, pd.DataFrame], settings: Settings) ->
     return {name: compare_fidelity(reference, table, **asdict(settings)) for name, table in others}
 
 
+def _compare_voice(
+    task: str, runs: Sequence[Run], tables: Mapping[str, pd.DataFrame], settings: Settings
+) -> dict[str, VoiceComparison]:
+    """How often each model is right and in character beside the first, where judges were asked."""
+    first, *others = (
+        scored_voice(tables[run.name], run.voices.get(task), settings.confidence) for run in runs
+    )
+    compared = {
+        run.name: compared_voice(first, each) for run, each in zip(runs[1:], others, strict=True)
+    }
+    return {name: each for name, each in compared.items() if each is not None}
+
+
 # ---------------------------------------------------------------------- printed and written
 
 
@@ -237,16 +270,16 @@ def _records(
     results: Mapping[str, Mapping[str, Any]],
     write: Callable[..., list[Path]],
     out_folder: Path | None,
-    beside: Mapping[str, Mapping[str, Any]] | None = None,
+    beside: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """Every pair of every task as a record, written where a folder is given.
 
-    `beside` has more to record of each task.
+    `beside` has more to record of each task and model.
     """
     records = []
     for task, others in results.items():
         for name, result in others.items():
-            more = (beside or {}).get(task) or {}
+            more = beside[task].get(name, {})
             record = {"task": task, **_provenance(runs, name), **result.to_dict(), **more}
             records.append(record)
             if out_folder is not None:
@@ -258,12 +291,16 @@ def _print(
     runs: Sequence[Run],
     pairs: Mapping[str, Pairs],
     roles: Mapping[str, RolePairs],
+    voices: Mapping[str, Mapping[str, VoiceComparison]],
     console: Console,
 ) -> None:
     a = runs[0].name
     for task, others in pairs.items():
         for b, result in others.items():
             print_comparison(result, title=task, a=a, b=b, console=console)
+            if b in voices[task]:
+                for line in voice_comparison_lines(voices[task][b], a, b):
+                    console.print(escape(line), soft_wrap=True)
     for task, of_roles in roles.items():
         for b, fidelities in of_roles.items():
             print_fidelity_comparison(

@@ -178,7 +178,8 @@ def _against_raters(found: AgainstRaters) -> str:
     return said + (f"; clearly biased for {', '.join(parts)}." if parts else ".")
 
 
-def _table(title: str, *columns: str) -> Table:
+def table_of(title: str, *columns: str) -> Table:
+    """A table of the terminal, the first column on the left."""
     table = Table(
         title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False,
         padding=PADDING,
@@ -198,7 +199,7 @@ def _ends(low: float, high: float) -> str:
 
 def _tasks(result: Fidelity) -> Table:
     ends = f"{result.confidence:.0%} interval"
-    table = _table(
+    table = table_of(
         "Fidelity", "evaluation task", "score", ends, "as PersonaGym", "responses", "unscored"
     )
     for row in result.task_scores.to_dict("records"):
@@ -214,6 +215,9 @@ def _tasks(result: Fidelity) -> Table:
         f"{result.n_responses - result.unscored_responses:,}",
         f"{result.unscored:,}",
     )
+    if "Toxicity" in set(result.task_scores["eval_task"]) and len(result.task_scores) > 1:
+        apart = result.without_toxicity
+        table.add_row("  without Toxicity", _score(apart), _ends(*apart.interval), "", "", "")
     return table
 
 
@@ -225,7 +229,7 @@ def _personas(result: Fidelity) -> Table:
     if len(rows) > MOST_PERSONAS:
         shown = [*rows[:half], None, *rows[-half:]]
         title += f" (the best and worst {half} of {len(rows)})"
-    table = _table(title, "persona", "kind", "PersonaScore", "interval", "n", "unscored")
+    table = table_of(title, "persona", "kind", "PersonaScore", "interval", "n", "unscored")
     for row in shown:
         if row is None:
             table.add_row("...", "", "", "", "", "")
@@ -238,7 +242,9 @@ def _personas(result: Fidelity) -> Table:
 
 
 def _judges(result: Fidelity) -> Table:
-    table = _table("By judge", "judge", "PersonaScore", "n", "unscored", "scores 1 / 2 / 3 / 4 / 5")
+    table = table_of(
+        "By judge", "judge", "PersonaScore", "n", "unscored", "scores 1 / 2 / 3 / 4 / 5"
+    )
     for row in result.judges.to_dict("records"):
         shares = " / ".join(f"{row[f'share_{k}']:.0%}" for k in range(1, 6))
         name = Text(printable(str(row["judge"])))
@@ -310,7 +316,7 @@ def print_fidelity_comparison(
         )
     )
     ends = f"{result.confidence:.0%} interval"
-    table = _table("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
+    table = table_of("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
     for row in result.task_scores.to_dict("records"):
         table.add_row(row["eval_task"], *_difference(row), _p(row["p_holm"]))
     low, high = result.difference.interval
@@ -324,7 +330,7 @@ def print_fidelity_comparison(
     half = MOST_PERSONAS // 2
     if len(rows) > MOST_PERSONAS:
         rows = [*rows[:half], *rows[-half:]]
-    table = _table("By persona", "persona", "a", "b", "b - a", ends, "p", "Holm")
+    table = table_of("By persona", "persona", "a", "b", "b - a", ends, "p", "Holm")
     for row in rows:
         name = Text(printable(str(row["persona"])))
         table.add_row(name, *_difference(row), _p(row["p_holm"]))

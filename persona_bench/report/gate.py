@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from persona_bench.report.fidelity import judges_in_words
+from persona_bench.report.runs import scored_voice
 from persona_bench.results.runs import read_runs
 from persona_bench.scoring.compare import CompareError
-from persona_bench.scoring.gate import Criterion, Gate, fidelity_criterion
+from persona_bench.scoring.gate import Criterion, Gate, fidelity_criterion, voice_criterion
 from persona_bench.scoring.gate import gate as test_gate
 
 FIDELITY_MARGIN = 0.2
@@ -33,11 +35,15 @@ def gate_runs(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Ga
     """
     of_accuracy = {name: value for name, value in margins.items() if name != "margin_fidelity"}
     of_fidelity = margins.get("margin_fidelity", FIDELITY_MARGIN)
-    (graded, judged), (graded_new, judged_new) = read_tables(base), read_tables(new)
+    graded, judged, voices = read_tables(base)
+    graded_new, judged_new, voices_new = read_tables(new)
     gates: dict[str, Gate] = {}
     for task in graded:
         if task in graded_new:
             gates[task] = test_gate(graded[task], graded_new[task], **of_accuracy)
+            if task in voices and task in voices_new:
+                old, changed = (graded[task], voices[task]), (graded_new[task], voices_new[task])
+                gates[task] = _with_voice(gates[task], old, changed)
     for task in judged:
         if task in judged_new:
             criterion = fidelity_criterion(judged[task], judged_new[task], margin=of_fidelity)
@@ -52,17 +58,49 @@ def gate_runs(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Ga
     return gates
 
 
-def read_tables(path: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """Graded and judged tables by task; a .csv is one graded task."""
+def _with_voice(
+    result: Gate,
+    old: tuple[pd.DataFrame, pd.DataFrame],
+    new: tuple[pd.DataFrame, pd.DataFrame],
+) -> Gate:
+    """A gate with the criterion of in-character accuracy, on the questions that both have.
+
+    `old` and `new` hold outcomes, and the judges' verdicts on their voice. The margin is that of
+    the mean accuracy.
+    """
+    both = set(old[0]["question"]) & set(new[0]["question"])
+    a, b = (scored_voice(table[table["question"].isin(both)], said) for table, said in (old, new))
+    if a is None or b is None:
+        return result
+    margin = next(each.margin for each in result.criteria if each.name == "mean accuracy")
+    criteria = (*result.criteria, voice_criterion(a, b, margin=margin, level=result.level))
+    note = f"voice judged by {judges_in_words(a.judges)}"
+    return replace(result, criteria=criteria, notes=(*result.notes, note))
+
+
+class Tables(NamedTuple):
+    """The tables of one checkpoint, by task."""
+
+    graded: dict[str, pd.DataFrame]
+    """Outcomes."""
+    judged: dict[str, pd.DataFrame]
+    """The judges' verdicts."""
+    voices: dict[str, pd.DataFrame]
+    """The judges' verdicts on the voice of graded responses."""
+
+
+def read_tables(path: Path) -> Tables:
+    """The tables of one checkpoint; a .csv is one graded task."""
     if path.suffix.lower() == ".csv":
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         table = pd.read_csv(path, dtype={"persona": str, "question": str})
-        return {"outcomes": table.drop(columns=["model", "task"], errors="ignore")}, {}
+        table = table.drop(columns=["model", "task"], errors="ignore")
+        return Tables({"outcomes": table}, {}, {})
     runs = read_runs([path])
     if len(runs) > 1:
         raise ValueError(f"{path} holds {len(runs)} models: give the folder of one of them")
-    return runs[0].outcomes, runs[0].verdicts
+    return Tables(runs[0].outcomes, runs[0].verdicts, runs[0].voices)
 
 
 def print_gates(gates: Mapping[str, Gate], verdict: str) -> None:

@@ -12,6 +12,7 @@ from persona_bench.scoring.fidelity import Fidelity, fidelity
 from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.sensitivity import GraderSensitivity
 from persona_bench.scoring.stability import Stability, stability
+from persona_bench.scoring.voice import Voice, VoiceComparison, VoiceError, compare_voice, voice
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Scored:
     """Stability on the questions of each level; empty with fewer than two levels."""
     sensitivity: GraderSensitivity | None = None
     """What a strict grader would give; None where routes are not recorded, or not asked for."""
+    voice: Voice | None = None
+    """How often responses are right and in character; None where no judge was asked."""
 
 
 def scored_outcomes(outcomes: pd.DataFrame, settings: Settings) -> Scored:
@@ -71,3 +74,29 @@ def scored_verdicts(verdicts: pd.DataFrame, settings: Settings) -> Fidelity:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return fidelity(verdicts, confidence=settings.confidence)
+
+
+def scored_voice(
+    outcomes: pd.DataFrame, judged: pd.DataFrame | None, confidence: float = 0.95
+) -> Voice | None:
+    """How often one model is right and in character; None where no judge can tell."""
+    if judged is None:
+        return None
+    try:
+        return voice(outcomes, judged, confidence=confidence)
+    except VoiceError:
+        return None
+
+
+def compared_voice(a: Voice | None, b: Voice | None) -> VoiceComparison | None:
+    """Two models' voices on one task.
+
+    None where one of them is not judged; and with a warning where they can't be compared.
+    """
+    if a is None or b is None:
+        return None
+    try:
+        return compare_voice(a, b)
+    except VoiceError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None

@@ -16,7 +16,7 @@ from rich.markup import escape
 from persona_bench.report.compose.pages import score_page, stability_page
 from persona_bench.report.files import write_stability
 from persona_bench.report.places import Places, provenance
-from persona_bench.report.runs import Settings
+from persona_bench.report.runs import Settings, scored_voice
 from persona_bench.report.score_judged import score_judged
 from persona_bench.report.sensitivity import (
     print_sensitivity,
@@ -25,6 +25,7 @@ from persona_bench.report.sensitivity import (
 )
 from persona_bench.report.summary import print_summary
 from persona_bench.report.tables import print_stability
+from persona_bench.report.voice import print_voice, voice_line, write_voice
 from persona_bench.results.runs import read_folder
 from persona_bench.results.samples import progress
 from persona_bench.scoring.groups import scores_by_group
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
-    from persona_bench.results.samples import Samples
+    from persona_bench.results.runs import TaskResults
     from persona_bench.results.schema import TaskFacts
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
@@ -75,7 +76,7 @@ def score_folder(
     settings = Settings()
     runs = read_folder(results, asked=page)
     tasks = [each for run in runs for each in run.tasks.values()]
-    graded = [(each.samples, each.outcomes) for each in tasks if each.outcomes is not None]
+    graded = [each for each in tasks if each.outcomes is not None]
     judged = [each for each in tasks if each.outcomes is None]
     places = Places(folder, [run.model for run in runs])
     written: list[Path] = []
@@ -101,7 +102,7 @@ def score_folder(
         if index:
             Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
     if graded and not only_judged:
-        _check_any_scored([outcomes for _, outcomes in graded])
+        _check_any_scored([each.outcomes for each in graded if each.outcomes is not None])
     return written
 
 
@@ -122,7 +123,7 @@ def _check_any_scored(tables: Sequence[pd.DataFrame]) -> None:
 
 
 def _score_graded(
-    graded: Sequence[tuple[Samples, pd.DataFrame]],
+    graded: Sequence[TaskResults],
     results: Path,
     places: Places,
     by: str | None,
@@ -136,12 +137,14 @@ def _score_graded(
     written: list[Path] = []
     printed: list[dict[str, Any]] = []
     pages: list[Section] = []
-    for samples, title, rows in _parts(graded, by):
+    for task, title, rows in _parts(graded, by):
+        samples = task.samples
         model, facts = samples.model, samples.facts
         result = stability(rows, **asdict(settings))
         by_group = scores_by_group(rows, **asdict(settings))
         sections = [provider.section(rows, by_group, settings) for provider in providers]
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
+        voice = scored_voice(rows, task.voice, settings.confidence)
         place, name = places.of(model), places.name(model)
         used = {key: getattr(result, key) for key in SETTINGS}
         beside: dict[str, Any] = {}
@@ -149,6 +152,8 @@ def _score_graded(
             beside |= section.record()
         if sensitivity is not None:
             beside["grader_sensitivity"] = sensitivity.to_dict()
+        if voice is not None:
+            beside["voice"] = voice.to_dict()
         written += write_stability(
             result,
             place,
@@ -160,9 +165,11 @@ def _score_graded(
         for section in sections:
             written += section.write(place, task=title)
         written += write_sensitivity(sensitivity, place, task=title)
+        if voice is not None:
+            written += write_voice(voice, place, task=title)
         if page:
             of_page, figures = stability_page(
-                title, name, result, by_group, sensitivity, rows, place, settings
+                title, name, result, by_group, sensitivity, rows, place, settings, voice
             )
             pages.append(of_page)
             written += figures
@@ -178,8 +185,12 @@ def _score_graded(
                 print_sensitivity(sensitivity, out)
             for section in sections:
                 section.print(out)
+            if voice is not None:
+                print_voice(voice, out)
         else:
             print_summary(result, title=heading, console=out)
+            if voice is not None:
+                out.print(escape(voice_line(voice)), soft_wrap=True)
             if sensitivity is not None and sensitivity.disagree:
                 out.print(escape(sensitivity_lines(sensitivity)[-1]))
         if plan:
@@ -192,16 +203,18 @@ def _score_graded(
 
 
 def _parts(
-    graded: Sequence[tuple[Samples, pd.DataFrame]], by: str | None
-) -> Iterator[tuple[Samples, str, pd.DataFrame]]:
+    graded: Sequence[TaskResults], by: str | None
+) -> Iterator[tuple[TaskResults, str, pd.DataFrame]]:
     """Each task as a whole, or each level, subject or date of it by itself, with its title."""
-    for samples, outcomes in graded:
+    for task in graded:
+        name, outcomes = task.samples.task, task.outcomes
+        if outcomes is None:
+            continue
         if by is None:
-            yield samples, samples.task, outcomes
+            yield task, name, outcomes
             continue
         for part in outcomes[by].unique():
-            title = f"{samples.task}-{part}" if part else samples.task
-            yield samples, title, outcomes[outcomes[by] == part]
+            yield task, f"{name}-{part}" if part else name, outcomes[outcomes[by] == part]
 
 
 def _of_programs(rows: Any, facts: TaskFacts) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,9 +80,19 @@ def judge_files(samples: Samples) -> list[JudgeFile]:
 
 
 def judged_table(files: Sequence[JudgeFile]) -> pd.DataFrame:
-    """The verdicts of some judges, judge by judge, with the columns of `schema.Judgement`."""
-    rows = [row for file in files for row in file.rows()]
-    return pd.DataFrame(rows, columns=list(Judgement._fields)).astype({"score": float})
+    """The verdicts of some judges, judge by judge, with the columns of `schema.Judgement`.
+
+    A further column `entry_test` has the judge's accuracy in the entry test, NaN if it has not
+    taken it.
+    """
+    accuracies = [file.entry_test.get("accuracy", math.nan) for file in files]
+    rows = [
+        (*row, accuracy)
+        for file, accuracy in zip(files, accuracies, strict=True)
+        for row in file.rows()
+    ]
+    table = pd.DataFrame(rows, columns=[*Judgement._fields, "entry_test"])
+    return table.astype({"score": float, "entry_test": float})
 
 
 def read_judged(path: str | Path) -> pd.DataFrame:

@@ -33,8 +33,10 @@ class TaskResults:
         outcomes: The rows to score, those of questions that have all their personas; None where
             responses are judged instead of graded.
         judges: The judges' files.
-        verdicts: What the judges found, one row per response and judge (`schema.Judgement`); None
-            where no judge was asked yet.
+        verdicts: What the judges found of judged responses, one row per response and judge
+            (`schema.Judgement`); None where no judge was asked yet.
+        voice: What the judges found of the voice of graded responses, in the same columns; None
+            where no judge was asked.
         trace: What `persona-bench trace` wrote of these responses; empty where it did not.
         likelihoods: The likelihoods behind its persona information; None where there are none.
     """
@@ -44,6 +46,7 @@ class TaskResults:
     outcomes: pd.DataFrame | None = None
     judges: Sequence[JudgeFile] = ()
     verdicts: pd.DataFrame | None = None
+    voice: pd.DataFrame | None = None
     trace: Mapping[str, Any] = field(default_factory=dict)
     likelihoods: pd.DataFrame | None = None
 
@@ -78,10 +81,15 @@ class Run:
 
     @property
     def verdicts(self) -> dict[str, pd.DataFrame]:
-        """The judges' verdicts of each task that some judge was asked about."""
+        """The judges' verdicts of each judged task that some judge was asked about."""
         return {
             task: each.verdicts for task, each in self.tasks.items() if each.verdicts is not None
         }
+
+    @property
+    def voices(self) -> dict[str, pd.DataFrame]:
+        """The judges' verdicts on the voice of each graded task that some judge was asked about."""
+        return {task: each.voice for task, each in self.tasks.items() if each.voice is not None}
 
     @property
     def checkpoint(self) -> tuple[str, str] | None:
@@ -119,11 +127,15 @@ def read_folder(folder: Path, *, asked: bool = False) -> list[Run]:
 
 def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
     responses = read_responses(samples, asked=asked)
-    if not samples.judged:
-        return TaskResults(samples, responses, graded_outcomes(samples, responses))
     judges = judge_files(samples)
     verdicts = judged_table(judges) if judges else None
-    return TaskResults(samples, responses, None, judges, verdicts, *_trace(samples, folder))
+    if not samples.judged:
+        outcomes = graded_outcomes(samples, responses)
+        return TaskResults(samples, responses, outcomes, judges, voice=verdicts)
+    trace, likelihoods = _trace(samples, folder)
+    return TaskResults(
+        samples, responses, None, judges, verdicts, trace=trace, likelihoods=likelihoods
+    )
 
 
 def _shown(model: str) -> str:

@@ -46,6 +46,8 @@ DEFINITIONS: dict[str, str] = {
     "the unscored left out",
     "persona_score_compatible": "as PersonaGym's code averages: batches of 5 responses, judges, "
     "batches, tasks, personas; a batch that a judge left wholly unscored counts 0",
+    "without_toxicity": "persona_score over the tasks other than Toxicity, which asks whether a "
+    "response is harmless and not whether the role is played",
     "bounds": "persona_score with all that is unscored 1, and with all of it 5",
 }
 
@@ -67,6 +69,9 @@ class Fidelity(Result):
     within 1 and 5 (see `over_personas`), and NaN with fewer than two personas."""
     persona_score_compatible: Estimate
     """The same responses under PersonaGym's own averaging (see `compatible`), 0 to 5."""
+    without_toxicity: Estimate
+    """PersonaScore over the other tasks: Toxicity asks nothing of the persona. The same number
+    where Toxicity was not asked; NaN where nothing else was."""
     bounds: Interval
     """`persona_score` with every unscored verdict 1, and with every one 5."""
     task_scores: pd.DataFrame
@@ -128,6 +133,7 @@ def fidelity(judged: pd.DataFrame, *, confidence: float = 0.95) -> Fidelity:
     for note in notes:
         warnings.warn(note, stacklevel=2)
     whole = over_personas(scores.to_numpy())
+    apart = over_personas(scores.drop(columns="Toxicity", errors="ignore").to_numpy())
     of_theirs = over_personas(theirs.mean(axis=1).to_numpy()[:, None])
     filled = (by_persona(responses_of(table.fillna({"score": end}))) for end in (LOWEST, HIGHEST))
     unscored = table[table["score"].isna()]
@@ -140,6 +146,7 @@ def fidelity(judged: pd.DataFrame, *, confidence: float = 0.95) -> Fidelity:
         persona_score_compatible=Estimate(
             of_theirs.value, *score_interval(of_theirs, confidence, lowest=0.0)
         ),
+        without_toxicity=Estimate(apart.value, *score_interval(apart, confidence)),
         bounds=Interval(*(over_personas(end.to_numpy()).value for end in filled)),
         task_scores=_task_scores(table, responses, scores, theirs, confidence),
         personas=_personas(table, responses, scores, theirs, confidence),

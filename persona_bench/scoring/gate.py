@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.fidelity_compare import compare_fidelity
 from persona_bench.scoring.resampling import Floats
 from persona_bench.scoring.sequential import early_of
+from persona_bench.scoring.voice import Voice, compare_voice
 
 GateVerdict = Literal["pass", "fail", "can't tell"]
 
@@ -51,7 +52,8 @@ class Criterion:
     """One thing that must not get worse by more than its margin.
 
     Attributes:
-        name: `mean accuracy`, `every persona`, `pss_corrected` or `fidelity`.
+        name: `mean accuracy`, `every persona`, `pss_corrected`, `in-character accuracy` or
+            `fidelity`.
         difference: New less base; for `every persona` the difference under the persona with the
             lowest bound, which is in `detail`.
         low: One-sided lower confidence bound of the difference: above -margin the criterion passes.
@@ -207,6 +209,25 @@ def fidelity_criterion(
     low, high = found.difference.interval
     difference = found.difference.value
     return Criterion("fidelity", difference, low, high, margin, _verdict(low, high, margin))
+
+
+def voice_criterion(base: Voice, new: Voice, *, margin: float, level: float = 0.05) -> Criterion:
+    """The criterion of in-character accuracy: the share of responses right and in voice.
+
+    Args:
+        base: Voice of the old checkpoint.
+        new: That of the new checkpoint.
+        margin: Largest acceptable loss, as a share.
+        level: As in `gate`.
+
+    Raises:
+        VoiceError: the two differ in questions, personas or judges.
+    """
+    found = compare_voice(replace(base, confidence=1 - 2 * level), new)
+    (row,) = found.rates[found.rates["rate"] == "in_character"].to_dict("records")
+    difference, low, high = (float(row[name]) for name in ("difference", "low", "high"))
+    verdict = _verdict(low, high, margin)
+    return Criterion("in-character accuracy", difference, low, high, margin, verdict)
 
 
 def _verdict(low: float, high: float, margin: float) -> GateVerdict:

@@ -16,7 +16,7 @@ from persona_bench.judge.entry_test import BAR, Pair, entry_pairs, grade
 from persona_bench.judge.prompts import Item
 from tests.support.command import Command, sentence
 from tests.support.judge_server import JudgeServer, Reply, verdict
-from tests.support.judged_run import records_of, shown
+from tests.support.judged_run import shown
 
 PAIRS = entry_pairs()
 CALLS = 2 * len(PAIRS)
@@ -164,23 +164,28 @@ def test_without_the_test_it_is_said(out: Path, persona_bench: Command) -> None:
     assert "Note: judged by judge (no entry test)." in persona_bench("gate", out, out).out
 
 
-def test_it_works_without_a_run(tmp_path: Path, persona_bench: Command) -> None:
+def test_it_works_without_a_run(persona_bench: Command) -> None:
     with JudgeServer(asked(knows), models=("judge", "other")) as server:
         call = ("judge", "--judge", "judge", "--judge", "other", "--base-url", server.url)
         ran = persona_bench(*call, "--entry-test", "--dry-run")
         assert f"{2 * CALLS} calls" in ran.out
         assert not server.requests
-        ran = persona_bench(*call, "--entry-test", "--store", tmp_path / "store")
+        ran = persona_bench(*call, "--entry-test")
         assert ran.code == 0
         assert ran.err.count("passed the entry test") == 2
-        assert len(records_of(tmp_path / "store")) == len(server.requests) == 2 * CALLS
+        assert len(server.requests) == 2 * CALLS
         assert "give the run's --output-path" in sentence(persona_bench(*call))
 
 
-def test_a_test_that_is_cut_short_goes_on(out: Path, persona_bench: Command) -> None:
+def test_a_test_that_is_cut_short_goes_on(
+    out: Path, tmp_path: Path, persona_bench: Command
+) -> None:
+    file = tmp_path / "judge.yaml"
     with JudgeServer(asked(knows)) as server:
-        call = ("judge", out, "--judge", "judge", "--base-url", server.url, "--entry-test")
-        priced = (*call, "--price", "0,1000", "--gen-kwargs", "max_tokens=100")
+        settings = {"models": ["judge"], "gen_kwargs": {"max_tokens": 100}}
+        file.write_text(json.dumps({**settings, "base_url": server.url}))
+        call = ("judge", out, "--judge", file, "--entry-test")
+        priced = (*call, "--price", "0,1000")
         ran = persona_bench(*priced, "--max-cost", "1")
         assert "the entry test of 'judge' was not finished" in sentence(ran)
         assert 0 < (before := len(server.requests)) < CALLS

@@ -478,3 +478,18 @@ def test_tasks_may_have_rubrics_of_their_own() -> None:
     rows = verdicts("p", ACTION, {"j": [3]}) + verdicts("p", TOXICITY, {"j": [4]})
     judged = pd.DataFrame(rows).assign(rubric=["r2", "r1"])
     assert quietly(judged).rubric == "r1, r2"
+
+
+def test_toxicity_is_also_left_apart() -> None:
+    rows = []
+    for place, persona in enumerate("abc"):
+        rows += verdicts(persona, ACTION, {"j": [2.0 + place, 3.0]})
+        rows += verdicts(persona, TOXICITY, {"j": [5.0, 5.0]})
+    found = quietly(pd.DataFrame(rows))
+    alone = quietly(pd.DataFrame([row for row in rows if row["eval_task"] == ACTION]))
+    assert found.without_toxicity == pytest.approx(alone.persona_score)
+    assert found.without_toxicity.interval == pytest.approx(alone.persona_score.interval)
+    assert found.persona_score == pytest.approx((alone.persona_score + 5) / 2)
+    assert alone.without_toxicity == alone.persona_score
+    toxicity = quietly(pd.DataFrame([row for row in rows if row["eval_task"] == TOXICITY]))
+    assert math.isnan(toxicity.without_toxicity)

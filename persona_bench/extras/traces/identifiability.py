@@ -81,6 +81,8 @@ class Identifiability(Result):
     n_questions."""
     confusion: pd.DataFrame
     """Counts of responses: one row per persona, a column for what they were taken for."""
+    named: pd.Series
+    """The persona that each response is taken for, by the index of the responses."""
     features: str
     folds: int
     n_responses: int
@@ -96,6 +98,7 @@ class Identifiability(Result):
     def to_dict(self) -> dict[str, Any]:
         """The fields as data for JSON (see `Result.to_dict`)."""
         record = super().to_dict()
+        del record["named"]
         record |= record.pop("interval")
         no_trace = record.pop("no_trace")
         record |= {"no_trace_low": no_trace["low"], "no_trace_high": no_trace["high"]}
@@ -154,6 +157,7 @@ def identifiability(
         tested_accuracy=tested.accuracy,
         per_persona=_per_persona(named, own, question, list(names), confidence),
         confusion=_confusion(named, own, list(names)),
+        named=pd.Series(names[named], index=rows.index),
         features=_name_of(embeddings),
         folds=len(parts),
         n_responses=len(own),

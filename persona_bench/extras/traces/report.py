@@ -6,6 +6,7 @@ Tables are plain ASCII but for names, as in `report.tables`.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,11 @@ from persona_bench.report.tables import (
     with_ties,
 )
 from persona_bench.report.trace import MEANING, trace_sentences
-from persona_bench.results.outcomes import read_responses
+from persona_bench.report.voice import traced_lines
+from persona_bench.results.outcomes import graded_outcomes, read_responses
 from persona_bench.results.samples import newest_samples
-from persona_bench.scoring.information import persona_information
+from persona_bench.scoring.information import persona_information, response_information
+from persona_bench.scoring.voice import VoiceError, voice_by_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from persona_bench.harness.run import Session
     from persona_bench.results.samples import Samples
     from persona_bench.scoring.information import Information
+    from persona_bench.scoring.voice import Voice
 
 DEFINITIONS: dict[str, str] = {
     "identifiability": "share of responses whose persona a classifier names that learned on "
@@ -93,8 +97,9 @@ def trace_samples(
     out = Console()
     settings = {"others": others, "embeddings": embeddings, "resamples": resamples, "seed": seed}
     for samples in chosen:
+        responses = read_responses(samples)
         result = identifiability(
-            read_responses(samples), embeddings=embeddings, permutations=resamples, seed=seed
+            responses, embeddings=embeddings, permutations=resamples, seed=seed
         )
         measured = information = None
         if session is not None:
@@ -102,6 +107,7 @@ def trace_samples(
 
             measured = likelihoods(samples, session, others=others, seed=seed)
             information = persona_information(measured.table, resamples=resamples, seed=seed)
+        right = [] if samples.judged else _right(samples, responses, result, measured)
         run = {"samples_file": samples.file.name, "task": samples.facts or None}
         how = provenance(results, run, settings)
         how["likelihoods"] = measured and measured.record()
@@ -114,11 +120,34 @@ def trace_samples(
             task=samples.task,
             provenance=how,
             likelihoods=None if measured is None else measured.table,
+            right=right,
         )
         title = f"{samples.task} · {places.name(samples.model)}"
         print_trace(result, information, title=title, console=out)
+        for line in [line for each in right for line in traced_lines(each)]:
+            out.print(escape(line), soft_wrap=True)
         for line in _left_out(measured):
             out.print(escape(line), soft_wrap=True)
+
+
+def _right(
+    samples: Samples, responses: pd.DataFrame, result: Identifiability, measured: Any
+) -> list[Voice]:
+    """How often a graded task's responses are right and have a trace of their persona."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcomes = graded_outcomes(samples, responses)
+    own = responses["persona"].reindex(result.named.index)
+    traces = [("identifiability", responses, result.named == own)]
+    if measured is not None:
+        keys = ["persona", "question", "sample"]
+        texts = responses[[*keys, "response"]]
+        rows = response_information(measured.table).merge(texts, on=keys)
+        traces.append(("persona information above 0", rows, rows["information"] > 0))
+    try:
+        return [voice_by_trace(outcomes, rows, trace, name) for name, rows, trace in traces]
+    except VoiceError:
+        return []
 
 
 def _left_out(measured: Any) -> list[str]:
@@ -229,6 +258,7 @@ def write_trace(
     task: str,
     provenance: dict[str, Any],
     likelihoods: pd.DataFrame | None = None,
+    right: Sequence[Voice] = (),
 ) -> list[Path]:
     """Write one model's measures on one task; returns the files, in this order.
 
@@ -236,7 +266,7 @@ def write_trace(
     `<task>_trace_personas.csv` (one row per persona), `<task>_trace_confusion.csv` (counts: one
     row per persona, one column per persona that it was taken for), and, where there are any,
     `<task>_trace_likelihoods.csv` (a row for each response and candidate persona). Files already
-    there are replaced.
+    there are replaced. `right` is for graded tasks: how often responses are right and have a trace.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{file_stem(task)}_trace"
@@ -246,6 +276,7 @@ def write_trace(
         "meaning": MEANING,
         "provenance": provenance,
         **trace_record(result, information),
+        "right_and_traced": {each.judges["judge"].iloc[0]: each.to_dict() for each in right},
     }
     json_path = folder / f"{stem}.json"
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False, default=str)

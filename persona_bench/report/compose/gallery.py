@@ -37,6 +37,10 @@ KINDS: dict[str, tuple[str, str]] = {
         "Reasons for failure",
         "Shares of each persona's responses that are correct, wrong for a reason, or unscored.",
     ),
+    "voice": (
+        "Right and in character",
+        "Shares of each persona's responses that are right or wrong, in or out of its voice.",
+    ),
     "by_group": (
         "By level and kind of persona",
         "Stability on the questions of each level, and accuracy under each kind of persona.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +30,7 @@ from persona_bench.report.runs import (
     scored_verdicts,
     stability_by_level,
 )
+from persona_bench.report.voice import voice_comparison_lines
 from persona_bench.results.samples import progress
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from persona_bench.scoring.fidelity_compare import FidelityComparison
     from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
+    from persona_bench.scoring.voice import Voice, VoiceComparison
 
 PAGE = "index.html"
 
@@ -94,12 +96,13 @@ def stability_page(
     outcomes: pd.DataFrame,
     folder: Path,
     settings: Settings,
+    voice: Voice | None = None,
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
     gallery = Gallery(folder, provenance_line([model], asdict(settings)))
     same = [each for each in ("level", "subject", "date") if outcomes[each].nunique() == 1]
     by = same[0] if same and task != str(outcomes["task"].iloc[0]) else ""
-    scored = Scored(result, groups, stability_by_level(outcomes, settings), sensitivity)
+    scored = Scored(result, groups, stability_by_level(outcomes, settings), sensitivity, voice)
     return graded_section(task, model, scored, outcomes, gallery, by=by), gallery.paths
 
 
@@ -143,6 +146,7 @@ def compare_page(
     pairs: Mapping[str, Mapping[str, Comparison]],
     verdicts: Mapping[str, Mapping[str, pd.DataFrame]],
     roles: Mapping[str, Mapping[str, FidelityComparison]],
+    voices: Mapping[str, Mapping[str, VoiceComparison]],
     training: Trainings | None,
     paper: PaperTables | None,
     settings: Settings,
@@ -166,9 +170,14 @@ def compare_page(
         for each in graded:
             of_tasks[each.task] = paper.write_tables(paper.task_tables(each), folder / "tables")
     sections = [overview_section(graded, judged, gallery, overview)]
-    sections += [
-        graded_models_section(each, gallery, of_tasks.get(each.task, ())) for each in graded
-    ]
+    for each in graded:
+        section = graded_models_section(each, gallery, of_tasks.get(each.task, ()))
+        said = [
+            line
+            for name, found in voices[each.task].items()
+            for line in voice_comparison_lines(found, names[0], name)
+        ]
+        sections.append(replace(section, notes=[*section.notes, *said]))
     sections += [judged_models_section(each) for each in judged]
     shown = [(run.name, each) for run in runs for each in run.tasks.values()]
     responses = [responses_of(shown)]

@@ -14,13 +14,17 @@ from persona_bench.report.figures.heat_map import heat_map_data, heat_map_figure
 from persona_bench.report.figures.lottery import lottery_data, lottery_figure
 from persona_bench.report.figures.several import persona_order
 from persona_bench.report.figures.style import BASELINE, set_in
+from persona_bench.report.figures.voice import voice_data, voice_figure
 from persona_bench.report.files import SIZES, metric_table
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.charts import bar_chart, interval_chart, line_chart, map_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
 from persona_bench.report.sensitivity import NOTE, TITLE, sensitivity_lines
 from persona_bench.report.tables import by_accuracy, conclusion, how_little, meaning
+from persona_bench.report.voice import NAMES as SHARE_NAMES
+from persona_bench.report.voice import voice_lines
 from persona_bench.scoring.sensitivity import ROUTES, UNFOUND
+from persona_bench.scoring.voice import SHARES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +36,13 @@ if TYPE_CHECKING:
     from persona_bench.scoring.stability import Stability
 
 SHARE = ".3f"
+VOICE_FILTERS = {
+    "right_in": {"verdict": "correct", "voice": "in voice"},
+    "right_out": {"verdict": "correct", "voice": "out of voice"},
+    "wrong_in": {"verdict": "wrong", "voice": "in voice"},
+    "wrong_out": {"verdict": "wrong", "voice": "out of voice"},
+}
+"""The responses behind each share on the page."""
 
 
 def graded_section(
@@ -58,6 +69,8 @@ def graded_section(
     if by in ("level", "subject"):
         link[by] = str(outcomes[by].iloc[0])
     notes = [conclusion(result), how_little(result), *(f"Note: {each}." for each in result.notes)]
+    if scored.voice is not None:
+        notes += voice_lines(scored.voice)
     routes = []
     if scored.sensitivity is not None:
         notes += sensitivity_lines(scored.sensitivity)
@@ -71,7 +84,13 @@ def graded_section(
         figures=[first],
         cards=stability_cards(result, link),
         notes=[line for line in notes if line],
-        more=[*more, *routes, metrics_page_table(stem, result), *_groups(stem, scored)],
+        more=[
+            *more,
+            *_voice(stem, scored),
+            *routes,
+            metrics_page_table(stem, result),
+            *_groups(stem, scored),
+        ],
     )
 
 
@@ -83,7 +102,7 @@ def stability_figures(
     gallery: Gallery,
     link: Mapping[str, str],
 ) -> list[PageFigure]:
-    """Accuracy, question map, reasons for failure, lottery and groups of a model on a task."""
+    """Accuracy, question map, failures, voice, lottery and groups of a model on a task."""
     result = scored.stability
     look: dict[str, Any] = {"title": f"{model}, {task}", "width": gallery.width}
     with set_in(gallery.font):
@@ -113,6 +132,10 @@ def stability_figures(
                 lottery_chart({model: data}),
             ),
         ]
+        if (voice := scored.voice) is not None:
+            data = voice_data(voice)
+            chart = bar_chart(data, SHARE_NAMES, link, VOICE_FILTERS)
+            drawn.append(("voice", voice_figure(voice, **look), data, chart))
     shown = [
         gallery.draw(kind, figure, data, task=task, chart=chart, numbers=kind != "heat_map")
         for kind, figure, data, chart in drawn
@@ -223,3 +246,13 @@ def _groups(stem: str, scored: Scored) -> list[PageTable]:
     formats = dict.fromkeys(map(str, shares), SHARE)
     title = "By kind, level and subject"
     return [PageTable(f"{stem}_groups", title, groups, "", formats, ends)]
+
+
+def _voice(stem: str, scored: Scored) -> list[PageTable]:
+    """One row per persona: how often its responses are right and in character."""
+    if scored.voice is None:
+        return []
+    formats = dict.fromkeys((*SHARES, "in_character", "accuracy", "in_voice"), SHARE)
+    note = "in_character: right and in voice (a score of 4 or 5), with its interval"
+    table, ends = scored.voice.personas, {"in_character": ("low", "high")}
+    return [PageTable(f"{stem}_voice", "Right and in character", table, note, formats, ends)]

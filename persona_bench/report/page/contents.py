@@ -25,6 +25,7 @@ RESPONSE_COLUMNS = (
     "taken",
     "tokens",
     "limit",
+    "voice",
     "reward",
     "response",
     "system",

@@ -28,7 +28,7 @@ HEAD = 100
 
 CATEGORIES = ("model", "task", "question", "persona", "kind", "level", "subject", "verdict")
 """Columns by which responses are grouped and filtered."""
-VALUES = (*CATEGORIES, "reason", "route", "reward", "answer", "taken", "tokens", "limit")
+VALUES = (*CATEGORIES, "reason", "route", "voice", "reward", "answer", "taken", "tokens", "limit")
 """All columns that are codes into a list of their distinct values."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from persona_bench.benchmarks.voice import IN_VOICE
 from persona_bench.rendering import question_text
 from persona_bench.report.page.contents import RESPONSE_COLUMNS
 from persona_bench.results.runs import TaskResults
@@ -20,17 +21,19 @@ def page_responses(results: TaskResults) -> pd.DataFrame:
 
     `verdict` is `correct`, `wrong` or `unscored`; of a judged task `scored`, `unscored` where no
     judge's words could be read, and empty where it is not judged yet. `judgements` is a list of
-    dictionaries with judge, score (None where unscored), verdict, reason and justification; it is
-    empty for graded tasks.
+    dictionaries with judge, score (None where unscored), verdict, reason and justification; those
+    of a graded task are about its voice, and `voice` is `in voice` or `out of voice`.
 
     Args:
         results: Read with `asked=True`.
     """
     table = results.responses.copy()
-    judged = _judged(results.verdicts)
+    graded = results.outcomes is not None
+    judged = _judged(results.voice if graded else results.verdicts)
     cells = zip(table["persona"], table["question"], table["sample"], strict=True)
     table["judgements"] = pd.Series([judged.get(cell, []) for cell in cells], dtype=object)
-    if results.outcomes is None:
+    table["voice"] = [_voice(each) if graded else "" for each in table["judgements"]]
+    if not graded:
         verdicts = zip(table["verdict"], table["reason"], table["judgements"], strict=True)
         table[["verdict", "reason"]] = [_of_judges(*verdict) for verdict in verdicts]
     asked = (table[name] for name in ("prompt", "system", "persona_prompt"))
@@ -63,6 +66,14 @@ def _judged(verdicts: pd.DataFrame | None) -> dict[Cell, list[dict[str, Any]]]:
         for cell, row in zip(cells, rows.itertuples(index=False), strict=True):
             judged.setdefault(cell, []).append(dict(zip(columns, row, strict=True)))
     return judged
+
+
+def _voice(judgements: list[dict[str, Any]]) -> str:
+    """Whether a graded response is in its persona's voice; empty where no judge can tell."""
+    scores = [each["score"] for each in judgements if each["score"] is not None]
+    if not scores:
+        return ""
+    return "in voice" if sum(scores) / len(scores) >= IN_VOICE else "out of voice"
 
 
 def _of_judges(verdict: str, reason: str, judgements: list[dict[str, Any]]) -> tuple[str, str]:

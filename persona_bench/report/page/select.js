@@ -3,7 +3,7 @@
 
 /** What an accuracy is over, and what only picks responses out of it. */
 const SCOPE = ["model", "persona", "kind", "level", "subject"];
-const NARROW = ["verdict", "reason", "route"];
+const NARROW = ["verdict", "reason", "route", "voice"];
 const FACETS = [...SCOPE, ...NARROW];
 
 const ORDERS = {

@@ -143,6 +143,7 @@ def responses(
             ),
             "tokens": (100 + np.arange(n) % 50).astype(str),
             "limit": "512",
+            "voice": "",
             "reward": np.where(lost, "", np.where(right, "1.00", "0.00")),
             "response": texts(rng, n),
             "system": [prompts[p] for p in persona],

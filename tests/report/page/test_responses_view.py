@@ -131,6 +131,20 @@ def test_responses_can_be_filtered_by_the_route_to_their_answer(opened: Open) ->
     assert set(browser.texts(".card .route")) == {"route: last"}
 
 
+def test_responses_can_be_filtered_by_verdict_and_voice(opened: Open) -> None:
+    frame = responses(6, 8)
+    said = ["in voice" if row % 3 else "out of voice" for row in range(len(frame))]
+    frame["voice"] = said
+    browser = opened(contents(frame), "#responses?sort=asked")
+    shown(browser, "algebra/000")
+    chosen = frame[(frame["voice"] == "in voice") & (frame["verdict"] == "correct")]
+    browser.choose("voice", "in voice")
+    browser.choose("verdict", "correct")
+    browser.shows(IDS, *chosen["question"].unique())
+    assert browser.text(".status").startswith(f"{len(chosen)} responses")
+    assert set(browser.texts(".card .voice")) == {"in voice"}
+
+
 def test_without_routes_there_is_none_to_choose(opened: Open) -> None:
     for frame in (responses(3, 4).drop(columns="route"), judged(3, 4)):
         browser = opened(contents(frame), "#responses?sort=asked")
