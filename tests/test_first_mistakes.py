@@ -277,13 +277,19 @@ def test_training_refuses_a_folder_that_is_no_model(here: Here, tmp_path: Path) 
     [
         ("persona_arithmetc", "did you mean 'persona_arithmetic'?"),
         ("persona-math500", "did you mean 'persona_math500'?"),
-        ("livecodebench", "did you mean 'persona_livecodebench'?"),
-        ("gsm8k", "use persona_aime24, "),
+        ("livecodebench", "did you mean persona_livecodebench, "),
     ],
 )
 def test_a_task_that_is_misspelt(here: Here, task: str, words: str) -> None:
     for name in ("run", "screen"):
         assert words in here(name, "--model-args", "pretrained=x/y", "--tasks", task)
+
+
+def test_a_task_of_lm_eval_s_that_needs_the_hub(here: Here) -> None:
+    """Offline: `run` names what it can't reach, and `screen` the tasks that it takes."""
+    given = ("--model-args", "pretrained=x/y", "--tasks", "gsm8k")
+    assert "Couldn't reach 'openai/gsm8k' on the Hub" in here("run", *given)
+    assert "use persona_aime24, " in here("screen", *given)
 
 
 @pytest.mark.parametrize(
