@@ -184,9 +184,9 @@ const DRAWINGS = {
   },
 
   /** Stacked shares. */
-  bars(chart, { label, rows, parts, looks, filters, counts, totals, links }, width) {
-    const colours = looks.map((look, place) => (look === "correct" ? "var(--yes)" : look === "unscored" ? "var(--lost)" : `var(--f${looks.slice(0, place).filter((each) => each === look).length % 6})`));
-    const legend = chart.legend(parts.map((name, place) => ({ name, colour: colours[place], area: true })));
+  bars(chart, { label, rows, parts, looks, pale, filters, counts, totals, links }, width) {
+    const colours = looks.map((look, place) => (look === "correct" ? "var(--yes)" : look === "unscored" ? "var(--lost)" : `var(--f${looks.slice(0, place).filter((each, before) => each === look && !(pale[place] && !pale[before])).length % 6})`));
+    const legend = chart.legend(parts.map((name, place) => ({ name, colour: colours[place], area: pale[place] ? 0.4 : true })));
     const left = namesWidth(rows, width);
     const [right, tall, top] = [width - 14, 20, legend.height + 4];
     const bottom = top + tall * rows.length;
@@ -199,7 +199,7 @@ const DRAWINGS = {
         const from = start / totals[row];
         start += count;
         const says = `${name}: ${part} ${count.toLocaleString("en")} of ${totals[row].toLocaleString("en")} (${((100 * count) / totals[row]).toFixed(0)}%)`;
-        const bar = draw("rect", { x: x(from), y: top + row * tall + 3, width: (count / totals[row]) * (right - left), height: tall - 6, fill: colours[place], stroke: "var(--paper)", "stroke-width": 0.7 });
+        const bar = draw("rect", { x: x(from), y: top + row * tall + 3, width: (count / totals[row]) * (right - left), height: tall - 6, fill: colours[place], "fill-opacity": pale[place] ? 0.4 : 1, stroke: "var(--paper)", "stroke-width": 0.7 });
         return chart.mark(says, responsesAt(links[0], { persona: name, ...filters[place] }), bar);
       });
       return [bars, writing(fitted(name, left - 10), left - 8, top + (row + 0.5) * tall, { "text-anchor": "end" })];

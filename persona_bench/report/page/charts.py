@@ -142,24 +142,23 @@ def bar_chart(
         data: Of one model: persona, outcome, count and responses.
         names: Of the outcomes, as they are shown.
         link: The link of the model and task.
-        filters: What each outcome adds to the link, the best outcome first; by default the verdict
-            and reason that it is named after.
+        filters: What each outcome adds to the link; by default the verdict and reason that it is
+            named after. Outcomes out of voice are pale.
     """
     rows = [str(name) for name in data["persona"].unique()]
     outcomes = list(data["outcome"].unique())
     found = zip(data["persona"], data["outcome"], data["count"], strict=True)
     counts = {(persona, outcome): _plain(n) for persona, outcome, n in found}
-    looks = [outcome.partition(":")[0] for outcome in outcomes]
-    if filters:
-        looks = ["correct" if outcome == next(iter(filters)) else "wrong" for outcome in outcomes]
+    added = [dict(filters[each]) if filters else _filters(each) for each in outcomes]
     totals = data.groupby("persona")["responses"].first()
     return {
         "kind": "bars",
         "label": "Share of responses",
         "rows": rows,
         "parts": [names[outcome] for outcome in outcomes],
-        "looks": looks,
-        "filters": [dict(filters[each]) if filters else _filters(each) for each in outcomes],
+        "looks": [each["verdict"] for each in added],
+        "pale": [each.get("voice") == "out of voice" for each in added],
+        "filters": added,
         "counts": [[counts.get((row, outcome), 0) for outcome in outcomes] for row in rows],
         "totals": [int(totals[row]) for row in rows],
         "links": [dict(link)],

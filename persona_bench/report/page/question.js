@@ -253,7 +253,7 @@ class QuestionView {
     const more = score === score && !of("voice") ? ` ${+score.toFixed(2)}` : "";
     const verdict = make("p", { class: "verdict" }, badge(of("verdict"), more));
     if (of("reason")) verdict.append(" ", make("span", { class: "reason" }, named(spaced(of("reason")))));
-    if (of("voice")) verdict.append(" ", make("span", { class: "voice" }, of("voice")));
+    if (of("voice")) verdict.append(" · ", make("span", { class: "voice" }, of("voice")));
     if (of("reward")) verdict.append(" ", make("span", { class: "reward" }, "reward: ", of("reward")));
     if (many) verdict.prepend(make("span", { class: "which" }, `sample ${store.sample[row]} `));
     const parts = [verdict, this.#taken(of), this.#response(row, text), said.map((each) => this.#judgement(each))];

@@ -101,12 +101,12 @@ function selectQuestions(store, params, found) {
   return { counts, tests };
 }
 
-/** `10 of 16 correct`, `mean score 3.8`, or how many responses there are. */
+/** `10 of 16 correct` (and `mean voice 3.8`), `mean score 3.8`, or how many responses there are. */
 function describe(count) {
   const parts = [];
   const graded = count.correct + count.wrong;
   if (graded) parts.push(`${count.correct} of ${graded} correct`);
-  if (count.scored) parts.push(`mean score ${count.mean.toFixed(2)}`);
+  if (count.scored) parts.push(`mean ${graded ? "voice" : "score"} ${count.mean.toFixed(2)}`);
   if (count.unscored) parts.push(`${count.unscored} unscored`);
   if (count.open) parts.push(`${count.open} not judged yet`);
   return parts.length ? parts.join(", ") : plural(count.n, "response");
