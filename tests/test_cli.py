@@ -321,6 +321,7 @@ def test_sets_are_listed_shown_and_checked(tmp_path: Path) -> None:
     assert f"{own}:5: unknown kind 'x'" in done.stderr.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_the_demo_on_the_real_model(smollm2: Path, tmp_path: Path) -> None:
     done = persona_bench("demo", "--questions", "2", cwd=tmp_path)
     assert "32/32" in done.stderr.replace("\r", "\n")  # a progress bar

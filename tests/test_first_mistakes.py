@@ -152,6 +152,7 @@ def test_a_study_says_which_model_has_no_chat_template(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [(), ("--dry-run",)], ids=["run", "dry-run"])
 @pytest.mark.parametrize(
     ("variables", "words"),

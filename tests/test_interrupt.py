@@ -81,6 +81,7 @@ def test_a_run_against_an_endpoint(tmp_path: Path, concurrent: int) -> None:
     assert second == "persona-bench score out scores what is there"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [True, False])
 def test_a_study_of_several_models(tmp_path: Path, group: bool) -> None:
     with server() as chat:

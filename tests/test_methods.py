@@ -107,6 +107,7 @@ def test_gate_reads_the_folders_of_runs(checkpoints: Path) -> None:
     assert record["tasks"]["persona_arithmetic"]["verdict"] == "fail"
 
 
+@pytest.mark.slow
 def test_the_paper_s_table_has_one_row_per_method(checkpoints: Path, tmp_path: Path) -> None:
     runs = names(checkpoints, "rlvr@1", "rlvr@2", "permix@1")
     out = tmp_path / "out"

@@ -153,6 +153,7 @@ def test_a_checkpoint_whose_template_refuses_system_messages(smollm2: Path, tmp_
         assert prompt.startswith(f"<|im_start|>user\n{persona}")
 
 
+@pytest.mark.slow
 def test_the_reasoning_of_a_real_model_is_kept_apart(smollm2: Path, tmp_path: Path) -> None:
     """A full stop stands for the end of the reasoning, as this model has none of its own."""
     records: dict[str, list[dict[str, Any]]] = {}

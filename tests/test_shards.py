@@ -50,6 +50,7 @@ def results(folder: Path) -> dict[str, float]:
     return {k: v for k, v in found.items() if isinstance(v, float | int) and "sample" not in k}
 
 
+@pytest.mark.slow
 def test_shards_of_one_output_folder_by_the_command(tmp_path: Path) -> None:
     with server() as chat:
         file = written(tmp_path, study_of(chat))
@@ -159,6 +160,7 @@ def test_an_impossible_shard_is_refused(tmp_path: Path, shard: str) -> None:
 # ---------------------------------------------------------------------- grading again
 
 
+@pytest.mark.slow
 def test_regrading_needs_no_model_and_keeps_the_old(tmp_path: Path) -> None:
     with server() as chat:
         ask(chat, tmp_path / "out")

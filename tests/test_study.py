@@ -177,6 +177,7 @@ def test_thinking_reaches_each_backend_in_its_own_way(
 # ---------------------------------------------------------------------- running
 
 
+@pytest.mark.slow
 def test_a_study_runs_every_model_says_what_is_done_and_goes_on(tmp_path: Path) -> None:
     with server() as chat:
         file = written(tmp_path, study_of(chat))
@@ -200,6 +201,7 @@ def test_a_study_runs_every_model_says_what_is_done_and_goes_on(tmp_path: Path) 
     }
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     with server() as chat:
         study = study_of(chat)

@@ -19,6 +19,8 @@ from persona_bench.results.samples import newest_samples
 from persona_bench.scoring.information import persona_information
 from tests.test_cli import persona_bench
 
+pytestmark = pytest.mark.slow
+
 KNOBS = {"persona_set": "demo", "questions_per_task": 4, "eval_tasks": "Linguistic Habits"}
 
 

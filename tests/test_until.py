@@ -122,6 +122,7 @@ def test_a_killed_run_goes_on_to_the_cap_and_asks_nothing_twice(tmp_path: Path) 
     assert len(read_outcomes(tmp_path / "out")) == 900
 
 
+@pytest.mark.slow
 def test_the_gate_stops_the_run_and_gives_its_exit_code(tmp_path: Path) -> None:
     base, new = tmp_path / "base", tmp_path / "new"
     against = ("--until", "decided", "--against", str(base))

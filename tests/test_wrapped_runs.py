@@ -104,6 +104,7 @@ def without_model(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=["model", "early"]).sort_values(columns).reset_index(drop=True)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_scored_resumed_and_ends_as_a_whole_one(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -140,7 +141,7 @@ def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
 
 def _shown(model: str) -> str:
     path = Path(model)
-    return path.name if path.is_absolute() or path.is_dir() else model
+    return path.name if path.is_absolute() or os.path.isdir(model) else model
 
 
 def _trace(samples: Samples, folder: Path) -> tuple[dict[str, Any], pd.DataFrame | None]:

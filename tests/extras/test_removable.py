@@ -12,6 +12,8 @@ import pytest
 import persona_bench
 from tests.extras.test_screen_command import write_pilot
 
+pytestmark = pytest.mark.slow
+
 EXTRAS = Path(persona_bench.__file__).parent / "extras"
 FAILING: dict[str, set[str]] = {
     "paper": {"leaderboard"},

@@ -53,6 +53,7 @@ def screened(chat: ChatServer, folder: Path, **settings: Any) -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_finds_the_extremes_with_its_share_of_requests(tmp_path: Path) -> None:
     core = load_persona_set("core")
     with server() as chat:

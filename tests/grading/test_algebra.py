@@ -93,6 +93,7 @@ def test_a_worker_killed_at_its_job_is_replaced_and_the_job_tried_again(pool: Po
     assert found == ["timeout", "same"]
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_two_workers_is_the_graders_error(pool: Pool) -> None:
     pool.run([EASY], workers=1, timeout=5)
     killed: set[int] = set()
@@ -119,6 +120,7 @@ def test_an_idle_worker_that_died_is_replaced(pool: Pool) -> None:
     assert pool.pids() != dead
 
 
+@pytest.mark.slow
 def test_memory_hunger_is_the_graders_error_and_kills_nobody_else(pool: Pool) -> None:
     findings = pool.run([Job("x+y", "(x+y+z+w)^{300}"), EASY], workers=1, timeout=60)
     assert findings[0] in ("grader_error", "timeout")

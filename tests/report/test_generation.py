@@ -57,6 +57,7 @@ def test_the_terminal_says_it_above_the_numbers(compared: Comparison) -> None:
     assert text.index(NOTE) < text.index("Accuracy over personas")
 
 
+@pytest.mark.slow
 def test_tables_and_page_say_it(
     tables: dict[str, np.ndarray], compared: Comparison, tmp_path: Path
 ) -> None:

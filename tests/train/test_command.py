@@ -82,6 +82,7 @@ def settings(tiny: Path, tmp_path: Path) -> Callable[..., str]:
     return write
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_made_once_and_lm_eval_runs_it(
     settings: Callable[..., str], tmp_path: Path, lm_eval: LmEval, here: Here
 ) -> None:

@@ -191,6 +191,7 @@ def test_evaluation_changes_nothing_of_the_training(make: Make, tmp_path: Path, 
         assert one["completions/mean_length"] == two["completions/mean_length"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("graded_by_length")
 def test_a_resumed_run_equals_one_that_was_not_stopped(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -250,6 +251,7 @@ def test_sft_is_evaluated_as_rlvr_is_and_trains_the_same(
     check_greedy(config, tiny, tables[2], 8)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("graded_by_length")
 def test_a_resumed_distillation_with_sampled_evaluations_equals_a_whole_one(
     make: Make, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
