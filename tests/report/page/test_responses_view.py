@@ -324,7 +324,7 @@ def test_the_page_of_real_runs(opened: Open, real_runs: RealRuns) -> None:
     browser.shows(CARDS, "baker")
     row = real_runs.judged[real_runs.judged["persona"] == "baker"].iloc[0]
     said = row["judgements"][0]
-    assert browser.text(".card .badge") == f"★ scored {said['score']}"
+    assert browser.text(".card .badge") == f"★ scored {said['score']:g}"
     assert browser.texts(".words") == [said["justification"]] * 2
     browser.click(".card details:last-of-type summary")
     browser.until(lambda: browser.texts(".card pre"), "no prompt")
