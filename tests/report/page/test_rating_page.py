@@ -100,6 +100,7 @@ def test_nothing_in_a_response_is_markup(
         page.press("4")
     assert page.text("#response") == ODD
     assert page.texts("#odd") == []
+    page.one("#rater").clear()  # what is stored of another test may come back after all
     page.one("#rater").send_keys('"A", =B\n')
     page.one("#comment").send_keys(ODD.replace("🙂", "").replace("\u2028", ""))
     file = saved(page, tmp_path / "saved")
