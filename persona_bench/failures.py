@@ -63,8 +63,8 @@ def explain(error: BaseException) -> str:
             return not_installed(known.get(wanted[1], wanted[1].lower()) if wanted else module)
     for pattern, sentence in KNOWN:
         if match := re.search(pattern, f"{type(error).__name__}: {text}"):
-            return sentence.format(first=_first_line(error), **match.groupdict())
-    return f"{type(error).__name__}: {_first_line(error)} (--verbose shows the traceback)"
+            return sentence.format(first=first_line(error), **match.groupdict())
+    return f"{type(error).__name__}: {first_line(error)} (--verbose shows the traceback)"
 
 
 NO_TEMPLATE = (
@@ -116,6 +116,7 @@ def _is_ours(error: BaseException) -> bool:
     return bool(frames) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300].rstrip(".:") if lines else type(error).__name__

@@ -13,7 +13,7 @@ A set is a YAML file:
         kind: speech
         prompt: You are a pirate who answers everything as if at sea.
 
-Whatever is wrong with a file is said with the file, the line and the mend.
+An error in a file is one sentence with the file, the line and what to do.
 """
 
 from __future__ import annotations
@@ -22,16 +22,34 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import (
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from persona_bench.resources import resource_folder
-from persona_bench.yaml_files import compose, no_yaml, warn_of_comment
+from persona_bench.yaml_files import (
+    Part,
+    compose,
+    key_twice,
+    line_of,
+    no_yaml,
+    node_at,
+    texts,
+    warn_of_comment,
+)
 
 KINDS: dict[str, str] = {
     "control": "no persona: `none` sends no system message; or a plain assistant",
@@ -45,18 +63,19 @@ KINDS: dict[str, str] = {
     "irrelevant": "an attribute that should not matter: a name, a favourite colour",
     "harmful": "a persona that would drag the work down",
 }
-_SET_KEYS = ("name", "version", "description", "personas")
-_PERSONA_KEYS = ("id", "kind", "prompt", "domain", "level", "note")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 class PersonaSetError(ValueError):
     """A persona set that can't be used; the message says where and what to do."""
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Persona:
-    """One persona.
+    """One persona; values that a persona can't have raise pydantic's ValidationError.
 
     Attributes:
         id: Its name in tables and files: lower-case letters, digits and hyphens.
@@ -73,6 +92,53 @@ class Persona:
     domain: str = ""
     level: int | None = None
     note: str = ""
+
+    @field_validator("id")
+    @classmethod
+    def _check_id(cls, id_: str) -> str:
+        if not _ID.fullmatch(id_):
+            raise ValueError(
+                f"the id {id_!r} must be lower-case letters, digits and single hyphens, "
+                "such as 'maths-professor'"
+            )
+        return id_
+
+    @field_validator("kind")
+    @classmethod
+    def _check_kind(cls, kind: str) -> str:
+        if kind not in KINDS:
+            close = get_close_matches(kind, KINDS, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(f"unknown kind {kind!r}: {hint}use {', '.join(KINDS)}")
+        return kind
+
+    @field_validator("prompt")
+    @classmethod
+    def _check_prompt(cls, prompt: str, info: ValidationInfo) -> str:
+        if not prompt and info.data.get("kind") != "control":
+            raise ValueError(
+                f"{info.data.get('id')!r} has an empty prompt; write one (only a control may have "
+                "none)"
+            )
+        return prompt
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _check_level(cls, level: Any, info: ValidationInfo) -> int | None:
+        id_ = info.data.get("id")
+        if level is None:
+            return None
+        if info.data.get("kind") != "education":
+            raise ValueError(f"{id_!r} has a 'level', which only kind 'education' has; remove it")
+        if not (str(level).isdigit() and int(level) >= 1):
+            raise ValueError(f"the level of {id_!r} must be a whole number from 1")
+        return int(level)
+
+    @model_validator(mode="after")
+    def _check_education(self) -> Persona:
+        if self.kind == "education" and self.level is None:
+            raise ValueError(f"{self.id!r} needs a 'level' (1, 2, ... from the least schooling up)")
+        return self
 
 
 @dataclass(frozen=True)
@@ -221,7 +287,15 @@ def read_persona_set(path: str | Path) -> PersonaSet:
             f"{no_yaml(error, text, path)}; mend the line (a prompt with a colon, a # or a quote "
             "in it goes behind `>-` on lines of its own)"
         ) from None
-    return _Reader(path, text).persona_set(root)
+    if twice := key_twice(root):
+        raise PersonaSetError(
+            f"{path}:{twice.start_mark.line + 1}: the key {twice.value!r} stands twice; keep one"
+        )
+    persona_set = _persona_set(root, path)
+    for place, persona in enumerate(persona_set):
+        node = node_at(root, ("personas", place, "prompt"))
+        warn_of_comment(node, text, path, f"the prompt of {persona.id!r}")
+    return persona_set
 
 
 def build_persona_set(name: str, kind: str, template: str, values: Sequence[str]) -> PersonaSet:
@@ -268,118 +342,72 @@ def dump_persona_set(chosen: PersonaSet) -> str:
     )
 
 
-class _Reader:
-    """Turns YAML nodes into a PersonaSet, so that every fault knows its line."""
+# ---------------------------------------------------------------------- what a file may hold
 
-    def __init__(self, path: Path, text: str) -> None:
-        self.path, self.yaml = path, text
 
-    def fault(self, node: yaml.Node | None, message: str) -> PersonaSetError:
-        line = node.start_mark.line + 1 if node is not None else 1
-        return PersonaSetError(f"{self.path}:{line}: {message}")
+class _SetFile(Part):
+    """A file with a persona set."""
 
-    def mapping(
-        self, node: yaml.Node | None, allowed: Sequence[str], what: str
-    ) -> dict[str, yaml.Node]:
-        if not isinstance(node, yaml.MappingNode):
-            raise self.fault(node, f"{what} must be a mapping with the keys {', '.join(allowed)}")
-        found: dict[str, yaml.Node] = {}
-        for key_node, value in node.value:
-            key = str(key_node.value)
-            if key not in allowed:
-                close = get_close_matches(key, allowed, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else "remove it"
-                raise self.fault(
-                    key_node, f"unknown key {key!r} ({hint}; {what} has {', '.join(allowed)})"
-                )
-            if key in found:
-                raise self.fault(key_node, f"the key {key!r} stands twice; keep one")
-            found[key] = value
-        return found
+    name: str
+    version: str
+    description: str
+    personas: list[Persona] = Field(min_length=1)
 
-    def text(self, keys: Mapping[str, yaml.Node], key: str, parent: yaml.Node) -> str:
-        node = keys.get(key)
-        if node is None:
-            raise self.fault(parent, f"{key!r} is missing; add it")
-        if not isinstance(node, yaml.ScalarNode) or node.tag == "tag:yaml.org,2002:null":
-            raise self.fault(node, f'{key!r} must be text; write it as text (empty is "")')
-        return str(node.value).strip()
 
-    def persona_set(self, root: yaml.Node | None) -> PersonaSet:
-        if root is None:
-            raise self.fault(None, f"the file is empty; it needs {', '.join(_SET_KEYS)}")
-        keys = self.mapping(root, _SET_KEYS, "a persona set")
-        name, version = self.text(keys, "name", root), self.text(keys, "version", root)
-        description = self.text(keys, "description", root)
-        if "personas" not in keys:
-            raise self.fault(root, "'personas' is missing; add a list of personas")
-        items = keys["personas"]
-        if not isinstance(items, yaml.SequenceNode) or not items.value:
-            raise self.fault(items, "'personas' must be a list with at least one persona")
-        personas: list[Persona] = []
-        lines: dict[str, int] = {}
-        prompts: dict[str, str] = {}
-        for item in items.value:
-            persona = self.persona(item)
-            if persona.id in lines:
-                raise self.fault(
-                    item,
-                    f"the id {persona.id!r} is already used on line {lines[persona.id]}; "
-                    "give each persona an id of its own",
-                )
-            if persona.prompt in prompts:
-                raise self.fault(
-                    item,
-                    f"{persona.id!r} has the same prompt as {prompts[persona.prompt]!r}; "
-                    "remove one of them",
-                )
-            lines[persona.id] = item.start_mark.line + 1
-            prompts[persona.prompt] = persona.id
-            personas.append(persona)
-        return PersonaSet(name, version, description, tuple(personas), self.path)
+def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
+    """The set in the nodes of a file.
 
-    def persona(self, node: yaml.Node) -> Persona:
-        keys = self.mapping(node, _PERSONA_KEYS, "a persona")
-        id_, kind = self.text(keys, "id", node), self.text(keys, "kind", node)
-        prompt = self.text(keys, "prompt", node)
-        if not _ID.fullmatch(id_):
-            raise self.fault(
-                keys["id"],
-                f"the id {id_!r} must be lower-case letters, digits and single hyphens, "
-                "such as 'maths-professor'",
-            )
-        if kind not in KINDS:
-            close = get_close_matches(kind, KINDS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise self.fault(keys["kind"], f"unknown kind {kind!r}: {hint}use {', '.join(KINDS)}")
-        warn_of_comment(keys["prompt"], self.yaml, self.path, f"the prompt of {id_!r}")
-        if not prompt and kind != "control":
-            raise self.fault(
-                keys["prompt"],
-                f"{id_!r} has an empty prompt; write one (only a control may have none)",
-            )
-        return Persona(
-            id=id_,
-            kind=kind,
-            prompt=prompt,
-            domain=self.text(keys, "domain", node) if "domain" in keys else "",
-            level=self.level(keys, kind, id_, node),
-            note=self.text(keys, "note", node) if "note" in keys else "",
+    Raises:
+        PersonaSetError: the first fault, with its line.
+    """
+    if root is None:
+        raise PersonaSetError(
+            f"{path}:1: the file is empty; it needs {', '.join(_SetFile.model_fields)}"
         )
-
-    def level(
-        self, keys: Mapping[str, yaml.Node], kind: str, id_: str, node: yaml.Node
-    ) -> int | None:
-        if (kind == "education") != ("level" in keys):
-            raise self.fault(
-                keys.get("level", node),
-                f"{id_!r} needs a 'level' (1, 2, ... from the least schooling up)"
-                if kind == "education"
-                else f"{id_!r} has a 'level', which only kind 'education' has; remove it",
+    try:
+        found = _SetFile.model_validate(texts(root, depth=3))
+    except ValidationError as error:
+        raise PersonaSetError(_in_words(error, root, path)) from None
+    ids: dict[str, int] = {}
+    prompts: dict[str, str] = {}
+    for place, persona in enumerate(found.personas):
+        line = line_of(root, ("personas", place))
+        if persona.id in ids:
+            raise PersonaSetError(
+                f"{path}:{line}: the id {persona.id!r} is already used on line {ids[persona.id]}; "
+                "give each persona an id of its own"
             )
-        if "level" not in keys:
-            return None
-        value: Any = keys["level"].value
-        if not (isinstance(value, str) and value.isdigit() and int(value) >= 1):
-            raise self.fault(keys["level"], f"the level of {id_!r} must be a whole number from 1")
-        return int(value)
+        if persona.prompt in prompts:
+            raise PersonaSetError(
+                f"{path}:{line}: {persona.id!r} has the same prompt as "
+                f"{prompts[persona.prompt]!r}; remove one of them"
+            )
+        ids[persona.id], prompts[persona.prompt] = line, persona.id
+    return PersonaSet(found.name, found.version, found.description, tuple(found.personas), path)
+
+
+def _in_words(error: ValidationError, root: yaml.Node, path: Path) -> str:
+    """The first fault as a sentence with its line."""
+    # a misspelt key is named before the key that is missing for it
+    first = min(error.errors(), key=lambda each: each["type"] not in UNKNOWN_KEY)
+    place = first["loc"]
+    what, allowed = "a persona set", list(_SetFile.model_fields)
+    if len(place) > 1:
+        what, allowed = "a persona", [field.name for field in fields(Persona)]
+    key = str(place[-1]) if place else ""
+    match first["type"]:
+        case "missing":
+            words = f"{key!r} is missing; add {'a list of personas' if key == 'personas' else 'it'}"
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            close = get_close_matches(key, allowed, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "remove it"
+            words = f"unknown key {key!r} ({hint}; {what} has {', '.join(allowed)})"
+        case "string_type":
+            words = f'{key!r} must be text; write it as text (empty is "")'
+        case "list_type" | "too_short":
+            words = "'personas' must be a list with at least one persona"
+        case "model_type" | "dataclass_type":
+            words = f"{what} must be a mapping with the keys {', '.join(allowed)}"
+        case _:
+            words = first["msg"].removeprefix("Value error, ")
+    return f"{path}:{line_of(root, place)}: {words}"

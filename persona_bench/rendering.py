@@ -39,6 +39,11 @@ def merged(persona: str, user: str) -> str:
     return f"{persona}\n\n{user}"
 
 
+def question_text(prompt: str, system: str, persona: str) -> str:
+    """The user message of a question without the persona, where `merged` put it there."""
+    return prompt if system or not persona else prompt.removeprefix(merged(persona, ""))
+
+
 def prompt_text(rendered: Any) -> str:
     """A rendered prompt as text: a string, or the JSON messages that API backends send."""
     if isinstance(rendered, str):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 
 def sound(text: str) -> str:
     """A text that can be written: half of a surrogate pair, which JSON can hold, is replaced."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -27,3 +30,9 @@ def short_name(name: str, most: int = 200) -> str:
     digest = hashlib.sha256(whole).hexdigest()[:8]
     end = whole[-(most - len(digest) - 1) :].decode(errors="ignore")
     return f"{end.lstrip('_-.')}-{digest}"
+
+
+def file_stem(name: str) -> str:
+    """A task's or model's name as the start of a file name."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")
+    return short_name(stem, 100) or "task"

@@ -1,10 +1,10 @@
-"""Settings in YAML files, checked by pydantic, each fault said in one sentence with its place."""
+"""Settings in YAML files, checked by pydantic; an error is one sentence with its place."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +40,7 @@ def read_mapping(
         text = path.read_text(encoding="utf-8")
         root = compose(text, path, error)
         data = None if root is None else yaml.SafeLoader("").construct_document(root)
-        twice = _twice(root)
+        twice = key_twice(root)
     except OSError as fault:
         raise error(f"{path} can't be read ({fault.strerror})") from None
     except yaml.YAMLError as fault:
@@ -105,7 +105,7 @@ def no_yaml(fault: yaml.YAMLError, text: str, path: Path) -> str:
 _COMMENT = re.compile(r"""[^#'"]*[^#'"\s]\s+#""")
 
 
-def warn_of_comment(node: yaml.Node, text: str, path: Path, what: str) -> None:
+def warn_of_comment(node: yaml.Node | None, text: str, path: Path, what: str) -> None:
     """Warns where a text without quotes ends at a ` #`, from which on YAML reads a comment.
 
     Args:
@@ -155,7 +155,7 @@ def _line_of_half(node: yaml.ScalarNode, text: str) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _twice(root: yaml.Node | None) -> yaml.ScalarNode | None:
+def key_twice(root: yaml.Node | None) -> yaml.ScalarNode | None:
     """A key that stands a second time in a mapping, of which YAML would take the last."""
     todo, met = [root], set()
     while todo:
@@ -173,6 +173,46 @@ def _twice(root: yaml.Node | None) -> yaml.ScalarNode | None:
                     return key
             todo += [value for _, value in node.value]
     return None
+
+
+Place = Sequence[str | int]
+"""Where in a file: keys, and places in lists, from the outermost inwards."""
+
+
+def texts(node: yaml.Node, depth: int) -> Any:
+    """The mappings, lists and texts of a node; `2` and `yes` stay texts, and null is None.
+
+    What lies deeper than `depth` levels stays a node.
+    """
+    if isinstance(node, yaml.ScalarNode):
+        return None if node.tag == "tag:yaml.org,2002:null" else str(node.value).strip()
+    if depth == 0:
+        return node
+    if isinstance(node, yaml.SequenceNode):
+        return [texts(each, depth - 1) for each in node.value]
+    return {str(key.value): texts(value, depth - 1) for key, value in node.value}
+
+
+def node_at(root: yaml.Node | None, place: Place) -> yaml.Node | None:
+    """The node at a place; the innermost one around it if there is none."""
+    node = root
+    for step in place:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+        elif isinstance(node, yaml.MappingNode):
+            node = {str(key.value): value for key, value in node.value}.get(str(step), node)
+    return node
+
+
+def line_of(root: yaml.Node | None, place: Place) -> int:
+    """The line of a place in a file, counted from 1: that of its key, if it has one."""
+    around = node_at(root, place[:-1]) if place else None
+    if isinstance(around, yaml.MappingNode):
+        for key, _ in around.value:
+            if str(key.value) == place[-1]:
+                return int(key.start_mark.line) + 1
+    node = node_at(root, place)
+    return int(node.start_mark.line) + 1 if node is not None else 1
 
 
 def validated(

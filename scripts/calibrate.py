@@ -172,8 +172,8 @@ def study(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
     rows = []
     for table, drawn in zip(tables, found, strict=True):
         cells, truth, fit = table.cells, table.truth, drawn.fit
-        pss, interval = summarise(drawn.pss, 0.95)
-        word = conclude(interval)
+        pss = summarise(drawn.pss, 0.95)
+        word = conclude(pss.interval)
         if s.lost:
             _, why = why_undetermined(cells, word, STABLE_FROM, 499, rng)
             word = "undetermined" if why else word
@@ -189,8 +189,8 @@ def study(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
                 "plain_bias": plain - truth,
                 "bias": pss - truth,
                 "squared": (pss - truth) ** 2,
-                "coverage": interval.low - 1e-9 <= truth <= interval.high + 1e-9,
-                "width": interval.high - interval.low,
+                "coverage": pss.low - 1e-9 <= truth <= pss.high + 1e-9,
+                "width": pss.high - pss.low,
                 "wrong_word": word == ("unstable" if truth >= STABLE_FROM else "stable"),
                 "undetermined": word == "undetermined",
                 "rejected": rejected,

@@ -18,7 +18,7 @@ from scipy import stats
 
 from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.fidelity_means import (
-    Estimate,
+    Mean,
     over_personas,
     over_questions,
     score_interval,
@@ -64,7 +64,7 @@ def of_one(mean: float, questions: int, tables: int, rng: np.random.Generator) -
     )
     found = over_questions(pd.DataFrame({"score": scores.ravel()}, index=index).reset_index())
     ends = [
-        score_interval(Estimate(*map(float, row)), confidence=0.95)
+        score_interval(Mean(*map(float, row)), confidence=0.95)
         for row in found[["value", "se", "df", "n"]].to_numpy()
     ]
     low, high = np.array(ends).T

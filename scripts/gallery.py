@@ -1,7 +1,7 @@
 """The figures in docs/figures.md, drawn from the committed results.
 
     python -m scripts.gallery                # all of them, into docs/images/gallery
-    python -m scripts.gallery forest lottery # only these
+    python -m scripts.gallery several lottery # only these
 
 The results are those of SmolLM2-135M-Instruct trained on sums (results/smollm2-arithmetic):
 verdicts of each checkpoint, their summary, and the logs of the trainings.
@@ -20,20 +20,19 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from persona_bench.extras.training.curves import read_training, training_figure
+from persona_bench.extras.training.personas import training_personas_figure
 from persona_bench.report.figures.accuracy import accuracy_figure
 from persona_bench.report.figures.differences import differences_figure
 from persona_bench.report.figures.failures import failures_figure
-from persona_bench.report.figures.forest import forest_figure
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.groups import groups_figure
 from persona_bench.report.figures.heat_map import heat_map_figure
 from persona_bench.report.figures.lottery import lottery_figure
 from persona_bench.report.figures.style import save_figure
-from persona_bench.report.figures.training import read_training, training_figure
-from persona_bench.report.figures.training_personas import training_personas_figure
 from persona_bench.scoring.compare import Comparison, compare
+from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.stability import Stability, stability
-from persona_bench.scoring.variance import variance_parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,11 +85,11 @@ def trainings() -> Figure:
 TITLE = "sums under 16 personas"
 FIGURES: dict[str, Callable[[], Figure]] = {
     "accuracy": lambda: accuracy_figure(stable("base"), title=f"base, {TITLE}"),
-    "forest": lambda: forest_figure(several(), title=TITLE),
+    "several": lambda: accuracy_figure(several(), title=TITLE),
     "lottery": lambda: lottery_figure(several(), title=TITLE),
     "frontier": lambda: frontier_figure(pd.read_csv(RESULTS / "summary.csv"), title=TITLE),
     "heat_map": lambda: heat_map_figure(of("base"), title=f"base, {TITLE}"),
-    "groups": lambda: groups_figure({}, variance_parts(of("base")).groups, title=f"base, {TITLE}"),
+    "groups": lambda: groups_figure({}, scores_by_group(of("base")), title=f"base, {TITLE}"),
     "differences": lambda: differences_figure(difference(), a="rlvr-1", b="permix-1", title=TITLE),
     "failures": lambda: failures_figure(several(), title=TITLE),
     "training": trainings,

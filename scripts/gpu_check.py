@@ -101,7 +101,7 @@ def in_its_own_process(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def measure_run(batch: str, args: argparse.Namespace, sizes: dict[str, Any]) -> dict[str, Any]:
     """Responses and tokens per second of the `hf` backend; loading the model is not counted."""
     from persona_bench.harness.run import Asked, Session
-    from persona_bench.scoring.outcomes import read_outcomes
+    from persona_bench.results.outcomes import read_outcomes
 
     folder = args.out.parent / f"run-{batch}"
     model_args = {"pretrained": str(args.model), "dtype": "bfloat16" if on_gpu() else "float32"}

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from persona_bench.report.figures.forest import forest_figure
+from persona_bench.extras.traces.identifiability import identifiability
+from persona_bench.extras.training.curves import TrainingLog, read_training, training_figure
+from persona_bench.extras.training.personas import training_personas_figure
+from persona_bench.report.figures.accuracy import accuracy_figure
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.style import save_figure
-from persona_bench.report.figures.training import TrainingLog, read_training, training_figure
-from persona_bench.report.figures.training_personas import training_personas_figure
-from persona_bench.scoring.identifiability import identifiability
 from persona_bench.scoring.information import persona_information
 from persona_bench.scoring.methods import compare_methods
 from persona_bench.scoring.resampling import clustered_se, mean_interval
@@ -114,8 +114,8 @@ def summary_row(checkpoint: Checkpoint) -> dict[str, Any]:
         "best": stable.best,
         "pss": stable.pss,
         "pss_corrected": stable.pss_corrected,
-        "pss_corrected_low": stable.pss_corrected_interval.low,
-        "pss_corrected_high": stable.pss_corrected_interval.high,
+        "pss_corrected_low": stable.pss_corrected.low,
+        "pss_corrected_high": stable.pss_corrected.high,
         "marker_rate": marked,
         "marker_rate_low": low,
         "marker_rate_high": high,
@@ -260,7 +260,7 @@ def figures(results: Path, found: list[Checkpoint], table: pd.DataFrame) -> None
     title = "Model organism: robustness and role play by method"
     frontier = frontier_figure(main, y="marker_rate", title=title)
     save_figure(frontier, results / "frontier")
-    by_family = forest_figure(
+    by_family = accuracy_figure(
         by_method(found, "organism"), title="Accuracy by family, before and after (all seeds)"
     )
     save_figure(by_family, results / "families")

@@ -23,8 +23,8 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from persona_bench.extras.screened import summarise
-from persona_bench.extras.screening import screen
+from persona_bench.extras.screening.rounds import screen
+from persona_bench.extras.screening.screened import summarise
 from persona_bench.scoring.resampling import null_pss, worst_over_best
 
 QUESTION_SD, INTERACTION_SD, CLOSE = 1.5, 0.8, 0.03

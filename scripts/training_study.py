@@ -29,9 +29,9 @@ from persona_bench.demo import NAME, demo_model
 from persona_bench.report.comparison import write_comparison
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.style import save_figure
+from persona_bench.results.outcomes import read_outcomes
 from persona_bench.scoring.compare import compare
 from persona_bench.scoring.information_compare import compare_information
-from persona_bench.scoring.outcomes import read_outcomes
 from persona_bench.scoring.stability import stability
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "smollm2-arithmetic"
@@ -108,9 +108,9 @@ def ask(work: Path) -> None:
     for each in trained:
         place = work / "results" / each.name
         if not list(scores(work, each).glob(f"{ROLES}_trace.json")):
-            model = ["--model-args", f"pretrained={each.pretrained},dtype=float32"]
+            model = ["--model-args", f"pretrained={each.pretrained},dtype=float32,batch_size=16"]
             where = ["--out", str(scores(work, each).relative_to(work))]
-            more = ["--task", ROLES, "--batch-size", "16"]
+            more = ["--task", ROLES]
             command(work, "trace", str(place.relative_to(work)), *model, *where, *more)
 
 
@@ -204,7 +204,7 @@ def report(work: Path) -> None:
     outcomes(work).to_csv(RESULTS / "outcomes.csv.gz", index=False, compression=packed)
     everything = [each.name for each in checkpoints() if (work / "results" / each.name).is_dir()]
     runs = [f"{name}=results/{name}" for name in everything]
-    command(work, "compare", *runs, "--out", "report", "--resamples", "2000")
+    command(work, "compare", *runs, "--out", "report")
     information(work).to_csv(RESULTS / "information.csv", index=False, float_format="%.4f")
     for each in checkpoints():
         if each.seed is not None and is_there(work, each):

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from persona_bench import contrasts
-from persona_bench.scoring.moments import Moments
+from persona_bench.extras.parts.moments import Moments
+from persona_bench.extras.parts.tau import tau_b
 from persona_bench.scoring.resampling import expanded_interval, question_weights, two_way_means
-from persona_bench.scoring.tau import tau_b
 from tests.scoring.simulated import Model, cells_of, outcomes_of
 
 PARTS = ("question", "persona", "interaction", "sampling", "interaction_or_noise", "total")

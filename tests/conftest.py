@@ -23,10 +23,19 @@ if WORKER:
 ROOT = Path(__file__).resolve().parent.parent
 LONG = {"smollm2", "lm_eval", "new_environment"}
 """Fixtures whose tests run a real model or install packages."""
+SLOW = {"new_environment", "data_dir"}
+"""Fixtures whose tests are slow: they install packages, or grade whole benchmarks."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with long tests go first, so that no worker is left alone with one at the end."""
+    """Marks tests as slow by their fixtures, and puts files with long tests first.
+
+    So no worker is left alone with one of these at the end.
+    """
+    for item in items:
+        if SLOW & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
     if WORKER:
         long = {item.path for item in items if LONG & set(getattr(item, "fixturenames", ()))}
         items.sort(key=lambda item: item.path not in long)

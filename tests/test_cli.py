@@ -63,11 +63,11 @@ def test_run_ends_with_scores_files_and_figures(results: Path) -> None:
     scores = results / "out" / "scores"
     names = {path.name for path in scores.iterdir()}
     for kind in ("accuracy", "lottery", "heat_map", "failures", "by_group"):
-        for suffix in ("png", "pdf", "svg", "csv", "txt"):
+        for suffix in ("png", "pdf", "svg", "csv", "tex"):
             assert f"persona_arithmetic_{kind}.{suffix}" in names
     assert "index.html" in names
-    line = (scores / "persona_arithmetic_lottery.txt").read_text()
-    assert line.startswith("persona-bench run --model local-chat-completions")
+    line = (scores / "persona_arithmetic_lottery.tex").read_text()
+    assert line.startswith("% persona-bench run --model local-chat-completions")
     assert "models: small[red]" in line
     assert "seed 0" in line
     for kind in ("variance", "groups", "contrasts", "persona_contrasts"):
@@ -99,14 +99,17 @@ def test_score_gives_the_same_again_and_json(results: Path) -> None:
     assert (results / "again/persona_arithmetic_personas.csv").read_bytes() == one
 
 
-@pytest.mark.parametrize("columns", [80, 160])
-def test_the_printed_table_names_every_persona(results: Path, columns: int) -> None:
-    again = ("score", "out", "--out", "again", "--no-page")
+@pytest.mark.parametrize(("columns", "full"), [(80, ()), (80, ("--full",)), (160, ("--full",))])
+def test_the_printed_table_names_every_persona(
+    results: Path, columns: int, full: tuple[str, ...]
+) -> None:
+    again = ("score", "out", "--out", "again", "--no-page", *full)
     done = persona_bench(*again, cwd=results, columns=columns)
     for persona in load_persona_set("demo"):
         assert persona.id in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= columns
     assert "noise floor" in done.stdout
+    assert ("what it is" in done.stdout) == bool(full)
 
 
 def run_of_another_model(results: Path, name: str, **changed: str) -> Path:
@@ -134,7 +137,9 @@ def test_score_says_where_the_conclusion_depends_on_the_grader(results: Path) ->
         said = f"Arr, {answer} it be" if pirate else f"So it is \\boxed{{{answer}}}."
         row["resps"] = [[said]]
     samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = persona_bench("score", "manner", "--regrade", cwd=results, columns=80)
+    short = persona_bench("score", "manner", "--regrade", "--no-page", cwd=results, columns=80)
+    assert "unstable under a strict grader." in " ".join(short.stdout.split())
+    done = persona_bench("score", "manner", "--full", cwd=results, columns=80)
     printed = " ".join(done.stdout.split())
     assert "pirate 0.000 1.000 0.800 0.000" in printed
     assert "undetermined as graded, unstable under a strict grader." in printed
@@ -181,7 +186,8 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     log.mkdir()
     told = {"step": [1, 2], "reward": [0.1, 0.4], "entropy": [1.0, 0.5]}
     pd.DataFrame(told).to_csv(log / "log.csv", index=False)
-    three = ("compare", "first=out", "worse", "same", "--out", "three", "--resamples", "500")
+    three = ("compare", "first=out", "worse", "same", "--out", "three")
+    three += ("--width", "3.25", "--serif")
     done = persona_bench(*three, "--training", "tuned=absent", cwd=results, ok=False)
     assert "absent has no log.csv: give the folder of a persona-bench train run" in done.stderr
     assert not (results / "three").exists()
@@ -195,7 +201,7 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     text = (out / "tables/persona_arithmetic_models.md").read_text()
     assert "differs from first by this test, corrected for the 2 models" in text
     assert "0.000<sup>s</sup>" in text
-    forest = pd.read_csv(out / "figures/persona_arithmetic_forest.csv")
+    forest = pd.read_csv(out / "figures/persona_arithmetic_accuracy.csv")
     table = pd.read_csv(results / "out/scores/persona_arithmetic_personas.csv")
     mine = forest[forest["model"] == "first"].set_index("persona")
     shared = ["accuracy", "low", "high", "n"]
@@ -207,8 +213,13 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     curves = pd.read_csv(out / "figures/training.csv")
     assert set(curves["run"]) == {"tuned"}
     assert (out / "tables/methods.tex").read_text().count("\\\\") > 4
+    pdf = (out / "figures/persona_arithmetic_accuracy.pdf").read_bytes()
+    assert b"/MediaBox [ 0 0 234 " in pdf
+    assert b"STIX" in pdf
     page = (out / "index.html").read_text()
-    assert page.count("data:image/svg+xml") >= 8
+    assert page.count("data-chart=") >= 12
+    for words in ("first (reference)", "Corrected PSS", "verdict-card"):
+        assert words in page
     done = persona_bench("compare", "out", cwd=results, ok=False)
     assert "one model; give two or more" in done.stderr
 
@@ -216,7 +227,7 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
 def test_a_leaderboard_keeps_what_was_asked_otherwise_apart(results: Path) -> None:
     run_of_another_model(results, "reworded-too", system="You are somebody else.")
     run_of_another_model(results, "wrong-pirate")
-    board = ("leaderboard", "first=out", "wrong-pirate", "reworded-too", "--resamples", "200")
+    board = ("leaderboard", "first=out", "wrong-pirate", "reworded-too")
     done = persona_bench(*board, "--out", "board", cwd=results)
     assert "accuracy and stability over personas (2 of 2: asked or graded" in done.stdout
     first = pd.read_csv(results / "board/persona_arithmetic_leaderboard_1.csv")
@@ -224,10 +235,8 @@ def test_a_leaderboard_keeps_what_was_asked_otherwise_apart(results: Path) -> No
     assert first["rank"].tolist() == [1, 2]
     second = pd.read_csv(results / "board/persona_arithmetic_leaderboard_2.csv")
     assert second["model"].tolist() == ["reworded-too"]
-    printed = json.loads(persona_bench(*board, "--json", cwd=results).stdout)
-    assert [len(each["rows"]) for each in printed] == [2, 1]
     (results / "notes").mkdir()
-    done = persona_bench("leaderboard", "notes", "first=out", "--resamples", "200", cwd=results)
+    done = persona_bench("leaderboard", "notes", "first=out", cwd=results)
     assert "left out: notes, which has no samples" in done.stderr
     assert "first" in done.stdout
     done = persona_bench("leaderboard", "notes", cwd=results, ok=False)
@@ -300,7 +309,7 @@ def test_an_error_is_one_sentence(tmp_path: Path, arguments: list[str], words: s
 def test_sets_are_listed_shown_and_checked(tmp_path: Path) -> None:
     listed = persona_bench("personas", "list", cwd=tmp_path).stdout
     assert all(name in listed for name in ("demo", "core", "wide", "train"))
-    shown = persona_bench("personas", "show", "core", "--kinds", "harmful", cwd=tmp_path).stdout
+    shown = persona_bench("personas", "sample", "core", "--kinds", "harmful", cwd=tmp_path).stdout
     harmful = [p.id for p in load_persona_set("core") if p.kind == "harmful"]
     assert all(name in shown for name in harmful)
     assert "maths-professor" not in shown
@@ -312,8 +321,9 @@ def test_sets_are_listed_shown_and_checked(tmp_path: Path) -> None:
     assert f"{own}:5: unknown kind 'x'" in done.stderr.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_the_demo_on_the_real_model(smollm2: Path, tmp_path: Path) -> None:
-    done = persona_bench("demo", "--questions", "2", "--role-questions", "1", cwd=tmp_path)
+    done = persona_bench("demo", "--questions", "2", cwd=tmp_path)
     assert "32/32" in done.stderr.replace("\r", "\n")  # a progress bar
     assert "PSS" in done.stdout
     assert "nats a token" in done.stdout

@@ -19,6 +19,8 @@ from persona_bench.harness.backends.endpoint import EndpointError
 from persona_bench.harness.fingerprint import FingerprintError
 from persona_bench.harness.run import run
 from persona_bench.harness.store import StoreError
+from persona_bench.results.outcomes import read_responses
+from persona_bench.results.samples import find_samples
 from tests.support.chat_server import ChatServer, Fault
 from tests.support.odd_bodies import FAILED, KEY, ODD, sent
 
@@ -181,6 +183,10 @@ def test_half_a_character_from_an_endpoint_does_not_cost_the_run(tmp_path: Path)
     assert reasons(tmp_path) == {("wrong", "wrong_answer"): len(list(PERSONAS))}
     (response,) = set(read_outcomes(tmp_path)["response"])
     assert response == "Half a \ufffd smile, and \\boxed{-1}"
+    (samples,) = find_samples(tmp_path)
+    found = read_responses(samples, asked=True)
+    assert set(found["taken"]) == {"-1"}
+    assert set(found["tokens"]) == {"7"}  # as the endpoint counts them
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.studies import written
 from tests.test_cli import persona_bench
 
+pytestmark = pytest.mark.slow
+
 DESCRIPTION = re.compile(r"Persona: (.*)")
 
 

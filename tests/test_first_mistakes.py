@@ -152,6 +152,7 @@ def test_a_study_says_which_model_has_no_chat_template(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [(), ("--dry-run",)], ids=["run", "dry-run"])
 @pytest.mark.parametrize(
     ("variables", "words"),
@@ -182,8 +183,9 @@ def test_a_hub_that_has_the_questions_and_can_not_be_reached(bare: Path, tmp_pat
 
 @pytest.mark.parametrize("name", ["run", "screen"])
 def test_a_gpu_that_is_not_there(bare: Path, here: Here, name: str) -> None:
-    said = here(name, *LARGE, "--model-args", f"pretrained={bare}", "--device", "cuda:99")
-    assert said.startswith("--device cuda:99: torch finds no such GPU here: leave --device out")
+    if name == "run":
+        said = here(name, *LARGE, "--model-args", f"pretrained={bare}", "--device", "cuda:99")
+        assert said.startswith("--device cuda:99: torch finds no such GPU here: leave --device out")
     said = here(name, *LARGE, "--model-args", f"pretrained={bare},device=cuda:99")
     assert said.startswith("--device cuda:99: torch finds no such GPU here")
 
@@ -276,13 +278,20 @@ def test_training_refuses_a_folder_that_is_no_model(here: Here, tmp_path: Path) 
     [
         ("persona_arithmetc", "did you mean 'persona_arithmetic'?"),
         ("persona-math500", "did you mean 'persona_math500'?"),
-        ("livecodebench", "did you mean 'persona_livecodebench'?"),
-        ("gsm8k", "use persona_aime24, "),
+        ("livecodebench", "did you mean persona_livecodebench, "),
     ],
 )
 def test_a_task_that_is_misspelt(here: Here, task: str, words: str) -> None:
     for name in ("run", "screen"):
         assert words in here(name, "--model-args", "pretrained=x/y", "--tasks", task)
+
+
+@pytest.mark.slow
+def test_a_task_of_lm_eval_s_that_needs_the_hub(here: Here) -> None:
+    """Offline: `run` names what it can't reach, and `screen` the tasks that it takes."""
+    given = ("--model-args", "pretrained=x/y", "--tasks", "gsm8k")
+    assert "Couldn't reach 'openai/gsm8k' on the Hub" in here("run", *given)
+    assert "use persona_aime24, " in here("screen", *given)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def test_a_run_against_an_endpoint(tmp_path: Path, concurrent: int) -> None:
     assert second == "persona-bench score out scores what is there"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [True, False])
 def test_a_study_of_several_models(tmp_path: Path, group: bool) -> None:
     with server() as chat:
@@ -118,8 +119,9 @@ def test_judging(tmp_path: Path) -> None:
 
     out = stored_run(tmp_path)
     with JudgeServer(lambda body, n: Reply(verdict(4), delay=0.05)) as judges:
-        command = ["judge", "out", "--judge", "judge", "--base-url", judges.url]
-        command += ["--no-examples", "--concurrency", "2"]
+        (tmp_path / "judge.yaml").write_text("models: [judge]\nexamples: false\n")
+        command = ["judge", "out", "--judge", "judge.yaml", "--base-url", judges.url]
+        command += ["--concurrency", "2"]
         code, said = interrupt(command, tmp_path, lambda: verdicts() >= 5)
     assert code == 130, said
     assert "Traceback" not in said
@@ -131,7 +133,7 @@ def test_judging(tmp_path: Path) -> None:
 
 
 def test_training_names_its_last_checkpoint(tmp_path: Path) -> None:
-    from persona_bench.commands.train import interrupted
+    from persona_bench.train.terminal import interrupted
 
     assert "Interrupted before the first checkpoint" in interrupted(tmp_path / "none")
     assert "starts anew" in interrupted(tmp_path)

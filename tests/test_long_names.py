@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from persona_bench import read_outcomes
-from persona_bench.commands.places import Places
 from persona_bench.commands.score import score_folder
 from persona_bench.harness.run import Asked, load_tasks, run
 from persona_bench.report.names import file_stem
+from persona_bench.report.places import Places
 from persona_bench.texts import short_name
 from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.judged_run import judge, settings, stored_run
@@ -57,7 +57,7 @@ def test_a_run_of_a_model_with_a_long_name_is_written_and_scored(tmp_path: Path,
     assert len(outcomes) == 2 * 6 * N_QUESTIONS
     folders = {file.parent for file in tmp_path.rglob("samples_*.jsonl")}
     assert len(folders) == 2
-    score_folder(tmp_path, tmp_path / "scores", resamples=100, page=False)
+    score_folder(tmp_path, tmp_path / "scores", page=False)
     assert len(list((tmp_path / "scores").glob("*/*_stability.json"))) == 2
 
 

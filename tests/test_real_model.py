@@ -15,7 +15,7 @@ from persona_bench.benchmarks import arithmetic, math500
 from persona_bench.harness.run import run
 from persona_bench.personas import PersonaSet
 from persona_bench.rendering import MissingPersonaError
-from persona_bench.scoring.outcomes import COLUMNS
+from persona_bench.results.schema import COLUMNS
 
 LmEval = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -107,6 +107,7 @@ def test_real_math500_under_the_core_personas(
     assert question == math500.load(data_dir)[0].id
     # 24 tokens are too few to finish: what was cut off is told apart from a wrong answer
     assert any(row["acc"]["reason"] == "truncated" for row in rows)
+    assert all(0 < row["acc"]["tokens"] <= 26 for row in rows)
     assert results["results"]["persona_math500"]["unscored,none"] == 0
 
 
@@ -152,6 +153,7 @@ def test_a_checkpoint_whose_template_refuses_system_messages(smollm2: Path, tmp_
         assert prompt.startswith(f"<|im_start|>user\n{persona}")
 
 
+@pytest.mark.slow
 def test_the_reasoning_of_a_real_model_is_kept_apart(smollm2: Path, tmp_path: Path) -> None:
     """A full stop stands for the end of the reasoning, as this model has none of its own."""
     records: dict[str, list[dict[str, Any]]] = {}

@@ -124,7 +124,7 @@ def batches(folder: Path) -> list[list[frozenset[str]]]:
 @pytest.mark.parametrize(
     ("sampled", "kills"),
     [
-        pytest.param(False, 4, id="greedy"),
+        pytest.param(False, 4, id="greedy", marks=pytest.mark.slow),
         pytest.param(True, 1, id="drawn"),
         pytest.param(False, KILLS, id="greedy, ten times", marks=pytest.mark.slow),
         pytest.param(True, 2, id="drawn, twice", marks=pytest.mark.slow),

@@ -14,7 +14,7 @@ from persona_bench import read_outcomes
 from persona_bench.grading.maths import GRADER
 from persona_bench.harness.merge import MergeError, merge
 from persona_bench.harness.regrade import regrade
-from persona_bench.scoring.samples import OutcomesError
+from persona_bench.results.samples import OutcomesError
 from tests.support.studies import ask, server, study_of, written
 from tests.test_cli import persona_bench
 
@@ -50,11 +50,12 @@ def results(folder: Path) -> dict[str, float]:
     return {k: v for k, v in found.items() if isinstance(v, float | int) and "sample" not in k}
 
 
+@pytest.mark.slow
 def test_shards_of_one_output_folder_by_the_command(tmp_path: Path) -> None:
     with server() as chat:
         file = written(tmp_path, study_of(chat))
         for n in (1, 2):
-            persona_bench("run", str(file), "--shard", f"{n}/2", "--no-score", cwd=tmp_path)
+            persona_bench("run", str(file), "--shard", f"{n}/2", cwd=tmp_path)
         assert {path.name for path in (tmp_path / "out").iterdir()} == {
             "shard-1-of-2", "shard-2-of-2", "store",
         }  # fmt: skip
@@ -66,7 +67,9 @@ def test_shards_of_one_output_folder_by_the_command(tmp_path: Path) -> None:
         persona_bench("merge", "out", "--out", "joined", cwd=tmp_path)
         assert len(read_outcomes(tmp_path / "joined")) == 144
         # the store of all shards is one: the whole study finds everything done
-        persona_bench("run", str(file), "--only", "a", "--no-score", cwd=tmp_path)
+        for folder in (tmp_path / "out").glob("shard-*"):
+            shutil.rmtree(folder)
+        persona_bench("run", str(file), "--only", "a", cwd=tmp_path)
         assert len(chat.requests) == asked
     assert (tmp_path / "joined" / "scores" / "a").is_dir()
 
@@ -157,6 +160,7 @@ def test_an_impossible_shard_is_refused(tmp_path: Path, shard: str) -> None:
 # ---------------------------------------------------------------------- grading again
 
 
+@pytest.mark.slow
 def test_regrading_needs_no_model_and_keeps_the_old(tmp_path: Path) -> None:
     with server() as chat:
         ask(chat, tmp_path / "out")

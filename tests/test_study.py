@@ -177,6 +177,7 @@ def test_thinking_reaches_each_backend_in_its_own_way(
 # ---------------------------------------------------------------------- running
 
 
+@pytest.mark.slow
 def test_a_study_runs_every_model_says_what_is_done_and_goes_on(tmp_path: Path) -> None:
     with server() as chat:
         file = written(tmp_path, study_of(chat))
@@ -200,6 +201,7 @@ def test_a_study_runs_every_model_says_what_is_done_and_goes_on(tmp_path: Path) 
     }
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     with server() as chat:
         study = study_of(chat)
@@ -315,7 +317,7 @@ def test_data_parallel_processes_share_a_store(smollm2: Path, tmp_path: Path) ->
         "run", "--model", "hf", "--model-args", f"pretrained={smollm2},dtype=float32",
         "--tasks", "persona_arithmetic", "--gen-kwargs", "max_gen_toks=8",
         "--metadata", json.dumps({"persona_set": "demo", "n_questions": 3}),
-        "--batch-size", "3", "--device", "cpu", "--no-score",
+        "--batch-size", "3", "--device", "cpu",
     ]  # fmt: skip
     (tmp_path / "ranks.py").write_text(RANKS)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "ranks.py"]

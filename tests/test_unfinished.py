@@ -20,7 +20,7 @@ from persona_bench.harness.merge import MergeError, merge
 from persona_bench.harness.run import RunError, run
 from persona_bench.harness.store import RecordLog
 from persona_bench.harness.unfinished import Unfinished, grade_unfinished
-from persona_bench.scoring.samples import NoSamplesError, find_samples
+from persona_bench.results.samples import NoSamplesError, find_samples
 from tests.support.chat_server import ChatServer
 from tests.support.studies import N_QUESTIONS, server
 
@@ -67,7 +67,7 @@ def ask(
 
 def score(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "persona_bench", "score", folder.name, "--resamples", "100", *more],
+        [sys.executable, "-m", "persona_bench", "score", folder.name, *more],
         cwd=folder.parent,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "200"},
         capture_output=True,

@@ -16,7 +16,7 @@ from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.cli import app
 from persona_bench.harness.run import RunError
 from persona_bench.harness.store import RecordLog
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.samples import find_samples
 from tests.support.chat_server import ChatServer
 from tests.support.studies import study_of, written
 
@@ -39,7 +39,7 @@ def command(
         "run", "--model", "local-chat-completions", "--tasks", "persona_arithmetic",
         "--model-args", f"model={name},base_url={chat.url},num_concurrent=8",
         "--metadata", json.dumps({"persona_set": "demo", "n_questions": questions}),
-        "--output-path", str(out), "--no-score", *more,
+        "--output-path", str(out), *more,
     ]  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def invoke(*arguments: str) -> Result:
 
 def record(out: Path) -> dict[str, Any]:
     (samples,) = find_samples(out)  # earlier looks leave nothing behind
-    found: dict[str, Any] = samples.told["until"]
+    found: dict[str, Any] = samples.facts["until"]
     return found
 
 
@@ -87,12 +87,12 @@ def test_a_harmful_persona_is_found_at_the_first_look(tmp_path: Path) -> None:
     assert (first["responses"], first["responses_of_all"]) == (600, 1200)
     asked = set(read_outcomes(out)["question"])
     assert asked != {q.id for q in QUESTIONS[:100]}  # a random choice
-    scored = invoke("score", str(out), "--json", "--no-page", "--resamples", "100")
+    scored = invoke("score", str(out), "--json", "--no-page")
     (told,) = json.loads(scored.stdout)
     assert told["until"] == first
     assert told["conclusion"] == "unstable"
     assert told["p_value"]["value"] is None
-    text = invoke("score", str(out), "--no-page", "--resamples", "100").stdout
+    text = invoke("score", str(out), "--no-page").stdout
     assert "Stopped early (unstable): look 1 of at most 3" in text
     assert "600 of 1,200 responses asked, 50% saved" in text
 
@@ -106,9 +106,9 @@ def test_a_killed_run_goes_on_to_the_cap_and_asks_nothing_twice(tmp_path: Path) 
             assert run(chat).exit_code != 0
         between = record(tmp_path / "out")
         assert (between["looks"], between["decision"], between["over"]) == ([105], None, False)
-        text = invoke("score", str(tmp_path / "out"), "--no-page", "--resamples", "100").stdout
+        text = invoke("score", str(tmp_path / "out"), "--no-page").stdout
         assert "Not decided yet: look 1 of at most 2, after 105 of 150 questions" in text
-        assert "Conclusion: undetermined" in text
+        assert "UNDETERMINED" in text
         sent = len(chat.requests)
         done = run(chat)
         assert done.exit_code == 0, done.output
@@ -122,6 +122,7 @@ def test_a_killed_run_goes_on_to_the_cap_and_asks_nothing_twice(tmp_path: Path) 
     assert len(read_outcomes(tmp_path / "out")) == 900
 
 
+@pytest.mark.slow
 def test_the_gate_stops_the_run_and_gives_its_exit_code(tmp_path: Path) -> None:
     base, new = tmp_path / "base", tmp_path / "new"
     against = ("--until", "decided", "--against", str(base))
@@ -138,9 +139,9 @@ def test_the_gate_stops_the_run_and_gives_its_exit_code(tmp_path: Path) -> None:
     again = invoke("gate", str(base), str(new))
     assert again.exit_code == 1
     assert "126 questions" in again.stdout
-    assert worse.stdout.strip() == again.stdout.strip()
+    assert worse.stdout.strip().endswith(again.stdout.strip())  # after the scores
     with server() as chat:
-        wide = ("--margin", "0.3", "--margin-persona", "0.6", "--margin-pss", "0.7")
+        wide = ("--margin", "0.3", "--margin", "persona=0.6", "--margin", "pss=0.7")
         same = invoke(*command(chat, tmp_path / "same", *against, *wide, questions=50, name="same"))
         assert same.exit_code == 0, same.output
         assert "PASS" in same.stdout
@@ -154,7 +155,7 @@ def test_every_model_of_a_study_stops_by_itself(tmp_path: Path, monkeypatch: Any
     with server(harmful=0.05) as chat:
         tasks = {"metadata": {"persona_set": "demo", "n_questions": 200}}
         file = written(tmp_path, study_of(chat, **tasks))
-        done = invoke("run", str(file), "--until", "decided", "--only", "a", "--no-score")
+        done = invoke("run", str(file), "--until", "decided", "--only", "a")
         assert done.exit_code == 0, done.output
         assert len(chat.requests) == 600
     assert record(tmp_path / "out" / "a")["decision"] == "unstable"
@@ -169,7 +170,6 @@ def test_every_model_of_a_study_stops_by_itself(tmp_path: Path, monkeypatch: Any
         (["--against", "base"], "--against needs --until decided"),
         (["--until", "decided", "--tasks", "persona_roleplay", *ALL], "persona_roleplay is judged"),
         (["--until", "decided", "--metadata", '{"design": {"share": 0.5}}'], "leave out design"),
-        (["--until", "decided", "--hf-hub-log-args", "hub_results_org=x"], "leave out --hf-hub"),
     ],
 )
 def test_what_can_not_be_decided_is_refused_before_anything_is_asked(

@@ -28,7 +28,7 @@ class GitFolder:
         repository: `owner/name` on GitHub.
         commit: The commit it is pinned to.
         patterns: Which files, e.g. `rubrics/*.txt`.
-        sha256: Of these files' names and contents (`digest`); a host packs archives as it likes.
+        sha256: Hash of these files' names and contents (`digest`); archives differ by host.
     """
 
     mirror: str

@@ -66,6 +66,9 @@ class Benchmark:
         rubrics: From the mirror folder to what a judge goes by, where a model judges the responses
             (`persona-bench judge`) rather than a grader with a reference.
         describe: From a persona's prompt to the description that the judge is given.
+        unsafe_code: Whether grading runs programs that the model wrote.
+        complete: Adds to a question that is asked what `load` left out to be quick: its text and
+            its answer. None where nothing is left out.
     """
 
     name: str
@@ -80,6 +83,8 @@ class Benchmark:
     personas: Callable[[Path | None], PersonaSet] | None = None
     rubrics: Callable[[Path | None], RubricSet] | None = None
     describe: Callable[[str], str] = str
+    unsafe_code: bool = False
+    complete: Callable[[Question], Question] | None = None
 
     @property
     def judged(self) -> bool:

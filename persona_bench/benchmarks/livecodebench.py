@@ -35,8 +35,7 @@ from persona_bench.benchmarks.livecodebench_files import (
 from persona_bench.benchmarks.sources import SourceError
 from persona_bench.grading import Verdict
 from persona_bench.grading.code import GRADER, LIMITS, Suite, grade_all
-from persona_bench.grading.isolation import NoSandbox
-from persona_bench.grading.sandbox import isolation
+from persona_bench.grading.sandbox import NoSandbox, isolation
 
 log = logging.getLogger("persona_bench")
 

@@ -22,6 +22,9 @@ EVAL_TASKS = (
 )
 """PersonaGym's five evaluation tasks (Samuel et al. 2024, arXiv 2407.18416)."""
 
+VOICE = "Voice"
+"""What is judged of a response to a graded task (see `voice`)."""
+
 SCORES = (1, 2, 3, 4, 5)
 
 SLOTS = ("persona", "question", "response", "score_example", "rubric", "mark")
@@ -158,7 +161,7 @@ def own_rubrics(name: str, told: Mapping[str, Any]) -> RubricSet:
     """
     rubrics = {}
     for eval_task, each in told["tasks"].items():
-        if eval_task not in EVAL_TASKS or set(each["scores"]) != set(SCORES):
+        if eval_task not in (*EVAL_TASKS, VOICE) or set(each["scores"]) != set(SCORES):
             raise RubricError(
                 f"{name}: {eval_task!r} must be an evaluation task with scores 1 to 5"
             )

@@ -31,7 +31,7 @@ class HubFile:
         repo_id: The dataset's repository on the hub.
         filename: Its place there.
         revision: The commit it is pinned to.
-        sha256: Of the file at that commit; empty where it is not known.
+        sha256: Hash of the file at that commit; empty if it is not known.
     """
 
     mirror: str

@@ -20,14 +20,22 @@ from persona_bench.personas import (
     load_persona_set,
 )
 
-app = typer.Typer(no_args_is_help=True, help="List, show and check persona sets.")
+CHOSEN = "Personas"
+app = typer.Typer(no_args_is_help=True, help="List, show, draw, build and check persona sets.")
 out = Console()
 
+Name = Annotated[str, typer.Argument(help="A bundled set, or a .yaml file.")]
+Target = Annotated[
+    Path | None,
+    typer.Option("--out", help="A .yaml file to write.", rich_help_panel=options.RESULTS),
+]
 
-@app.command("list")
-@options.with_verbose
+
 def personas_list() -> None:
-    """The bundled sets, with how many personas of each kind they have."""
+    """The bundled sets, with how many personas of each kind they have.
+
+    Example: persona-bench personas list
+    """
     table = Table(title="Persona sets", title_justify="left")
     table.add_column("set", style="bold")
     table.add_column("personas", justify="right")
@@ -38,16 +46,12 @@ def personas_list() -> None:
     out.print(table)
 
 
-@app.command("show")
-@options.with_verbose
-def personas_show(
-    name: Annotated[str, typer.Argument(help="A bundled set, or a .yaml file.")],
-    n: Annotated[int | None, typer.Option(help="Only so many, drawn evenly by kind.")] = None,
-    kinds: Annotated[str | None, typer.Option(help="Only these kinds, with commas.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-) -> None:
-    """The personas of a set, with their prompts."""
-    chosen = load_persona_set(name).choose(n, kinds.split(",") if kinds else None, seed)
+def personas_show(name: Name) -> None:
+    """The personas of a set, with their prompts.
+
+    Example: persona-bench personas show core
+    """
+    chosen = load_persona_set(name)
     table = Table(
         title=f"{escape(chosen.name)} (version {escape(chosen.version)}, {len(chosen)} personas)",
         caption=escape(chosen.description),
@@ -65,29 +69,40 @@ def personas_show(
     out.print(table)
 
 
-@app.command("sample")
-@options.with_verbose
 def personas_sample(
-    name: Annotated[str, typer.Argument(help="A bundled set, or a .yaml file.")],
-    n: Annotated[int, typer.Option(help="How many, drawn evenly by kind.")],
-    kinds: Annotated[str | None, typer.Option(help="Only these kinds, with commas.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    target: Annotated[Path | None, typer.Option("--out", help="A .yaml file to write.")] = None,
+    name: Name,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            help="This many, balanced over kinds; all by default.", rich_help_panel=CHOSEN
+        ),
+    ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(metavar="KIND,...", help="Only these kinds.", rich_help_panel=CHOSEN),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random draw.", rich_help_panel=CHOSEN)] = 0,
+    target: Target = None,
 ) -> None:
-    """Draw a subset, balanced by kind, as a set of one's own."""
+    """Draw a subset, balanced over kinds, as a set of one's own.
+
+    Example: persona-bench personas sample wide --n 32 --seed 1 --out mine.yaml
+    """
     _write_set(load_persona_set(name).choose(n, kinds.split(",") if kinds else None, seed), target)
 
 
-@app.command("build")
-@options.with_verbose
 def personas_build(
     name: Annotated[str, typer.Argument(help="The name of the new set.")],
     values: Annotated[list[str], typer.Argument(help="What goes into the template.")],
-    kind: Annotated[str, typer.Option(help="Their kind.")],
-    template: Annotated[str, typer.Option(help="Such as 'You are a {}.'")],
-    target: Annotated[Path | None, typer.Option("--out", help="A .yaml file to write.")] = None,
+    kind: Annotated[str, typer.Option(help="The kind of these personas.", rich_help_panel=CHOSEN)],
+    template: Annotated[str, typer.Option(help="Such as 'You are a {}.'", rich_help_panel=CHOSEN)],
+    target: Target = None,
 ) -> None:
-    """Make a set from one template and a list, as the published studies do."""
+    """Make a set from one template and a list, as the published studies do.
+
+    Example: persona-bench personas build jobs --kind layperson
+    --template 'You are a {}.' baker farmer
+    """
     _write_set(build_persona_set(name, kind, template, values), target)
 
 
@@ -100,12 +115,13 @@ def _write_set(chosen: PersonaSet, target: Path | None) -> None:
         out.print(f"{escape(str(target))}: {len(chosen)} personas, {_kind_counts(chosen)}")
 
 
-@app.command("check")
-@options.with_verbose
 def personas_check(
     names: Annotated[list[str], typer.Argument(help="Bundled sets or .yaml files.")],
 ) -> None:
-    """Check sets of one's own; the first fault is said with file, line and mend."""
+    """Check sets of one's own; an error names the first fault, with file, line and remedy.
+
+    Example: persona-bench personas check mine.yaml
+    """
     for name in names:
         chosen = load_persona_set(name)
         out.print(f"{escape(name)}: {len(chosen)} personas, {_kind_counts(chosen)}", soft_wrap=True)
@@ -114,3 +130,13 @@ def personas_check(
 def _kind_counts(chosen: PersonaSet) -> str:
     counts = {kind: sum(p.kind == kind for p in chosen) for kind in KINDS}
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+
+
+for subcommand, command in (
+    ("list", personas_list),
+    ("show", personas_show),
+    ("sample", personas_sample),
+    ("build", personas_build),
+    ("check", personas_check),
+):
+    options.add(app, command, subcommand)

@@ -5,232 +5,135 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-if TYPE_CHECKING:
-    import pandas as pd
+from persona_bench.commands import options
 
-    from persona_bench.extras.plan import Assumptions, Design, Forecast
-
+ASSUMED = "What is assumed"
+WANTED = "What is wanted"
+SPREADS = ("question", "persona", "interaction", "seed")
 SHOWN_SAMPLES = (1, 4, 16)
-"""Shown beside the design's own, so that one sees what more samples bring."""
+"""Samples per prompt that are shown beside each other, to see what more of them bring."""
 
 
 def plan(
     pilot: Annotated[
-        Path | None, typer.Option(help="An lm-eval output folder to take assumptions from.")
+        Path | None,
+        typer.Option(help="A run's folder to take assumptions from.", rich_help_panel=ASSUMED),
     ] = None,
-    accuracy: Annotated[float | None, typer.Option(help="Assumed mean accuracy.")] = None,
-    questions: Annotated[int, typer.Option(help="Questions; also the benchmark's size.")] = 500,
-    personas: Annotated[int | None, typer.Option(help="Personas; 16, or the pilot's.")] = None,
-    samples: Annotated[int, typer.Option(help="Responses to each prompt.")] = 1,
-    question_sd: Annotated[
-        float | None, typer.Option(help="Spread of the questions in log-odds; 1.5.")
+    accuracy: Annotated[
+        float | None, typer.Option(help="Assumed mean accuracy.", rich_help_panel=ASSUMED)
     ] = None,
-    persona_sd: Annotated[
-        float | None, typer.Option(help="Spread of the personas in log-odds; 0.2.")
+    sd: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SD",
+            help="Assumed spread in log-odds (may be repeated): question=1.5, persona=0.2, "
+            "interaction=0 (how far a persona's effect differs between questions). With --seeds: "
+            "seed=SD of the difference between methods, per seed.",
+            rich_help_panel=ASSUMED,
+        ),
     ] = None,
-    interaction_sd: Annotated[
-        float | None,
-        typer.Option(help="How far a persona's effect differs between questions; 0."),
-    ] = None,
-    pss_within: Annotated[
-        float | None, typer.Option(help="Wanted half-width of the PSS's 95% interval.")
-    ] = None,
-    detect: Annotated[
-        float | None, typer.Option(help="True PSS to be found with 80% power at 5%.")
+    questions: Annotated[
+        int,
+        typer.Option(
+            help="Questions, and the size of the benchmark.", rich_help_panel=options.ASKED
+        ),
+    ] = 500,
+    personas: Annotated[
+        int | None,
+        typer.Option(
+            help="Personas; as in the pilot, or 16, by default.", rich_help_panel=options.ASKED
+        ),
     ] = None,
     tokens: Annotated[
-        float | None, typer.Option(help="Mean tokens of a response, to count them.")
+        float | None,
+        typer.Option(help="Mean tokens of a response, to count them.", rich_help_panel=ASSUMED),
+    ] = None,
+    pss_within: Annotated[
+        float | None,
+        typer.Option(help="Wanted half-width of the PSS's 95% interval.", rich_help_panel=WANTED),
+    ] = None,
+    detect: Annotated[
+        float | None,
+        typer.Option(help="True PSS to be found with 80% power at 5%.", rich_help_panel=WANTED),
     ] = None,
     seeds: Annotated[
         float | None,
         typer.Option(
-            "--seeds", help="How many trainings of a method this true difference takes; --seed-sd."
+            "--seeds",
+            help="True difference between two training methods: how many trainings of each does "
+            "it take? Needs --sd seed=SD.",
+            rich_help_panel=WANTED,
         ),
     ] = None,
-    seed_sd: Annotated[
-        float | None,
-        typer.Option(help="Standard deviation of the difference between methods, per seed."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """How many questions, personas and samples a wanted precision takes."""
-    from persona_bench.extras.plan import Design, check_wish, designs_for, forecast
+    """How many questions, personas and samples a wanted precision takes.
 
-    if seeds is not None or seed_sd is not None:
-        _print_seeds(seeds, seed_sd, as_json)
+    Example: persona-bench plan --accuracy 0.4 --questions 500 --detect 0.9
+    """
+    from persona_bench.extras.planning.plan import Design, check_wish, designs_for, forecast
+    from persona_bench.extras.planning.report import (
+        cost_of,
+        print_designs,
+        print_forecasts,
+        print_seeds,
+        read_assumptions,
+    )
+
+    spreads = _spreads(sd or [])
+    if seeds is not None or "seed" in spreads:
+        print_seeds(seeds, spreads.get("seed"), as_json)
         return
     if tokens is not None and tokens <= 0:
         raise ValueError(f"tokens={tokens} must be above 0")
     if pss_within is not None or detect is not None:
         check_wish(pss_within, detect)
-    given = {"accuracy": accuracy, "question_sd": question_sd, "persona_sd": persona_sd}
-    assumed, found, notes = _assumptions(pilot, {**given, "interaction_sd": interaction_sd})
+    given = {"accuracy": accuracy, **{f"{name}_sd": value for name, value in spreads.items()}}
+    assumed, found, notes = read_assumptions(pilot, given)
     personas = personas or found or 16
-    design = Design(questions, personas, samples)
-    shown = [replace(design, samples=k) for k in sorted({samples, *SHOWN_SAMPLES})]
-    forecasts = [forecast(assumed, each, seed) for each in shown]
+    design = Design(questions, personas, samples=1)
+    shown = [replace(design, samples=k) for k in SHOWN_SAMPLES]
+    forecasts = [forecast(assumed, each) for each in shown]
     designs = None
     if pss_within is not None or detect is not None:
         designs = designs_for(
             assumed, personas=personas, most_questions=questions, pss_within=pss_within,
-            detect=detect, seed=seed,
+            detect=detect,
         )  # fmt: skip
     if as_json:
         record = {
             "assumptions": asdict(assumed),
             "notes": notes,
             "forecasts": [asdict(f) for f in forecasts],
-            "designs": None if designs is None else [_cost(d, tokens) for d in designs],
+            "designs": None if designs is None else [cost_of(d, tokens) for d in designs],
         }
         print(json.dumps(record, indent=2))
         return
     console = Console()
-    _print_forecasts(console, assumed, notes, design, forecasts)
+    print_forecasts(console, assumed, notes, design, forecasts)
     if designs is not None:
         wanted = f"--pss-within {pss_within}" if detect is None else f"--detect {detect}"
-        _print_designs(console, wanted, designs, questions, tokens)
+        print_designs(console, wanted, designs, questions, tokens)
 
 
-SHOWN_SEEDS = (2, 3, 4, 6, 8, 12, 16)
+def _spreads(given: list[str]) -> dict[str, float]:
+    """`NAME=SD` by name.
 
-
-def _print_seeds(difference: float | None, sd: float | None, as_json: bool) -> None:
-    """How many trainings of each method find a difference, and with what power a few do."""
-    from persona_bench.scoring.methods import power_of_seeds, seeds_needed
-
-    if difference is None or sd is None:
-        raise ValueError(
-            "--seeds DIFFERENCE and --seed-sd SD belong together: what the methods differ by, and "
-            "how much that difference varies between seeds"
-        )
-    needed = seeds_needed(difference, sd)
-    powers = {n: round(power_of_seeds(n, difference, sd), 3) for n in SHOWN_SEEDS}
-    if as_json:
-        print(json.dumps({"difference": difference, "sd": sd, "seeds": needed, "power": powers}))
-        return
-    console = Console()
-    found = "more than 1,000 seeds of" if needed is None else f"{needed} seeds of"
-    console.print(
-        f"A true difference of {difference:g} (standard deviation per seed {sd:g}) takes {found} "
-        "each method, for 80% power in a paired t test, two-sided at 5%."
-    )
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("seeds", "power"):
-        table.add_column(name, justify="right")
-    for n, power in powers.items():
-        table.add_row(str(n), f"{power:.2f}")
-    console.print(table)
-
-
-def _assumptions(
-    pilot: Path | None, given: dict[str, float | None]
-) -> tuple[Assumptions, int | None, list[str]]:
-    """Assumptions, the pilot's number of personas, notes; what is given goes before the pilot."""
-    from persona_bench.extras.pilot import assumptions_from
-    from persona_bench.extras.plan import Assumptions
-
-    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if pilot is None:
-        if "accuracy" not in chosen:
-            raise ValueError("plan needs a --pilot folder, or an assumed --accuracy such as 0.5")
-        return Assumptions(**{"persona_sd": 0.2, **chosen}), None, []
-    outcomes = _pilot_outcomes(pilot)
-    assumed, notes = assumptions_from(outcomes)
-    return replace(assumed, **chosen), int(outcomes["persona"].nunique()), notes
-
-
-def _pilot_outcomes(pilot: Path) -> pd.DataFrame:
-    from persona_bench.scoring.outcomes import read_outcomes
-
-    outcomes = read_outcomes(pilot)
-    runs = outcomes[["model", "task"]].drop_duplicates()
-    if len(runs) > 1:
-        names = "; ".join(f"{run['task']} on {run['model']}" for _, run in runs.iterrows())
-        raise ValueError(f"{pilot} holds several runs ({names}): give one run's folder or file")
-    return outcomes
-
-
-def _cost(design: Design, tokens: float | None) -> dict[str, Any]:
-    cost = {**asdict(design), "responses": design.responses}
-    return cost if tokens is None else {**cost, "tokens": round(design.responses * tokens)}
-
-
-def _detected(pss: float) -> str:
-    """The highest PSS that is found; `none` where not even a PSS of 0 would be."""
-    return f"{pss:.3f}" if pss > 0 else "none"
-
-
-def _print_forecasts(
-    console: Console,
-    assumed: Assumptions,
-    notes: list[str],
-    design: Design,
-    forecasts: list[Forecast],
-) -> None:
-    console.print(
-        f"Assumed: accuracy {assumed.accuracy:.2f}; spread in log-odds: questions "
-        f"{assumed.question_sd:.2f}, personas {assumed.persona_sd:.2f}, persona x question "
-        f"{assumed.interaction_sd:.2f}"
-    )
-    for note in notes:
-        console.print(f"Note: {escape(note)}.")
-    title = f"{design.questions} questions x {design.personas} personas"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("samples per prompt")
-    for f in forecasts:
-        table.add_column(str(f.design.samples), justify="right")
-    rows = {
-        "responses": lambda f: f"{f.design.responses:,}",
-        "standard error of a persona's accuracy": None,
-        "  on the questions asked": lambda f: f"{f.se_asked:.4f}",
-        "  on questions like these": lambda f: f"{f.se_population:.4f}",
-        "half-width of the mean's interval": lambda f: f"{f.mean_half_width:.3f}",
-        "half-width of the PSS's interval": lambda f: f"{f.pss_half_width:.3f}",
-        "noise floor (PSS if personas do nothing)": lambda f: f"{f.noise_floor:.3f}",
-        "true PSS found, 80% power at 5%": None,
-        "  one bad persona": lambda f: _detected(f.detected_one),
-        "  normally spread personas": lambda f: _detected(f.detected_normal),
-    }
-    for name, value in rows.items():
-        table.add_row(name, *("" if value is None else value(f) for f in forecasts))
-    console.print(table)
-    console.print(
-        "More samples sharpen accuracies on the questions asked, to the end; on questions like "
-        "these only new questions help beyond a point. With greedy decoding a second sample is "
-        "the first one again."
-    )
-
-
-def _print_designs(
-    console: Console, wanted: str, designs: list[Design], most: int, tokens: float | None
-) -> None:
-    if not designs:
-        console.print(
-            f"\n{wanted}: no design of up to {most} questions and 32 samples reaches this; take "
-            "a benchmark with more questions, or a wider precision"
-        )
-        return
-    table = Table(
-        title=f"{wanted}: the fewest questions that reach it, cheapest first",
-        title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    costs = [_cost(design, tokens) for design in designs]
-    for name in costs[0]:
-        table.add_column(name, justify="right")
-    for cost in costs:
-        table.add_row(*(f"{value:,}" for value in cost.values()))
-    console.print(table)
-    if any(design.samples > 1 for design in designs):
-        console.print(
-            "Few questions with many samples tell about these questions: what a persona does on "
-            "others like them needs more questions (--interaction-sd)."
-        )
+    Raises:
+        ValueError: an unknown name, or no number.
+    """
+    spreads = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in SPREADS:
+            raise ValueError(f"--sd {text}: there is no {name!r}: use {', '.join(SPREADS)}")
+        try:
+            spreads[name] = float(value)
+        except ValueError:
+            raise ValueError(f"--sd {text}: give a number, as in {name}=0.5") from None
+    return spreads

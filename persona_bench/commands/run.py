@@ -2,135 +2,146 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from persona_bench.commands import options
-from persona_bench.commands.gate import print_gates, read_tables
-from persona_bench.commands.judge import judge_study
+from persona_bench.commands.gate import parse_margins
+from persona_bench.commands.judge import judge_results
 from persona_bench.commands.score import score_folder
 
 if TYPE_CHECKING:
-    from persona_bench.harness.dry_run import TaskPlan
-    from persona_bench.harness.run import Asked, Session
-    from persona_bench.harness.study import Study, StudyModel
+    from persona_bench.harness.run import Asked
+    from persona_bench.harness.study import Study
     from persona_bench.harness.until import Plan
-    from persona_bench.scoring.gate import Gate
 
 OUTPUT = Path("persona-bench-results")
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+STUDIES = "Studies and shards"
+STOPPING = "Stopping early"
+MERGE = "A shard is not scored: once all are there, persona-bench merge {} --out FOLDER scores them"
 err = Console(stderr=True)
 
 
 def run(
+    context: typer.Context,
     study: Annotated[
         Path | None,
         typer.Argument(help="A study file (YAML), instead of --model and what goes with it."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="lm-eval's backend: hf (default), vllm, an API, ...")
+        str | None,
+        typer.Option(
+            help="lm-eval's backend: hf (default), vllm, an API, ...",
+            rich_help_panel=options.MODEL,
+        ),
     ] = None,
     model_args: options.ModelArgs = "",
-    tasks: Annotated[
-        str, typer.Option(help="Persona tasks, with commas; persona_math500 by default.")
-    ] = "",
-    output_path: Annotated[
-        Path | None,
-        typer.Option("--output-path", help=f"Where results go; {OUTPUT}."),
-    ] = None,
-    limit: Annotated[
-        float | None, typer.Option(help="Only the first N prompts (a multiple of the personas).")
-    ] = None,
-    gen_kwargs: options.GenKwargs = "",
-    metadata: Annotated[
-        str, typer.Option(help='Knobs, e.g. \'{"persona_set": "wide", "n_personas": 32}\'.')
-    ] = "",
     batch_size: options.BatchSize = None,
-    device: options.Device = None,
-    apply_chat_template: options.ChatTemplate = True,
-    system_instruction: Annotated[
-        str | None,
-        typer.Option("--system-instruction", help="Before each persona."),
+    device: Annotated[
+        str | None, typer.Option(help="cuda, cpu, ...", rich_help_panel=options.MODEL)
     ] = None,
-    log_samples: Annotated[
-        bool, typer.Option("--log-samples", help="Always on.", hidden=True)
-    ] = True,
-    seed: Annotated[
-        int | None, typer.Option(help="Of Python, NumPy, torch and the draws; 1234.")
-    ] = None,
-    enable_thinking: Annotated[
-        bool | None,
-        typer.Option(
-            "--enable-thinking/--no-thinking",
-            help="Let a thinking model think; its reasoning is kept apart from the answer.",
-        ),
-    ] = None,
-    think_end_token: Annotated[
-        str | None,
-        typer.Option("--think-end-token", help="What ends the reasoning; </think>."),
-    ] = None,
-    hf_hub_log_args: Annotated[
-        str,
-        typer.Option(
-            "--hf-hub-log-args",
-            help="Push results to the Hugging Face hub, as lm-eval does: hub_results_org=ORG,...",
-        ),
-    ] = "",
-    confirm_run_unsafe_code: options.ConfirmUnsafe = False,
-    unsafe_no_sandbox: Annotated[
+    no_chat_template: Annotated[
         bool,
         typer.Option(
-            "--unsafe-no-sandbox",
-            help="Run these programs as you, with all that you can reach, where no sandbox works.",
+            "--no-chat-template",
+            help="Give the persona as plain text; it is a system message only with a template.",
+            rich_help_panel=options.MODEL,
         ),
     ] = False,
+    tasks: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="persona_math500 by default; any of lm-eval's, as gsm8k; or your own "
+            "questions, as file:FILE.",
+            rich_help_panel=options.ASKED,
+        ),
+    ] = "",
+    include_path: options.IncludePath = None,
+    num_fewshot: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="As lm-eval's.", rich_help_panel=options.ASKED),
+    ] = None,
+    metadata: options.Metadata = "",
+    gen_kwargs: options.GenKwargs = "",
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            help="Only the first N prompts, a multiple of the number of personas.",
+            rich_help_panel=options.ASKED,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of Python, NumPy, torch and of the samples; 1234 by default.",
+            rich_help_panel=options.ASKED,
+        ),
+    ] = None,
+    confirm_run_unsafe_code: options.ConfirmUnsafe = False,
+    output_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-path",
+            help=f"Where results go; {OUTPUT}/ by default.",
+            rich_help_panel=options.RESULTS,
+        ),
+    ] = None,
+    dry_run: options.DryRun = False,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only this model of the study (may be repeated).")
+        list[str] | None,
+        typer.Option(
+            help="Only this model of the study (may be repeated).",
+            rich_help_panel=STUDIES,
+        ),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(help="i/n: the i-th of n parts of the questions (docs/scale.md).")
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only the I-th of N parts of the questions (docs/scale.md).",
+            rich_help_panel=STUDIES,
+        ),
     ] = None,
     until: Annotated[
         str | None,
         typer.Option(
-            help="decided: ask blocks of questions and stop when the model is known to be stable "
-            "or unstable, or --against is decided (docs/stopping.md).",
+            metavar="decided",
+            help="Ask blocks of questions, and stop when the model is known to be stable or "
+            "unstable, or --against is decided (docs/stopping.md).",
+            rich_help_panel=STOPPING,
         ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="With --until: stop when the gate against this run is decided."),
+        typer.Option(
+            help="With --until: stop when the gate against this run is decided.",
+            rich_help_panel=STOPPING,
+        ),
     ] = None,
     margin: Annotated[
-        float, typer.Option(help="For --against: margin of the mean accuracy.")
-    ] = 0.02,
-    margin_persona: Annotated[
-        float | None, typer.Option(help="For --against: margin under each persona; --margin.")
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]LOSS",
+            help="For --against: acceptable loss of mean accuracy (0.02), persona=0.02, pss=0.05, "
+            "as in persona-bench gate.",
+            rich_help_panel=STOPPING,
+        ),
     ] = None,
-    margin_pss: Annotated[float, typer.Option(help="For --against: margin of the PSS.")] = 0.05,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and what is done.")
-    ] = False,
-    do_score: options.Score = True,
-    verbose: options.Verbose = False,
 ) -> None:
     """Run persona tasks on one model, or a whole study, with lm-eval; then score them.
 
-    Every response is stored as soon as it is there: a run that was killed continues with the
-    same command.
+    Every response is stored as soon as it is there: a run that was killed resumes when the same
+    command is given again.
+
+    Example: persona-bench run --model-args pretrained=ORG/MODEL
+    --tasks persona_math500
     """
     from persona_bench.harness.run import RunError, parse_arguments
     from persona_bench.harness.study import read_study, thinking
@@ -139,22 +150,22 @@ def run(
         raise RunError(f"--until {until}: there is only --until decided")
     if against and not until:
         raise RunError("--against needs --until decided; for whole runs use persona-bench gate")
+    if margin and not against:
+        raise RunError("--margin belongs to --against; for whole runs use persona-bench gate")
     if until and (shard or limit is not None):
         raise RunError(
             "--until decides on random questions of the whole run: leave out "
             f"{'--shard' if shard else '--limit'}, and give a cap as n_questions in --metadata"
         )
     knobs = parse_arguments(metadata)
-    if unsafe_no_sandbox:
-        knobs["unsafe_no_sandbox"] = True
+    margins = parse_margins(margin, ("persona", "pss"))
     if study is not None:
         given = {
             "--model": model, "--model-args": model_args, "--tasks": tasks, "--limit": limit,
             "--output-path": output_path, "--gen-kwargs": gen_kwargs, "--metadata": knobs,
             "--batch-size": batch_size, "--device": device, "--seed": seed,
-            "--system-instruction": system_instruction, "--think-end-token": think_end_token,
-            "--enable-thinking": enable_thinking, "--hf-hub-log-args": hf_hub_log_args,
-            "--no-chat-template": not apply_chat_template, "--against": against,
+            "--no-chat-template": no_chat_template,
+            "--against": against,
         }  # fmt: skip
         extra = [flag for flag, value in given.items() if value not in (None, "", {}, False)]
         if extra:
@@ -162,46 +173,41 @@ def run(
         plan = read_study(study)
         if confirm_run_unsafe_code:
             plan = plan.model_copy(update={"confirm_run_unsafe_code": True})
-        flags = ["--verbose"] if verbose else []
+        flags = [options.VERBOSE] if options.is_verbose(context) else []
         flags += ["--confirm-run-unsafe-code"] if confirm_run_unsafe_code else []
         flags += ["--until", until] if until else []
-        run_study(study, plan, only, shard, dry_run=dry_run, do_score=do_score, flags=flags)
+        run_study(study, plan, only, shard, dry_run=dry_run, flags=flags)
         return
     if only:
         raise RunError("--only chooses models of a study file: give the file, or leave it out")
     backend, arguments = model or "hf", parse_arguments(model_args)
-    generation = parse_arguments(gen_kwargs)
-    arguments |= thinking(backend, arguments, enable_thinking, think_end_token)
-    from persona_bench.harness.fingerprint import is_api
-
-    if enable_thinking is not None and is_api(backend, arguments):
-        generation["chat_template_kwargs"] = {"enable_thinking": enable_thinking}
+    arguments, of_thinking = thinking(backend, arguments)
+    generation = {**of_thinking, **parse_arguments(gen_kwargs)}
     run_model(
         backend,
         arguments,
         tasks=[name.strip() for name in (tasks or "persona_math500").split(",") if name.strip()],
         knobs=knobs,
         generation=generation,
+        include_path=tuple(map(str, include_path or ())),
         output_path=output_path or OUTPUT,
         shard=shard,
         dry_run=dry_run,
-        do_score=do_score,
         of_session={
             "batch_size": batch_size,
             "device": device,
-            "verbose": verbose,
-            "hub": parse_arguments(hf_hub_log_args),
+            "verbose": options.is_verbose(context),
         },
         of_run={
             "limit": limit,
             "confirm_run_unsafe_code": confirm_run_unsafe_code,
-            "apply_chat_template": apply_chat_template,
-            "system_instruction": system_instruction,
+            "apply_chat_template": not no_chat_template,
+            "num_fewshot": num_fewshot,
         },
         seed=1234 if seed is None else seed,
         until=until,
         against=against,
-        margins={"margin": margin, "margin_persona": margin_persona, "margin_pss": margin_pss},
+        margins=margins,
     )
 
 
@@ -212,10 +218,10 @@ def run_model(
     tasks: list[str],
     knobs: dict[str, Any],
     generation: dict[str, Any],
+    include_path: tuple[str, ...] = (),
     output_path: Path,
     shard: str | None,
     dry_run: bool,
-    do_score: bool,
     of_session: dict[str, Any],
     of_run: dict[str, Any],
     seed: int,
@@ -231,13 +237,15 @@ def run_model(
     from persona_bench.harness.dry_run import plan_run
     from persona_bench.harness.preflight import check_model
     from persona_bench.harness.run import Asked, RunError, Session, check_tasks
+    from persona_bench.harness.study_run import ask, shard_folder
+    from persona_bench.report.dry_run import print_plans
 
-    check_tasks(tasks)
+    check_tasks(tasks, include_path)
     check_model(backend, arguments, device=of_session["device"])
     if shard and of_run["limit"] is not None:
         raise RunError("--limit and --shard: choose questions with n_questions in --metadata")
     knobs = {**knobs, **({"shard": shard} if shard else {})}
-    asked = [Asked(task, knobs, generation) for task in tasks]
+    asked = [Asked(task, knobs, generation, include_path) for task in tasks]
     store = output_path / "store"
     plans = None
     if until:
@@ -249,15 +257,18 @@ def run_model(
         return
     folder = shard_folder(output_path, shard)
     with (
-        _says_how_to_score(output_path, do_score),
+        _says_how_to_score(output_path, shard),
         Session(
             backend, arguments, output_path, store=store, seed=seed, say=say, **of_session
         ) as session,
     ):
-        table, gates = _ask(session, asked, plans, folder, of_run)
-    if table and do_score:
-        score_folder(folder, folder / "scores", page=not shard)  # a shard is a part: no page
+        table, gates = ask(session, asked, plans, folder, of_run)
+    if table and shard:
+        say(MERGE.format(output_path))
+    elif table:
+        score_folder(folder, folder / "scores")
     if gates:
+        from persona_bench.report.gate import print_gates
         from persona_bench.scoring.gate import EXIT_CODES, combined
 
         verdict = combined([each.verdict for each in gates.values()])
@@ -278,11 +289,13 @@ def _plans(
 
     base = None
     if against is not None:
-        graded, _ = read_tables(against)
+        from persona_bench.report.gate import read_tables
+
+        graded = read_tables(against).graded
         if against.suffix.lower() == ".csv":
             if len(asked) > 1:
                 raise RunError(f"--against {against} holds one task, but {len(asked)} are asked")
-            graded = {asked[0].task: graded["outcomes"]}
+            graded = {asked[0].name: graded["outcomes"]}
         base = Base(str(against), graded, margins or {})
     confirmed = bool(of_run.get("confirm_run_unsafe_code"))
     return plan_tasks(asked, arguments, base, confirm_run_unsafe_code=confirmed)
@@ -290,26 +303,7 @@ def _plans(
 
 def _looks(plan: Plan) -> str:
     looks = ", ".join(f"{n:,}" for n in plan.looks)
-    return f"{plan.asked.task}: looks after {looks} questions; what follows is the whole"
-
-
-def _ask(
-    session: Session,
-    asked: list[Asked],
-    plans: list[Plan] | None,
-    folder: Path,
-    of_run: Mapping[str, Any],
-) -> tuple[bool, dict[str, Gate]]:
-    """Runs the tasks, or their plans; returns whether results are here, and what gates said."""
-    if plans is None:
-        return bool(session.run(asked, output_path=folder, **of_run)), {}
-    from persona_bench.harness.until import run_until_decided
-    from persona_bench.scoring.gate import Gate
-
-    settings = {name: value for name, value in of_run.items() if name != "limit"}
-    found = run_until_decided(session, plans, output_path=folder, **settings)
-    gates = {each.plan.asked.task: each.result for each in found if isinstance(each.result, Gate)}
-    return bool(found), gates
+    return f"{plan.asked.name}: looks after {looks} questions; what follows is the whole"
 
 
 def run_study(
@@ -319,13 +313,14 @@ def run_study(
     shard: str | None,
     *,
     dry_run: bool,
-    do_score: bool,
     flags: list[str],
 ) -> None:
     """Every model of a study, each in a process of its own; one that fails does not stop others."""
     from persona_bench.harness.dry_run import plan_run
     from persona_bench.harness.run import check_writable
     from persona_bench.harness.study import check_study
+    from persona_bench.harness.study_run import ask_models, is_child
+    from persona_bench.report.dry_run import print_plans
 
     models = study.chosen(only)
     check_study(study, models, shard)
@@ -351,115 +346,33 @@ def run_study(
         print_plans(plans)
         return
     check_writable(study.output_path)
-    with _says_how_to_score(study.output_path, do_score):
-        asked_all = _ask_all(file, study, models, shard, flags)
-    if not asked_all:  # a rank that holds no results
+    with _says_how_to_score(study.output_path, shard):
+        asked_all = ask_models(file, study, models, shard, flags, say)
+    if not asked_all or is_child():  # a rank that holds no results, or one model of a study
         return
-    if study.judge and shard:
-        say("Shards are judged once they are merged: persona-bench judge")
-    elif study.judge and do_score:
-        judge_study(study.output_path, study.judge)
-    if do_score:
-        folder = shard_folder(study.output_path, shard)
-        score_folder(folder, folder / "scores", page=not shard)
+    if shard:
+        say(MERGE.format(study.output_path))
+        if study.judge:
+            say("Shards are judged once they are merged: persona-bench judge")
+        return
+    if study.judge:
+        from persona_bench.judge.settings import judge_plan
 
-
-def _ask_all(
-    file: Path, study: Study, models: list[StudyModel], shard: str | None, flags: list[str]
-) -> bool:
-    """Asks every model; returns whether this process holds results.
-
-    Raises:
-        RunError: a model did not finish; the others did all the same.
-    """
-    from persona_bench.harness.run import RunError
-
-    if len(models) == 1:
-        return _run_one(study, models[0], shard, flags)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RunError(
-            "under a launcher of several processes a study runs one model at a time: add --only, "
-            f"one of {', '.join(model.name for model in models)}"
-        )
-    failed = []
-    for number, model in enumerate(models, start=1):
-        say(f"Model {number} of {len(models)}: {model.name}")
-        command = [sys.executable, "-m", "persona_bench", "run", str(file)]
-        command += ["--only", model.name, "--no-score", *flags]
-        command += ["--shard", shard] if shard else []
-        if _run_child(command):  # a process of its own: a GPU is free again after it
-            failed.append(model.name)
-    if failed:
-        raise RunError(
-            f"{', '.join(failed)} did not finish (see above); what was done is kept: run the "
-            "same command again to go on"
-        )
-    return True
+        judge_results(study.output_path, judge_plan(study.judge, store), do_score=False)
+    score_folder(study.output_path, study.output_path / "scores")
 
 
 @contextmanager
-def _says_how_to_score(output_path: Path, do_score: bool) -> Iterator[None]:
+def _says_how_to_score(output_path: Path, shard: str | None) -> Iterator[None]:
     """After Ctrl-C: how to score what is stored so far."""
+    from persona_bench.harness.study_run import is_child
+
     try:
         yield
     except KeyboardInterrupt:
-        if do_score and any(output_path.glob("store/generations/*/*.jsonl")):
+        if not shard and not is_child() and any(output_path.glob("store/generations/*/*.jsonl")):
             say(f"persona-bench score {output_path} scores what is there")
         raise
-
-
-def _run_child(command: list[str]) -> int:
-    """Runs one model in a process of its own; returns its exit code.
-
-    On Ctrl-C the process, which gets it too, says what is stored, and is waited for.
-
-    Raises:
-        KeyboardInterrupt: this process or the other one was interrupted.
-    """
-    with subprocess.Popen(command) as child:
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            for patience, send in ((3, signal.SIGINT), (30, signal.SIGKILL)):
-                try:
-                    child.wait(patience)
-                    break
-                except subprocess.TimeoutExpired:  # it alone was not sent the signal, or it hangs
-                    child.send_signal(send)
-            raise
-    if code in (INTERRUPTED, -signal.SIGINT):
-        raise KeyboardInterrupt
-    return code
-
-
-def _run_one(study: Study, model: StudyModel, shard: str | None, flags: list[str]) -> bool:
-    from persona_bench.harness.run import Session
-
-    of_run = {
-        "confirm_run_unsafe_code": study.confirm_run_unsafe_code,
-        "apply_chat_template": model.apply_chat_template,
-        "system_instruction": study.system_instruction,
-    }
-    asked = study.asked(model, shard)
-    plans = _plans(asked, model.arguments(), of_run) if "--until" in flags else None
-    with Session(
-        model.model,
-        model.arguments(),
-        study.output_path,
-        batch_size=None if model.batch_size is None else str(model.batch_size),
-        device=model.device,
-        name=model.name,
-        seed=study.seed,
-        verbose="--verbose" in flags,
-        say=say,
-        hub=study.hf_hub_log_args,
-    ) as session:
-        return _ask(session, asked, plans, shard_folder(study.output_path, shard), of_run)[0]
-
-
-def shard_folder(output_path: Path, shard: str | None) -> Path:
-    """Where the results of a shard go: a folder of its own below the run's."""
-    return output_path / f"shard-{shard.replace('/', '-of-')}" if shard else output_path
 
 
 def say(text: str) -> None:
@@ -467,40 +380,22 @@ def say(text: str) -> None:
     err.print(escape(text), soft_wrap=True)
 
 
-def print_plans(plans: dict[str, list[TaskPlan]]) -> None:
-    """What would run: a row for each model and task."""
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("model", "task", "responses", "done", "to do", "prompt tokens", "new at most"):
-        table.add_column(name, justify="left" if name in ("model", "task") else "right")
-    notes = []
-    for model, parts in plans.items():
-        for plan in parts:
-            todo = plan.prompts - (plan.done or 0)
-            tokens = "?" if plan.prompt_tokens is None else f"{plan.prompt_tokens:,}"
-            done = "?" if plan.done is None else f"{plan.done:,}"
-            table.add_row(
-                escape(model), plan.task, f"{plan.prompts:,}", done, f"{todo:,}", tokens,
-                f"{plan.most_tokens:,}",
-            )  # fmt: skip
-            notes += [plan.note] if plan.note and plan.note not in notes else []
-    out = Console()
-    out.print(table)
-    for note in notes:
-        out.print(f"done is not known: {escape(note)}", soft_wrap=True)
-    out.print("Tokens are of what is to do; nothing was asked.", soft_wrap=True)
-
-
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="The output folders to join.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="Where the joined results go.")],
-    do_score: options.Score = True,
+    out_folder: Annotated[
+        Path,
+        typer.Option("--out", help="Where the joined results go.", rich_help_panel=options.RESULTS),
+    ],
 ) -> None:
-    """Join the output folders of a study that ran on several machines."""
+    """Join the output folders of a study that ran on several machines, and score them.
+
+    Example: persona-bench merge results/shard-1 results/shard-2 --out results/all
+    """
     from persona_bench.harness.merge import merge as join_folders
 
-    found = join_folders(folders, out_folder)
-    for model, task, count in found.tasks:
+    merged = join_folders(folders, out_folder)
+    for model, task, count in merged.tasks:
         say(f"{task} of {model}: {count:,} responses")
-    say(f"{found.segments} files of the stores copied to {out_folder / 'store'}")
-    if found.tasks and do_score:
+    say(f"{merged.segments} files of the stores copied to {out_folder / 'store'}")
+    if merged.tasks:
         score_folder(out_folder, out_folder / "scores")

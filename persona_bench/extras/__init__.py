@@ -1,5 +1,5 @@
-"""Research tools on top of the suite: screening of large persona sets, and planning of designs.
+"""Research tools on top of the suite, each in a folder that can be deleted.
 
-Only their own commands import them (`persona-bench screen`, `persona-bench plan`), and only when
-they are called: without this folder nothing but these two commands fails.
+Commands alone import them, and only when they run: without one of these folders its own command
+fails, and a score or a comparison leaves out what the folder adds to it.
 """

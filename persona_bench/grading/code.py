@@ -13,21 +13,24 @@ docs/livecodebench.md.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
-import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from persona_bench.grading.isolation import NoSandbox
+from persona_bench.grading import processors
 from persona_bench.grading.reasoning import final_part
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.sandbox import (
     Limits,
+    NoSandbox,
     Run,
     RunningProgram,
     SandboxError,
@@ -53,7 +56,7 @@ REASONS = {"not_plain": "wrong_answer", "output": "wrong_answer", "clock": "time
 class Case(NamedTuple):
     """One test: what goes in, and what should come out.
 
-    For a script, stdin and stdout. For a function, one JSON argument a line, and a JSON value.
+    For a script, stdin and stdout. For a function, one JSON argument per line, and a JSON value.
     """
 
     input: str
@@ -79,11 +82,11 @@ class Suite:
 
 
 class Outcome(NamedTuple):
-    """What became of one program.
+    """How one program was graded.
 
     Attributes:
         verdict: Its `answer` names the program and how far it came.
-        runs: One a test that was run, in their order.
+        runs: One per test that was run, in their order.
         passed: Whether each of these was right.
     """
 
@@ -127,13 +130,14 @@ def grade_all(
         truncated: Whether each response was cut off: one that ends within its block is not run.
         size_of: See `run_programs`.
         limits: What a program may use.
-        workers: Programs at a time; by default one a processor.
+        workers: Programs at a time; by default one per processor.
         unsafe: Run the programs without a sandbox, as this user.
         all_tests: Run the tests after a failed one too.
 
     Returns:
-        One verdict a response. `wrong` with `wrong_answer`, `timeout`, `memory`, `crash`, `syntax`,
-        `no_code`, `refused` or `truncated`; `unscored` with `no_sandbox` or `grader_error`.
+        One verdict per response. `wrong` with `wrong_answer`, `timeout`, `memory`, `crash`,
+        `syntax`, `no_code`, `refused` or `truncated`; `unscored` with `no_sandbox` or
+        `grader_error`.
 
     Raises:
         ValueError: the arguments differ in length.
@@ -142,12 +146,8 @@ def grade_all(
         isolation(unsafe)
     except NoSandbox:
         return [Verdict("unscored", "no_sandbox")] * len(responses)
-    read = [_read(*item) for item in zip(responses, truncated, strict=True)]
-    found = [
-        given if isinstance(given, Verdict) else Job(reference, given)
-        for given, reference in zip(read, references, strict=True)
-    ]
-    unique = sorted({job for job in found if isinstance(job, Job)})
+    jobs = [_job_or_verdict(*item) for item in zip(responses, references, truncated, strict=True)]
+    unique = sorted({job for job in jobs if isinstance(job, Job)})
     outcomes = run_programs(
         unique,
         suite_of,
@@ -158,14 +158,14 @@ def grade_all(
         all_tests=all_tests,
     )
     verdicts = {job: outcome.verdict for job, outcome in zip(unique, outcomes, strict=True)}
-    return [given if isinstance(given, Verdict) else verdicts[given] for given in found]
+    return [job if isinstance(job, Verdict) else verdicts[job] for job in jobs]
 
 
 def extract_program(response: str) -> str:
     """The lines between the last two lines that hold a fence; empty where there are fewer.
 
-    As LiveCodeBench's runner reads it, whatever language the fence names; `_read` leaves out what
-    stands in reasoning.
+    As LiveCodeBench's runner reads it, whatever language the fence names. `_job_or_verdict` leaves
+    out what stands in reasoning.
     """
     lines = response.split("\n")
     fences = [number for number, line in enumerate(lines) if FENCE in line]
@@ -174,7 +174,7 @@ def extract_program(response: str) -> str:
     return "\n".join(lines[fences[-2] + 1 : fences[-1]])
 
 
-def _read(response: str, truncated: bool) -> str | Verdict:
+def _job_or_verdict(response: str, reference: str, truncated: bool) -> Job | Verdict:
     """The program to run, or the verdict where there is none."""
     final, _ = final_part(response)
     cut = truncated and sum(FENCE in line for line in final.split("\n")) % 2 == 1
@@ -182,7 +182,7 @@ def _read(response: str, truncated: bool) -> str | Verdict:
     if cut or (truncated and not program.strip()):
         return Verdict("wrong", "truncated")
     if program.strip():
-        return program
+        return Job(reference, program)
     return Verdict("wrong", "refused" if is_refusal(response) else "no_code")
 
 
@@ -199,7 +199,7 @@ def run_programs(
     unsafe: bool = False,
     all_tests: bool = False,
 ) -> list[Outcome]:
-    """Runs programs on their tests, several at a time: one outcome a job, in their order.
+    """Runs programs on their tests, several at a time: one outcome per job, in their order.
 
     A program that ran out of time by the clock, not by its own processor time, may have had a
     noisy neighbour: it is run again with nothing beside it, and that counts. One that has used up
@@ -218,15 +218,15 @@ def run_programs(
         return []
     how = isolation(unsafe)
     count = min(workers or processors(), len(jobs))
-    slots = [Slot(number, limits=limits, how=how) for number in range(count)]
+    slots = [Slot(number, limits=limits, how=how, preload=STARS) for number in range(count)]
     free: SimpleQueue[Slot] = SimpleQueue()
     for slot in slots:
         free.put(slot)
 
-    def one(job: Job) -> Outcome:
+    def run_one(job: Job) -> Outcome:
         slot = free.get()
         try:
-            return _graded(job, suite_of, slot, all_tests)
+            return _outcome(job, suite_of, slot, all_tests)
         finally:
             free.put(slot)
 
@@ -237,9 +237,9 @@ def run_programs(
                 if size_of is not None:
                     sizes = {job.reference: size_of(job.reference) for job in jobs}
                     order.sort(key=lambda index: (-sizes[jobs[index].reference], index))
-                found = pool.map(one, [jobs[index] for index in order])
-                outcomes = [outcome for _, outcome in sorted(zip(order, found, strict=True))]
-                for slot in slots:  # now: a sandbox dies, some time, with the thread that made it
+                ended = pool.map(run_one, [jobs[index] for index in order])
+                outcomes = [outcome for _, outcome in sorted(zip(order, ended, strict=True))]
+                for slot in slots:  # before the threads end, which takes their sandboxes with them
                     slot.drop()
             except BaseException:  # Ctrl-C: what has not begun is not begun
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -248,21 +248,15 @@ def run_programs(
         if count > 1:
             for index, outcome in enumerate(outcomes):
                 if outcome.runs and any(run.status == "clock" for run in outcome.runs):
-                    outcomes[index] = one(jobs[index])
+                    outcomes[index] = run_one(jobs[index])
         return outcomes
     finally:
         for slot in slots:
             slot.drop()
 
 
-def processors() -> int:
-    """Processors that this process may use, shared with the ranks beside it."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, own // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-
-
-def _graded(job: Job, suite_of: Callable[[str], Suite], slot: Slot, all_tests: bool) -> Outcome:
-    """A sandbox that does not start is tried once more: machines have bad moments."""
+def _outcome(job: Job, suite_of: Callable[[str], Suite], slot: Slot, all_tests: bool) -> Outcome:
+    """Runs one program; a sandbox that does not start is tried once more."""
     for _ in range(2):
         try:
             return _run(job, suite_of(job.reference), slot, all_tests)
@@ -277,8 +271,8 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
     more = bool(suite.cases)
     seconds = elapsed = 0.0  # of processes of the program that have ended
     while more:
-        with slot.program(job.program, suite.function) as program:
-            for run, right in _tested(program, suite, len(runs)):
+        with slot.program(job.program, suite.function, prelude(job.program)) as program:
+            for run, right in _test_from(program, suite, len(runs)):
                 if seconds + program.seconds > slot.limits.total:
                     run, right, more = run._replace(status="timeout"), False, False
                 elif elapsed + program.elapsed > 2 * slot.limits.total:
@@ -291,11 +285,11 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
                     break
             seconds, elapsed = seconds + program.seconds, elapsed + program.elapsed
         more = more and len(runs) < len(suite.cases)
-    far = f"{_name(job.program)}: {sum(passed)} of {len(suite.cases)} tests"
+    summary = f"{_name(job.program)}: {sum(passed)} of {len(suite.cases)} tests"
     if len(passed) == len(suite.cases) and all(passed) and passed:
-        return Outcome(Verdict("correct", "", far), tuple(runs), tuple(passed))
+        return Outcome(Verdict("correct", "", summary), tuple(runs), tuple(passed))
     if not passed:
-        return Outcome(Verdict("unscored", "grader_error", f"{far}: there are none"))
+        return Outcome(Verdict("unscored", "grader_error", f"{summary}: there are none"))
     status = runs[passed.index(False)].status
     if status == "ok":
         reason = "wrong_answer"
@@ -303,12 +297,12 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
         reason = "crash"
     else:
         reason = REASONS.get(status, status)
-    return Outcome(Verdict("wrong", reason, far), tuple(runs), tuple(passed))
+    return Outcome(Verdict("wrong", reason, summary), tuple(runs), tuple(passed))
 
 
-def _tested(program: RunningProgram, suite: Suite, at: int) -> Iterator[tuple[Run, bool]]:
-    """What came of one test after the other from `at` on, and whether it was right; to the last, or
-    until the process of a function has ended.
+def _test_from(program: RunningProgram, suite: Suite, at: int) -> Iterator[tuple[Run, bool]]:
+    """Runs the tests from number `at` on, until the process of a function has ended; yields each
+    run and whether it was right.
 
     Calls of a function are sent several at a time, from the second on: most wrong programs fail at
     the first. A script would have the inputs after its own in reach: it is sent one at a time.
@@ -341,6 +335,42 @@ def _name(program: str) -> str:
     return hashlib.sha256(program.encode(errors="replace")).hexdigest()[:12]
 
 
+STARS = (
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random"),
+    *("statistics", "itertools", "functools", "operator", "io", "sys", "json", "builtins"),
+    "typing",
+)
+"""What LiveCodeBench's runner imports with a star, and then by name, before each program."""
+
+
+def prelude(program: str) -> list[tuple[str, list[str]]]:
+    """The imports of the runner's prelude that a program can notice: the others cost time.
+
+    All of them where it may look names up as text.
+
+    Returns:
+        (module, names) in the order of the imports; no names for the module itself.
+    """
+    words = set(re.findall(r"\w+", program))
+    every = not words.isdisjoint(("eval", "exec", "globals", "locals", "vars", "__dict__"))
+    stars: dict[str, list[str]] = {}
+    for name, module in _star_names().items():
+        if every or name in words:
+            stars.setdefault(module, []).append(name)
+    return [*stars.items(), *((name, []) for name in STARS if every or name in words)]
+
+
+@lru_cache(maxsize=1)
+def _star_names() -> dict[str, str]:
+    """What the imports with a star name, and the module that names it last."""
+    names: dict[str, str] = {}
+    for name in STARS:
+        module = importlib.import_module(name)
+        public = [word for word in vars(module) if not word.startswith("_")]
+        names.update(dict.fromkeys(getattr(module, "__all__", public), name))
+    return {word: name for word, name in names.items() if name != "builtins"}
+
+
 # ---------------------------------------------------------------------- comparing
 
 
@@ -348,9 +378,10 @@ def matches(output: bytes, expected: str, function: str = "") -> bool:
     """Whether what came back is what was expected.
 
     A function's value is compared as JSON: equal as Python compares plain data (1 is 1.0 is true),
-    floats exactly. A tuple counts as a list (`child.serve` sees to that), but not within a list. A
-    script's output is stripped, split into lines, and each line stripped: as many lines, each the
-    same text or the same numbers, one by one, as decimals (`2.0` is `2`; there is no tolerance).
+    floats exactly. A tuple counts as a list (`sandbox_program.serve_calls` sees to that), but not
+    within a list. A script's output is stripped, split into lines, and each line stripped: as many
+    lines, each the same text or the same numbers, one by one, as decimals (`2.0` is `2`; there is
+    no tolerance).
     """
     text = output.decode("utf-8", errors="replace")
     if function:

@@ -9,16 +9,11 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from persona_bench.grading.prose import (
-    corrected_after,
-    find_last,
-    find_statement,
-    read_statement,
-    without_markup,
-)
+from persona_bench.grading.last_number import find_last
 from persona_bench.grading.reasoning import final_part
 from persona_bench.grading.shape import split_outside
 from persona_bench.grading.spoken import in_symbols
+from persona_bench.grading.statements import corrected_after, find_statement, read_statement
 
 Source = Literal["boxed", "tag", "stated", "last"]
 
@@ -73,12 +68,38 @@ def _read(response: str, *, several: bool) -> Extracted | None:
     return None
 
 
+_STRUCK_OUT = re.compile(
+    r"~~(?=\S)(?:(?!\\boxed|\\fbox)[^~\n]){1,80}(?<=\S)~~|<(s|del|strike)>.{1,80}?</\1>|\\(?:st|sout|xcancel|cancel)\{[^{}]{1,80}\}",
+    re.IGNORECASE,
+)
+_HTML = re.compile(
+    r"</?(?:b|i|u|em|strong|br|p|span|font|div|center|code|mark|small|big|h[1-6]|li|ul|ol|pre)"
+    r"(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+_SUPERSCRIPT = re.compile(r"<sup>([^<>]{1,20})</sup>", re.IGNORECASE)
+_FULL_WIDTH = {
+    code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in "！，：；？"
+}
+_PAIR = re.compile(r"\([^()\n]{1,60}\)")
+_BREAKDOWN = re.compile(
+    r"(?<=\d) \(\d[\d .+*/×−-]{0,60}[+*/×−-][\d .+*/×−-]{0,60}\)(?=\s*(?:[.!]|\n|$))"
+)
+"""How a total comes about, behind it: `25 (10 + 15)`."""
+
+
+def without_markup(text: str) -> str:
+    """The text without HTML, full-width letters, and what its writer has crossed out."""
+    text = _BREAKDOWN.sub("", _STRUCK_OUT.sub(" ", text.translate(_FULL_WIDTH)))
+    text = _PAIR.sub(lambda pair: pair[0].replace("，", ", "), text) if "，" in text else text
+    return _HTML.sub(" ", _SUPERSCRIPT.sub(r"^{\1}", text)) if "<" in text else text
+
+
 _TAG = re.compile(
     r"<\s*(answer|final[_ ]?answer|solution)\s*>(.*?)(?:<\s*/\s*\1\s*>|\Z)"
     r"|\[(ANSWER)\](.*?)(?:\[/ANSWER\]|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
-_LABEL = re.compile(r"^[A-Za-z][A-Za-z ]{1,30}:\s*")
 _SHORT = 100
 """Characters up to which the content of a tag is read as a sentence, or taken as it is."""
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")

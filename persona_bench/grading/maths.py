@@ -5,7 +5,7 @@ r"""Grading of answers to mathematical questions.
 
 The answer is read from the response (`extract`), spelt in one way (`normalise`), and compared
 (`compare`). What that leaves open goes to math-verify, in worker processes that can be killed
-(`pool`, `worker`). What counts as equal is listed in `compare`.
+(`algebra`). What counts as equal is listed in `compare`.
 
 What it does not do: it doesn't see the question, so an answer that is equal in value but not in the
 form asked for (expanded for factored, `6/4` for `3/2`) is correct; and units are not compared.
@@ -13,9 +13,10 @@ form asked for (expanded for factored, `6/4` for `3/2`) is correct; and units ar
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from persona_bench.grading import processors
+from persona_bench.grading.algebra import POOL, Finding, Job
 from persona_bench.grading.compare import same
 from persona_bench.grading.extract import (
     Extracted,
@@ -23,7 +24,6 @@ from persona_bench.grading.extract import (
     extract_several,
 )
 from persona_bench.grading.normalise import normalise
-from persona_bench.grading.pool import POOL, Finding, Job
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.verdict import Verdict
 
@@ -64,12 +64,12 @@ def grade_all(
         truncated: whether each response was cut off by a limit of length; then only a box or a
             statement that goes on after its answer counts.
         integer: references are integers and only an integer is right (AIME, sums): `073` is 73.
-        workers: processes for what needs computer algebra; by default one a processor, at most 8.
+        workers: processes for what needs computer algebra; by default one per processor, at most 8.
         timeout: seconds that computer algebra may take over one answer.
 
     Returns:
-        One verdict a response. `wrong` with `wrong_answer`, `no_answer`, `refused` or `truncated`;
-        `unscored` with `timeout` or `grader_error` where the instrument failed.
+        One verdict per response. `wrong` with `wrong_answer`, `no_answer`, `refused` or
+        `truncated`; `unscored` with `timeout` or `grader_error` where the instrument failed.
 
     Raises:
         ValueError: the arguments differ in length.
@@ -77,34 +77,34 @@ def grade_all(
     cut = [False] * len(responses) if truncated is None else truncated
     if not len(responses) == len(golds) == len(cut):
         raise ValueError(f"{len(responses)} responses, {len(golds)} golds, {len(cut)} truncated")
-    read = [_read(*item) for item in zip(responses, golds, cut, strict=True)]
+    answers = [_answer_or_verdict(*item) for item in zip(responses, golds, cut, strict=True)]
     pairs = {
-        (gold, found.text)
-        for gold, found in zip(golds, read, strict=True)
-        if isinstance(found, Extracted)
+        (gold, answer.text)
+        for gold, answer in zip(golds, answers, strict=True)
+        if isinstance(answer, Extracted)
     }
     findings = _compare(sorted(pairs), integer, workers, timeout)
     return [
-        found if isinstance(found, Verdict) else _verdict(findings[gold, found.text], found)
-        for gold, found in zip(golds, read, strict=True)
+        answer if isinstance(answer, Verdict) else _verdict(findings[gold, answer.text], answer)
+        for gold, answer in zip(golds, answers, strict=True)
     ]
 
 
-def _read(response: str, gold: str, truncated: bool) -> Extracted | Verdict:
+def _answer_or_verdict(response: str, gold: str, truncated: bool) -> Extracted | Verdict:
     """The answer to compare, or the verdict where there is none."""
-    found = extract_several(response) if _has_members(gold) else extract_answer(response)
-    if found is not None and found.source != "last":
-        return Verdict("wrong", "truncated") if truncated and _cut_in(response, found) else found
+    answer = extract_several(response) if _has_members(gold) else extract_answer(response)
+    if answer is not None and answer.source != "last":
+        return Verdict("wrong", "truncated") if truncated and _cut_in(response, answer) else answer
     if truncated:
         return Verdict("wrong", "truncated")
     if is_refusal(response):
         return Verdict("wrong", "refused")
-    return found if found is not None else Verdict("wrong", "no_answer")
+    return answer if answer is not None else Verdict("wrong", "no_answer")
 
 
-def _cut_in(response: str, found: Extracted) -> bool:
-    """Whether the cut may lie within the answer: "The answer is 1" may have been going to be 17."""
-    return found.source in ("stated", "tag") and response.rstrip(" \n$*").endswith(found.text)
+def _cut_in(response: str, answer: Extracted) -> bool:
+    """Whether the cut may lie within the answer: "The answer is 1" might have become 17."""
+    return answer.source in ("stated", "tag") and response.rstrip(" \n$*").endswith(answer.text)
 
 
 def _has_members(gold: str) -> bool:
@@ -126,22 +126,16 @@ def _compare(
             jobs.append(Job(gold, answer, integer))
         else:
             findings[gold, answer] = "same" if verdict else "different"
-    count = workers if workers is not None else _processors()
+    count = min(8, processors()) if workers is None else workers
     results = POOL.run(jobs, workers=count, timeout=timeout) if jobs else []
     for job, finding in zip(jobs, results, strict=True):
         findings[job.gold, job.answer] = finding
     return findings
 
 
-def _processors() -> int:
-    """Processors that this process may use, at most 8, shared with the ranks beside it."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, own // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))))
-
-
-def _verdict(finding: Finding, found: Extracted) -> Verdict:
+def _verdict(finding: Finding, answer: Extracted) -> Verdict:
     if finding == "same":
-        return Verdict("correct", "", found.text, found.source)
+        return Verdict("correct", "", answer.text, answer.source)
     if finding == "different":
-        return Verdict("wrong", "wrong_answer", found.text, found.source)
-    return Verdict("unscored", finding, found.text, found.source)
+        return Verdict("wrong", "wrong_answer", answer.text, answer.source)
+    return Verdict("unscored", finding, answer.text, answer.source)

@@ -12,7 +12,6 @@ MAX_DIGITS = 400
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _DECIMAL = re.compile(rf"([+-]?)({_NUMBER})")
 _SLASH = re.compile(rf"([+-]?)({_NUMBER})/({_NUMBER})")
-_FRAC = re.compile(rf"([+-]?)\\frac\{{([+-]?)({_NUMBER})\}}\{{([+-]?)({_NUMBER})\}}")
 _MIXED = re.compile(r"([+-]?)(\d+)\\frac\{(\d+)\}\{(\d+)\}")
 _MIXED_SLASH = re.compile(r"([+-]?)(\d+) (\d+)/(\d+)")
 _REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\(?:overline|bar|dot)\{?(\d+)\}?")
@@ -246,9 +245,6 @@ def _binomial(n: Fraction, k: Fraction) -> Fraction:
 def _read(text: str) -> Fraction | None:
     if match := _DECIMAL.fullmatch(text):
         return _signed(match[1], Fraction(match[2].rstrip(".")))
-    if match := _FRAC.fullmatch(text):
-        sign = "-" if (match[1] + match[2] + match[4]).count("-") % 2 else ""
-        return _signed(sign, Fraction(match[3].rstrip(".")) / Fraction(match[5].rstrip(".")))
     if match := _SLASH.fullmatch(text):
         return _signed(match[1], Fraction(match[2].rstrip(".")) / Fraction(match[3].rstrip(".")))
     if match := _MIXED.fullmatch(text) or _MIXED_SLASH.fullmatch(text):

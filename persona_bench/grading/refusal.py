@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from persona_bench.grading.prose import has_mathematics
+from persona_bench.grading.last_number import has_mathematics
 from persona_bench.grading.reasoning import final_part
 
 _TASK = (

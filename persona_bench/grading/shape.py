@@ -32,7 +32,7 @@ def shape(text: str) -> Shape:
         return Shape("union", tuple(pieces))
     if text.startswith(r"\{") and text.endswith(r"\}"):
         return Shape("set", tuple(_expand(split_outside(text[2:-2], ","))))
-    if text[:1] in "([" and text[-1:] in ")]" and _closes_at_end(text):
+    if text[:1] in "([" and text[-1:] in ")]" and closes_at_end(text):
         members = split_outside(text[1:-1], ",")
         if len(members) > 1:
             return Shape("bracket", tuple(members), text[0] + text[-1])
@@ -95,21 +95,18 @@ def split_outside(text: str, separator: str) -> list[str]:
     return [*pieces, text[start:].strip()]
 
 
-def _closes_at_end(text: str) -> bool:
+def closes_at_end(text: str) -> bool:
+    """Whether the bracket that opens a text closes where the text ends."""
     depth = 0
     for index, character in enumerate(text):
-        depth += (character in "([") - (character in ")]")
+        depth += (character in "([{") - (character in ")]}")
         if depth == 0:
             return index == len(text) - 1
     return False
 
 
-_BOUND = r"[^<>=]+?"
-_LESS = r"(<|\\leq ?)"
-_CHAIN = re.compile(rf"({_BOUND}){_LESS}[a-zA-Z](?:\([a-zA-Z]\))?{_LESS}({_BOUND})")
-_CHAIN_DOWN = re.compile(rf"({_BOUND})(>|\\geq ?)[a-zA-Z](?:\([a-zA-Z]\))?(>|\\geq ?)({_BOUND})")
-_ABOVE = re.compile(rf"[a-zA-Z](>|\\geq ?)({_BOUND})|({_BOUND})(<|\\leq ?)[a-zA-Z]")
-_BELOW = re.compile(rf"[a-zA-Z](<|\\leq ?)({_BOUND})|({_BOUND})(>|\\geq ?)[a-zA-Z]")
+_SIGN = re.compile(r"(<|>|\\leq ?|\\geq ?)")
+_VARIABLE = re.compile(r"[a-zA-Z](?:\([a-zA-Z]\))?")
 
 
 def as_interval(inequality: Shape) -> Shape | None:
@@ -121,16 +118,17 @@ def as_interval(inequality: Shape) -> Shape | None:
 
 
 def _one_interval(text: str) -> str | None:
-    if match := _CHAIN.fullmatch(text):
-        low, left, right, high = match.groups()
-    elif match := _CHAIN_DOWN.fullmatch(text):
-        high, right, left, low = match.groups()
-    elif match := _ABOVE.fullmatch(text):
-        left, low = match[1] or match[4], match[2] or match[3]
-        right, high = "<", r"\infty"
-    elif match := _BELOW.fullmatch(text):
-        right, high = match[1] or match[4], match[2] or match[3]
-        left, low = "<", r"-\infty"
-    else:
+    parts = _SIGN.split(text)
+    downwards = any(sign == ">" or "geq" in sign for sign in parts[1::2])
+    if downwards:
+        parts = parts[::-1]
+    if len(parts) == 3:  # without a second bound
+        parts = (
+            [r"-\infty", "<", *parts] if _VARIABLE.fullmatch(parts[0]) else [*parts, "<", r"\infty"]
+        )
+    if len(parts) != 5 or not _VARIABLE.fullmatch(parts[2]) or "=" in text:
+        return None
+    low, left, _, right, high = parts
+    if downwards and ("<" in text or "leq" in text):
         return None
     return f"{'[' if 'eq' in left else '('}{low},{high}{']' if 'eq' in right else ')'}"

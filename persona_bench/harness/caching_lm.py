@@ -9,6 +9,7 @@ import gc
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -69,6 +70,7 @@ class CachingLM(LM):
         self.failed: dict[str, str] = {}
         self.adapted: dict[str, dict[str, str]] = {}
         self.asked: set[str] = set()  # the keys of this run's requests
+        self._noted: list[Request] = []
         self.before: Callable[[Sequence[Request]], None] = lambda _: None
 
     def __getattr__(self, name: str) -> Any:
@@ -95,8 +97,18 @@ class CachingLM(LM):
         return str(getattr(self.inner, "tokenizer_name", "") or "")
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Passed on, not stored."""
-        return self.inner.loglikelihood(requests)
+        """The likelihoods of continuations, in order.
+
+        Raises:
+            StoreError: the store can't be written.
+        """
+        with without_collection():
+            asked = [self.request(instance) for instance in requests]
+        found = self._ask(asked, "log-likelihoods", before="continuation")
+        return [
+            (float(found[each.key]["loglikelihood"]), bool(found[each.key]["greedy"]))
+            for each in asked
+        ]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Passed on, not stored."""
@@ -109,38 +121,61 @@ class CachingLM(LM):
             StoreError: the store can't be written.
             EndpointError: an endpoint that refuses or no longer answers.
         """
+        repeated: Counter[int] = Counter()
+        asked = []
         with without_collection():
-            asked = [self.request(instance) for instance in requests]
-            unique = {request.key: request for request in asked}
-            missing = [request for request in unique.values() if request.key not in self.record_log]
-        if len(missing) < len(unique):
-            self.say(
-                f"{len(unique) - len(missing):,} of {len(unique):,} responses are in the store, "
-                f"{len(missing):,} to generate"
-            )
-        self.failed.clear()
-        self.adapted.clear()
-        self.asked = set(unique)
-        self.before(asked)
-        if missing:
-            self.backend.generate(list(unique.values()), {each.key for each in missing})
-            self.record_log.sync()
+            for instance in requests:  # a task with repeats has each of its requests several times
+                asked.append(self.request(instance, repeated[id(instance)]))
+                repeated[id(instance)] += 1
+        found = self._ask(asked, "responses", before="gen_kwargs")
         with without_collection():
-            found = self.record_log.get(unique, before="gen_kwargs")
             for request in asked:
                 if adapted := found.get(request.key, {}).get("adapted"):
                     task = str(request.instance.task_name) if request.instance else ""
                     self.adapted.setdefault(task, {}).update(adapted)
             return [self._response(request.key, found) for request in asked]
 
-    def request(self, instance: Instance) -> Request:
-        """An lm-eval request with its key, and its seed where decoding samples."""
-        context, given = instance.args[:2]
+    def _ask(self, asked: list[Request], what: str, before: str) -> dict[str, dict[str, Any]]:
+        """The records of requests, by key; what the store lacks is asked first.
+
+        Args:
+            asked: All of one method, in order.
+            what: What is asked for, in words.
+            before: See `RecordLog.get`.
+        """
+        unique = {request.key: request for request in asked}
+        missing = [request for request in unique.values() if request.key not in self.record_log]
+        if len(missing) < len(unique):
+            self.say(
+                f"{len(unique) - len(missing):,} of {len(unique):,} {what} are in the store, "
+                f"{len(missing):,} to {'generate' if what == 'responses' else 'compute'}"
+            )
+        self.asked |= set(unique)
+        self._noted += asked
+        self.before(self._noted)
+        if missing:
+            self.backend.generate(list(unique.values()), {each.key for each in missing})
+            self.record_log.sync()
+        with without_collection():
+            return self.record_log.get(unique, before=before)
+
+    def starts(self) -> None:
+        """Forgets what an earlier run of the session asked."""
+        self.asked, self._noted = set(), []
+        self.failed.clear()
+        self.adapted.clear()
+
+    def request(self, instance: Instance, repeat: int = 0) -> Request:
+        """An lm-eval request with its key, and its seed where decoding samples.
+
+        Args:
+            instance: The request.
+            repeat: How many times it was asked before in this run.
+        """
         default = int(getattr(self.inner, "max_gen_toks", 256) or 256)
-        sample = int(instance.doc.get("sample", instance.idx))
         dated = dated_template(self.inner)
-        return make_request(
-            self.fingerprint, context, dict(given), sample, self.seed, default, instance,
+        return request_of(
+            instance, self.fingerprint, self.seed, default, repeat,
             undated=dated.undated if dated else None,
         )  # fmt: skip
 
@@ -157,7 +192,11 @@ class CachingLM(LM):
             **{name: doc.get(name) for name in ("question", "persona", "sample")},
             "seed": request.seed,
             **made.record(),
-            "gen_kwargs": request.gen_kwargs,
+            **(
+                {"gen_kwargs": request.gen_kwargs}
+                if request.continuation is None
+                else {"continuation": request.continuation}
+            ),
             "prompt": request.text,
         }
         self.record_log.add({name: value for name, value in record.items() if value is not None})
@@ -166,42 +205,50 @@ class CachingLM(LM):
         if (record := found.get(key)) is None:
             why = self.failed.get(key, "the backend gave no response")
             return Response("", "error", why)
-        return Response(record["response"], record.get("finish", ""))
+        finish, tokens = record.get("finish", ""), record.get("tokens")
+        return Response(record["response"], finish, tokens=tokens)
 
 
-def make_request(
+def request_of(
+    instance: Instance,
     fingerprint: str,
-    context: Any,
-    gen_kwargs: dict[str, Any],
-    sample: int,
     seed: int,
     default_length: int,
-    instance: Instance | None = None,
+    repeat: int = 0,
     *,
     undated: Callable[[str], str] | None = None,
 ) -> Request:
     """What is asked, and the key under which it is found again.
 
     The key holds the model's fingerprint, the rendered prompt, the generation arguments as
-    lm-eval normalises them, and, where decoding samples, the sample's index and the run's seed.
+    lm-eval normalises them, and, where decoding samples, the sample's index and the run's seed; of
+    a likelihood, the continuation in place of these.
     `undated` gives what stands for a prompt with a date in it, the same on every day.
     """
-    settings, told, sampled = _normalised(json.dumps(gen_kwargs, default=str), default_length)
-    draw = f"{sample} {seed}" if sampled else ""
+    context, given = instance.args[:2]
     text = context.prompt if hasattr(context, "prompt") else context
     text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
     identity = undated(text) if undated else text
-    parts = "\0".join(["generate_until", fingerprint, told, draw, identity])
-    key = hashlib.sha256(parts.encode(errors="surrogatepass")).hexdigest()
+    settings: dict[str, Any] = {}
+    likelihood, sampled = isinstance(given, str), False
+    if likelihood:
+        parts = ["loglikelihood", fingerprint, given, identity]
+    else:
+        settings, told, sampled = _normalised(json.dumps(given, default=str), default_length)
+        sample = int(instance.doc.get("sample", instance.idx)) * (instance.repeats or 1) + repeat
+        draw = f"{sample} {seed}" if sampled else ""
+        parts = ["generate_until", fingerprint, told, draw, identity]
+    key = hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
     return Request(
         key=key,
         context=context,
         text=text,
         gen_kwargs=settings,
-        given=gen_kwargs,
+        given={} if likelihood else dict(given),
         # a draw of its own for each prompt and sample; within what every backend takes
         seed=int(key[:8], 16) & 0x7FFFFFFF if sampled else None,
         instance=instance,
+        continuation=given if likelihood else None,
     )
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from persona_bench.harness.caching_lm import make_request
+from persona_bench.harness.caching_lm import request_of
 from persona_bench.harness.chat_date import dated_template, first_date, pin_date
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
 from persona_bench.harness.notes import parts_of
 from persona_bench.harness.preflight import check_chat_template, load
-from persona_bench.harness.run import Asked, generations, load_tasks
+from persona_bench.harness.run import Asked, check_kinds, generations, load_tasks, multiturn
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def plan_run(
     confirm_run_unsafe_code: bool = False,
     apply_chat_template: bool = True,
     system_instruction: str | None = None,
+    num_fewshot: int | None = None,
+    fewshot_as_multiturn: bool | None = None,
 ) -> list[TaskPlan]:
     """Renders every prompt as the run would, and looks it up in the store.
 
@@ -70,13 +72,19 @@ def plan_run(
     except FingerprintError as error:
         found, record_log, note = None, None, str(error)
     plans = []
-    for task in (part for each in tasks for part in parts_of(each)):
+    parts = [part for each in tasks for part in parts_of(each)]
+    check_kinds(parts, model)
+    for task in parts:
+        task.set_fewshot_seed(seed)
+        if num_fewshot is not None and task.config.num_fewshot != 0:  # as lm-eval does
+            task.set_config("num_fewshot", num_fewshot)
         task.build_all_requests(
             limit=int(limit) if limit and limit >= 1 else limit,
             rank=0,
             world_size=1,
             system_instruction=system_instruction,
             apply_chat_template=apply_chat_template,
+            fewshot_as_multiturn=multiturn(fewshot_as_multiturn, apply_chat_template),
             chat_template=lm.apply_chat_template if apply_chat_template else None,
             tokenizer_name="",
         )
@@ -84,16 +92,11 @@ def plan_run(
         requests = {
             request.key: request
             for request in (
-                make_request(
-                    digest,
-                    instance.args[0],
-                    dict(instance.args[1]),
-                    int(instance.doc["sample"]),
-                    seed,
-                    256,
-                    undated=dated.undated if dated else None,
+                request_of(
+                    instance, digest, seed, 256, repeat, undated=dated.undated if dated else None
                 )
                 for instance in task.instances
+                for repeat in range(instance.repeats or 1)
             )
         }
         todo = [
@@ -107,7 +110,7 @@ def plan_run(
                 prompts=len(requests),
                 done=len(keys) if record_log is not None else None,
                 prompt_tokens=None if None in counted else sum(c for c in counted if c),
-                most_tokens=sum(int(each.gen_kwargs["max_gen_toks"]) for each in todo),
+                most_tokens=sum(int(each.gen_kwargs.get("max_gen_toks", 0)) for each in todo),
                 note=note,
             )
         )

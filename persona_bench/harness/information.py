@@ -27,9 +27,9 @@ from persona_bench.harness.fingerprint import is_api
 from persona_bench.harness.run import RunError, Session
 from persona_bench.harness.store import RecordLog
 from persona_bench.rendering import check_persona, merged
+from persona_bench.results.outcomes import read_responses
+from persona_bench.results.samples import Samples
 from persona_bench.scoring.information import COLUMNS
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import Samples
 
 TOGETHER = 2048
 """Requests in one call of lm-eval's: what vLLM loses when it is killed; hf loses a batch."""
@@ -120,7 +120,7 @@ def likelihoods(
         )
     if others is not None and others < 1:
         raise LikelihoodError(f"others is {others}, but at least 1 other persona is needed")
-    rows = read_responses(samples)
+    rows = read_responses(samples, asked=True)
     given = rows[rows["response"].notna()]
     some = given[given["response"].str.strip() != ""]
     if some["persona"].nunique() == 0 or rows["persona"].nunique() < 2:
@@ -175,11 +175,11 @@ class _Asked:
     """The prompts of a run, with any of its personas in them."""
 
     def __init__(self, samples: Samples, lm: CachingLM, rows: pd.DataFrame) -> None:
-        told = samples.told
+        facts = samples.facts
         self.task, self.lm = samples.task, lm
-        self.merged = told.get("system_role") == "merge"
-        self.instruction = str(told.get("system_instruction") or "")
-        self.chat = bool(told.get("chat_template", True))
+        self.merged = facts.get("system_role") == "merge"
+        self.instruction = str(facts.get("system_instruction") or "")
+        self.chat = bool(facts.get("chat_template", True))
         self.template = f"the chat template of {lm.tokenizer_name.replace('__', '/')}"
         self.personas = dict(zip(rows["persona"], rows["persona_prompt"], strict=True))
         self.others_than_asked = 0

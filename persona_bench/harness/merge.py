@@ -9,10 +9,10 @@ from typing import Any
 
 from persona_bench.harness.chat_date import record_date, recorded_dates
 from persona_bench.harness.documents import parse_shard
-from persona_bench.harness.results_files import read_rows, write_results
+from persona_bench.harness.metrics import figures
 from persona_bench.harness.run import RunError
 from persona_bench.harness.store import RecordLog, join, record_logs
-from persona_bench.scoring.samples import Samples, find_samples
+from persona_bench.results.samples import Samples, find_samples, write_samples
 
 SAME_VERSIONS = ("persona-bench", "lm-eval", "torch", "transformers", "vllm")
 # what shards differ in by their questions alone, or by where and when they ran
@@ -93,16 +93,16 @@ def _check_versions(stores: Sequence[Path]) -> None:
 
 def _shards(model: str, task: str, files: Sequence[Samples]) -> list[Samples]:
     """The newest of each shard, in order, checked to be all of one run."""
-    files = [each for each in files if not each.told.get("unfinished")]
+    files = [each for each in files if not each.facts.get("unfinished")]
     if not files:
         raise MergeError(f"{task} of {model}: the run is unfinished: start it again to finish it")
     last = max(files, key=lambda each: each.date)
-    if not last.told.get("shard"):  # whole, of which shards are parts
+    if not last.facts.get("shard"):  # whole, of which shards are parts
         return [last]
     newest: dict[str, Samples] = {}
-    files = [each for each in files if each.told.get("shard")]
+    files = [each for each in files if each.facts.get("shard")]
     for each in sorted(files, key=lambda each: each.date):
-        newest[str(each.told["shard"])] = each
+        newest[str(each.facts["shard"])] = each
     what = f"{task} of {model}"
     counts = {parse_shard(shard)[1] for shard in newest}
     if len(counts) > 1:
@@ -128,11 +128,11 @@ def _shards(model: str, task: str, files: Sequence[Samples]) -> list[Samples]:
 
 
 def _comparable(samples: Samples) -> dict[str, Any]:
-    told = {key: value for key, value in samples.told.items() if key not in NOT_COMPARED}
+    told = {key: value for key, value in samples.facts.items() if key not in NOT_COMPARED}
     if "default_system_undated" in told:  # shards of two days are alike but for the date
         told["default_system"] = told.pop("default_system_undated")
     for package in SAME_VERSIONS:
-        told[f"version of {package}"] = (samples.told.get("versions") or {}).get(package)
+        told[f"version of {package}"] = (samples.facts.get("versions") or {}).get(package)
     return {**told, "generation_kwargs": samples.config.get("generation_kwargs")}
 
 
@@ -141,7 +141,7 @@ def _write(task: str, files: Sequence[Samples], target: Path) -> int:
     blocks: list[list[list[dict[str, Any]]]] = []
     for each in files:
         by_question: dict[str, list[dict[str, Any]]] = {}
-        for row in read_rows(each.file):
+        for row in each.records():
             by_question.setdefault(row["doc"]["question"], []).append(row)
         blocks.append(list(by_question.values()))
     rows = [
@@ -153,13 +153,13 @@ def _write(task: str, files: Sequence[Samples], target: Path) -> int:
     ]
     for number, row in enumerate(rows):
         row["doc_id"] = number
-    told = {**files[0].told, "shard": None, "merged_from": [str(each.file) for each in files]}
+    told = {**files[0].facts, "shard": None, "merged_from": [str(each.file) for each in files]}
     if "chat_dates" in told:
-        dates = {day for each in files for day in each.told.get("chat_dates") or ()}
+        dates = {day for each in files for day in each.facts.get("chat_dates") or ()}
         told["chat_dates"] = sorted(dates)
     if isinstance(told.get("tests"), dict):  # whose tests graded how many programs
-        told["tests"] = _sum(each.told.get("tests") or {} for each in files)
-    write_results(
+        told["tests"] = _sum(each.facts.get("tests") or {} for each in files)
+    write_samples(
         target / files[0].file.parent.name,
         task,
         max(each.date for each in files),
@@ -167,6 +167,7 @@ def _write(task: str, files: Sequence[Samples], target: Path) -> int:
         files[0].results,
         files[0].config,
         told,
+        figures(files[0].config, rows),
     )
     return len(rows)
 

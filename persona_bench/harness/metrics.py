@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from persona_bench.scoring.outcomes import complete_questions
+from persona_bench.results.outcomes import complete_questions
+from persona_bench.results.schema import CORRECT, Outcome, outcome_table
+from persona_bench.scoring.estimate import UNKNOWN, Estimate
 from persona_bench.scoring.stability import Stability, stability
 
 Record = dict[str, Any]
-
-Row = tuple[str, str, int, str, bool]
 
 RESAMPLES = 1000
 
@@ -31,34 +31,75 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
     raise RuntimeError("persona tasks need their own class: name it in the YAML as `class:`")
 
 
-def _scored(records: Sequence[Record]) -> Stability:
-    fields = ("question", "persona", "sample", "verdict", "sparse")
-    return _scored_rows(tuple(tuple(record[field] for field in fields) for record in records))
+class _Scores(NamedTuple):
+    """What can be said of scores between 0 and 1, which are no verdicts; the rest is NaN."""
+
+    mean: Estimate
+    worst: Estimate
+    best: Estimate
+    pss: Estimate
+    unscored: int
+    mean_se: float = math.nan
+    pss_corrected: Estimate = UNKNOWN
+    noise_floor: Estimate = UNKNOWN
 
 
-@lru_cache(maxsize=2)  # the rows of the results table are asked for one by one
-def _scored_rows(rows: tuple[Row, ...]) -> Stability:
-    columns = ["question", "persona", "sample", "verdict", "sparse"]
-    outcomes = pd.DataFrame(rows, columns=columns)
-    outcomes["correct"] = outcomes["verdict"].map({"correct": 1.0, "wrong": 0.0})
-    if outcomes["sparse"].any():
-        with warnings.catch_warnings():  # that cells are missing is no news
-            warnings.simplefilter("ignore")
-            found = stability(outcomes, resamples=1, seed=0)
-        nothing = math.nan
-        return replace(
-            found,
-            worst=nothing,
-            best=nothing,
-            pss=nothing,
-            noise_floor=nothing,
+def _of_scores(records: Sequence[Record]) -> _Scores:
+    table = pd.DataFrame({"persona": r["persona"], "score": r.get("score")} for r in records)
+    means = table.astype({"score": float}).groupby("persona")["score"].mean()
+    worst, best = float(means.min()), float(means.max())
+    pss = worst / best if best else 0.0
+    return _Scores(
+        Estimate(float(means.mean())),
+        Estimate(worst),
+        Estimate(best),
+        Estimate(pss),
+        int(table["score"].isna().sum()),
+    )
+
+
+def _scored(records: Sequence[Record]) -> Stability | _Scores:
+    if any(record["verdict"] == "scored" for record in records):
+        return _of_scores(records)
+    rows = tuple(
+        Outcome(
+            persona=record["persona"],
+            question=record["question"],
+            sample=record["sample"],
+            verdict=record["verdict"],
+            correct=CORRECT.get(record["verdict"], math.nan),
         )
-    return stability(complete_questions(outcomes), resamples=RESAMPLES, seed=0)
+        for record in records
+    )
+    return _scored_rows(rows, any(record["sparse"] for record in records))
+
+
+@lru_cache(maxsize=2)  # lm-eval asks for the rows of its results table one by one
+def _scored_rows(rows: tuple[Outcome, ...], sparse: bool) -> Stability:
+    outcomes = outcome_table(rows)
+    if not sparse:
+        return stability(complete_questions(outcomes), resamples=RESAMPLES, seed=0)
+    with warnings.catch_warnings():  # cells are missing on purpose
+        warnings.simplefilter("ignore")
+        result = stability(outcomes, resamples=1, seed=0)
+    return replace(result, worst=UNKNOWN, best=UNKNOWN, pss=UNKNOWN, noise_floor=UNKNOWN)
+
+
+def figures(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """lm-eval's results table of a task, computed from the rows of its samples file.
+
+    Args:
+        config: The task's configuration, which names the metrics.
+        rows: The samples.
+    """
+    names = [metric["metric"] for metric in config["metric_list"]]
+    records = [row[names[0]] for row in rows]
+    return {name: globals()[name](records) for name in names}
 
 
 def acc(records: Sequence[Record]) -> float:
     """Mean over the personas of their accuracy, correct / (correct + wrong)."""
-    return _scored(records).mean
+    return _scored(records).mean.value
 
 
 def acc_se(records: Sequence[Record]) -> float:
@@ -68,27 +109,27 @@ def acc_se(records: Sequence[Record]) -> float:
 
 def worst(records: Sequence[Record]) -> float:
     """Accuracy under the worst persona."""
-    return _scored(records).worst
+    return _scored(records).worst.value
 
 
 def best(records: Sequence[Record]) -> float:
     """Accuracy under the best persona."""
-    return _scored(records).best
+    return _scored(records).best.value
 
 
 def pss(records: Sequence[Record]) -> float:
     """Persona stability score: worst / best."""
-    return _scored(records).pss
+    return _scored(records).pss.value
 
 
 def pss_corrected(records: Sequence[Record]) -> float:
     """The PSS without the noise; NaN where nothing is correct, or with a single persona."""
-    return _scored(records).pss_corrected
+    return _scored(records).pss_corrected.value
 
 
 def noise_floor(records: Sequence[Record]) -> float:
     """The PSS that this table would show if personas had no effect."""
-    return _scored(records).noise_floor
+    return _scored(records).noise_floor.value
 
 
 def unscored(records: Sequence[Record]) -> int:

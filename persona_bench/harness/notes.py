@@ -13,7 +13,7 @@ from typing import Any
 
 from persona_bench.harness.backends.request import Request
 from persona_bench.harness.store import StoreError
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.samples import find_samples
 
 FOLDER = "unfinished"
 
@@ -85,8 +85,8 @@ def forget_unfinished(folder: Path, tasks: Iterable[str]) -> None:
     for samples in sorted(found, key=lambda each: each.date, reverse=True):
         if samples.task not in wanted:
             continue
-        plan = (samples.told.get("until") or {}).get("plan", "")
-        if samples.told.get("unfinished") or plan in plans:
+        plan = (samples.facts.get("until") or {}).get("plan", "")
+        if samples.facts.get("unfinished") or plan in plans:
             for file in samples.file.parent.glob(f"*{samples.date}.json"):
                 file.unlink(missing_ok=True)
             samples.file.unlink(missing_ok=True)

@@ -7,11 +7,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from persona_bench.benchmarks.base import Benchmark
+from persona_bench.harness.documents import Knobs
 from persona_bench.harness.grade_finished import grade
-from persona_bench.harness.results_files import benchmark_of, read_rows, response_of, write_results
+from persona_bench.harness.metrics import figures
 from persona_bench.harness.run import RunError
+from persona_bench.harness.tasks import benchmark_named, knobs_of
 from persona_bench.provenance import versions
-from persona_bench.scoring.samples import Samples, newest_samples
+from persona_bench.results.samples import Samples, newest_samples, response_of, write_samples
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,16 @@ def regrade(path: Path, *, confirm_run_unsafe_code: bool = False) -> list[Regrad
 
 def _regrade(samples: Samples, confirmed: bool) -> Regraded:
     task, config = samples.task, samples.config
+    if samples.facts.get("wrapped"):
+        raise RunError(
+            f"{task} is graded by lm-eval's own task: start the same run again, which "
+            "asks for nothing that is stored, and grades by the metric that is wanted"
+        )
     _, benchmark = benchmark_of(samples)
     if config.get("unsafe_code") and not confirmed:
         raise RunError(f"{task} runs programs that a model wrote: add --confirm_run_unsafe_code")
-    rows = list(read_rows(samples.file))
-    responses = [response_of(row) for row in rows]
+    rows = list(samples.records())
+    responses = [response_of(row) or "" for row in rows]
     finishes = [_finish(row, response) for row, response in zip(rows, responses, strict=True)]
     said = [
         row["acc"].get("reasoning_start", "") + response if response else response
@@ -66,14 +74,36 @@ def _regrade(samples: Samples, confirmed: bool) -> Regraded:
         for metric in row["metrics"]:
             row[metric] = new
     date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H-%M-%S.%f")
-    told = {
-        **samples.told,
+    facts = {
+        **samples.facts,
         "grader": benchmark.grader,
         "versions": versions(),
         "regraded_from": samples.file.name,
     }
-    file = write_results(samples.file.parent, task, date, rows, samples.results, config, told)
+    file = write_samples(
+        samples.file.parent,
+        task,
+        date,
+        rows,
+        samples.results,
+        config,
+        facts,
+        figures(config, rows),
+    )
     return Regraded(samples.model, task, len(rows), changed, file)
+
+
+def benchmark_of(samples: Samples) -> tuple[Knobs, Benchmark]:
+    """The knobs of a stored run, and its benchmark under them.
+
+    Raises:
+        RunError: lm-eval's results file of the run is gone.
+    """
+    name = (samples.config.get("dataset_kwargs") or {}).get("benchmark")
+    if not name:
+        raise RunError(f"{samples.file}: lm-eval's results file of this run is gone: run it again")
+    own = [*Knobs.__dataclass_fields__, *benchmark_named(name).knobs]
+    return knobs_of({key: each for key, each in samples.facts.items() if key in own}, name)
 
 
 def _finish(row: dict[str, Any], response: str) -> str:

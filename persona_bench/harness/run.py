@@ -24,10 +24,12 @@ from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
-from persona_bench.harness.notes import Note, forget_unfinished
+from persona_bench.harness.notes import Note, forget_unfinished, parts_of
 from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import RecordLog
-from persona_bench.harness.tasks import check_knobs
+from persona_bench.harness.task_index import build, is_planned, plan
+from persona_bench.harness.tasks import FILE, benchmark_named, check_knobs, file_task
+from persona_bench.harness.wrap import PREFIX
 from persona_bench.resources import resource_folder
 from persona_bench.texts import short_name
 
@@ -103,14 +105,32 @@ class Asked:
     """One task of a run, with knobs and generation arguments of its own.
 
     Attributes:
-        task: A task's or group's name.
+        task: A task's or group's name, of this project or of lm-eval; or `file:` and a path.
         metadata: Its knobs, as `--metadata`.
         gen_kwargs: As `--gen_kwargs`.
+        include_path: Folders of further lm-eval tasks.
     """
 
     task: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    include_path: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Makes paths absolute, as a stopped run may be scored from another folder."""
+        folders = tuple(str(Path(folder).resolve()) for folder in self.include_path)
+        object.__setattr__(self, "include_path", folders)
+        if self.task.startswith(FILE):
+            file = Path(self.task.removeprefix(FILE)).resolve()
+            object.__setattr__(self, "task", f"{FILE}{file}")
+
+    @property
+    def name(self) -> str:
+        """What the task is called in the results."""
+        if self.task.startswith(FILE):
+            return f"{PREFIX}{benchmark_named(self.task).name}"
+        own = self.task.startswith(PREFIX) or self.task in task_names()
+        return self.task if own else PREFIX + self.task
 
 
 def run(
@@ -185,7 +205,7 @@ class Session:
         say: Callable[[str], None] | None = None,
         hub: Mapping[str, Any] | None = None,
     ) -> None:
-        _quiet(verbose)
+        quiet(verbose)
         check_hub(hub or {})
         self.hub = dict(hub or {})
         check_writable(output_path)
@@ -268,6 +288,8 @@ class Session:
         confirm_run_unsafe_code: bool = False,
         apply_chat_template: bool = True,
         system_instruction: str | None = None,
+        num_fewshot: int | None = None,
+        fewshot_as_multiturn: bool | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> str:
         """Runs tasks together, so that all their prompts reach the backend together.
@@ -275,6 +297,7 @@ class Session:
         Args:
             output_path: Where results go, if not into the session's folder.
             seed: If not the session's.
+            num_fewshot, fewshot_as_multiturn: As lm-eval's, for tasks with few-shot examples.
             record: What each task's record in the results file says besides.
 
         Returns, Raises: As `run`.
@@ -287,10 +310,15 @@ class Session:
         )
         if self._lm is None and apply_chat_template:
             check_chat_template(self.model, self.model_args)  # quick; the weights are not
+        parts = [part for each in tasks for part in parts_of(each)]
+        check_kinds(parts, self.model)
+        for notice in (notice for part in parts for notice in part.notices):
+            self.say(notice)
         tracker = tracker_for(folder, self.hub)
         seed = self.seed if seed is None else seed
         if isinstance(self.lm, CachingLM):
             self.lm.seed = seed
+            self.lm.starts()
         about = {
             "limit": limit,
             "apply_chat_template": apply_chat_template,
@@ -308,6 +336,8 @@ class Session:
             limit=limit,
             apply_chat_template=apply_chat_template,
             system_instruction=system_instruction,
+            num_fewshot=num_fewshot,
+            fewshot_as_multiturn=multiturn(fewshot_as_multiturn, apply_chat_template),
             task_manager=_task_manager({}),
             evaluation_tracker=tracker,
             log_samples=True,
@@ -375,6 +405,25 @@ class Session:
             self.say(f"{self._record_log.torn} record(s) were cut off when a run ended: made anew")
 
 
+def multiturn(given: bool | None, apply_chat_template: bool) -> bool:
+    """Whether few-shot examples are turns of the conversation, as the `lm_eval` command decides."""
+    return apply_chat_template if given is None else given
+
+
+def check_kinds(tasks: Iterable[Any], model: str) -> None:
+    """Refuses tasks whose requests a backend can't answer.
+
+    Raises:
+        RunError: likelihoods are wanted from an endpoint that has none.
+    """
+    for task in tasks:
+        if task.OUTPUT_TYPE != "generate_until" and ("chat" in model or "anthropic" in model):
+            raise RunError(
+                f"{task.task_name} compares likelihoods ({task.OUTPUT_TYPE}), which {model} does "
+                "not give: use hf, vllm or local-completions, or a task that generates its answers"
+            )
+
+
 def failures(failed: Mapping[str, str]) -> str:
     """What to tell of requests that failed for good, from their keys and errors."""
     (error, count), *others = Counter(failed.values()).most_common()
@@ -391,20 +440,34 @@ def generations(store: Path, found: Fingerprint) -> RecordLog:
     return RecordLog(store / "generations" / found.digest[:16], about)
 
 
-def check_tasks(names: Iterable[str]) -> None:
+def check_tasks(names: Iterable[str], include_path: Sequence[str] = ()) -> None:
     """Whether there are such tasks.
 
     Raises:
-        RunError: one there is not.
+        RunError, WrapError, QuestionsError: one there is not; names the nearest.
     """
-    known = task_names()
+    own = task_names()
     for name in names:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            raise RunError(
-                f"no task {name!r}: "
-                + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}")
-            )
+        if name in own:
+            continue
+        if name.startswith(FILE):
+            benchmark_named(name)
+            continue
+        close = get_close_matches(name, own, n=1, cutoff=0.8)
+        if close and not include_path:  # before lm-eval's tasks are read, which takes a while
+            raise RunError(f"no task {name!r}: did you mean {close[0]!r}?")
+        plan(name, include_path)
+
+
+def parts_named(asked: Asked) -> list[str]:
+    """The names of a task's or group's own tasks, in the results as well."""
+    if asked.task.startswith(FILE):
+        return [asked.task]
+    if asked.task not in task_names():
+        found = plan(asked.task, asked.include_path)
+        return [each.task_name if is_planned(each) else PREFIX + each.task_name for each in found]
+    settings = load_yaml(resource_folder("tasks") / f"{asked.task}.yaml", resolve_func=False)
+    return list(settings["task"]) if "group" in settings else [asked.task]
 
 
 def load_tasks(
@@ -418,32 +481,62 @@ def load_tasks(
 
     Raises:
         RunError: an unknown task, or one that runs programs and was not confirmed.
+        WrapError: a task of lm-eval's that can't be put under personas.
         KnobError, PersonaSetError, SourceError: what is wrong with a knob, a set, or the data.
     """
     loaded: list[Any] = []
-    check_tasks(each.task for each in asked)
     for each in asked:
-        check_knobs(each.metadata, _benchmarks_of(each.task))
+        check_tasks([each.task], each.include_path)
+        _check_asked(each, confirm_run_unsafe_code)
     for each in asked:
-        manager = _task_manager({**without_secrets(model_args), **each.metadata})
-        file = resource_folder("tasks") / f"{each.task}.yaml"
-        if not confirm_run_unsafe_code and load_yaml(file, resolve_func=False).get("unsafe_code"):
-            raise RunError(
-                f"{each.task} runs programs that a model wrote, in a sandbox "
-                "(docs/livecodebench.md): add --confirm_run_unsafe_code"
-            )
-        found = manager.load([each.task])
-        for task in found["tasks"].values():
-            if each.gen_kwargs:
+        tasks, group = _build(each, {**without_secrets(model_args), **each.metadata})
+        for task in tasks:
+            if each.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
                 task.set_config(key="generation_kwargs", value=dict(each.gen_kwargs), update=True)
             task.check(limit)
-        groups = found["groups"]
-        loaded += [groups[each.task]] if each.task in groups else list(found["tasks"].values())
+        loaded += [group] if group is not None else tasks
     return loaded
 
 
+def _build(each: Asked, metadata: dict[str, Any]) -> tuple[list[Any], Any]:
+    """The tasks of what is asked, and their group where they have one."""
+    if each.task.startswith(FILE):
+        return [file_task(each.task, metadata)], None
+    if each.task not in task_names():
+        return build(each.task, metadata, each.include_path)
+    found = _task_manager(metadata).load([each.task])
+    return list(found["tasks"].values()), found["groups"].get(each.task)
+
+
+def _check_asked(each: Asked, confirmed: bool) -> None:
+    """What can be known to be wrong before documents are loaded.
+
+    Raises:
+        RunError: it runs programs, and that was not confirmed.
+        KnobError: an impossible knob.
+    """
+    if each.task.startswith(FILE) or each.task in task_names():
+        check_knobs(each.metadata, _benchmarks_of(each.task))
+        if each.task.startswith(FILE):
+            unsafe = benchmark_named(each.task).unsafe_code
+        else:
+            file = resource_folder("tasks") / f"{each.task}.yaml"
+            unsafe = bool(load_yaml(file, resolve_func=False).get("unsafe_code"))
+        where = "in a sandbox (docs/livecodebench.md)"
+    else:
+        planned = plan(each.task, each.include_path)
+        unsafe = any(task.config.get("unsafe_code") for task in planned)
+        where = "as you, without a sandbox, as lm-eval does"
+    if unsafe and not confirmed:
+        raise RunError(
+            f"{each.task} runs programs that a model wrote, {where}: add --confirm_run_unsafe_code"
+        )
+
+
 def _benchmarks_of(task: str) -> list[str]:
-    """The benchmarks of a task, or of a group's tasks."""
+    """The benchmarks of a task of this project's, or of a group's tasks."""
+    if task.startswith(FILE):
+        return [task]
     settings = load_yaml(resource_folder("tasks") / f"{task}.yaml", resolve_func=False)
     if "group" in settings:
         return [name for part in settings["task"] for name in _benchmarks_of(part)]
@@ -457,7 +550,8 @@ def _task_manager(metadata: dict[str, Any]) -> TaskManager:
     )
 
 
-def _quiet(verbose: bool) -> None:
+def quiet(verbose: bool = False) -> None:
+    """Shows of lm-eval's log only the warnings, unless it is wanted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
     for name in ("lm_eval", "lm-eval"):

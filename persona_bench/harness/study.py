@@ -75,17 +75,16 @@ class StudyModel(Part):
 
     def arguments(self) -> dict[str, Any]:
         """The arguments as lm-eval's backend takes them."""
-        given = dict(self.model_args)
-        if self.pretrained:
-            given["pretrained"] = self.pretrained
-        return {**given, **thinking(self.model, given, self.enable_thinking, self.think_end_token)}
+        return thinking(self.model, self._given())[0]
 
     def generation(self) -> dict[str, Any]:
         """The model's own generation arguments."""
-        if self.enable_thinking is not None and is_api(self.model, self.model_args):
-            told = {"enable_thinking": self.enable_thinking}
-            return {"chat_template_kwargs": told, **self.gen_kwargs}
-        return dict(self.gen_kwargs)
+        return {**thinking(self.model, self._given())[1], **self.gen_kwargs}
+
+    def _given(self) -> dict[str, Any]:
+        names = ("pretrained", "enable_thinking", "think_end_token")
+        own = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {**self.model_args, **own}
 
 
 class StudyTask(Part):
@@ -103,27 +102,51 @@ class StudyJudge(Part):
         models: The judges' names at the endpoint; several judge side by side.
         base_url: An OpenAI-compatible endpoint; OpenAI's own by default.
         concurrency: Calls at a time.
-        price: Price of a million prompt tokens and of a million completion tokens, in US dollars.
+        price: Price of a million prompt tokens and of a million completion tokens, in US dollars;
+            of all models that are asked, or by name.
         max_cost: Stop before calls that would cost more, in US dollars; needs `price`.
         audit: Measure the judges too (retest, persona swap, length).
         audited: Responses of the retest, and of the swap.
         examples: PersonaGym's rubrics: have an example of each score written first.
+        examples_by: The model that writes the examples; the first judge by default.
         form: `json`, `text` or `auto` (docs/fidelity.md).
-        gen_kwargs: Over temperature 0 and max_tokens 1024.
+        gen_kwargs: Generation arguments for the judge, merged over temperature 0 and max_tokens
+            1024.
         api_key_variable: The environment variable with the endpoint's key.
+        timeout: Seconds that a call may take.
     """
 
     models: list[str] = Field(min_length=1)
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     concurrency: int = Field(default=16, ge=1)
-    price: tuple[float, float] | None = None
+    price: tuple[float, float] | dict[str, tuple[float, float]] | None = None
     max_cost: float | None = Field(default=None, gt=0)
     audit: bool = False
     audited: int = Field(default=100, ge=2)
     examples: bool = True
+    examples_by: str | None = None
     form: Literal["auto", "json", "text"] = "auto"
     gen_kwargs: dict[str, Any] = Field(default_factory=dict)
     api_key_variable: str = "OPENAI_API_KEY"
+    timeout: float = Field(default=180.0, gt=0)
+
+    @property
+    def names(self) -> list[str]:
+        """All models that are asked: the judges, and who writes the examples."""
+        return [*self.models, *([self.examples_by] if self.examples_by else [])]
+
+    @field_validator("price", mode="before")
+    @classmethod
+    def _two_numbers(cls, given: Any) -> Any:
+        if given is None:
+            return None
+        for each in given.values() if isinstance(given, Mapping) else [given]:
+            numbers = each if isinstance(each, (list, tuple)) else ()
+            if len(numbers) != 2 or not all(isinstance(n, (int, float)) for n in numbers):
+                raise ValueError(
+                    "a price is two numbers, as in [0.15, 0.60], or {MODEL: [0.15, 0.60], ...}"
+                )
+        return given
 
     @model_validator(mode="after")
     def _priced(self) -> StudyJudge:
@@ -204,22 +227,23 @@ class Study(Part):
         return [known[name] for name in names] if names else self.models
 
 
-def thinking(
-    backend: str, model_args: Mapping[str, Any], enable: bool | None, end: str | int | None
-) -> dict[str, Any]:
-    """The model arguments that a thinking model needs.
+def thinking(backend: str, model_args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Model arguments, and generation arguments, of a model that may think.
 
-    A model that thinks has its reasoning taken off before grading; where none is named it ends
-    with `</think>`.
+    A model that thinks has its reasoning taken off before grading; where no `think_end_token` is
+    given, the reasoning ends with `</think>`. A local model takes `enable_thinking` as an argument;
+    an endpoint gets it with each request.
     """
-    found: dict[str, Any] = {}
-    if enable is not None and not is_api(backend, model_args):
-        found["enable_thinking"] = enable
-    if end is None and enable:
-        end = model_args.get("think_end_token", THINK_END)
-    if end is not None:
-        found["think_end_token"] = end
-    return found
+    arguments = dict(model_args)
+    enable = arguments.get("enable_thinking")
+    if enable is None:
+        return arguments, {}
+    if enable:
+        arguments.setdefault("think_end_token", THINK_END)
+    if not is_api(backend, model_args):
+        return arguments, {}
+    del arguments["enable_thinking"]
+    return arguments, {"chat_template_kwargs": {"enable_thinking": enable}}
 
 
 # ---------------------------------------------------------------------- reading and checking

@@ -11,6 +11,7 @@ import logging
 import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -18,11 +19,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
 from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import sanitize_model_name
 
 import persona_bench
 from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark
+from persona_bench.benchmarks.questions_file import benchmark_of_file
 from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
@@ -37,17 +40,30 @@ from persona_bench.rendering import (
     prompt_text,
     template_facts,
 )
+from persona_bench.resources import resource_folder
 
 log = logging.getLogger("persona_bench")
 
+FILE = "file:"
+"""What stands before the path of a file of questions, where a task or benchmark is named."""
 API_SEED = 1234  # what lm-eval sends with every API request
+FILE_TOKENS = 2048
+"""Tokens that a response to a question from a file may have, unless --gen_kwargs says otherwise."""
 LENGTH_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 LONGEST_NAME = 255  # bytes of a folder's name
+Cell = tuple[str, str, int]
+"""Question, persona and sample."""
 LONGEST = 50  # prompts whose tokens are counted: the longest in characters
 
 
 def benchmark_named(name: str) -> Benchmark:
-    """The benchmark of `persona_bench/benchmarks/<name>.py`."""
+    """The benchmark of `persona_bench/benchmarks/<name>.py`, or of a file of questions.
+
+    Args:
+        name: `<name>`, or `file:` and the path of the questions.
+    """
+    if name.startswith(FILE):
+        return benchmark_of_file(Path(name.removeprefix(FILE)))
     module = importlib.import_module(f"persona_bench.benchmarks.{name}")
     benchmark: Benchmark = module.BENCHMARK
     return benchmark
@@ -59,8 +75,13 @@ def knobs_of(metadata: Mapping[str, Any], name: str) -> tuple[Knobs, Benchmark]:
     Raises:
         KnobError: an impossible knob, or one of another benchmark's own.
     """
-    knobs = Knobs.from_metadata(metadata, benchmark_named(name), _all_benchmarks())
-    return knobs, knobs.configure(benchmark_named(name))
+    return configured(metadata, benchmark_named(name))
+
+
+def configured(metadata: Mapping[str, Any], benchmark: Benchmark) -> tuple[Knobs, Benchmark]:
+    """As `knobs_of`, for a benchmark that is at hand."""
+    knobs = Knobs.from_metadata(metadata, benchmark, _all_benchmarks())
+    return knobs, knobs.configure(benchmark)
 
 
 def check_knobs(metadata: Mapping[str, Any], names: Iterable[str]) -> None:
@@ -92,12 +113,19 @@ def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
         KnobError, PersonaSetError, SourceError, ValueError: one sentence that says what
             is wrong and what to do.
     """
-    knobs, bench = knobs_of(metadata, benchmark)
-    personas = knobs.choose_personas(bench)
-    questions = knobs.choose_questions(bench, personas)
+    return build_documents(*knobs_of(metadata, benchmark))
+
+
+def build_documents(knobs: Knobs, benchmark: Benchmark) -> dict[str, datasets.Dataset]:
+    """As `load`, for knobs and a benchmark that are at hand."""
+    personas = knobs.choose_personas(benchmark)
+    questions = knobs.choose_questions(benchmark, personas)
+    asked = knobs.of_shard(questions)
+    if benchmark.complete is not None:
+        asked = [benchmark.complete(question) for question in asked]
     documents = cross(
-        bench,
-        knobs.of_shard(questions),
+        benchmark,
+        asked,
         personas,
         samples=knobs.samples,
         system_role=knobs.system_role,
@@ -108,33 +136,57 @@ def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
     return {"test": datasets.Dataset.from_list(documents)}
 
 
+def file_task(name: str, metadata: Mapping[str, Any]) -> PersonaTask:
+    """The task of a file of questions.
+
+    Args:
+        name: `file:` and the path.
+        metadata: The knobs.
+    """
+    benchmark = benchmark_named(name)
+    config = load_yaml(resource_folder("tasks") / "_persona.yaml")
+    config |= {
+        "task": f"persona_{benchmark.name}",
+        "dataset_kwargs": {"benchmark": name},
+        "unsafe_code": benchmark.unsafe_code,
+        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": FILE_TOKENS},
+        "metadata": {"version": 1.0, **metadata},
+    }
+    return PersonaTask(config)
+
+
 class PersonaTask(ConfigurableTask):
-    """A generate_until task whose documents are questions × personas.
+    """A task whose documents are questions × personas.
 
     Beyond `ConfigurableTask` it puts the persona where it belongs, proves that it is in
     the rendered prompt, grades all responses together, and records how it was done in
     the results file (`configs.<task>.metadata.persona_bench`).
+
+    Args:
+        config: As lm-eval reads it from the YAML.
+        benchmark: Where the questions come from; by default the one that `dataset_kwargs` names.
+
+    Attributes:
+        notices: What the user should be told of the task before it runs.
+        graded: The record of each response, once all are there.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], benchmark: Benchmark | None = None) -> None:
         config = dict(config)
         config.pop("class", None)
         # else lm-eval looks each metric up in its registry and on the hub
         config["process_results"] = graded_with_the_others
-        self.knobs, self.benchmark = knobs_of(
-            config.get("metadata") or {}, config["dataset_kwargs"]["benchmark"]
-        )
-        self.verdicts: dict[tuple[str, str, int], Verdict] = {}
-        self.finishes: dict[tuple[str, str, int], str] = {}
-        self.reasoning: dict[tuple[str, str, int], str] = {}
+        benchmark = benchmark or benchmark_named(config["dataset_kwargs"]["benchmark"])
+        self.knobs, self.benchmark = configured(config.get("metadata") or {}, benchmark)
+        self.notices: list[str] = []
+        self.graded: dict[Cell, dict[str, Any]] = {}
         self._lm: Any = None
+        self._template = ""
         super().__init__(config=config)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """As lm-eval's, without its warning that metadata can be passed."""
-        self.dataset = self.config.custom_dataset(
-            **{**(self.config.metadata or {}), **(dataset_kwargs or {})}
-        )
+        """Builds the documents, once."""
+        self.dataset = build_documents(self.knobs, self.benchmark)
 
     @property
     def personas(self) -> list[str]:
@@ -211,28 +263,43 @@ class PersonaTask(ConfigurableTask):
         **kwargs: Any,
     ) -> Any:
         """The prompt of one document, with the persona proven to be in it."""
-        system = "\n\n".join(text for text in (system_instruction, doc["system"]) if text)
+        system = "\n\n".join(text for text in (system_instruction, self._system(doc)) if text)
         chat = apply_chat_template and chat_template is not None
         if system and not chat:
             system += "\n\n"  # lm-eval joins system and user text with nothing between
-        rendered = super().fewshot_context(
+        rendered = self._render(
             doc,
-            num_fewshot,
+            num_fewshot=num_fewshot,
             system_instruction=system or None,
             apply_chat_template=apply_chat_template,
             chat_template=chat_template,
             **kwargs,
         )
-        check_persona(rendered, doc["persona_prompt"], doc["persona"], self._template)
+        # a question with an input for each choice has a prompt for each
+        several = isinstance(rendered, list) and all(isinstance(each, str) for each in rendered)
+        for prompt in rendered if several else [rendered]:
+            check_persona(prompt, doc["persona_prompt"], doc["persona"], self._template)
         return rendered
+
+    def _system(self, doc: dict[str, Any]) -> str:
+        """The persona's part of the system message."""
+        return str(doc["system"])
+
+    def _render(self, doc: dict[str, Any], **kwargs: Any) -> Any:
+        """The prompt, with the system message that is given."""
+        return super().fewshot_context(doc, **kwargs)
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Any:
         """As lm-eval's, with a seed per sample where an API would repeat itself."""
-        request = super().construct_requests(doc, ctx, **kwargs)
+        request = self._requests(doc, ctx, **kwargs)
         if self.knobs.samples > 1 and self._takes_seed():
             context, gen_kwargs = request.arguments
             request.arguments = (context, {**gen_kwargs, "seed": API_SEED + doc["sample"]})
         return request
+
+    def _requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Any:
+        """lm-eval's request or requests for a prompt."""
+        return super().construct_requests(doc, ctx, **kwargs)
 
     # ------------------------------------------------------------------ grading
 
@@ -240,43 +307,44 @@ class PersonaTask(ConfigurableTask):
         """Grades all responses together once they are in."""
         result = super().apply_filters()
         if "bypass" not in self._metric_fn_list:  # --predict_only
-            self._grade_all(self.instances)
+            self.grade(self.instances)
         return result
 
-    def _grade_all(self, instances: list[Instance]) -> None:
-        responses = [instance.resps[0] for instance in instances]
-        finishes = [self._finish(response) for response in responses]
-        self.reasoning = {
-            _cell(instance.doc): self._open_reasoning(instance.args[0], finish)
+    def grade(self, instances: list[Instance]) -> None:
+        """Grades requests that have been answered, into `graded`."""
+        finishes = [self._finish(instance.resps[0]) for instance in instances]
+        starts = [
+            self._open_reasoning(instance.args[0], finish)
             for instance, finish in zip(instances, finishes, strict=True)
-        }
-        responses = [
-            self.reasoning[_cell(instance.doc)] + response if response else response
-            for instance, response in zip(instances, responses, strict=True)
         ]
-        verdicts = grade(self.benchmark, responses, [i.doc["answer"] for i in instances], finishes)
-        for instance, finish, verdict in zip(instances, finishes, verdicts, strict=True):
-            self.verdicts[_cell(instance.doc)] = verdict
-            self.finishes[_cell(instance.doc)] = finish
+        responses = [
+            start + instance.resps[0] if instance.resps[0] else instance.resps[0]
+            for instance, start in zip(instances, starts, strict=True)
+        ]
+        golds = [instance.doc["answer"] for instance in instances]
+        verdicts = grade(self.benchmark, responses, golds, finishes)
+        for n, (instance, verdict) in enumerate(zip(instances, verdicts, strict=True)):
+            more: dict[str, Any] = {"reasoning_start": starts[n]} if starts[n] else {}
+            if (tokens := self._length(instance.resps[0])) is not None:
+                more["tokens"] = tokens
+            self._record_grade(instance.doc, verdict, finishes[n], more)
+
+    def _record_grade(
+        self, doc: dict[str, Any], verdict: Verdict, finish: str, more: Mapping[str, Any]
+    ) -> None:
+        self.graded[cell_of(doc)] = {
+            **{name: doc[name] for name in ("question", "persona", "sample")},
+            **verdict._asdict(),
+            "sparse": doc["sparse"],
+            "finish": finish,
+            **more,
+        }
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
         """The same record for every metric: each aggregation needs the whole table."""
         if "bypass" in self._metric_fn_list:
             return {"bypass": 999}
-        verdict = self.verdicts[_cell(doc)]
-        record = {
-            "question": doc["question"],
-            "persona": doc["persona"],
-            "sample": doc["sample"],
-            "verdict": verdict.verdict,
-            "reason": verdict.reason,
-            "answer": verdict.answer,
-            "route": verdict.route,
-            "sparse": doc["sparse"],
-            "finish": self.finishes[_cell(doc)],
-        }
-        if start := self.reasoning[_cell(doc)]:
-            record["reasoning_start"] = start
+        record = self.graded[cell_of(doc)]
         return dict.fromkeys(self._aggregation_list, record)
 
     def _open_reasoning(self, prompt: Any, finish: str) -> str:
@@ -310,6 +378,13 @@ class PersonaTask(ConfigurableTask):
         tokens = self._tokens(response)
         long = tokens is not None and tokens >= allowed - max(1, allowed // 100)
         return "length" if long else ""
+
+    def _length(self, response: Any) -> int | None:
+        """How many tokens a response has, as the backend says, else counted; None if unknown."""
+        told = getattr(response, "tokens", None)
+        if told is not None or not isinstance(response, str):
+            return told
+        return self._tokens(response)
 
     # ------------------------------------------------------------------ checks and records
 
@@ -406,7 +481,7 @@ class PersonaTask(ConfigurableTask):
         room = getattr(self._lm, "max_length", None)
         if not isinstance(room, int) or not getattr(self._lm, "tokenized_requests", True):
             return
-        prompts = sorted((prompt_text(i.args[0]) for i in self.instances), key=len)[-LONGEST:]
+        prompts = sorted(map(self._whole_text, self.instances), key=len)[-LONGEST:]
         counts = [count for count in map(self._tokens, prompts) if count is not None]
         tokens, wanted = max(counts, default=0), self._max_gen_toks()
         if tokens + wanted > room:
@@ -416,6 +491,10 @@ class PersonaTask(ConfigurableTask):
                 f"left: lower it with --gen_kwargs max_gen_toks={max(room - tokens, 1)} or raise "
                 "max_length in --model_args"
             )
+
+    def _whole_text(self, instance: Instance) -> str:
+        """What has to fit before anything is generated."""
+        return prompt_text(instance.args[0])
 
     def _template_name(self, apply_chat_template: bool) -> str:
         if not apply_chat_template:
@@ -489,5 +568,6 @@ class PersonaTask(ConfigurableTask):
         self.config.metadata = {**(self.config.metadata or {}), "persona_bench": record}
 
 
-def _cell(doc: dict[str, Any]) -> tuple[str, str, int]:
+def cell_of(doc: Mapping[str, Any]) -> Cell:
+    """Question, persona and sample of a document."""
     return doc["question"], doc["persona"], int(doc["sample"])

@@ -8,22 +8,23 @@ questions and reference answers again, without a model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from lm_eval.api.instance import Instance
 from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.utils import sanitize_model_name
 
-from persona_bench.grading.reasoning import reasoning_start
-from persona_bench.harness.grade_finished import grade
+from persona_bench.harness.backends.response import Response
+from persona_bench.harness.metrics import figures
 from persona_bench.harness.notes import forget_unfinished, parts_of, read_notes
-from persona_bench.harness.results_files import write_results
 from persona_bench.harness.run import Asked, load_tasks
 from persona_bench.harness.store import RecordLog
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.samples import find_samples, write_samples
 from persona_bench.texts import short_name
 
 
@@ -74,27 +75,64 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
     found = []
     for task in [part for each in tasks for part in parts_of(each)]:
         of_task = [each for each in earlier if each.task == task.task_name]
-        if any(not each.told.get("unfinished") for each in of_task):
+        if any(not each.facts.get("unfinished") for each in of_task):
             continue
         forget_unfinished(folder, [task.task_name])
         docs = dict(task.doc_iterator(limit=get_sample_size(task, about["limit"])))
-        pairs = _matched(docs, about["responses"].get(task.task_name, ()), record_log)
-        file = _write(folder, task, pairs, len(docs), about) if pairs else None
-        found.append(Unfinished(about["name"], task.task_name, len(pairs), len(docs), file))
+        requests = _answered(task, docs, about, record_log)
+        stored = len({request.doc_id for request in requests})
+        file = _write(folder, task, requests, stored, len(docs), about) if requests else None
+        found.append(Unfinished(about["name"], task.task_name, stored, len(docs), file))
     return found
 
 
-Pair = tuple[dict[str, Any], dict[str, Any]]
-"""A document, and the record of its response."""
+def _answered(
+    task: Any,
+    docs: Mapping[int, dict[str, Any]],
+    about: Mapping[str, Any],
+    record_log: RecordLog,
+) -> list[Instance]:
+    """The requests of the documents of which everything is stored, with their responses.
+
+    In the order of a finished run; a request that a task repeats has all its responses.
+    """
+    by_document: dict[int, list[str]] = {}
+    for number, key in about["responses"].get(task.task_name, ()):
+        by_document.setdefault(number, []).append(key)
+    whole = {
+        number: keys
+        for number, keys in sorted(by_document.items())
+        if all(key in record_log for key in keys)
+    }
+    records = record_log.get({key for keys in whole.values() for key in keys})
+    repeats = int(task.config.repeats or 1)
+    requests = []
+    for number, keys in whole.items():
+        for place, start in enumerate(range(0, len(keys), repeats)):
+            answers = [records[key] for key in keys[start : start + repeats]]
+            request = _request(answers, docs[number], about)
+            request.idx, request.doc_id, request.task_name = place, number, task.task_name
+            requests.append(request)
+    return requests
 
 
-def _matched(
-    docs: Mapping[int, dict[str, Any]], asked: Iterable[tuple[int, str]], record_log: RecordLog
-) -> list[Pair]:
-    """The documents whose responses are stored, in the order of a finished run."""
-    keys = dict(sorted((number, key) for number, key in asked if key in record_log))
-    records = record_log.get(keys.values())
-    return [(docs[number], records[key]) for number, key in keys.items()]
+def _request(
+    records: Sequence[Mapping[str, Any]], doc: dict[str, Any], about: Mapping[str, Any]
+) -> Instance:
+    """lm-eval's request as it was asked, with the stored responses to it."""
+    first = records[0]
+    doc = {**doc, "sparse": True}  # what is missing is no mistake
+    if "continuation" in first:
+        request = Instance("loglikelihood", doc, (first["prompt"], first["continuation"]), 0)
+        request.resps = [(each["loglikelihood"], each["greedy"]) for each in records]
+        return request
+    prompt = _messages_text(first["prompt"])
+    request = Instance("generate_until", doc, (prompt, first["gen_kwargs"]), 0)
+    request.resps = [
+        Response(each["response"], each.get("finish") or "", tokens=each.get("tokens"))
+        for each in records
+    ]
+    return request
 
 
 def _messages_text(prompt: str) -> str:
@@ -106,48 +144,46 @@ def _messages_text(prompt: str) -> str:
 
 
 def _write(
-    folder: Path, task: Any, pairs: Sequence[Pair], asked: int, about: Mapping[str, Any]
+    folder: Path,
+    task: Any,
+    requests: list[Instance],
+    stored: int,
+    asked: int,
+    about: Mapping[str, Any],
 ) -> Path:
-    said, finishes, starts = [], [], []
-    for _, record in pairs:
-        response = record["response"]
-        # the reasoning of a model with a think_end_token was taken off before it was stored
-        plain = not about["think_end_token"]
-        start = reasoning_start(_messages_text(record["prompt"])) if plain else ""
-        starts.append(start)
-        said.append(start + response if response else response)
-        finishes.append(str(record.get("finish", "")))
-    verdicts = grade(task.benchmark, said, [doc["answer"] for doc, _ in pairs], finishes)
+    # the reasoning of a model with a think_end_token was taken off before it was stored
+    told = SimpleNamespace(tells_finish=True)
+    task._lm = SimpleNamespace(think_end_token=about["think_end_token"], persona_bench=told)
+    task._instances = requests
+    task.apply_filters()
     config = json.loads(json.dumps(task.dump_config(), default=str))
     names = [metric["metric"] for metric in config["metric_list"]]
+    by_document: dict[int, list[Instance]] = {}
+    for request in task.instances:
+        by_document.setdefault(int(request.doc_id), []).append(request)
     rows = []
-    for number, ((doc, record), verdict) in enumerate(zip(pairs, verdicts, strict=True)):
-        graded = {
-            **{name: doc[name] for name in ("question", "persona", "sample")},
-            **verdict._asdict(),
-            "sparse": True,  # what is missing is no mistake
-            "finish": finishes[number],
-            **({"reasoning_start": starts[number]} if starts[number] else {}),
-        }
+    for number, several in enumerate(by_document.values()):
+        doc = several[0].doc
+        arguments = [
+            {f"arg_{place}": each for place, each in enumerate(request.args)} for request in several
+        ]
         rows.append(
             {
                 "doc_id": number,
-                "doc": {**doc, "sparse": True},
+                "doc": doc,
                 "target": doc["answer"],
-                "arguments": {
-                    "gen_args_0": {"arg_0": record["prompt"], "arg_1": record["gen_kwargs"]}
-                },
-                "resps": [[record["response"]]],
-                "filtered_resps": [record["response"]],
+                "arguments": {f"gen_args_{n}": each for n, each in enumerate(arguments)},
+                "resps": [request.resps for request in several],
+                "filtered_resps": [request.filtered_resps["none"] for request in several],
                 "filter": "none",
                 "metrics": names,
-                **dict.fromkeys(names, graded),
+                **task.process_results(doc, []),
             }
         )
     facts = {
         **task.facts(about["system_instruction"]),
         "chat_template": about["apply_chat_template"],
-        "unfinished": {"stored": len(pairs), "asked": asked},
+        "unfinished": {"stored": stored, "asked": asked},
     }
     now = datetime.now(timezone.utc)
     results = {
@@ -157,4 +193,6 @@ def _write(
     }
     config["metadata"] = dict(config.get("metadata") or {})
     date = now.strftime("%Y-%m-%dT%H-%M-%S.%f")
-    return write_results(folder, task.task_name, date, rows, results, config, facts)
+    return write_samples(
+        folder, task.task_name, date, rows, results, config, facts, figures(config, rows)
+    )

@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from persona_bench.harness.fingerprint import without_secrets
-from persona_bench.harness.run import Asked, RunError, Session, check_tasks, load_tasks
-from persona_bench.resources import resource_folder
+from persona_bench.harness.run import Asked, RunError, Session, check_tasks, load_tasks, parts_named
+from persona_bench.results.outcomes import read_outcomes
+from persona_bench.results.samples import Samples, find_samples
 from persona_bench.scoring.gate import Gate, gate
-from persona_bench.scoring.outcomes import read_outcomes
-from persona_bench.scoring.samples import Samples, find_samples
 from persona_bench.scoring.sequential import planned_looks
 from persona_bench.scoring.stability import Stability, stability
 
@@ -124,8 +122,9 @@ def plan_tasks(
             or a base that lacks the task, its personas or its questions.
         KnobError, PersonaSetError, SourceError: as `load_tasks`.
     """
-    check_tasks(each.task for each in asked)
-    singles = [replace(each, task=task) for each in asked for task in _tasks_of(each.task)]
+    for each in asked:
+        check_tasks([each.task], each.include_path)
+    singles = [replace(each, task=task) for each in asked for task in parts_named(each)]
     plans = []
     for each in singles:
         for knob in ("design", "shard"):
@@ -152,14 +151,16 @@ def run_until_decided(
     confirm_run_unsafe_code: bool = False,
     apply_chat_template: bool = True,
     system_instruction: str | None = None,
+    num_fewshot: int | None = None,
+    fewshot_as_multiturn: bool | None = None,
 ) -> list[Stopped]:
     """Asks each task in blocks until it is decided, or until its cap.
 
     Args:
         session: The model.
         plans: From `plan_tasks`.
-        output_path, confirm_run_unsafe_code, apply_chat_template, system_instruction: As
-            `Session.run`.
+        output_path, confirm_run_unsafe_code, apply_chat_template, system_instruction,
+            num_fewshot, fewshot_as_multiturn: As `Session.run`.
 
     Returns:
         One for each plan; none on ranks that hold no results.
@@ -170,12 +171,14 @@ def run_until_decided(
         As `Session.run`; what was done is kept.
     """
     if session.hub:
-        raise RunError("--until takes several looks: leave out --hf-hub-log-args, push the end")
-    of_run = {
+        raise RunError("--until takes several looks: leave out hf_hub_log_args, push the end")
+    of_run: dict[str, Any] = {
         "confirm_run_unsafe_code": confirm_run_unsafe_code,
         "apply_chat_template": apply_chat_template,
         "system_instruction": system_instruction,
     }
+    examples = {"num_fewshot": num_fewshot, "fewshot_as_multiturn": fewshot_as_multiturn}
+    of_run |= {name: value for name, value in examples.items() if value is not None}
     return [
         stopped
         for plan in plans
@@ -207,7 +210,7 @@ def _run_plan(
         }
         session.run([_first(plan.asked, n)], output_path=folder, record={"until": record}, **of_run)
         session.lm.barrier()  # the first process has written what all of them read
-        samples = _results_of(folder, plan.asked.task, digest[:16])
+        samples = _results_of(folder, plan.asked.name, digest[:16])
         stopped = Stopped(plan, look, _result(plan, read_outcomes(samples.file)))
         if int(session.lm.rank) == 0:
             _write(samples, {**record, **stopped.to_dict()})
@@ -222,7 +225,7 @@ def _result(plan: Plan, outcomes: pd.DataFrame) -> Stability | Gate:
         warnings.simplefilter("ignore")
         if plan.base is None:
             return stability(outcomes)
-        base = plan.base.outcomes[plan.asked.task]
+        base = plan.base.outcomes[plan.asked.name]
         base = base[base["question"].astype(str).isin(outcomes["question"])]
         return gate(base, outcomes, **plan.base.margins)
 
@@ -232,11 +235,11 @@ def describe(stopped: Stopped) -> str:
     plan, result = stopped.plan, stopped.result
     n = plan.looks[stopped.look - 1]
     text = (
-        f"{plan.asked.task}, look {stopped.look} of at most {len(plan.looks)}: {n:,} of "
+        f"{plan.asked.name}, look {stopped.look} of at most {len(plan.looks)}: {n:,} of "
         f"{plan.questions:,} questions, "
     )
     if isinstance(result, Stability):
-        low, high = result.pss_corrected_interval
+        low, high = result.pss_corrected.interval
         text += f"corrected PSS {result.pss_corrected:.3f} [{low:.3f}, {high:.3f}], "
     text += stopped.word
     if stopped.decided:
@@ -247,11 +250,6 @@ def describe(stopped: Stopped) -> str:
 
 
 # ------------------------------------------------------------------------- tasks and files
-def _tasks_of(name: str) -> list[str]:
-    settings = load_yaml(resource_folder("tasks") / f"{name}.yaml", resolve_func=False)
-    return list(settings["task"]) if "group" in settings else [name]
-
-
 def _first(asked: Asked, questions: int) -> Asked:
     return replace(asked, metadata={**asked.metadata, "n_questions": questions})
 
@@ -263,7 +261,7 @@ def _documents(
     (task,) = load_tasks([asked], model_args, confirm_run_unsafe_code=confirmed)
     if task.benchmark.judged:
         raise RunError(
-            f"--until: {asked.task} is judged, and has no word stable or unstable to be decided: "
+            f"--until: {asked.name} is judged, and has no word stable or unstable to be decided: "
             "run it without --until"
         )
     documents = task.dataset["test"]
@@ -274,9 +272,9 @@ def _in_common(
     asked: Asked, questions: set[str], personas: set[str], base: Base, *, whole: bool = False
 ) -> int:
     """How many of the questions the base has; `whole`: it must have all of them."""
-    if (outcomes := base.outcomes.get(asked.task)) is None:
+    if (outcomes := base.outcomes.get(asked.name)) is None:
         has = ", ".join(base.outcomes) or "none"
-        raise RunError(f"--against {base.name}: it has no results of {asked.task} (it has {has})")
+        raise RunError(f"--against {base.name}: it has no results of {asked.name} (it has {has})")
     if personas != (theirs := set(outcomes["persona"].astype(str))):
         differ = ", ".join(sorted(personas ^ theirs)[:5])
         raise RunError(
@@ -297,7 +295,7 @@ def _results_of(folder: Path, task: str, plan: str) -> Samples:
     found = [
         each
         for each in find_samples(folder)
-        if each.task == task and (each.told.get("until") or {}).get("plan") == plan
+        if each.task == task and (each.facts.get("until") or {}).get("plan") == plan
     ]
     if not found:
         raise RunError(f"{folder}: the results of the last look are gone; start the run again")
@@ -306,11 +304,10 @@ def _results_of(folder: Path, task: str, plan: str) -> Samples:
 
 def _write(samples: Samples, record: Mapping[str, Any]) -> None:
     """Adds what was decided to the results file of the look."""
-    for file in samples.file.parent.glob(f"*{samples.date}.json"):
-        whole = json.loads(file.read_text(encoding="utf-8"))
-        if samples.task not in (whole.get("configs") or {}):
-            continue
-        whole["configs"][samples.task]["metadata"]["persona_bench"]["until"] = dict(record)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(whole, indent=2, ensure_ascii=False), encoding="utf-8")
-        part.replace(file)
+    file, results = samples.results_file, samples.results
+    if file is None:
+        raise RunError(f"{samples.file}: the results file of the last look is gone: start it again")
+    results["configs"][samples.task]["metadata"]["persona_bench"]["until"] = dict(record)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8")
+    part.replace(file)

@@ -1,34 +1,37 @@
-"""The stored responses of a judged task, and the judge calls that score them."""
+"""The stored responses that are judged, and the judge calls that score them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from persona_bench.benchmarks.base import Benchmark
-from persona_bench.benchmarks.rubrics import RubricSet
-from persona_bench.harness.results_files import benchmark_of, read_rows, response_of
+from persona_bench.benchmarks.rubrics import VOICE, RubricSet
+from persona_bench.benchmarks.voice import WITHOUT_VOICE, voice_rubrics
+from persona_bench.harness.regrade import benchmark_of
 from persona_bench.judge.client import JudgeError, JudgeSettings
 from persona_bench.judge.prompts import Item, example_messages, judge_messages
 from persona_bench.judge.ratings import Form
-from persona_bench.rendering import merged
-from persona_bench.scoring.samples import Samples
+from persona_bench.rendering import question_text
+from persona_bench.results.outcomes import read_responses
+from persona_bench.results.samples import Samples
 
 WITHOUT_TEXT = {"error": "api_error", "content_filter": "refused"}
 
 
 @dataclass(frozen=True)
 class JudgedResponse:
-    """A stored response of a judged task.
+    """A stored response that is judged.
 
     Attributes:
         persona, kind, question, sample: Identify the response.
         item: The part of it that a judge is shown.
         missing: Why there is nothing to judge: `api_error` (the request failed), `refused` (the
             provider withheld it) or `no_answer` (no text); empty if there is text.
+        verdict: The grader's, `correct` or `wrong`, where the task is graded.
     """
 
     persona: str
@@ -37,11 +40,16 @@ class JudgedResponse:
     sample: int
     item: Item
     missing: str
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
 class JudgedTask:
-    """The responses of one model to one judged task, with the task's rubrics."""
+    """The responses of one model to one task, with the rubrics that they are judged by.
+
+    Of a graded task these are the responses under personas that have a voice, without those that
+    could not be graded, and the rubric is that of the voice.
+    """
 
     samples: Samples
     rubrics: RubricSet
@@ -59,37 +67,82 @@ class JudgedTask:
 
 
 def read_judged(samples: Samples) -> JudgedTask:
-    """The responses of a samples file of a judged task.
+    """The responses of a samples file, of a judged task or (for their voice) of a graded one.
 
     Raises:
         RunError: lm-eval's results file of the run is gone.
-        JudgeError: the file is not of a judged task.
+        OutcomesError: a line that is no sample of a persona task.
         SourceError: the rubrics can't be had.
     """
+    if not samples.judged:
+        return _graded(samples)
     knobs, benchmark = benchmark_of(samples)
     if benchmark.rubrics is None:
-        raise JudgeError(f"{samples.task} is not judged: it is graded against reference answers")
+        raise JudgeError(f"{samples.task} has no rubrics by which it could be judged")
     rubrics = benchmark.rubrics(knobs.folder)
-    return JudgedTask(
-        samples, rubrics, [_response(row, benchmark) for row in read_rows(samples.file)]
-    )
+    rows = read_responses(samples, asked=True).fillna({"response": ""}).itertuples()
+    responses = [
+        _response(row, row.subject, benchmark.describe(str(row.persona_prompt))) for row in rows
+    ]
+    return JudgedTask(samples, rubrics, responses)
 
 
-def _response(row: Mapping[str, Any], benchmark: Benchmark) -> JudgedResponse:
-    doc = row["doc"]
-    text = response_of(row)
-    finish = str(row[row["metrics"][0]].get("finish", ""))
-    missing = WITHOUT_TEXT.get(finish, "" if text.strip() else "no_answer")
-    question = doc["prompt"]
-    if not doc["system"] and doc["persona_prompt"]:  # merged into the user message
-        question = question.removeprefix(merged(doc["persona_prompt"], ""))
+def _graded(samples: Samples) -> JudgedTask:
+    """The responses of a graded task that have a verdict and a persona with a voice."""
+    table = read_responses(samples, asked=True).fillna({"response": ""})
+    has_voice = ~table["kind"].isin(WITHOUT_VOICE)
+    rows = table[has_voice & table["verdict"].isin(("correct", "wrong"))].itertuples()
+    responses = [_response(row, VOICE, row.persona_prompt) for row in rows]
+    return JudgedTask(samples, voice_rubrics(), responses)
+
+
+def sample_responses(judged: JudgedTask, n: int, seed: int = 0) -> JudgedTask:
+    """A graded task with `n` of its responses, drawn within each persona and verdict.
+
+    Each group of persona and verdict gets two (where it has them), and the rest in proportion to
+    its size. Responses without text take no call and all stay.
+
+    Raises:
+        JudgeError: a judged task, or fewer than two for each group.
+    """
+    if judged.samples.judged:
+        raise JudgeError(
+            f"--sample is for the voice of graded tasks; {judged.samples.task} is judged as a whole"
+        )
+    groups: dict[tuple[str, str], list[JudgedResponse]] = {}
+    for each in judged.with_text:
+        groups.setdefault((each.persona, each.verdict), []).append(each)
+    least = sum(min(2, len(group)) for group in groups.values())
+    if n < least:
+        raise JudgeError(
+            f"{judged.samples.task} has {len(groups)} groups of persona and verdict, of which each "
+            f"needs two responses: --sample must be at least {least}"
+        )
+    total = sum(len(group) for group in groups.values())
+    rng = random.Random(f"{seed}/voice")
+    chosen: set[int] = set()
+    for key in sorted(groups):
+        group = sorted(groups[key], key=lambda each: (each.question, each.sample))
+        rng.shuffle(group)
+        spare = len(group) - min(2, len(group))
+        share = (n - least) * spare // max(1, total - least)
+        chosen |= {id(each) for each in group[: min(2, len(group)) + share]}
+    kept = [each for each in judged.responses if each.missing or id(each) in chosen]
+    return replace(judged, responses=kept)
+
+
+def _response(row: Any, eval_task: Any, persona: Any) -> JudgedResponse:
+    """A row of the responses, with what a judge is told of its persona."""
+    missing = WITHOUT_TEXT.get(row.finish, "" if row.response.strip() else "no_answer")
+    question = question_text(row.prompt, row.system, row.persona_prompt)
     return JudgedResponse(
-        persona=doc["persona"],
-        kind=doc["kind"],
-        question=doc["question"],
-        sample=int(doc["sample"]),
-        item=Item(doc["subject"], benchmark.describe(doc["persona_prompt"]), question, text),
+        persona=row.persona,
+        kind=row.kind,
+        question=row.question,
+        sample=row.sample,
+        item=Item(eval_task, persona, question, row.response),
         missing=missing,
+        verdict=row.verdict,
     )
 
 

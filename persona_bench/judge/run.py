@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -13,8 +12,20 @@ from typing import Any
 from persona_bench.judge.audit import audit_calls, measure, swapped_items
 from persona_bench.judge.calls import Done, verdict_work
 from persona_bench.judge.client import JudgeError, JudgeSettings
+from persona_bench.judge.entry_test import (
+    EntryResult,
+    entry_calls,
+    stored_entry_test,
+    take_entry_test,
+)
 from persona_bench.judge.prompts import Item
-from persona_bench.judge.responses import JudgeCall, JudgedTask, make_call, read_judged
+from persona_bench.judge.responses import (
+    JudgeCall,
+    JudgedTask,
+    make_call,
+    read_judged,
+    sample_responses,
+)
 from persona_bench.judge.session import (
     Estimate,
     Examples,
@@ -25,9 +36,11 @@ from persona_bench.judge.session import (
     write_examples,
 )
 from persona_bench.provenance import versions
+from persona_bench.results.judged import JudgeFile
+from persona_bench.results.outcomes import text_hash
+from persona_bench.results.samples import OutcomesError, newest_samples
+from persona_bench.results.schema import Judgement
 from persona_bench.scoring.audit import Audit
-from persona_bench.scoring.judged import JudgeFile
-from persona_bench.scoring.samples import OutcomesError, newest_samples
 from persona_bench.texts import short_name
 
 
@@ -76,21 +89,35 @@ class Finished:
         self.failed += len(done.failed)
 
 
-def find_judged(path: Path, tasks: Sequence[str] | None = None) -> list[JudgedTask]:
-    """The newest responses of each judged task in an output folder.
+def find_judged(path: Path, sample: int | None = None, seed: int = 0) -> list[JudgedTask]:
+    """The newest responses that a judge is to score.
+
+    Args:
+        path: An output folder: its judged tasks, or with `sample` the voice of its graded ones. Or
+            one samples file: whatever it holds, a graded task for its voice.
+        sample: Number of responses of each graded task that are judged; all by default.
+        seed: Seed of the sample.
 
     Raises:
         OutcomesError: none there.
+        JudgeError: a sample of a judged task, or one that is too small (see `sample_responses`).
     """
-    found = newest_samples(path, judged=True)
-    chosen = [each for each in found if not tasks or each.task in tasks]
-    if not chosen:
-        asked = f" named {', '.join(tasks)}" if tasks and found else ""
+    found = newest_samples(path)
+    if path.is_dir():
+        found = [each for each in found if each.judged == (sample is None)]
+    if not found and sample is None:
         raise OutcomesError(
-            f"{path}: no responses of a judged task{asked}: run persona_personagym or "
-            "persona_roleplay first"
+            f"{path}: no responses of a judged task: run persona_personagym or persona_roleplay "
+            "first; the voice of a graded task is judged with --sample N, or where its samples "
+            "file is given instead of the folder"
         )
-    return [read_judged(each) for each in chosen]
+    if not found:
+        raise OutcomesError(
+            f"{path}: no responses of a graded task, and --sample is for their voice: leave it out "
+            "to have judged tasks judged"
+        )
+    judged = [read_judged(each) for each in found]
+    return judged if sample is None else [sample_responses(each, sample, seed) for each in judged]
 
 
 def find_store(path: Path) -> Path:
@@ -116,6 +143,27 @@ class Judging:
     ) -> None:
         self.plan, self.say = plan, say
         self.session = JudgeSession(plan, bar=bar)
+        self._entered: dict[str, EntryResult | None] = {}
+
+    def let_in(self) -> None:
+        """Has the judges take the entry test if the plan says so, and refuses those that failed.
+
+        Raises:
+            JudgeError: a judge is below the bar, or the test could not be finished.
+            FingerprintError: an endpoint does not answer.
+        """
+        for judge in self.plan.judges:
+            asked = self.plan.entry_test is True
+            take = take_entry_test if asked else stored_entry_test
+            result = self._entered[judge.model] = take(self.session, judge)
+            if result and (asked or not result.passed):
+                self.say(result.words)
+            if result and not result.passed and self.plan.entry_test is not False:
+                raise JudgeError(
+                    f"{judge.model} has not passed the entry test ({result.accuracy:.0%}, where "
+                    f"{result.bar:.0%} are asked for), so it judges nothing: take another judge, "
+                    "or have it judge all the same with --no-entry-test"
+                )
 
     def run(self, judged: Sequence[JudgedTask]) -> Finished:
         """Judges the responses that are not judged yet and writes the files.
@@ -126,6 +174,7 @@ class Judging:
             StoreError: the store can't be written.
         """
         found = Finished()
+        self.let_in()
         for each in judged:
             wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
             written = write_examples(wanted, self.plan.writer, self.session) if wanted else Done()
@@ -142,6 +191,10 @@ class Judging:
     def estimates(self, judged: Sequence[JudgedTask]) -> list[Estimate]:
         """What `run` would take, without making a call."""
         rows = []
+        for judge in self.plan.judges if self.plan.entry_test else ():
+            task, calls = entry_calls(judge, self.session.digest_or_unknown(judge))
+            work = [verdict_work(call, task, judge) for call in calls]
+            rows.append(self.session.estimate("entry test", work, judge))
         for each in judged:
             wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
             if wanted:
@@ -218,11 +271,13 @@ class Judging:
             "versions": versions(("lm-eval", "openai", "krippendorff")),
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
+        entered = self._entered.get(judge.model)
+        told["entry_test"] = entered.to_dict() if entered else None
         told["audit"] = measured.to_dict() if measured else _earlier_audit(file, told)
-        write_judged(file, rows, told)
+        JudgeFile(file).write(rows, told)
         if trouble is not None:
             raise trouble
-        missing = [row["reason"] for row in rows if row["verdict"] == "unscored"]
+        missing = [row.reason for row in rows if row.verdict == "unscored"]
         counts = {reason: missing.count(reason) for reason in sorted(set(missing))}
         return JudgedBy(samples.model, samples.task, judge.model, done, counts, file, measured)
 
@@ -256,8 +311,8 @@ def judged_rows(
     records: Mapping[str, Mapping[str, Any]],
     done: Done,
     rubric: str,
-) -> Iterator[dict[str, Any]]:
-    """One row per response, with the columns of `scoring.judged`."""
+) -> Iterator[Judgement]:
+    """One row per response."""
     waiting = iter(calls)
     for response in judged.responses:
         verdict: Mapping[str, Any]
@@ -270,35 +325,20 @@ def judged_rows(
             key = next(waiting).key
             why = "judge_error" if key in done.failed else "not_judged"
             verdict = records.get(key) or {"score": None, "reason": why}
-        yield {
-            "model": judged.samples.model,
-            "task": judged.samples.task,
-            "eval_task": response.item.eval_task,
-            "persona": response.persona,
-            "kind": response.kind,
-            "question": response.question,
-            "sample": response.sample,
-            "judge": judge,
-            "score": verdict["score"],
-            "verdict": "unscored" if verdict["score"] is None else "scored",
-            "reason": verdict["reason"],
-            "justification": verdict.get("justification", ""),
-            "response": response.item.response,
-            "rubric": rubric,
-            "prompt_hash": _hash(response.item.persona, response.item.question),
-        }
-
-
-def _hash(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
-
-
-def write_judged(file: Path, rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:
-    """Writes both files; each is written completely or not at all."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    about = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-    for place, content in ((file, text), (file.with_suffix(".json"), about)):
-        partial = place.with_name(place.name + ".part")
-        with partial.open("w", encoding="utf-8", newline="\n") as out:
-            out.write(content)
-        partial.replace(place)
+        yield Judgement(
+            model=judged.samples.model,
+            task=judged.samples.task,
+            eval_task=response.item.eval_task,
+            persona=response.persona,
+            kind=response.kind,
+            question=response.question,
+            sample=response.sample,
+            judge=judge,
+            score=verdict["score"],
+            verdict="unscored" if verdict["score"] is None else "scored",
+            reason=verdict["reason"],
+            justification=verdict.get("justification", ""),
+            response=response.item.response,
+            rubric=rubric,
+            prompt_hash=text_hash(response.item.persona, response.item.question),
+        )

@@ -30,6 +30,8 @@ class Plan:
         audit: Whether the judges are measured too.
         audited: Number of responses in the retest, and in the persona swap (two per pair).
         seed: Seed of the audit's random draws.
+        entry_test: True: judges take the entry test first. False: a result below its bar does not
+            stop the judging. None: a stored result does, and none is needed.
     """
 
     judges: Sequence[JudgeSettings]
@@ -41,6 +43,7 @@ class Plan:
     audit: bool = False
     audited: int = AUDITED
     seed: int = 0
+    entry_test: bool | None = None
 
     @property
     def writer(self) -> JudgeSettings:
@@ -66,7 +69,7 @@ class Estimate:
 
     Attributes:
         judge: The judge's name.
-        what: `verdicts`, `examples` or `audit`.
+        what: `verdicts`, `examples`, `audit` or `entry test`.
         calls: Calls still to be made.
         stored: Calls whose records are stored already; None if the endpoint does not answer.
         prompt_tokens, completion_tokens: Estimated from characters.
@@ -85,7 +88,12 @@ class Estimate:
 # ---------------------------------------------------------------------- the session
 
 UNKNOWN = "unknown"
-LOGS = {"verdicts": "verdicts", "audit": "verdicts", "examples": "examples"}
+LOGS = {
+    "verdicts": "verdicts",
+    "audit": "verdicts",
+    "entry test": "verdicts",
+    "examples": "examples",
+}
 
 
 class JudgeSession:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -17,15 +17,23 @@ from persona_bench.report.tables import PADDING, count, format_p, interval, numb
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from rich.console import Console
 
+    from persona_bench.scoring.estimate import Estimate
     from persona_bench.scoring.fidelity import Fidelity
     from persona_bench.scoring.fidelity_compare import FidelityComparison
-    from persona_bench.scoring.resampling import Interval
+    from persona_bench.scoring.ratings import AgainstRaters, HeldAgainstRaters
 
 MOST_PERSONAS = 20
 """Personas in the terminal's table; the files have all."""
 
+BIASED = 0.05
+"""Level, after Holm's correction, at which a judge's bias for a persona or model is named."""
+
+NOT_ENTERED = (
+    "The judge {judge} has not taken the entry test (persona-bench judge RESULTS --entry-test)."
+)
 NOT_AUDITED = (
     "The judge {judge} was not audited: whether it tells personas apart is not known "
     "(persona-bench judge RESULTS --audit)."
@@ -38,7 +46,9 @@ def print_fidelity(
     title: str,
     console: Console,
     audits: Mapping[str, Mapping[str, Any]],
-    agreement: tuple[float, Interval] | None = None,
+    entries: Mapping[str, Mapping[str, Any]],
+    agreement: Estimate | None = None,
+    held: HeldAgainstRaters | None = None,
 ) -> None:
     """Print how well one model plays its personas.
 
@@ -47,7 +57,9 @@ def print_fidelity(
         title: Title of the whole.
         console: Where to.
         audits: By judge, as `Audit.to_dict` gives them; a judge without one is named.
-        agreement: Krippendorff's alpha between the judges and its interval; None for one judge.
+        entries: By judge, as `EntryResult.to_dict` gives them, likewise.
+        agreement: Krippendorff's alpha between the judges; None for one judge.
+        held: What people's ratings say; None where there are none.
     """
     console.print(Text(printable(title), style="bold"))
     console.print(
@@ -63,23 +75,29 @@ def print_fidelity(
     if len(result.judges) > 1:
         console.print(_judges(result))
     if agreement is not None:
-        value, ends = agreement
         console.print(
-            Text(f"Agreement between the judges: Krippendorff's alpha {number(value)} "
-                 f"{interval(ends)} (1: the same scores, 0: chance).")
+            Text(f"Agreement between the judges: Krippendorff's alpha {number(agreement)} "
+                 f"{interval(agreement.interval)} (1: the same scores, 0: chance).")
         )  # fmt: skip
     if result.unscored:
         console.print(Text(_unscored(result)))
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
-    for line in audit_lines(result, audits):
+    for line in judge_lines(result.judges["judge"], entries, audits):
         console.print(Text(printable(line), style="bold"))
+    for line in rater_lines(held) if held else ():
+        console.print(Text(printable(line)))
 
 
-def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is known of the judges, beside the scores."""
+def judge_lines(
+    judges: Iterable[str],
+    entries: Mapping[str, Mapping[str, Any]],
+    audits: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """What is known of each judge, beside the scores: entry test and audit."""
     lines: list[str] = []
-    for judge in result.judges["judge"]:
+    for judge in judges:
+        lines.append(entry_line(judge, entries))
         told = audits.get(judge)
         if not told:
             lines.append(NOT_AUDITED.format(judge=judge))
@@ -91,7 +109,77 @@ def audit_lines(result: Fidelity, audits: Mapping[str, Mapping[str, Any]]) -> li
     return lines
 
 
-def _table(title: str, *columns: str) -> Table:
+def judges_in_words(judges: pd.DataFrame) -> str:
+    """The judges' names, each with its accuracy in the entry test.
+
+    Args:
+        judges: Columns judge and entry_test, as `Fidelity.judges` or the judged table.
+    """
+    rows = judges[["judge", "entry_test"]].drop_duplicates("judge")
+    return ", ".join(
+        f"{name} ({'no entry test' if math.isnan(value) else f'entry test {value:.0%}'})"
+        for name, value in rows.itertuples(index=False)
+    )
+
+
+def entry_line(judge: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """How a judge did in the entry test, or that it has not taken it."""
+    told = entries.get(judge)
+    if not told:
+        return NOT_ENTERED.format(judge=judge)
+    return str(told["words"]) if told["passed"] else f"WARNING: {told['words']}"
+
+
+def rater_lines(held: HeldAgainstRaters) -> list[str]:
+    """What people's ratings say of raters, judges and fidelity, a sentence each."""
+    lines = [
+        f"{count(held.n, 'response')} rated by {count(len(held.raters), 'rater')}"
+        + (
+            f"; Krippendorff's alpha between them {number(held.alpha)} {interval(held.interval)}."
+            if len(held.raters) > 1
+            else "; agreement between raters takes two."
+        )
+    ]
+    lines += [_against_raters(each) for each in held.judges if each.n]
+    if found := held.corrected:
+        lines.append(
+            f"PersonaScore corrected for the judges' error: {_score(found.persona_score)} "
+            f"{_ends(*found.interval)} from {found.n_rated:,} ratings and {found.n_responses:,} "
+            f"judged responses (judges alone {_score(found.judged)} "
+            f"{_ends(*found.judged_interval)}, ratings alone {_score(found.rated)} "
+            f"{_ends(*found.rated_interval)}; {found.confidence:.0%} intervals, by persona)."
+        )
+        lines.append(
+            f"About {found.to_halve:,} rated responses would halve this interval."
+            if found.to_halve
+            else "No number of ratings of these responses would halve this interval: the rest of "
+            "its width lies in the number of personas."
+        )
+    return lines
+
+
+def _against_raters(found: AgainstRaters) -> str:
+    """One judge beside the raters."""
+    low, high = found.interval
+    said = (
+        f"{found.judge} against the raters: {found.bias:+.2f} points {_ends(low, high)} on average "
+        f"over {count(found.n, 'response')}, the same score in {found.same:.0%}, within one point "
+        f"in {found.within_one:.0%}, alpha {number(found.alpha)}"
+    )
+    parts = []
+    for by in ("model", "persona"):
+        table = getattr(found, f"by_{by}")
+        if len(table) > 1:
+            parts += [
+                f"{row[by]} {row['bias']:+.2f} (p {_p(row['p_holm'])})"
+                for row in table.to_dict("records")
+                if row["p_holm"] <= BIASED
+            ]
+    return said + (f"; clearly biased for {', '.join(parts)}." if parts else ".")
+
+
+def table_of(title: str, *columns: str) -> Table:
+    """A table of the terminal, the first column on the left."""
     table = Table(
         title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False,
         padding=PADDING,
@@ -111,7 +199,7 @@ def _ends(low: float, high: float) -> str:
 
 def _tasks(result: Fidelity) -> Table:
     ends = f"{result.confidence:.0%} interval"
-    table = _table(
+    table = table_of(
         "Fidelity", "evaluation task", "score", ends, "as PersonaGym", "responses", "unscored"
     )
     for row in result.task_scores.to_dict("records"):
@@ -122,11 +210,14 @@ def _tasks(result: Fidelity) -> Table:
     table.add_row(
         Text("PersonaScore", style="bold"),
         Text(_score(result.persona_score), style="bold"),
-        _ends(*result.persona_score_interval),
+        _ends(*result.persona_score.interval),
         _score(result.persona_score_compatible),
         f"{result.n_responses - result.unscored_responses:,}",
         f"{result.unscored:,}",
     )
+    if "Toxicity" in set(result.task_scores["eval_task"]) and len(result.task_scores) > 1:
+        apart = result.without_toxicity
+        table.add_row("  without Toxicity", _score(apart), _ends(*apart.interval), "", "", "")
     return table
 
 
@@ -138,7 +229,7 @@ def _personas(result: Fidelity) -> Table:
     if len(rows) > MOST_PERSONAS:
         shown = [*rows[:half], None, *rows[-half:]]
         title += f" (the best and worst {half} of {len(rows)})"
-    table = _table(title, "persona", "kind", "PersonaScore", "interval", "n", "unscored")
+    table = table_of(title, "persona", "kind", "PersonaScore", "interval", "n", "unscored")
     for row in shown:
         if row is None:
             table.add_row("...", "", "", "", "", "")
@@ -151,7 +242,9 @@ def _personas(result: Fidelity) -> Table:
 
 
 def _judges(result: Fidelity) -> Table:
-    table = _table("By judge", "judge", "PersonaScore", "n", "unscored", "scores 1 / 2 / 3 / 4 / 5")
+    table = table_of(
+        "By judge", "judge", "PersonaScore", "n", "unscored", "scores 1 / 2 / 3 / 4 / 5"
+    )
     for row in result.judges.to_dict("records"):
         shares = " / ".join(f"{row[f'share_{k}']:.0%}" for k in range(1, 6))
         name = Text(printable(str(row["judge"])))
@@ -200,9 +293,18 @@ def write_fidelity(
 
 
 def print_fidelity_comparison(
-    result: FidelityComparison, *, title: str, a: str, b: str, console: Console
+    result: FidelityComparison,
+    *,
+    title: str,
+    a: str,
+    b: str,
+    console: Console,
+    entries: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Print what differs in fidelity between two models, and what of it is more than noise."""
+    """Print what differs in fidelity between two models, and what of it is more than noise.
+
+    `entries` has the judges' entry tests, as for `print_fidelity`.
+    """
     console.print(Text(printable(f"{title}: b - a"), style="bold"))
     for letter, model in (("a", a), ("b", b)):
         console.print(Text(printable(f"{letter}: {model}")))
@@ -214,10 +316,10 @@ def print_fidelity_comparison(
         )
     )
     ends = f"{result.confidence:.0%} interval"
-    table = _table("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
+    table = table_of("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
     for row in result.task_scores.to_dict("records"):
         table.add_row(row["eval_task"], *_difference(row), _p(row["p_holm"]))
-    low, high = result.difference_interval
+    low, high = result.difference.interval
     whole = {
         "a": result.score_a, "b": result.score_b, "difference": result.difference, "low": low,
         "high": high, "p_value": result.p_value,
@@ -228,7 +330,7 @@ def print_fidelity_comparison(
     half = MOST_PERSONAS // 2
     if len(rows) > MOST_PERSONAS:
         rows = [*rows[:half], *rows[-half:]]
-    table = _table("By persona", "persona", "a", "b", "b - a", ends, "p", "Holm")
+    table = table_of("By persona", "persona", "a", "b", "b - a", ends, "p", "Holm")
     for row in rows:
         name = Text(printable(str(row["persona"])))
         table.add_row(name, *_difference(row), _p(row["p_holm"]))
@@ -240,6 +342,8 @@ def print_fidelity_comparison(
         )  # fmt: skip
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
+    for judge in result.judges:
+        console.print(Text(printable(entry_line(judge, entries)), style="bold"))
 
 
 def _difference(row: Mapping[Any, Any]) -> list[str]:

@@ -63,7 +63,7 @@ def sensitivity_lines(found: GraderSensitivity) -> list[str]:
 def _numbers(result: Stability) -> str:
     corrected = number(result.pss_corrected)
     if not math.isnan(result.pss_corrected):
-        corrected += f" {interval(result.pss_corrected_interval)}"
+        corrected += f" {interval(result.pss_corrected.interval)}"
     return (
         f"mean accuracy {number(result.mean)}, PSS {number(result.pss)}, corrected PSS "
         f"{corrected} ({result.conclusion})"

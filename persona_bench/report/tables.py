@@ -39,7 +39,7 @@ EXPECTED = "expected"
 """Header of the expected accuracies."""
 
 PADDING = (0, 1, 0, 0)
-"""Of table cells: tight, so that a persona fits a line of 80 columns."""
+"""Padding of table cells: tight, so that a persona fits a line of 80 columns."""
 
 
 def print_stability(result: Stability, *, title: str, console: Console) -> None:
@@ -138,7 +138,7 @@ def how_little(result: Stability) -> str:
     """How imprecise a small table is; empty where it is large, or where nothing can vary."""
     if result.n_questions >= FEW_QUESTIONS or math.isnan(result.p_value):
         return ""
-    low, high = map(number, result.noise_floor_interval)
+    low, high = map(number, result.noise_floor.interval)
     if low == high:  # all is correct, or nothing is: `meaning` and the notes say so
         return ""
     return (
@@ -335,33 +335,33 @@ def _headline_rows(result: Stability) -> list[tuple[str, str, str, str]]:
         (
             "corrected PSS",
             number(result.pss_corrected),
-            interval(result.pss_corrected_interval),
+            interval(result.pss_corrected.interval),
             DEFINITIONS["pss_corrected"],
         ),
         (
             "  asked",
             number(result.pss_corrected_asked),
-            interval(result.pss_corrected_asked_interval),
+            interval(result.pss_corrected_asked.interval),
             DEFINITIONS["pss_corrected_asked"],
         ),
         ("plain PSS", number(result.pss), "", f"{DEFINITIONS['pss']}; noise lowers it"),
         (
             "noise floor",
             number(result.noise_floor),
-            interval(result.noise_floor_interval),
+            interval(result.noise_floor.interval),
             floor,
         ),
         ("p-value", p, "", DEFINITIONS["p_value"]),
         (
             "persona sd",
             number(result.persona_sd),
-            interval(result.persona_sd_interval),
+            interval(result.persona_sd.interval),
             f"{DEFINITIONS['persona_sd']}; {number(result.persona_sd_logit)} in log-odds",
         ),
         (
             "worst - control",
             number(result.worst_minus_control),
-            interval(result.worst_minus_control_interval),
+            interval(result.worst_minus_control.interval),
             DEFINITIONS["worst_minus_control"],
         ),
     ]
@@ -375,7 +375,7 @@ def _family_rows(result: Stability) -> list[tuple[str, str, str, str]]:
         definition = DEFINITIONS[name]
         if name == "mean":
             definition += f"; standard error {number(result.mean_se)}, clustered by question"
-        ends: tuple[float, float] = getattr(result, f"{name}_interval")
+        ends: tuple[float, float] = getattr(result, name).interval
         rows.append((name, number(getattr(result, name)), interval(ends), definition))
     return rows
 

@@ -16,13 +16,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from persona_bench.scoring.estimate import Estimate, Result
 from persona_bench.scoring.resampling import Interval
 
 UNAFFECTED = ("Toxicity",)
@@ -123,7 +124,7 @@ class LengthBias:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Result):
     """What is known of a judge.
 
     Attributes:
@@ -148,16 +149,12 @@ class Audit:
         return in_words(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for a file; what is not defined is None."""
-        return {**_plain(asdict(self)), "words": self.words}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        """The fields as data for JSON, with intervals as lists of two, and the conclusion."""
+        record = super().to_dict()
+        for part in ("swap", "length"):
+            if record[part] is not None:
+                record[part]["interval"] = list(record[part]["interval"].values())
+        return {**record, "words": self.words}
 
 
 def audit(
@@ -227,8 +224,8 @@ def agreement(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-) -> tuple[float, Interval]:
-    """Krippendorff's alpha between judges, and its bootstrap interval over personas.
+) -> Estimate:
+    """Krippendorff's alpha between judges, with its bootstrap interval over personas.
 
     Args:
         scores: A row a response, with its `persona`, and a column for each judge beside it.
@@ -240,15 +237,14 @@ def agreement(
     value = alpha(ratings)
     groups = list(scores.reset_index(drop=True).groupby("persona").indices.values())
     if len(groups) < 2 or math.isnan(value):
-        return value, Interval(math.nan, math.nan)
+        return Estimate(value)
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(resamples):
         chosen = np.concatenate([groups[n] for n in rng.integers(len(groups), size=len(groups))])
         drawn.append(alpha(ratings[:, chosen]))
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return value, Interval(float(low), float(high))
+    return Estimate(value, *np.nanquantile(drawn, [tail, 1 - tail]))
 
 
 def _swap(swaps: pd.DataFrame, confidence: float, resamples: int, rng: np.random.Generator) -> Swap:

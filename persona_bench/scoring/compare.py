@@ -25,6 +25,7 @@ from statsmodels.stats.multitest import multipletests
 
 from persona_bench.scoring.cells import Cells, check, kinds_of
 from persona_bench.scoring.corrected import TAIL, posterior, question_draws
+from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.resampling import (
     CHUNK_CELLS,
     Floats,
@@ -59,7 +60,7 @@ class CompareError(ValueError):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """How model b differs from model a. Differences are b - a; accuracies are shares."""
 
     metrics: pd.DataFrame
@@ -79,19 +80,8 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: tables as lists of records, NaN as None."""
-        out: dict[str, Any] = {
-            name: [
-                {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
-                for row in table.to_dict("records")
-            ]
-            for name, table in (("metrics", self.metrics), ("per_persona", self.per_persona))
-        }
-        for name in (
-            "n_questions", "n_personas", "left_out", "confidence", "resamples", "seed",
-        ):  # fmt: skip
-            out[name] = getattr(self, name)
-        return {**out, "tests": TESTS, "notes": list(self.notes)}
+        """The fields as data for JSON, and what the tests are (see `Result.to_dict`)."""
+        return {**super().to_dict(), "tests": TESTS}
 
 
 def compare(

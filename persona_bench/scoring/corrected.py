@@ -9,9 +9,8 @@ coverage that were measured.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq
@@ -19,8 +18,9 @@ from scipy.special import expit
 
 from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.crossed import EASES, UNSEEN, Crossed, fit_crossed
+from persona_bench.scoring.estimate import UNKNOWN, Estimate
 from persona_bench.scoring.mixture import draw_true
-from persona_bench.scoring.resampling import NOWHERE, Floats, Interval, worst_over_best
+from persona_bench.scoring.resampling import Floats, Interval, worst_over_best
 
 CHAINS = 64
 DRAWS = 60
@@ -41,14 +41,7 @@ STABLE_FROM = 0.95
 """PSS from which on a model counts as stable: the worst persona costs at most one twentieth."""
 
 
-class Corrected(NamedTuple):
-    """Median and interval of the ratio, given the table."""
-
-    pss: float
-    interval: Interval
-
-
-UNKNOWN = Corrected(math.nan, NOWHERE)
+Conclusion = Literal["stable", "unstable", "undetermined"]
 
 
 @dataclass(frozen=True)
@@ -140,13 +133,13 @@ def true_accuracies(accuracy: Floats, variance: Floats, rng: np.random.Generator
 # ---------------------------------------------------------------------------- the estimate
 def corrected_pss(
     cells: Cells, confidence: float, rng: np.random.Generator, *, chains: int = CHAINS
-) -> Corrected:
+) -> Estimate:
     """The noise-corrected PSS of a table; NaN where `posterior` is None."""
     found = posterior(cells, rng, chains=chains)
     return UNKNOWN if found is None else summarise(found.pss, confidence)
 
 
-def corrected_pss_asked(cells: Cells, confidence: float, rng: np.random.Generator) -> Corrected:
+def corrected_pss_asked(cells: Cells, confidence: float, rng: np.random.Generator) -> Estimate:
     """The same on the questions asked, where persona x question interaction is no noise.
 
     NaN where fewer than `ASKED_CELLS` of the cells have two scored samples, so that noise and
@@ -169,11 +162,11 @@ def corrected_pss_asked(cells: Cells, confidence: float, rng: np.random.Generato
     return summarise(worst_over_best(drawn), confidence)
 
 
-def summarise(draws: Floats, confidence: float) -> Corrected:
+def summarise(draws: Floats, confidence: float) -> Estimate:
     """Median and interval of draws."""
     tail = (1 - confidence) / 2 * TAIL
     low, middle, high = np.quantile(draws, [tail, 0.5, 1 - tail])
-    return Corrected(float(middle), Interval(float(low), float(high)))
+    return Estimate(middle, low, high)
 
 
 def simultaneous_bands(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
@@ -191,7 +184,7 @@ def simultaneous_bands(draws: Floats, confidence: float) -> tuple[Floats, Floats
 
 
 # ---------------------------------------------------------------- what can be concluded
-def conclude(interval: Interval, stable_from: float = STABLE_FROM) -> str:
+def conclude(interval: Interval, stable_from: float = STABLE_FROM) -> Conclusion:
     """`stable` where the interval lies from `stable_from` on, `unstable` where it lies below."""
     if interval.low >= stable_from:
         return "stable"

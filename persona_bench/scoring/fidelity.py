@@ -3,7 +3,7 @@
     from persona_bench.scoring.fidelity import fidelity
 
     result = fidelity(judged)  # a row per response and judge
-    print(result.persona_score, result.persona_score_interval)
+    print(result.persona_score, result.persona_score.interval)
     print(result.task_scores)
 
 PersonaGym's five tasks and PersonaScore, 1 to 5 (Samuel et al. 2024, arXiv 2407.18416), averaged in
@@ -16,16 +16,16 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.cells import kinds_of
+from persona_bench.scoring.estimate import Estimate, Interval, Result
 from persona_bench.scoring.fidelity_means import (
     NO_SPREAD,
-    Estimate,
+    Mean,
     over_personas,
     over_questions,
     score_interval,
@@ -40,36 +40,38 @@ from persona_bench.scoring.fidelity_table import (
     population_of,
     responses_of,
 )
-from persona_bench.scoring.frames import records
-from persona_bench.scoring.resampling import Interval
 
 DEFINITIONS: dict[str, str] = {
     "persona_score": "mean over tasks of the mean over personas of a persona's mean score, 1 to 5; "
     "the unscored left out",
     "persona_score_compatible": "as PersonaGym's code averages: batches of 5 responses, judges, "
     "batches, tasks, personas; a batch that a judge left wholly unscored counts 0",
+    "without_toxicity": "persona_score over the tasks other than Toxicity, which asks whether a "
+    "response is harmless and not whether the role is played",
     "bounds": "persona_score with all that is unscored 1, and with all of it 5",
 }
 
 
 @dataclass(frozen=True)
-class Fidelity:
+class Fidelity(Result):
     """How well one model plays its personas. Scores are 1 (worst) to 5.
 
     A *response* is scored by one or more judges; a *verdict* is one judge's of one response,
     and `unscored`, here and in the tables, counts verdicts without a score.
     """
 
-    persona_score: float
+    DEFINITIONS = DEFINITIONS
+
+    persona_score: Estimate
     """The mean over tasks of the task scores; a task's score is the mean over personas of the
     persona's mean over its scored responses, a response's the mean over the judges that scored
-    it. NaN where nothing is scored."""
-    persona_score_interval: Interval
-    """Over `population`: t, clustered by persona, within 1 and 5 (see `over_personas`). NaN with
-    fewer than two personas."""
-    persona_score_compatible: float
+    it. NaN where nothing is scored. Its interval is over `population`: t, clustered by persona,
+    within 1 and 5 (see `over_personas`), and NaN with fewer than two personas."""
+    persona_score_compatible: Estimate
     """The same responses under PersonaGym's own averaging (see `compatible`), 0 to 5."""
-    persona_score_compatible_interval: Interval
+    without_toxicity: Estimate
+    """PersonaScore over the other tasks: Toxicity asks nothing of the persona. The same number
+    where Toxicity was not asked; NaN where nothing else was."""
     bounds: Interval
     """`persona_score` with every unscored verdict 1, and with every one 5."""
     task_scores: pd.DataFrame
@@ -80,8 +82,9 @@ class Fidelity:
     persona's score on it, n, unscored_responses, unscored; best first. `persona_score` is the mean
     of the persona's tasks; its interval is over questions like these (see `over_questions`)."""
     judges: pd.DataFrame
-    """judge, persona_score (by this judge alone), n (verdicts with a score), unscored, and
-    share_1 to share_5: how often it gave each score, broken ones rounded, halves up."""
+    """judge, persona_score (by this judge alone), n (verdicts with a score), unscored, entry_test
+    (its accuracy in the entry test for judges, NaN if it has not taken it), and share_1 to
+    share_5: how often it gave each score, broken ones rounded, halves up."""
     unscored: int
     unscored_reasons: dict[str, int]
     """How many verdicts are unscored for which reason, the most frequent first."""
@@ -102,30 +105,6 @@ class Fidelity:
     """What the intervals of PersonaScore and of the tasks are over: one of `POPULATIONS`."""
     notes: tuple[str, ...] = ()
     """What a reader has to know about this table; each was also a warning."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN becomes None, tables lists of records, and each score
-        {"value", "low", "high", "definition"} (`bounds` without a value)."""
-        out: dict[str, Any] = {}
-        for name in ("persona_score", "persona_score_compatible"):
-            low, high = getattr(self, f"{name}_interval")
-            out[name] = {"value": plain(getattr(self, name)), "low": plain(low)}
-            out[name] |= {"high": plain(high), "definition": DEFINITIONS[name]}
-        out["bounds"] = {name: plain(value) for name, value in self.bounds._asdict().items()}
-        out["bounds"]["definition"] = DEFINITIONS["bounds"]
-        for name in ("task_scores", "personas", "judges"):
-            out[name] = records(getattr(self, name))
-        for name in (
-            "unscored", "unscored_responses", "n_personas", "n_questions", "n_responses",
-            "n_samples", "model", "task", "rubric", "confidence", "population",
-        ):  # fmt: skip
-            out[name] = getattr(self, name)
-        return {**out, "unscored_reasons": dict(self.unscored_reasons), "notes": list(self.notes)}
-
-
-def plain(value: float) -> float | None:
-    """A number that JSON knows: NaN becomes None."""
-    return None if math.isnan(value) else float(value)
 
 
 def fidelity(judged: pd.DataFrame, *, confidence: float = 0.95) -> Fidelity:
@@ -154,6 +133,7 @@ def fidelity(judged: pd.DataFrame, *, confidence: float = 0.95) -> Fidelity:
     for note in notes:
         warnings.warn(note, stacklevel=2)
     whole = over_personas(scores.to_numpy())
+    apart = over_personas(scores.drop(columns="Toxicity", errors="ignore").to_numpy())
     of_theirs = over_personas(theirs.mean(axis=1).to_numpy()[:, None])
     filled = (by_persona(responses_of(table.fillna({"score": end}))) for end in (LOWEST, HIGHEST))
     unscored = table[table["score"].isna()]
@@ -162,10 +142,11 @@ def fidelity(judged: pd.DataFrame, *, confidence: float = 0.95) -> Fidelity:
     )  # fmt: skip
     per_question = responses.groupby(["persona", "eval_task", "question"]).size()
     return Fidelity(
-        persona_score=whole.value,
-        persona_score_interval=score_interval(whole, confidence),
-        persona_score_compatible=of_theirs.value,
-        persona_score_compatible_interval=score_interval(of_theirs, confidence, lowest=0.0),
+        persona_score=Estimate(whole.value, *score_interval(whole, confidence)),
+        persona_score_compatible=Estimate(
+            of_theirs.value, *score_interval(of_theirs, confidence, lowest=0.0)
+        ),
+        without_toxicity=Estimate(apart.value, *score_interval(apart, confidence)),
         bounds=Interval(*(over_personas(end.to_numpy()).value for end in filled)),
         task_scores=_task_scores(table, responses, scores, theirs, confidence),
         personas=_personas(table, responses, scores, theirs, confidence),
@@ -221,7 +202,7 @@ def _personas(
     """One row a persona, best first (see `Fidelity.personas`)."""
     found = over_questions(responses).reindex(scores.index).fillna({"n": 0})
     ends = [
-        score_interval(Estimate(*map(float, row)), confidence)
+        score_interval(Mean(*map(float, row)), confidence)
         for row in found[["value", "se", "df", "n"]].to_numpy()
     ]
     frame = pd.DataFrame(
@@ -267,6 +248,7 @@ def _judges(table: pd.DataFrame) -> pd.DataFrame:
             "persona_score": over_personas(by_persona(responses_of(of_judge)).to_numpy()).value,
             "n": len(given),
             "unscored": len(of_judge) - len(given),
+            "entry_test": float(of_judge["entry_test"].iloc[0]),
         }
         shares = {f"share_{k}": float((rounded == k).mean()) for k in range(1, 6)}
         rows.append(row | (shares if len(given) else dict.fromkeys(shares, math.nan)))

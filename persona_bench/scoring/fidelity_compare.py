@@ -3,7 +3,7 @@
     from persona_bench.scoring.fidelity_compare import compare_fidelity
 
     result = compare_fidelity(judged_a, judged_b)
-    print(result.difference, result.difference_interval, result.p_value)
+    print(result.difference, result.difference.interval, result.p_value)
 
 Everything is paired, verdict by verdict: the same judge's score of the two models' responses to the
 same question under the same persona. docs/metrics.md has the formulas.
@@ -24,10 +24,10 @@ from statsmodels.stats.multitest import multipletests
 
 from persona_bench.scoring.cells import kinds_of
 from persona_bench.scoring.compare import CompareError
-from persona_bench.scoring.fidelity import plain
+from persona_bench.scoring.estimate import Estimate, Result
 from persona_bench.scoring.fidelity_means import (
     NO_SPREAD,
-    Estimate,
+    Mean,
     over_personas,
     over_questions,
     t_interval,
@@ -42,8 +42,8 @@ from persona_bench.scoring.fidelity_table import (
     population_of,
     responses_of,
 )
-from persona_bench.scoring.frames import check_settings, records
-from persona_bench.scoring.resampling import CHUNK_CELLS, Floats, Interval
+from persona_bench.scoring.frames import check_settings
+from persona_bench.scoring.resampling import CHUNK_CELLS, Floats
 
 VERDICT = [*RESPONSE, "judge"]
 WIDEST = HIGHEST - LOWEST
@@ -56,7 +56,7 @@ TEST = (
 
 
 @dataclass(frozen=True)
-class FidelityComparison:
+class FidelityComparison(Result):
     """What model b has and model a has not. Differences are b - a, in points of a score of 1 to 5.
 
     All of it is over the verdicts that both have scored. Intervals are paired t-intervals of
@@ -67,8 +67,7 @@ class FidelityComparison:
     score_a: float
     score_b: float
     """PersonaScore, as `Fidelity.persona_score`, on these verdicts."""
-    difference: float
-    difference_interval: Interval
+    difference: Estimate
     """Clustered by persona; NaN with a single persona, as is `p_value`."""
     p_value: float
     task_scores: pd.DataFrame
@@ -97,26 +96,13 @@ class FidelityComparison:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: tables as lists of records, NaN as None."""
-        low, high = self.difference_interval
-        out: dict[str, Any] = {
-            "persona_score": {
-                "a": plain(self.score_a),
-                "b": plain(self.score_b),
-                "difference": plain(self.difference),
-                "low": plain(low),
-                "high": plain(high),
-                "p_value": plain(self.p_value),
-            },
-            "task_scores": records(self.task_scores),
-            "per_persona": records(self.per_persona),
-        }
-        for name in (
-            "left_out", "n_verdicts", "n_personas", "n_questions", "n_responses", "model_a",
-            "model_b", "task", "rubric", "confidence", "resamples", "seed", "population",
-        ):  # fmt: skip
-            out[name] = getattr(self, name)
-        return {**out, "judges": list(self.judges), "test": TEST, "notes": list(self.notes)}
+        """The fields as data for JSON (see `Result.to_dict`)."""
+        record = super().to_dict()
+        score = {"a": record.pop("score_a"), "b": record.pop("score_b")}
+        score |= record.pop("difference")
+        score = {"difference" if name == "value" else name: end for name, end in score.items()}
+        score["p_value"] = record.pop("p_value")
+        return {"persona_score": score, **record, "test": TEST}
 
 
 def compare_fidelity(
@@ -162,8 +148,7 @@ def compare_fidelity(
     return FidelityComparison(
         score_a=score_a,
         score_b=score_b,
-        difference=whole.value,
-        difference_interval=t_interval(whole, confidence, -WIDEST, WIDEST),
+        difference=Estimate(whole.value, *t_interval(whole, confidence, -WIDEST, WIDEST)),
         p_value=sign_flip_p(_added(scores), resamples, flips),
         task_scores=_task_scores(paired, confidence, resamples, of_tasks),
         per_persona=per_persona,
@@ -256,7 +241,7 @@ def restrict_to_common_verdicts(
     return left, right
 
 
-def _notes(table: pd.DataFrame, both: pd.Series, whole: Estimate, level: float) -> Iterator[str]:
+def _notes(table: pd.DataFrame, both: pd.Series, whole: Mean, level: float) -> Iterator[str]:
     """What has to be said of this comparison before its numbers are read."""
     if left_out := int((~both).sum()):
         yield f"{left_out} of {len(both)} verdicts are unscored in a run: left out of both"
@@ -343,7 +328,7 @@ def _per_persona(
     estimates = over_questions(paired)
     rows = []
     for name, of_persona in paired.groupby("persona"):
-        estimate = Estimate(*map(float, estimates.loc[name, ["value", "se", "df", "n"]]))
+        estimate = Mean(*map(float, estimates.loc[name, ["value", "se", "df", "n"]]))
         rows.append(
             {
                 "persona": name,

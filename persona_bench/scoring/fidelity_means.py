@@ -22,7 +22,7 @@ NO_SPREAD = 1e-9
 """A standard error below this is rounding."""
 
 
-class Estimate(NamedTuple):
+class Mean(NamedTuple):
     """A mean with its standard error, degrees of freedom, and number of independent units."""
 
     value: float
@@ -41,7 +41,7 @@ def weights(scores: Floats) -> Floats:
     return np.asarray(known / np.maximum(personas, 1) / tasks, dtype=np.float64)
 
 
-def over_personas(scores: Floats) -> Estimate:
+def over_personas(scores: Floats) -> Mean:
     """PersonaScore of scores of shape (personas, tasks), with personas as the sample.
 
     Personas are the independent units: a persona's questions are its own, and its tasks share
@@ -53,11 +53,11 @@ def over_personas(scores: Floats) -> Estimate:
     """
     n = int((~np.isnan(scores)).any(axis=1).sum())
     if not n:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return Mean(math.nan, math.nan, math.nan, 0)
     weight, known = weights(scores), np.nan_to_num(scores)
     task = (weight * known).sum(axis=0) / np.where(weight.any(axis=0), weight.sum(axis=0), 1.0)
     adds = (weight * (known - task)).sum(axis=1)[weight.any(axis=1)]
-    return Estimate(float((weight * known).sum()), influence_se(adds), n - 1, n)
+    return Mean(float((weight * known).sum()), influence_se(adds), n - 1, n)
 
 
 def over_questions(responses: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def over_questions(responses: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def t_interval(estimate: Estimate, confidence: float, lowest: float, highest: float) -> Interval:
+def t_interval(estimate: Mean, confidence: float, lowest: float, highest: float) -> Interval:
     """Student's t, within `lowest` and `highest`; NaN with fewer than two independent units."""
     value, se, df, n = estimate
     if n < 2 or math.isnan(se):
@@ -103,7 +103,7 @@ def t_interval(estimate: Estimate, confidence: float, lowest: float, highest: fl
     return Interval(max(lowest, value - half), min(highest, value + half))
 
 
-def score_interval(estimate: Estimate, confidence: float, *, lowest: float = LOWEST) -> Interval:
+def score_interval(estimate: Mean, confidence: float, *, lowest: float = LOWEST) -> Interval:
     """`t_interval` of a score; where nothing varies, and t would have no width, Wilson's.
 
     Then the score's place between the ends is taken as a share of n independent units: no

@@ -60,6 +60,8 @@ def check_judged(judged: pd.DataFrame) -> pd.DataFrame:
             f"{', '.join(EVAL_TASKS)}"
         )
     table["score"] = _check_scores(table)
+    if "entry_test" not in table.columns:
+        table["entry_test"] = np.nan
     twice = table.duplicated([*RESPONSE, "judge"])
     if twice.any():
         raise JudgedError(
@@ -80,6 +82,7 @@ def check_judged(judged: pd.DataFrame) -> pd.DataFrame:
         "task",
         "rubric",
         "prompt_hash",
+        "entry_test",
         "asked",
     ]
     return table[columns].sort_values([*RESPONSE, "judge"], ignore_index=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,9 +26,11 @@ from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.compare import CompareError, compare, paired_cells
+from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.fidelity_compare import compare_fidelity
 from persona_bench.scoring.resampling import Floats
 from persona_bench.scoring.sequential import early_of
+from persona_bench.scoring.voice import Voice, compare_voice
 
 GateVerdict = Literal["pass", "fail", "can't tell"]
 
@@ -50,7 +52,8 @@ class Criterion:
     """One thing that must not get worse by more than its margin.
 
     Attributes:
-        name: `mean accuracy`, `every persona`, `pss_corrected` or `fidelity`.
+        name: `mean accuracy`, `every persona`, `pss_corrected`, `in-character accuracy` or
+            `fidelity`.
         difference: New less base; for `every persona` the difference under the persona with the
             lowest bound, which is in `detail`.
         low: One-sided lower confidence bound of the difference: above -margin the criterion passes.
@@ -78,7 +81,7 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class Gate:
+class Gate(Result):
     """The verdict on one task, with a criterion for each thing that was tested."""
 
     criteria: tuple[Criterion, ...]
@@ -94,14 +97,8 @@ class Gate:
         return combined([each.verdict for each in self.criteria])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; NaN becomes None."""
-        criteria = [
-            {key: None if value != value else value for key, value in asdict(each).items()}
-            for each in self.criteria
-        ]
-        facts = {name: getattr(self, name) for name in ("n_questions", "n_personas", "n_samples")}
-        return {"verdict": self.verdict, "criteria": criteria, **facts, "level": self.level,
-                "notes": list(self.notes)}  # fmt: skip
+        """The verdict and the fields as data for JSON (see `Result.to_dict`)."""
+        return {"verdict": self.verdict, **super().to_dict()}
 
 
 def combined(verdicts: Sequence[str]) -> GateVerdict:
@@ -226,8 +223,28 @@ def fidelity_criterion(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = compare_fidelity(base, new, confidence=1 - 2 * level, resamples=1)
-    low, high = found.difference_interval
-    return Criterion("fidelity", found.difference, low, high, margin, _verdict(low, high, margin))
+    low, high = found.difference.interval
+    difference = found.difference.value
+    return Criterion("fidelity", difference, low, high, margin, _verdict(low, high, margin))
+
+
+def voice_criterion(base: Voice, new: Voice, *, margin: float, level: float = 0.05) -> Criterion:
+    """The criterion of in-character accuracy: the share of responses right and in voice.
+
+    Args:
+        base: Voice of the old checkpoint.
+        new: That of the new checkpoint.
+        margin: Largest acceptable loss, as a share.
+        level: As in `gate`.
+
+    Raises:
+        VoiceError: the two differ in questions, personas or judges.
+    """
+    found = compare_voice(replace(base, confidence=1 - 2 * level), new)
+    (row,) = found.rates[found.rates["rate"] == "in_character"].to_dict("records")
+    difference, low, high = (float(row[name]) for name in ("difference", "low", "high"))
+    verdict = _verdict(low, high, margin)
+    return Criterion("in-character accuracy", difference, low, high, margin, verdict)
 
 
 def _verdict(low: float, high: float, margin: float) -> GateVerdict:

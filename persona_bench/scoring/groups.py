@@ -1,4 +1,7 @@
-"""Accuracy and stability by kind of persona, by level of difficulty, and by subject."""
+"""Accuracy and stability by kind of persona, by level of difficulty, and by subject.
+
+`scores_by_group(outcomes)` gives them for the outcomes of one model on one task.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_bench.scoring.cells import Cells
-from persona_bench.scoring.frames import labels
+from persona_bench.scoring.cells import Cells, check
+from persona_bench.scoring.frames import check_settings, labels
 from persona_bench.scoring.resampling import (
     NOWHERE,
     influence_se,
@@ -26,6 +29,28 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def scores_by_group(
+    outcomes: pd.DataFrame, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """The table of groups of one model on one benchmark, as `group_table` describes it.
+
+    Args:
+        outcomes: As for `stability`; kind, level and subject are used if the table has them.
+        confidence: Level of the intervals and of the noise floor's band.
+        resamples: Number of exchanges behind each noise floor.
+        seed: Seed of the exchanges.
+
+    Raises:
+        ValueError: as `stability` does.
+    """
+    check_settings(confidence, resamples)
+    table = check(outcomes)
+    cells = Cells.count(table).scored_only()
+    kinds = np.array(labels(table, "persona", "kind", cells.personas), dtype=object)
+    _, seeds = np.random.SeedSequence(seed).spawn(2)  # the first is of the variance parts
+    return group_table(table, cells, kinds, confidence, resamples, np.random.default_rng(seeds))
+
+
 def group_table(
     table: pd.DataFrame,
     cells: Cells,
@@ -34,7 +59,7 @@ def group_table(
     resamples: int,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """A row a group, with the columns `COLUMNS`; empty where nothing is grouped.
+    """One row per group, with the columns `COLUMNS`; empty if nothing is grouped.
 
     by, group ("kind", "expert"), accuracy (mean over the group's personas) with its interval
     clustered by question, the PSS of the group's personas on the group's questions with its

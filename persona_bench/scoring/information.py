@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from persona_bench.scoring.frames import check_settings, records
+from persona_bench.scoring.estimate import Result
+from persona_bench.scoring.frames import check_settings
 from persona_bench.scoring.resampling import (
     CHUNK_CELLS,
     Counts,
@@ -58,7 +59,7 @@ ONE_PERSONA_NOTE = (
 
 
 @dataclass(frozen=True)
-class Information:
+class Information(Result):
     """Persona information of one model on one task, in nats a token."""
 
     value: float
@@ -91,30 +92,15 @@ class Information:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN becomes None, and the table a list of records."""
+        """The fields as data for JSON (see `Result.to_dict`)."""
+        record = super().to_dict()
+        no_trace = {"mean": record.pop("no_trace_mean"), **record.pop("no_trace")}
         return {
-            "information": _plain(self.value),
-            "low": _plain(self.interval.low),
-            "high": _plain(self.interval.high),
+            "information": record.pop("value"),
+            **record.pop("interval"),
             "unit": "nats a token",
-            "no_trace": {
-                "mean": self.no_trace_mean,
-                "low": self.no_trace.low,
-                "high": self.no_trace.high,
-                "definition": SCHEMES[self.scheme],
-            },
-            "p_value": self.p_value,
-            "conclusion": self.conclusion,
-            "per_persona": records(self.per_persona),
-            "redrawn": self.redrawn,
-            "n_responses": self.n_responses,
-            "n_questions": self.n_questions,
-            "n_personas": self.n_personas,
-            "n_candidates": self.n_candidates,
-            "confidence": self.confidence,
-            "resamples": self.resamples,
-            "seed": self.seed,
-            "notes": list(self.notes),
+            "no_trace": {**no_trace, "definition": SCHEMES[record.pop("scheme")]},
+            **record,
         }
 
 
@@ -362,7 +348,3 @@ def _null_means(table: _Table, resamples: int, rng: np.random.Generator) -> Iter
         for start in range(0, resamples, chunk):
             drawn = rng.integers(count, size=(min(chunk, resamples - start), n))
             yield scores[np.arange(n), drawn].mean(axis=1)
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.fidelity_compare import sign_flip_p
 from persona_bench.scoring.frames import check_settings
 from persona_bench.scoring.information import RESPONSE, response_information
@@ -15,7 +15,7 @@ from persona_bench.scoring.resampling import Floats, bootstrap, expanded_interva
 
 
 @dataclass(frozen=True)
-class InformationDifference:
+class InformationDifference(Result):
     """Persona information of model b less that of model a, in nats a token."""
 
     a: float
@@ -35,10 +35,6 @@ class InformationDifference:
     confidence: float
     resamples: int
     seed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 def compare_information(

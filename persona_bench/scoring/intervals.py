@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 
 from persona_bench.scoring.cells import Cells
+from persona_bench.scoring.estimate import UNKNOWN, Estimate
 from persona_bench.scoring.family import METRICS, accuracies, metrics_of, totals_of
 from persona_bench.scoring.resampling import (
-    NOWHERE,
     Counts,
     Floats,
     Interval,
@@ -30,15 +27,14 @@ def with_intervals(
     resamples: int,
     rng: np.random.Generator,
     strata: Counts | None = None,
-) -> dict[str, Any]:
-    """Each metric and its interval, keyed as in `Stability`.
+) -> dict[str, Estimate]:
+    """Each metric with its interval, keyed as in `Stability`.
 
     `strata` has a code for each question with something scored (see `strata.merged`).
     """
     cells = cells.scored_only()
     if not cells.personas:
-        nothing = {f"{name}_interval": NOWHERE for name in METRICS}
-        return dict.fromkeys(METRICS, math.nan) | nothing
+        return dict.fromkeys(METRICS, UNKNOWN)
     totals = totals_of(cells)
     sums = totals.sum(axis=0, keepdims=True)
     values = dict(zip(METRICS, metrics_of(sums)[0].tolist(), strict=True))
@@ -49,7 +45,7 @@ def with_intervals(
     intervals |= _mean_intervals(values, cells, totals, confidence, strata)
     if len(cells.personas) == 1:  # nothing to compare: these are what they are by definition
         intervals |= {m: Interval(values[m], values[m]) for m in ("pss", "pss_mean", "pss_cv")}
-    return values | {f"{name}_interval": interval for name, interval in intervals.items()}
+    return {name: Estimate(value, *intervals[name]) for name, value in values.items()}
 
 
 def _log_accuracies(sums: Floats) -> Floats:

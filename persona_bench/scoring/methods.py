@@ -27,6 +27,7 @@ from scipy.stats import t as student
 from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.compare import ACCURACIES_DIFFER, NO_PLAIN_TEST, CompareError
 from persona_bench.scoring.corrected import corrected_pss
+from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.resampling import worst_over_best
 
 STABILITY_METRICS = ("mean", "worst", "best", "pss", "pss_corrected")
@@ -34,7 +35,7 @@ STABILITY_METRICS = ("mean", "worst", "best", "pss", "pss_corrected")
 
 
 @dataclass(frozen=True)
-class MethodComparison:
+class MethodComparison(Result):
     """How method b differs from method a, with the seed as the unit."""
 
     a: str
@@ -52,24 +53,6 @@ class MethodComparison:
     """Whether both methods have the same seeds, so that the test is of differences per seed."""
     confidence: float
     notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; tables become lists of records, NaN becomes None."""
-        tables = {
-            name: [
-                {key: None if value != value else value for key, value in row.items()}
-                for row in getattr(self, name).to_dict("records")
-            ]
-            for name in ("table", "per_method", "per_seed")
-        }
-        return {
-            "a": self.a,
-            "b": self.b,
-            **tables,
-            "paired": self.paired,
-            "confidence": self.confidence,
-            "notes": list(self.notes),
-        }
 
 
 def compare_methods(
@@ -171,7 +154,7 @@ def stability_per_seed(outcomes: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame
             "worst": accuracy.min(),
             "best": accuracy.max(),
             "pss": float(worst_over_best(accuracy[None])[0]),
-            "pss_corrected": corrected.pss,
+            "pss_corrected": corrected.value,
         }
         rows += [(str(method), str(trained), name, float(v)) for name, v in found.items()]
     return pd.DataFrame(rows, columns=["method", "seed", "metric", "value"])

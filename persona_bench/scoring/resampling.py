@@ -7,13 +7,15 @@ the independent units; the samples of a cell, and the personas on a question, ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from scipy.stats import t as student_t
+
+from persona_bench.scoring.estimate import NOWHERE, Interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,16 +25,6 @@ Counts = NDArray[np.int64]
 
 CHUNK_CELLS = 2_000_000
 """Most numbers a chunk of replicates may hold at once: keeps memory flat (some 50 MB)."""
-
-
-class Interval(NamedTuple):
-    """Two ends, in the unit of the number they stand beside."""
-
-    low: float
-    high: float
-
-
-NOWHERE = Interval(float("nan"), float("nan"))
 
 
 # ------------------------------------------------------------- questions redrawn (bootstrap)

@@ -19,7 +19,8 @@ from typing import Any
 import pandas as pd
 
 from persona_bench.scoring.cells import check
-from persona_bench.scoring.stability import Stability, plain, stability
+from persona_bench.scoring.estimate import plain
+from persona_bench.scoring.stability import Stability, stability
 
 ROUTES = ("boxed", "tag", "stated", "last")
 """The ways in which the maths grader finds an answer (`Verdict.route`)."""
@@ -57,16 +58,12 @@ class GraderSensitivity:
         return self.headline.conclusion != self.strict.conclusion
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN becomes None, `table` a list of records named `per_persona`."""
+        """Both graders' numbers, and the table as `per_persona`, as data for JSON."""
         out: dict[str, Any] = {"strict_routes": list(STRICT_ROUTES), "disagree": self.disagree}
         for name, result in (("headline", self.headline), ("strict", self.strict)):
-            told = result.to_dict()
-            out[name] = {metric: told[metric] for metric in (*COMPARED, "conclusion")}
-        out["per_persona"] = [
-            {str(key): plain(value) for key, value in row.items()}
-            for row in self.table.to_dict("records")
-        ]
-        return out
+            record = result.to_dict()
+            out[name] = {metric: record[metric] for metric in (*COMPARED, "conclusion")}
+        return {**out, "per_persona": plain(self.table)}
 
 
 def has_routes(outcomes: pd.DataFrame) -> bool:

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -122,37 +121,6 @@ class Early:
             f"looked at after {looks} of at most {self.questions:,} questions: intervals are "
             "wider, so that those of all looks hold at once, and there is no p-value"
         )
-
-
-def early_facts(told: Mapping[str, Any]) -> str:
-    """The column `early` of a run: JSON for `early_of`, empty where the run is whole.
-
-    `told` is what the run's task recorded of itself.
-    """
-    if part := told.get("unfinished"):
-        return json.dumps({"stored": part["stored"], "asked": part["asked"]})
-    plan = told.get("until")
-    if not plan or plan["looks"] == [plan["questions"]]:
-        return ""  # looked at once, at its end
-    return json.dumps({"looks": plan["looks"], "questions": plan["questions"]})
-
-
-def progress(plan: Mapping[str, Any]) -> str:
-    """One line on how far a run with a plan came: the record `until` of its results file."""
-    looks, asked = plan["looks"], plan["questions"]
-    where = (
-        f"look {len(looks)} of at most {len(plan['planned'])}, after {looks[-1]:,} of {asked:,} "
-        "questions"
-    )
-    if not plan.get("over"):
-        return f"Not decided yet: {where}; start the run again to go on"
-    if not plan["decision"]:
-        return f"Not decided at the cap: {where}"
-    saved = 1 - plan["responses"] / plan["responses_of_all"]
-    return (
-        f"Stopped early ({plan['decision']}): {where}; {plan['responses']:,} of "
-        f"{plan['responses_of_all']:,} responses asked, {saved:.0%} saved"
-    )
 
 
 def early_of(table: pd.DataFrame) -> Early | None:

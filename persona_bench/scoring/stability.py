@@ -3,7 +3,7 @@
     from persona_bench import read_outcomes, stability
 
     result = stability(read_outcomes("results/my-run"))
-    print(result.pss_corrected, result.pss_corrected_interval, result.conclusion)
+    print(result.pss_corrected, result.pss_corrected.interval, result.conclusion)
 
 Formulas, and what was measured of the intervals, are in docs/metrics.md.
 """
@@ -21,7 +21,7 @@ import pandas as pd
 from persona_bench.scoring.cells import Cells, check, kinds_of
 from persona_bench.scoring.corrected import (
     STABLE_FROM,
-    UNKNOWN,
+    Conclusion,
     Posterior,
     conclude,
     corrected_pss_asked,
@@ -30,11 +30,11 @@ from persona_bench.scoring.corrected import (
     simultaneous_bands,
     summarise,
 )
-from persona_bench.scoring.family import DEFINITIONS, METRICS
+from persona_bench.scoring.estimate import UNKNOWN, Estimate, Result
+from persona_bench.scoring.family import DEFINITIONS
 from persona_bench.scoring.frames import check_settings
 from persona_bench.scoring.intervals import accuracy_intervals, with_intervals
 from persona_bench.scoring.resampling import (
-    NOWHERE,
     Interval,
     influence_se,
     null_pss,
@@ -43,76 +43,66 @@ from persona_bench.scoring.resampling import (
 )
 from persona_bench.scoring.sequential import early_of
 from persona_bench.scoring.strata import of_population, strata_of
-from persona_bench.scoring.unscored import if_unscored, why_undetermined
-
-HEADLINE = ("pss_corrected", "pss_corrected_asked", "probability_unstable")
-OTHERS = (
-    "mean_se", "noise_floor", "p_value", "persona_sd", "persona_sd_logit", "worst_minus_control",
-    "minimum_detectable",
-)  # fmt: skip
-"""The numbers with a definition that are not in `METRICS`: those that come first, and the rest."""
+from persona_bench.scoring.unscored import IfUnscored, if_unscored, why_undetermined
 
 
 @dataclass(frozen=True)
-class Stability:
+class Stability(Result):
     """How one model fares on one benchmark across personas. Accuracies are shares, 0 to 1.
 
-    Each `x_interval` is the `confidence` interval of `x` over questions like these, with the
-    personas fixed; `DEFINITIONS` says in one line what each number is.
+    Intervals are over questions like these, with the personas fixed; `DEFINITIONS` says in one line
+    what each number is.
     """
 
-    pss: float
-    pss_interval: Interval
-    pss_mean: float
-    pss_mean_interval: Interval
-    pss_cv: float
-    pss_cv_interval: Interval
-    agreement: float
-    agreement_interval: Interval
-    solid: float
-    solid_interval: Interval
-    mean: float
-    mean_interval: Interval
-    worst: float
-    worst_interval: Interval
-    best: float
-    best_interval: Interval
-    spread: float
-    spread_interval: Interval
-    sd: float
-    sd_interval: Interval
-    mean_se: float
-    """Standard error of the mean accuracy, clustered by question."""
-    noise_floor: float
-    noise_floor_interval: Interval
-    """The middle `confidence` of the PSS values that occur when personas have no effect."""
-    p_value: float
-    """Of the PSS against its noise floor; NaN with a single persona, and in an early look."""
-    pss_corrected: float
-    pss_corrected_interval: Interval
+    DEFINITIONS = DEFINITIONS
+
+    # the order in which files show them
+    pss_corrected: Estimate
     """The ratio of the accuracies expected on questions like these, without the noise; NaN with a
     single persona or question, or with nothing correct."""
-    pss_corrected_asked: float
-    pss_corrected_asked_interval: Interval
+    pss_corrected_asked: Estimate
     """The same on the questions asked, where what a persona does to single questions is no noise;
     NaN too unless 9 in 10 cells have two scored samples."""
     probability_unstable: float
     """That the ratio of expected accuracies is below `stable_from`."""
-    persona_sd: float
-    persona_sd_interval: Interval
+    pss: Estimate
+    pss_mean: Estimate
+    pss_cv: Estimate
+    agreement: Estimate
+    solid: Estimate
+    mean: Estimate
+    worst: Estimate
+    best: Estimate
+    spread: Estimate
+    sd: Estimate
+    mean_se: float
+    """Standard error of the mean accuracy, clustered by question."""
+    noise_floor: Estimate
+    """The mean of the PSS values that occur when personas have no effect, and the middle
+    `confidence` of them."""
+    p_value: float
+    """Of the PSS against its noise floor; NaN with a single persona, and in an early look."""
+    persona_sd: Estimate
     """Standard deviation over these personas of their expected accuracies, without the noise."""
-    persona_sd_logit: float
-    persona_sd_logit_interval: Interval
+    persona_sd_logit: Estimate
     """The same of their effects in log-odds."""
-    worst_minus_control: float
-    worst_minus_control_interval: Interval
+    worst_minus_control: Estimate
     """Lowest expected accuracy less that of the control (the persona `none`, else the only one of
     the kind control; NaN without one). Which persona is the worst is uncertain here, so that having
     picked it from the data is accounted for."""
-    conclusion: str
-    """`stable`, `unstable` or `undetermined`: where `pss_corrected_interval` lies, wholly from
-    `stable_from` on, wholly below it, or neither. `undetermined` too where `why_undetermined` says
-    so."""
+    minimum_detectable: float
+    """The highest PSS below 1 that this design tells from no effect with 80% power, at a level of
+    5%, one persona being worse than the others; NaN where `pss_corrected` is."""
+    mean_if_unscored: IfUnscored
+    """Mean accuracy with all of the unscored wrong, and all of it right."""
+    pss_if_unscored: IfUnscored
+    """PSS with all of the unscored wrong, then all of it right: the first may be the larger."""
+    pss_bounds: Interval
+    """Lowest and highest PSS over every way in which the unscored could have come out."""
+    conclusion: Conclusion
+    """`stable`, `unstable` or `undetermined`: where the interval of `pss_corrected` lies, wholly
+    from `stable_from` on, wholly below it, or neither. `undetermined` too where `why_undetermined`
+    says so."""
     why_undetermined: str
     """One sentence where the unscored responses, or an early look at a run without a plan, forbid a
     conclusion; empty otherwise."""
@@ -120,20 +110,11 @@ class Stability:
     """Of the share of unscored responses being the same for all personas; NaN with none unscored,
     or with a single persona."""
     stable_from: float
-    minimum_detectable: float
-    """The highest PSS below 1 that this design tells from no effect with 80% power, at a level of
-    5%, one persona being worse than the others; NaN where `pss_corrected` is."""
     worst_persona: str
     best_persona: str
     """The first name of a tie (`worst_personas` and `best_personas` have all of them); empty where
     nothing is scored."""
     unscored: int
-    mean_if_unscored: Interval
-    """Mean accuracy with all of the unscored wrong, and all of it right."""
-    pss_if_unscored: Interval
-    """PSS with all of the unscored wrong, then all of it right: the first may be the larger."""
-    pss_bounds: Interval
-    """Lowest and highest PSS over every way in which the unscored could have come out."""
     missing: int
     """Persona x question cells without a single row."""
     n_questions: int
@@ -171,43 +152,9 @@ class Stability:
         return sorted(table.loc[table["accuracy"] == accuracy, "persona"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN becomes None, `per_persona` a list of records, and each metric
-        {"value", "low", "high", "definition"} (low and high only where it has an interval)."""
-        out: dict[str, Any] = {}
-        for name in (*HEADLINE, *METRICS, *OTHERS):
-            out[name] = {"value": plain(getattr(self, name))}
-            if (interval := getattr(self, f"{name}_interval", None)) is not None:
-                out[name] |= {"low": plain(interval.low), "high": plain(interval.high)}
-            out[name]["definition"] = DEFINITIONS[name]
-        for name in ("mean_if_unscored", "pss_if_unscored"):
-            wrong, right = getattr(self, name)
-            out[name] = {"all_wrong": plain(wrong), "all_right": plain(right)}
-            out[name]["definition"] = DEFINITIONS[name]
-        out["pss_bounds"] = {
-            "low": plain(self.pss_bounds.low),
-            "high": plain(self.pss_bounds.high),
-            "definition": DEFINITIONS["pss_bounds"],
-        }
-        for name in (
-            "worst_persona", "worst_personas", "best_persona", "best_personas", "unscored",
-            "missing", "n_questions", "n_personas", "n_samples", "n_responses", "confidence",
-            "resamples", "seed", "conclusion", "why_undetermined", "unscored_p_value",
-            "stable_from", "stratify", "population",
-        ):  # fmt: skip
-            out[name] = plain(getattr(self, name))
-        out["notes"] = list(self.notes)
-        out["per_persona"] = [
-            {str(key): plain(value) for key, value in row.items()}
-            for row in self.per_persona.to_dict("records")
-        ]
-        return out
-
-
-def plain(value: Any) -> Any:
-    """A value that JSON can hold: NumPy numbers become Python's, NaN becomes None."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value
+        """The fields as data for JSON, and the personas of a tie (see `Result.to_dict`)."""
+        ties = {"worst_personas": self.worst_personas, "best_personas": self.best_personas}
+        return super().to_dict() | ties
 
 
 def stability(
@@ -258,9 +205,9 @@ def stability(
     bootstrap_rng, null_rng, draws_rng, asked_rng, unscored_rng = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)
     )
-    metrics = with_intervals(cells, level, resamples, bootstrap_rng, strata)
+    metrics: dict[str, Any] = with_intervals(cells, level, resamples, bootstrap_rng, strata)
     if population == "personas":
-        metrics |= of_population(cells, level, resamples, bootstrap_rng, strata)
+        metrics = of_population(metrics, cells, level, resamples, bootstrap_rng, strata)
     floor = _noise_floor(cells, metrics["pss"], confidence, resamples, null_rng)
     drawn = posterior(cells, draws_rng)
     corrected = UNKNOWN if drawn is None else summarise(drawn.pss, level)
@@ -278,10 +225,8 @@ def stability(
         **metrics,
         **floor,
         **if_unscored(cells),
-        pss_corrected=corrected.pss,
-        pss_corrected_interval=corrected.interval,
-        pss_corrected_asked=asked.pss,
-        pss_corrected_asked_interval=asked.interval,
+        pss_corrected=corrected,
+        pss_corrected_asked=asked,
         **_of_the_draws(drawn, control, level, stable_from),
         conclusion="undetermined" if why else conclusion,
         why_undetermined=why,
@@ -313,12 +258,11 @@ def _noise_floor(
 ) -> dict[str, Any]:
     """What PSS this table would show if personas had no effect."""
     if math.isnan(pss):
-        return {"noise_floor": math.nan, "p_value": math.nan, "noise_floor_interval": NOWHERE}
+        return {"noise_floor": UNKNOWN, "p_value": math.nan}
     null = null_pss(cells.correct, cells.scored, resamples, rng)
     single = len(cells.personas) == 1
     return {
-        "noise_floor": float(null.mean()),
-        "noise_floor_interval": percentile_interval(null, confidence),
+        "noise_floor": Estimate(null.mean(), *percentile_interval(null, confidence)),
         "p_value": math.nan if single else p_value(null, pss),
     }
 
@@ -340,9 +284,7 @@ def _of_the_draws(
             base = drawn.accuracy[..., drawn.personas.index(control)]
             of["worst_minus_control"] = drawn.accuracy.min(axis=2) - base
         found |= {name: summarise(draws, confidence) for name, draws in of.items()}
-    values = {name: value for name, (value, _) in found.items()}
-    intervals = {f"{name}_interval": interval for name, (_, interval) in found.items()}
-    return values | intervals | {"probability_unstable": below, "minimum_detectable": detectable}
+    return {**found, "probability_unstable": below, "minimum_detectable": detectable}
 
 
 def _control(per_persona: pd.DataFrame) -> str:

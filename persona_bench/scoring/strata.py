@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from persona_bench.scoring.cells import Cells
-from persona_bench.scoring.family import METRICS
+from persona_bench.scoring.estimate import Estimate
 from persona_bench.scoring.frames import labels
 from persona_bench.scoring.resampling import (
-    NOWHERE,
     Counts,
     expanded_interval,
     two_way_means,
@@ -71,16 +71,18 @@ def merged(found: Sequence[str]) -> tuple[Counts, list[str]]:
 
 
 def of_population(
+    metrics: Mapping[str, Estimate],
     cells: Cells,
     confidence: float,
     resamples: int,
     rng: np.random.Generator,
     strata: Counts | None,
-) -> dict[str, Any]:
-    """The intervals for a population of personas: that of the mean, and none for the others."""
-    intervals: dict[str, Any] = {f"{name}_interval": NOWHERE for name in METRICS}
+) -> dict[str, Estimate]:
+    """The metrics with an interval for a population of personas: that of the mean alone."""
+    estimates = {name: Estimate(value) for name, value in metrics.items()}
     scored = cells.scored_only()
     if scored.scored.size:
         means = two_way_means(scored.correct, scored.scored, resamples, rng, strata=strata)
-        intervals["mean_interval"] = expanded_interval(means, confidence, min(scored.scored.shape))
-    return intervals
+        ends = expanded_interval(means, confidence, min(scored.scored.shape))
+        estimates["mean"] = Estimate(metrics["mean"], *ends)
+    return estimates

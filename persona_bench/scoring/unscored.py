@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,14 +16,21 @@ LEVEL = 0.01
 """Level of the test of whether personas differ in their share of unscored responses."""
 
 
+class IfUnscored(NamedTuple):
+    """A number with all of the unscored wrong, and with all of it right."""
+
+    all_wrong: float
+    all_right: float
+
+
 def if_unscored(cells: Cells) -> dict[str, Any]:
     """Mean accuracy and PSS with the unscored filled in, and the bounds of the PSS."""
     correct, responses = cells.correct.sum(axis=0), cells.responses.sum(axis=0)
     open_ = cells.unscored.sum(axis=0)
     wrong, right = correct / responses, (correct + open_) / responses
     return {
-        "mean_if_unscored": Interval(float(wrong.mean()), float(right.mean())),
-        "pss_if_unscored": Interval(float(worst_over_best(wrong)), float(worst_over_best(right))),
+        "mean_if_unscored": IfUnscored(float(wrong.mean()), float(right.mean())),
+        "pss_if_unscored": IfUnscored(float(worst_over_best(wrong)), float(worst_over_best(right))),
         "pss_bounds": pss_bounds(correct, open_, responses),
     }
 
@@ -67,7 +74,7 @@ def why_undetermined(
     if conclusion == "undetermined" or not cells.unscored.any():
         return p, ""
     filled = [
-        corrected_pss(replace(cells, correct=correct, scored=cells.responses), 0.95, rng).pss
+        corrected_pss(replace(cells, correct=correct, scored=cells.responses), 0.95, rng)
         for correct in (cells.correct, cells.correct + cells.unscored)
     ]
     stable = conclusion == "stable"

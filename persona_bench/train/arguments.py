@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from transformers import IntervalStrategy
 
-from persona_bench.train.config import TrainConfig, TrainError
+from persona_bench.failures import first_line
+from persona_bench.train.config import Evaluation, TrainConfig, TrainError
 
 CHOICES = {
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
@@ -78,6 +80,15 @@ def arguments(config: TrainConfig, kind: type, **ours: Any) -> Any:
         return kind(**{**given, **own, **ours})
 
 
+def when_evaluated(settings: Evaluation) -> dict[str, Any]:
+    """TRL's arguments for when a model is evaluated while it trains."""
+    return {
+        "eval_strategy": IntervalStrategy.STEPS,
+        "eval_steps": settings.every,
+        "eval_on_start": True,
+    }
+
+
 @contextmanager
 def explained(what: str) -> Iterator[None]:
     """Turns whatever TRL, transformers or peft raise into one sentence.
@@ -140,9 +151,3 @@ def _out_of_range(name: str, value: float) -> str:
     if name == "max_steps" and value < 1 and value != -1:
         return "above 0, or -1 for num_train_epochs to decide"
     return ""
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

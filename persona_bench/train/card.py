@@ -19,7 +19,8 @@ def model_card(made: Mapping[str, Any]) -> str:
     """The card as Markdown.
 
     Args:
-        made: `settings`, `versions`, `steps`, and where there are any `personas` and other facts.
+        made: `settings`, `versions`, `steps`, `questions`, `sources`, and where there are any
+            `personas` and other facts.
     """
     settings = made["settings"]
     data = settings["data"]
@@ -38,9 +39,10 @@ def model_card(made: Mapping[str, Any]) -> str:
         f"{METHODS[settings['method']]}. {made['steps']} steps from `{settings['model']}`, "
         f"seed {settings['seed']}, by Persona Bench.",
         "",
-        f"- **Data:** `{data['source']}`"
-        + (f", levels {', '.join(data['levels'])}" if data.get("levels") else "")
-        + f"; {made.get('questions', '?')} questions",
+        f"- **Data:** {made['questions']} questions"
+        + (f" of levels {', '.join(data['levels'])}" if data.get("levels") else "")
+        + ": "
+        + "; ".join(_source(each) for each in made["sources"]),
     ]
     if "personas" in made:
         personas = settings["personas"]
@@ -64,3 +66,10 @@ def model_card(made: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    """A source, its commit, and how many prompts were from it."""
+    commit = f" at {source['commit'][:12]}" if "commit" in source else ""
+    counts = f"{source['questions']} questions, {source['prompts']} prompts"
+    return f"`{source['source']}`{commit} ({counts})"

@@ -19,12 +19,16 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from persona_bench.hub import PREFIX as HUB
 from persona_bench.personas import KINDS
 from persona_bench.yaml_files import Part, read_mapping, validated
 
 Method = Literal["sft", "distill", "rlvr", "permix"]
 METHODS: tuple[str, ...] = get_args(Method)
 SystemRole = Literal["native", "merge"]
+
+BUILT_IN = ("arithmetic", "gsm8k", "math")
+"""Sources that are no files of one's own."""
 
 SET_BESIDE_TRAINER = {
     "output_dir": "output_path",
@@ -52,54 +56,138 @@ class TrainError(RuntimeError):
     """Training that can't start or go on; the message says what is wrong and what to do."""
 
 
-class Data(Part):
-    """What is learnt from.
+class Rows(Part):
+    """Which rows of a source are learnt from.
 
     Attributes:
-        source: `arithmetic` (generated), `gsm8k`, `math` (the MATH training split), or a .jsonl or
-            .parquet file. Its rows have `question` and `answer` (and `solution`, `level`, `id`,
-            where there are any); or `question` and `tests`, a list of `input` and `output`
-            on which programs are run in the sandbox (stdin and stdout; or arguments and value of
-            `function`, as JSON); or `messages`, whose last one, the assistant's, is what sft
-            learns; or `prompt` and `completion`, each text or messages. With a system message of
-            its own each persona can have its own solution. rlvr and permix need `answer` too.
-        n_questions: Only so many, drawn evenly over the levels; all by default, and of
-            `arithmetic` 1,000.
+        config, split, revision: Of a dataset of the hub: its configuration (subset), its split
+            (`train` by default; slices such as `train[:500]` too), and a branch, tag or commit.
+            The commit that was found is recorded, and a resumed run takes the same.
+        columns: Names that the rows should have, each with the source's own name for it, as in
+            `{question: problem, answer: solution}`.
+        n_questions: Only this many, spread evenly over the levels; all by default, and 1,000 of
+            `arithmetic`.
         levels: Only questions of these levels; all by default.
-        data_dir: Mirror folder of the sources' files (as the benchmarks').
-        evaluation: Benchmarks whose questions must not be trained on; by default `arithmetic`,
-            and for questions from files `math500` and `aime24` too. One whose files can't be had
-            is not checked, and the run says so.
-        exclude_overlaps: Leave questions out that are in an evaluation benchmark, rather than stop.
     """
 
-    source: str
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    columns: dict[str, str] | None = None
     n_questions: int | None = Field(default=None, ge=1)
     levels: tuple[str, ...] | None = Field(default=None, min_length=1)
-    data_dir: Path | None = None
-    evaluation: tuple[str, ...] | None = None
-    exclude_overlaps: bool = False
 
     @field_validator("levels", mode="before")
     @classmethod
     def _as_text(cls, given: Any) -> Any:
         return tuple(map(str, given)) if isinstance(given, (list, tuple)) else given
 
+    def check(self, source: str) -> None:
+        """Refuses keys that a source does not have.
+
+        Raises:
+            ValueError: the source is not of the hub, or has columns of its own.
+        """
+        for name in ("config", "split", "revision"):
+            if getattr(self, name) is not None and not source.startswith(HUB):
+                raise ValueError(f"{name}: only a dataset of the hub (hub:ORG/NAME) has one")
+        if self.columns is not None and source in BUILT_IN:
+            raise ValueError(f"columns: {source} has columns of its own")
+
+
+class Source(Rows):
+    """One source of a mixture.
+
+    Attributes:
+        source: As in `Data`.
+        weight: Its share of the prompts is this over the sum of all weights, whatever its size. A
+            source that is small for its share repeats its questions, in a new order each time.
+    """
+
+    source: str
+    weight: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Source:
+        self.check(self.source)
+        return self
+
+
+class Data(Rows):
+    """What is learnt from: one `source`, or a mixture of `sources`.
+
+    Attributes:
+        source: `arithmetic` (generated), `gsm8k`, `math` (the MATH training split), a dataset of
+            the hub (`hub:ORG/NAME`), or a .jsonl or .parquet file. Rows have `question` and
+            `answer` (and `solution`, `level`, `id`, where there are any); an answer that is a
+            worked solution is read from its last `\\boxed{}`, or after `####`. Or rows have
+            `question` and `tests`, a list of `input` and `output` on which programs are run in the
+            sandbox (stdin and stdout; or arguments and value of `function`, as JSON); or
+            `messages`, whose last one, the assistant's, is what sft learns; or `prompt` and
+            `completion`, each text or messages. With a system message of its own each persona can
+            have its own solution. rlvr and permix need `answer` too.
+        sources: Several of them, in place of `source`, each with its own keys. Without weights
+            every question comes once an epoch. With weights (on all of them) an epoch has as
+            many prompts as there are questions in all, shared out by weight.
+        data_dir: Mirror folder of the sources' files (as the benchmarks').
+        evaluation: Benchmarks whose questions must not be trained on; by default `arithmetic`,
+            and for other questions `math500` and `aime24` too. One whose files can't be had
+            is not checked, and the run says so.
+        exclude_overlaps: Leave questions out that are in an evaluation benchmark, rather than stop.
+    """
+
+    source: str | None = None
+    sources: tuple[Source, ...] | None = Field(default=None, min_length=1)
+    data_dir: Path | None = None
+    evaluation: tuple[str, ...] | None = None
+    exclude_overlaps: bool = False
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _check_one(cls, given: Any) -> Any:
+        if isinstance(given, (list, tuple, dict)):
+            raise ValueError(
+                "several sources, each with keys of its own, are a list in data.sources"
+            )
+        return given
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Data:
+        if (self.source is None) == (self.sources is None):
+            raise ValueError("name one source in data.source, or several in data.sources")
+        if self.source is not None:
+            self.check(self.source)
+        for name in Rows.model_fields if self.sources else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name}: with several sources, give it beside each of them")
+        weighted = [each for each in self.sources or () if each.weight is not None]
+        if weighted and len(weighted) < len(self.sources or ()):
+            raise ValueError("sources: give a weight to each of them, or to none")
+        return self
+
+    @property
+    def each(self) -> tuple[Source, ...]:
+        """All sources; one where `source` names it."""
+        if self.sources is not None:
+            return self.sources
+        rows = {name: getattr(self, name) for name in Rows.model_fields}
+        return (Source(source=str(self.source), **rows),)
+
 
 class Personas(Part):
-    """Under which personas it is learnt.
+    """The personas in the prompts of the training.
 
     Attributes:
         persona_set: A bundled set's name, or a YAML file.
-        evaluation: Sets whose personas must not be trained under.
-        mix_ratio: How many of the prompts are under a persona; the others have no system message.
-        weights: How likely a persona of a kind is beside one of another; 1 where a kind is not
-            named, 0 leaves it out.
-        curriculum: Over this share of the training, kinds come in one after the other, from mild
+        evaluation: Persona sets of evaluations; none of their personas may be trained under.
+        mix_ratio: Share of the prompts that have a persona; the others have no system message.
+        weights: How likely a persona of a kind is relative to those of other kinds; 1 for a kind
+            that is not named, 0 leaves it out.
+        curriculum: Over this share of the training the kinds come in one after another, from mild
             (experts) to far-out ones (harmful); 0: all from the start.
         group: What the completions of a group share. `persona`: question and persona, as in
-            GRPO (arXiv 2402.03300); `question`: the question alone, each completion under a
-            persona of its own.
+            GRPO (arXiv 2402.03300); `question`: the question alone, each completion under its own
+            persona.
         system_role: `native`: the persona is the system message; `merge`: it goes before the
             question, for templates without system messages.
     """
@@ -165,14 +253,14 @@ class JudgeReward(Part):
 
 
 class Reward(Part):
-    """What is rewarded, beside a right answer (1; a wrong one 0; an unscored one gives no signal).
+    """What is rewarded beside a right answer (1; a wrong one 0; an unscored one gives no signal).
 
     Attributes:
-        format_weight: For an answer in a box, right or wrong.
-        information_weight: For each nat a token of persona information (see `rewards.py`); 0:
+        format_weight: Added for an answer in a box, right or wrong.
+        information_weight: Added per nat per token of persona information (see `rewards.py`); 0 is
             the method of the paper, which rewards answers alone.
-        information_personas: Other personas that a response is held against.
-        judge: What scores the voice of right answers under a persona.
+        information_personas: How many other personas a response is compared with.
+        judge: A judge that scores the voice of right answers under a persona.
         overlong_buffer: A completion within this many tokens of `max_completion_length` loses
             reward in proportion, 1 where it reaches the limit (soft overlong punishment, DAPO,
             arXiv 2503.14476); 0: none does.
@@ -195,6 +283,8 @@ class Evaluation(Part):
         n_questions: Training questions that are set aside for it, spread evenly over the levels.
         samples: Responses per question and persona.
         temperature: Sampling temperature; 0 is greedy decoding.
+        max_new_tokens: Longest response in sft and distill, by default 512; in rlvr and permix it
+            is `trainer.max_completion_length`.
         persona_set: The personas, controls among them; training must share none with it.
         system_role: As in `Personas`, which decides it where there is one.
         information_personas: Other personas that a response is held against for persona
@@ -208,6 +298,7 @@ class Evaluation(Part):
     n_questions: int = Field(default=32, ge=2)
     samples: int = Field(default=1, ge=1)
     temperature: float = Field(default=0.0, ge=0)
+    max_new_tokens: int | None = Field(default=None, ge=1)
     persona_set: str = "demo"
     system_role: SystemRole = "native"
     information_personas: int = Field(default=3, ge=0)
@@ -221,14 +312,14 @@ class Evaluation(Part):
 
 
 class Teacher(Part):
-    """Whose responses are learnt from (`distill`).
+    """The model whose responses are learnt (`distill`).
 
     Attributes:
         model: A folder, a hub id, or a name at `base_url`.
         base_url: An OpenAI-compatible endpoint; without one, the model is loaded here.
-        samples: Responses a question.
-        keep: Only `correct` ones, or `all`.
-        temperature, max_new_tokens: Settings of the sampling.
+        samples: Responses per question.
+        keep: Learn the `correct` ones only, or `all`.
+        temperature, max_new_tokens: Sampling temperature, and longest response in tokens.
         batch_size: Prompts at a time, or calls at a time to an endpoint.
         api_key_variable: The environment variable with the endpoint's key.
     """
@@ -267,7 +358,7 @@ class TrainConfig(Part):
         dtype: Precision of the weights; by default `float32` (on a GPU with bfloat16 autocast), and
             `bfloat16` on a GPU where only adapters are trained.
         data, personas, reward, evaluation, teacher, lora: See there. `rlvr` has no personas,
-            `teacher` is for distill alone, `reward` and `evaluation` are for rlvr and permix.
+            `teacher` is for distill alone, `reward` is for rlvr and permix.
         use_vllm: Who writes the completions of rlvr and permix: vLLM in the same processes
             (`colocate`) or in a server of its own (`server`, by `trl vllm-serve`); without it
             the model itself.
@@ -306,10 +397,9 @@ class TrainConfig(Part):
             raise ValueError(f"use_vllm: {self.method} writes no completions while it trains")
         if not grpo and self.redraw:
             raise ValueError(f"redraw: {self.method} has no groups")
-        if not grpo and self.evaluation:
+        if grpo and self.evaluation and self.evaluation.max_new_tokens:
             raise ValueError(
-                f"evaluation: {self.method} writes no responses while it trains; evaluate its "
-                "checkpoint with persona-bench run"
+                f"evaluation.max_new_tokens: trainer.max_completion_length decides in {self.method}"
             )
         if not grpo and self.personas and self.personas.group == "question":
             raise ValueError(f"personas.group: {self.method} has no groups")

@@ -1,8 +1,8 @@
-"""Which question is asked under which persona, and when; and that none of them is an evaluation's.
+"""Decides which question is asked under which persona and when, apart from all evaluations.
 
-Everything is decided by (seed, epoch, question): TRL fetches the row of a group once for each
-completion, so that a persona drawn at random on the way would differ within a group, and a run that
-goes on after a stop would differ from one that was not stopped.
+The seed, the epoch and the question decide everything. TRL fetches a group's row once per
+completion: a persona drawn at that moment would differ within a group, and a resumed run would
+differ from one that was not stopped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from __future__ import annotations
 import importlib
 import json
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import count, islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
@@ -18,7 +22,15 @@ from persona_bench.benchmarks.sources import SourceError
 from persona_bench.personas import Persona, PersonaSet, load_persona_set, near_copy
 from persona_bench.rendering import merged
 from persona_bench.train.config import Data, Personas, SystemRole, TrainConfig, TrainError
-from persona_bench.train.sources import PROMPT, TESTS, evaluation_sums, normalised, training_source
+from persona_bench.train.folder import read_sources
+from persona_bench.train.sources import (
+    PROMPT,
+    TESTS,
+    evaluation_sums,
+    normalised,
+    together,
+    training_source,
+)
 
 MILD_TO_FAR = (
     "control",
@@ -37,16 +49,16 @@ MILD_TO_FAR = (
 NONE = "none"
 
 MATHEMATICS = ("math500", "aime24")
-"""Evaluations that questions from a file are held against; generated ones are in neither."""
+"""Evaluations that other questions than generated sums are compared with."""
 
 
 class Row(NamedTuple):
     """A prompt of the training.
 
     Attributes:
-        epoch: From 0 on.
-        question: What is asked.
-        persona: Under whom; None: no system message.
+        epoch: Counted from 0.
+        question: The question.
+        persona: The persona in its system message; None: no system message.
     """
 
     epoch: int
@@ -58,9 +70,9 @@ class Mix:
     """Draws personas.
 
     Args:
-        personas: From these.
-        settings: How likely each is, and when.
-        seed: Seed of the draws.
+        personas: The set that they are drawn from.
+        settings: How likely each kind is, and when.
+        seed: Seed of the random draws.
     """
 
     def __init__(self, personas: PersonaSet, settings: Personas, seed: int) -> None:
@@ -77,13 +89,13 @@ class Mix:
             )
 
     def draw(self, epoch: int, question: str, progress: float, n: int) -> list[Persona | None]:
-        """The personas of `n` completions' prompts, without repetition while there are others.
+        """Draws the personas of `n` prompts; none comes again before all have come.
 
         Args:
             epoch: Epoch of the training.
-            question: Its id.
+            question: The id of the question.
             progress: Share of the training that is done, for the curriculum.
-            n: How many.
+            n: How many prompts.
         """
         rng = random.Random(f"personas/{self.seed}/{epoch}/{question}")
         under = [rng.random() < self.settings.mix_ratio for _ in range(n)]
@@ -112,31 +124,73 @@ def schedule(
     mix: Mix | None = None,
     prompts: int = 1,
     groups: int | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """All prompts of a training in their order.
 
     Args:
-        questions: Each comes once an epoch, in an order of the epoch's own.
-        epochs: How many.
+        questions: What is asked.
+        epochs: How many; an epoch has as many prompts as there are questions.
         seed: Seed of the order.
         mix: Who draws personas; without one there are none.
-        prompts: Rows a question: the completions of its group, where each has a persona of its own.
-        groups: How many groups the training takes, at most `epochs` x questions; all by default.
-            The curriculum runs over these, and the schedule ends with them.
+        prompts: Rows per question: the completions of its group, where each has its own persona.
+        groups: How many groups the training takes, in place of `epochs`. The curriculum runs over
+            these.
+        weights: As in `ordered`.
 
     Returns:
         `groups` x `prompts` rows, those of a question's group next to each other.
     """
+    total = epochs * len(questions) if groups is None else groups
     rows: list[Row] = []
-    total = groups or epochs * len(questions)
-    for epoch in range(epochs):
-        order = list(questions)
-        random.Random(f"order/{seed}/{epoch}").shuffle(order)
-        for question in order:
-            progress = len(rows) / prompts / total
-            personas = mix.draw(epoch, question.id, progress, prompts) if mix else [None] * prompts
-            rows += [Row(epoch, question, persona) for persona in personas]
-    return rows[: total * prompts]
+    for number, (epoch, question) in enumerate(
+        islice(ordered(questions, f"order/{seed}", weights), total)
+    ):
+        personas = drawn(mix, epoch, question, number / total, prompts)
+        rows += [Row(epoch, question, persona) for persona in personas]
+    return rows
+
+
+def ordered(
+    questions: Sequence[Question], seed: str, weights: Mapping[str, float] | None = None
+) -> Iterator[tuple[int, Question]]:
+    """Questions without an end, each with how often it has come before.
+
+    Args:
+        questions: Each comes once per epoch, in an order of the epoch's own.
+        seed: Seed of the order.
+        weights: Shares of the sources (`extra["source"]` of a question). Each source then has
+            epochs of its own, and after any n questions has given very nearly its share of them.
+            Without weights all questions are one source.
+    """
+
+    def one_source(own: Sequence[Question], name: str) -> Iterator[tuple[int, Question]]:
+        for epoch in count():
+            order = list(own)
+            random.Random(f"{name}/{epoch}").shuffle(order)
+            yield from ((epoch, question) for question in order)
+
+    if not weights:
+        yield from one_source(questions, seed)
+    by_source: dict[str, list[Question]] = {name: [] for name in weights or ()}
+    for question in questions:
+        by_source[question.extra["source"]].append(question)
+    sources = {name: one_source(own, f"{seed}/{name}") for name, own in by_source.items() if own}
+    shares = {name: weight for name, weight in (weights or {}).items() if name in sources}
+    given = dict.fromkeys(sources, 0)
+    for number in count(1):
+        name = max(
+            shares, key=lambda each: number * shares[each] / sum(shares.values()) - given[each]
+        )
+        given[name] += 1
+        yield next(sources[name])
+
+
+def drawn(
+    mix: Mix | None, epoch: int, question: Question, progress: float, prompts: int
+) -> list[Persona | None]:
+    """The personas of a group's prompts; all None without a mix."""
+    return mix.draw(epoch, question.id, progress, prompts) if mix else [None] * prompts
 
 
 def spare_group(
@@ -146,24 +200,19 @@ def spare_group(
     progress: float,
     mix: Mix | None = None,
     prompts: int = 1,
+    weights: Mapping[str, float] | None = None,
 ) -> list[Row]:
-    """A further group, for one that is drawn again: of a schedule of its own without an end.
+    """A further group, for one that is drawn again: from a schedule of its own without an end.
 
     Args:
-        questions: As in `schedule`, which draws independently of this.
+        questions, mix, prompts, weights: As in `schedule`, which draws independently of this.
         seed: Seed of the order.
-        number: Which one, from 0 on; after every question has come once, they come anew.
+        number: Which one, from 0 on.
         progress: Share of the training that is done, for the curriculum.
-        mix: Who draws personas; without one there are none.
-        prompts: Rows of the group, as in `schedule`.
     """
-    epoch, place = divmod(number, len(questions))
-    order = list(questions)
-    random.Random(f"spare/{seed}/{epoch}").shuffle(order)
-    question = order[place]
+    epoch, question = next(islice(ordered(questions, f"spare/{seed}", weights), number, None))
     own = -1 - epoch  # the training's epochs count from 0
-    personas = mix.draw(own, question.id, progress, prompts) if mix else [None] * prompts
-    return [Row(own, question, persona) for persona in personas]
+    return [Row(own, question, persona) for persona in drawn(mix, own, question, progress, prompts)]
 
 
 def messages(
@@ -203,17 +252,16 @@ def _prompt(benchmark: Benchmark, row: Row, system_role: SystemRole) -> list[dic
 
 
 def _check_rows(questions: Sequence[Question], config: TrainConfig) -> None:
-    """That each row has what its method learns from.
+    """Checks that each row has what its method learns from.
 
     Raises:
         TrainError: an answer or a response is missing, or a system message and a persona meet.
     """
     rewarded = config.method in ("rlvr", "permix")
     for question in questions:
-        if rewarded and not question.answer:
-            raise TrainError(
-                f"data.source: row {question.id} has no answer, and {config.method} rewards by it"
-            )
+        if (rewarded or config.evaluation) and not question.answer:
+            needs = f"{config.method} rewards" if rewarded else "evaluation grades"
+            raise TrainError(f"data.source: row {question.id} has no answer, and {needs} by it")
         if config.method == "sft" and not question.extra.get("solution"):
             raise TrainError(
                 f"data.source: row {question.id} has no response for sft to learn: end its "
@@ -251,6 +299,9 @@ class Prepared(NamedTuple):
         mix: Who draws personas; None where there are none.
         notes: What was left out, or could not be checked.
         held_out: Questions that the evaluation while training asks; none of `questions`.
+        sources: What the questions are from: for each source its `source`, `questions` (their
+            number), and where it has one the `commit` and the `weight`.
+        weights: Shares of the sources, as `ordered` takes them; empty without any.
     """
 
     benchmark: Benchmark
@@ -258,18 +309,57 @@ class Prepared(NamedTuple):
     mix: Mix | None
     notes: list[str]
     held_out: Sequence[Question] = ()
+    sources: Sequence[Mapping[str, Any]] = ()
+    weights: Mapping[str, float] = MappingProxyType({})
+
+    def schedule(self, groups: int, seed: int, prompts: int = 1) -> list[Row]:
+        """The prompts of a training of this many groups; see `schedule`."""
+        return schedule(self.questions, 0, seed, self.mix, prompts, groups, self.weights)
+
+    def counted(self, rows: Sequence[Row], prompts: int = 1) -> list[dict[str, Any]]:
+        """The sources, each with the number of `prompts` that the rows have from it."""
+        counts = Counter(row.question.extra["source"] for row in rows)
+        return [
+            {**each, "prompts": counts[str(number)] // prompts}
+            for number, each in enumerate(self.sources)
+        ]
 
 
 def prepare(config: TrainConfig) -> Prepared:
     """The questions and personas of a run, checked against the evaluations.
 
+    A dataset of the hub is read at the commit that an earlier start of the run found.
+
     Raises:
         TrainError: a question or a persona is an evaluation's; the overlaps are listed.
         PersonaSetError, SourceError: as there.
     """
-    benchmark, questions = training_source(config.data, config.seed)
-    _check_rows(questions, config)
-    questions, notes = _apart(questions, config.data)
+    data, notes = config.data, []
+    before = read_sources(config.output_path)
+    parts: list[tuple[Benchmark, list[Question]]] = []
+    sources: list[dict[str, Any]] = []
+    for number, each in enumerate(data.each):
+        commit = str(before[number].get("commit", "")) if number < len(before) else ""
+        benchmark, questions, commit = training_source(
+            each.source, each, config.seed, data.data_dir, commit
+        )
+        _check_rows(questions, config)
+        questions, said = _apart(questions, data, each.source)
+        notes += said
+        before_id = f"{number}/" if data.sources else ""
+        questions = [
+            replace(q, id=before_id + q.id, extra={**q.extra, "source": str(number)})
+            for q in questions
+        ]
+        parts.append((benchmark, questions))
+        sources.append(
+            {
+                "source": each.source,
+                **({"commit": commit} if commit else {}),
+                **({"weight": each.weight} if each.weight is not None else {}),
+            }
+        )
+    benchmark, questions = parts[0] if len(parts) == 1 else together("mixture", parts)
     mix = None
     if config.personas:
         personas = load_persona_set(config.personas.persona_set)
@@ -280,7 +370,13 @@ def prepare(config: TrainConfig) -> Prepared:
     held_out: list[Question] = []
     if config.evaluation:
         questions, held_out = hold_out(questions, config.evaluation.n_questions, config.seed)
-    return Prepared(benchmark, questions, mix, notes, held_out)
+    kept = Counter(question.extra["source"] for question in questions)
+    for number, source in enumerate(sources):
+        source["questions"] = kept[str(number)]
+    weights = {
+        str(number): each.weight for number, each in enumerate(data.each) if each.weight is not None
+    }
+    return Prepared(benchmark, questions, mix, notes, held_out, sources, weights)
 
 
 def hold_out(
@@ -304,28 +400,38 @@ def hold_out(
     return kept, held_out
 
 
-def _apart(questions: list[Question], data: Data) -> tuple[list[Question], list[str]]:
-    found, notes = overlaps(questions, data)
+def _apart(questions: list[Question], data: Data, source: str) -> tuple[list[Question], list[str]]:
+    found, notes = overlaps(questions, data, source)
     if not found:
         return questions, notes
     if not data.exclude_overlaps:
         listed = "; ".join(f"{question} = {place}" for question, place in list(found.items())[:5])
         raise TrainError(
-            f"{len(found)} training question(s) are in an evaluation benchmark: {listed}"
+            f"{len(found)} training question(s) of {source} are in an evaluation benchmark: "
+            + listed
             + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
             + ". Leave them out with data: {exclude_overlaps: true}"
         )
-    notes.append(f"{len(found)} question(s) left out that are in an evaluation benchmark")
+    notes.append(
+        f"{len(found)} question(s) of {source} left out that are in an evaluation benchmark"
+    )
     kept = [question for question in questions if question.id not in found]
     if not kept:
         raise TrainError("data: every training question is in an evaluation benchmark")
     return kept, notes
 
 
-def overlaps(questions: Sequence[Question], data: Data) -> tuple[dict[str, str], list[str]]:
+def overlaps(
+    questions: Sequence[Question], data: Data, source: str
+) -> tuple[dict[str, str], list[str]]:
     """Training questions with the text of an evaluation's, and what could not be checked.
 
     Texts are compared without case and white space; rewordings are not found.
+
+    Args:
+        questions: Of one source.
+        data: Which evaluations, and where their files are.
+        source: The source's name.
 
     Raises:
         TrainError: no such benchmark.
@@ -335,7 +441,7 @@ def overlaps(questions: Sequence[Question], data: Data) -> tuple[dict[str, str],
         own.setdefault(normalised(question.problem), []).append(question.id)
     found: dict[str, str] = {}
     notes = []
-    generated = data.source == "arithmetic"
+    generated = source == "arithmetic"
     names = data.evaluation
     if names is None:
         programs = any(question.answer.startswith(TESTS) for question in questions)
@@ -360,7 +466,7 @@ def overlaps(questions: Sequence[Question], data: Data) -> tuple[dict[str, str],
 
 
 def check_personas(personas: PersonaSet, evaluation: Sequence[str]) -> None:
-    """That no persona is in an evaluation set, nor a near copy of one that is.
+    """Checks that no persona is in an evaluation set, and none a near copy of one that is.
 
     Raises:
         TrainError: the overlaps are listed.

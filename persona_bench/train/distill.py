@@ -47,14 +47,14 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
         replace(
             questions[each.question],
             id=f"{each.question}#{each.sample}",
-            extra={"solution": each.text},
+            extra={**questions[each.question].extra, "solution": each.text},
         )
         for each in kept
     ]
-    told = (
+    words = (
         f"`{config.teacher.model}`, {len(responses)} responses, {right} right, {len(kept)} learnt"
     )
-    facts = {"questions": len(data.questions), "teacher": told}
+    facts = {"questions": len(data.questions), "teacher": words}
     return learn(config, data._replace(questions=learnt), say, facts)
 
 

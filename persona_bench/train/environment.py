@@ -12,6 +12,7 @@ other versions of openai and antlr4 than lm-eval.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from persona_bench.grading import Verdict
@@ -21,7 +22,7 @@ from persona_bench.train.sources import grader
 
 
 def load_environment(
-    source: str = "arithmetic",
+    source: str | Sequence[Mapping[str, Any]] = "arithmetic",
     persona_set: str = "train",
     mix_ratio: float = 0.5,
     epochs: int = 1,
@@ -52,7 +53,7 @@ def load_environment(
     )
     dataset = dataset.map(lambda row: {"info": {"persona": row["persona"]}})
     dataset = dataset.select_columns(["prompt", "answer", "info"])
-    grade = grader(kind or source)
+    grade = grader(kind or (source if isinstance(source, str) else "math"))
 
     async def correct(completions: list[Any], answers: list[str], states: list[Any]) -> list[float]:
         texts = [_text(completion) for completion in completions]

@@ -1,10 +1,10 @@
 """Evaluation while training: held-out questions under a few personas, every so many steps.
 
-TRL's own evaluation writes the responses and the run's verifier grades them, so that vLLM and
-several processes work as they do in training. Here the responses become the benchmark's measures
+The model's responses are graded by the run's verifier and become the benchmark's measures
 (`persona_bench.scoring.stability`), which TRL logs with its own, so that TensorBoard, W&B and
-trackio get them, and the best checkpoint is kept. The random state is put back afterwards: a run
-trains the same with and without evaluation.
+trackio get them, and the best checkpoint is kept. In rlvr and permix TRL's own evaluation writes
+the responses, so that vLLM works as it does in training; in sft and distill transformers does. The
+random state is put back afterwards: a run trains the same with and without evaluation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import random
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,27 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from transformers import set_seed
+from torch.utils.data import DataLoader
+from transformers import Trainer, set_seed
+from trl import SFTTrainer
+from trl.models.utils import unwrap_model_for_generation
 
 from persona_bench.personas import load_persona_set
 from persona_bench.scoring.stability import stability
+from persona_bench.train.arguments import when_evaluated
 from persona_bench.train.config import TrainConfig
 from persona_bench.train.data import NONE, Prepared, Row, columns, messages
+from persona_bench.train.generation import end_tokens, generate
 from persona_bench.train.information import Information
 from persona_bench.train.logs import append_completions, of_all_processes
 from persona_bench.train.redraw import RedrawingTrainer
 from persona_bench.train.rewards import Reward, Rewarded
+
+LONGEST = 512
+"""Tokens of a response in sft and distill where `max_new_tokens` says nothing else."""
+
+REWARDED = ("answer", "problem", "persona", "question")
+"""Columns that the reward needs."""
 
 BEST = "best"
 """In the output folder: the checkpoint that did best, with `best.json`, which says why."""
@@ -96,15 +107,15 @@ class Evaluation:
             found = stability(table, resamples=RESAMPLES, seed=self.seed)
         measures: dict[str, float] = {
             "accuracy": found.mean,
-            "accuracy_low": found.mean_interval.low,
-            "accuracy_high": found.mean_interval.high,
+            "accuracy_low": found.mean.low,
+            "accuracy_high": found.mean.high,
             "worst_accuracy": found.worst,
-            "worst_accuracy_low": found.worst_interval.low,
-            "worst_accuracy_high": found.worst_interval.high,
+            "worst_accuracy_low": found.worst.low,
+            "worst_accuracy_high": found.worst.high,
             "pss": found.pss,
             "pss_corrected": found.pss_corrected,
-            "pss_corrected_low": found.pss_corrected_interval.low,
-            "pss_corrected_high": found.pss_corrected_interval.high,
+            "pss_corrected_low": found.pss_corrected.low,
+            "pss_corrected_high": found.pss_corrected.high,
             "unscored": float(found.unscored),
         }
         by_persona = found.per_persona.set_index("persona")["accuracy"]
@@ -178,18 +189,14 @@ def summary(measures: dict[str, float], worst: Sequence[str]) -> str:
     return text
 
 
-class EvaluatingTrainer(RedrawingTrainer):
-    """GRPO that is evaluated while it trains.
+class Evaluates(Trainer):
+    """What a trainer of TRL gains: the measures of an evaluation, and the best checkpoint.
 
-    Args:
-        evaluation: What is asked and measured; None is TRL's own trainer.
+    Attributes:
+        evaluation: What is asked and measured; None: TRL's own trainer.
     """
 
-    def __init__(self, *args: Any, evaluation: Evaluation | None = None, **named: Any) -> None:
-        self.evaluation = evaluation
-        if evaluation:
-            named["eval_dataset"] = Dataset.from_dict(evaluation.table)
-        super().__init__(*args, **named)
+    evaluation: Evaluation | None = None
 
     def evaluate(self, *args: Any, **named: Any) -> dict[str, float]:
         """As TRL's, with the measures of persona stability; keeps the best checkpoint."""
@@ -212,7 +219,7 @@ class EvaluatingTrainer(RedrawingTrainer):
             seen = of_all_processes(reward.seen)
         finally:
             reward.seen = training
-        if self.is_world_process_zero() and self.args.log_completions:
+        if self.is_world_process_zero() and getattr(self.args, "log_completions", False):
             append_completions(self.evaluation.folder, self.state.global_step, "evaluation", seen)
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         model = None if sharded else self.accelerator.unwrap_model(self.model)
@@ -220,6 +227,32 @@ class EvaluatingTrainer(RedrawingTrainer):
             measures = self.evaluation.measure(seen, model)
         output.metrics.update({f"eval_{name}": value for name, value in measures.items()})
         return output
+
+    def _temperature(self, temperature: float) -> AbstractContextManager[None]:
+        """Sets the temperature of the responses while an evaluation runs."""
+        return nullcontext()
+
+    def _keep_best(self, measures: dict[str, float]) -> None:
+        assert self.evaluation
+        folder = self.evaluation.folder
+        self.save_model(str(folder / f"{BEST}.part"))
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            criterion = self.evaluation.settings.keep_best
+            replace_best(
+                folder, {"step": self.state.global_step, "criterion": criterion, **measures}
+            )
+        self.accelerator.wait_for_everyone()
+
+
+class EvaluatingTrainer(Evaluates, RedrawingTrainer):
+    """GRPO that is evaluated while it trains."""
+
+    def __init__(self, *args: Any, evaluation: Evaluation | None = None, **named: Any) -> None:
+        self.evaluation = evaluation
+        if evaluation:
+            named["eval_dataset"] = Dataset.from_dict(evaluation.table)
+        super().__init__(*args, **named)
 
     def prediction_step(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
         """Writes and grades the responses; there is no loss to compute."""
@@ -253,17 +286,53 @@ class EvaluatingTrainer(RedrawingTrainer):
         finally:
             holder.update(before)
 
-    def _keep_best(self, measures: dict[str, float]) -> None:
+
+class EvaluatingSFTTrainer(Evaluates, SFTTrainer):
+    """Supervised fine-tuning that is evaluated while it trains."""
+
+    def __init__(self, *args: Any, evaluation: Evaluation | None = None, **named: Any) -> None:
+        self.evaluation = evaluation
+        super().__init__(*args, **named)
+        if evaluation:  # from the start on, TRL would tokenize the questions as rows to learn
+            evaluation.reward.ends = end_tokens(self.model, self.processing_class)
+            for name, value in when_evaluated(evaluation.settings).items():
+                setattr(self.args, name, value)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """The questions, each as often as it is answered."""
         assert self.evaluation
-        folder = self.evaluation.folder
-        self.save_model(str(folder / f"{BEST}.part"))
-        self.accelerator.wait_for_everyone()
-        if self.is_world_process_zero():
-            criterion = self.evaluation.settings.keep_best
-            replace_best(
-                folder, {"step": self.state.global_step, "criterion": criterion, **measures}
+        columns = self.evaluation.table
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        asked = [row for row in rows for _ in range(self.evaluation.settings.samples)]
+        size = self.args.per_device_eval_batch_size
+        return self.accelerator.prepare(DataLoader(asked, batch_size=size, collate_fn=list))
+
+    def prediction_step(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
+        """Writes and grades the responses; there is no loss to compute."""
+        assert self.evaluation
+        settings = self.evaluation.settings
+        # transformers can't see that FSDP2 shards the model; each process must go on until all end
+        self.model._is_fsdp_managed_module = self.is_fsdp_enabled
+        with (
+            unwrap_model_for_generation(self.model_wrapped, self.accelerator) as unwrapped,
+            self.accelerator.autocast(),
+        ):
+            ids = generate(
+                unwrapped,
+                self.processing_class,
+                [row["prompt"] for row in inputs],
+                temperature=settings.temperature,
+                max_new_tokens=settings.max_new_tokens or LONGEST,
             )
-        self.accelerator.wait_for_everyone()
+        texts = self.processing_class.batch_decode(ids, skip_special_tokens=True)
+        columns: dict[str, Any] = {name: [row[name] for row in inputs] for name in REWARDED}
+        self.evaluation.reward(
+            [row["prompt"] for row in inputs],
+            [[{"role": "assistant", "content": text}] for text in texts],
+            ids,
+            **columns,
+        )
+        return None, None, None
 
 
 def replace_best(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -1,9 +1,10 @@
-"""The output folder of a training run: whose it is, and whether it is finished."""
+"""The output folder of a training run: which run it holds, and how far that run is."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from persona_bench.train.config import TrainConfig, TrainError
 SETTINGS = "train.yaml"
 ARGUMENTS = "trainer.json"
 FINISHED = "finished.json"
+SOURCES = "data.json"
+"""In the output folder: what is learnt from, with the commits of datasets of the hub."""
 
 
 def check_folder(config: TrainConfig) -> None:
-    """That the output folder is this run's, or free.
+    """Checks that the output folder holds this run, or nothing.
 
     Raises:
         TrainError: another run's output is there, or something else.
@@ -41,7 +44,7 @@ def check_folder(config: TrainConfig) -> None:
 
 
 def _counts(path: Path) -> bool:
-    """Whether something in a folder is there to stay: TRL makes empty folders before a run."""
+    """Whether a path holds anything: TRL makes empty folders before a run."""
     if path.is_dir():
         return any(map(_counts, path.iterdir()))
     return path.name != f"{SETTINGS}.part"
@@ -65,8 +68,21 @@ def begin(config: TrainConfig) -> None:
     part.replace(folder / SETTINGS)  # whole or not at all
 
 
+def write_sources(folder: Path, sources: Sequence[Mapping[str, Any]]) -> None:
+    """Records what the run learns from, so that a later start takes the same commits."""
+    part = folder / f"{SOURCES}.part"
+    part.write_text(json.dumps(sources, indent=1, ensure_ascii=False), encoding="utf-8")
+    part.replace(folder / SOURCES)
+
+
+def read_sources(folder: Path) -> list[dict[str, Any]]:
+    """What an earlier start recorded; nothing without one."""
+    path = folder / SOURCES
+    return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
+
+
 def finished(config: TrainConfig) -> bool:
-    """Whether the output folder holds this very run, ended."""
+    """Whether the output folder holds this very run, finished."""
     folder = config.output_path
     if not (folder / FINISHED).is_file() or not (folder / SETTINGS).is_file():
         return False
@@ -74,7 +90,7 @@ def finished(config: TrainConfig) -> bool:
 
 
 def newest_complete_checkpoint(folder: Path, *, redraws: bool) -> Path | None:
-    """The newest checkpoint that was written to its end; None without one.
+    """The newest checkpoint that was written completely; None without one.
 
     Args:
         folder: The run's output folder.

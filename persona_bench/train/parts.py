@@ -15,13 +15,13 @@ trainer.train()
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_bench.train.config import PARTS, SystemRole, TrainConfig, TrainError
 from persona_bench.train.config import Reward as Settings
-from persona_bench.train.data import columns, prepare, schedule
+from persona_bench.train.data import columns, prepare
 from persona_bench.train.rewards import Reward
 from persona_bench.train.sources import grader
 from persona_bench.yaml_files import validated
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def permix_dataset(
-    source: str,
+    source: str | Sequence[Mapping[str, Any]],
     *,
     persona_set: str = "train",
     mix_ratio: float = 0.5,
@@ -44,7 +44,8 @@ def permix_dataset(
     """Questions, each under a persona or none, in the order in which permix trains on them.
 
     Args:
-        source: `arithmetic`, `gsm8k`, `math`, or a .jsonl or .parquet file.
+        source: `arithmetic`, `gsm8k`, `math`, `hub:ORG/NAME`, or a .jsonl or .parquet file; or a
+            list of sources, as `sources` of `persona_bench.train.config.Data`.
         persona_set: A bundled set or a YAML file; it must share no persona with the evaluations.
         mix_ratio: Share of the prompts that are under a persona; 0 is rlvr.
         epochs: How often each question comes, every time under another draw.
@@ -68,12 +69,12 @@ def permix_dataset(
         "model": "-",
         "output_path": "-",
         "seed": seed,
-        "data": {"source": source, **data},
+        "data": {"source" if isinstance(source, str) else "sources": source, **data},
         "personas": {**own, **(personas or {})},
     }
     config = validated(TrainConfig, settings, Path("permix_dataset"), PARTS, TrainError)
     found = prepare(config)
-    rows = schedule(found.questions, epochs, seed, found.mix)
+    rows = found.schedule(epochs * len(found.questions), seed)
     return Dataset.from_dict(columns(found.benchmark, rows, system_role))
 
 

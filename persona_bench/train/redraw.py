@@ -45,7 +45,7 @@ def spare_rows(data: Prepared, seed: int, system_role: SystemRole, prompts: int 
 
     def rows(number: int, progress: float) -> list[dict[str, Any]]:
         group: Sequence[Row] = spare_group(
-            data.questions, seed, number, progress, data.mix, prompts
+            data.questions, seed, number, progress, data.mix, prompts, data.weights
         )
         table = columns(data.benchmark, group, system_role)
         return [

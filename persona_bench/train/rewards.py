@@ -1,4 +1,4 @@
-"""The reward of rlvr and permix: the verifier that grades the benchmark, and what may go beside.
+"""The reward of rlvr and permix: the benchmark's verifier, and optional parts beside it.
 
 The reward of a completion is
 
@@ -22,15 +22,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persona_bench.benchmarks.base import Grader
 from persona_bench.grading import Verdict
 from persona_bench.train.config import Reward as Settings
 from persona_bench.train.config import TrainError
 from persona_bench.train.data import NONE
-from persona_bench.train.information import Information
-from persona_bench.train.judging import JudgeScores
+
+if TYPE_CHECKING:
+    from persona_bench.train.information import Information
+    from persona_bench.train.judging import JudgeScores  # needs lm-eval, which the verifiers lack
 
 INFORMATION_CAP = 0.5
 """The most that persona information adds to a right answer's reward, or takes from it."""
@@ -46,11 +48,11 @@ class Rewarded:
     """What one completion got.
 
     Attributes:
-        persona: Its prompt's; `none` where there was none.
+        persona: The persona of its prompt; `none` where there was none.
         verdict: The grader's.
         reward: None where the completion is unscored.
-        information: Nats a token; None where it was not asked for.
-        tokens: Its length.
+        information: Persona information in nats per token; None where it is not rewarded.
+        tokens: Length of the completion.
         question: The id of the question.
         problem: The question itself.
         text: The completion.
@@ -83,7 +85,7 @@ class Reward:
         ends: Token ids that end a completion; one that ends otherwise was cut off. None: no
             completion counts as cut off.
         longest: Tokens that a completion may have.
-        seen: What was rewarded since somebody last emptied it.
+        seen: The completions that were rewarded since the list was last emptied.
     """
 
     __name__ = "reward"
@@ -102,11 +104,9 @@ class Reward:
         self.seen: list[Rewarded] = []
 
     def ready(self, trainer: Any) -> None:
-        """Learns from the trainer which tokens end a completion, and where models are to lie."""
+        """Takes over from the trainer which tokens end a completion, and the models' device."""
         self.ends = frozenset(trainer.eos_token_ids)
         self.longest = trainer.max_completion_length
-        if self.judge:
-            self.judge.rank = trainer.accelerator.process_index
         if self.information:
             self.information.model.to(trainer.accelerator.device)
 

@@ -20,8 +20,9 @@ from trl import GRPOConfig
 
 from persona_bench.train import running
 from persona_bench.train.arguments import arguments as trl_arguments
+from persona_bench.train.arguments import when_evaluated
 from persona_bench.train.config import TrainConfig, TrainError
-from persona_bench.train.data import Prepared, columns, prepare, schedule
+from persona_bench.train.data import Prepared, columns, prepare
 from persona_bench.train.evaluation import EvaluatingTrainer, Evaluation
 from persona_bench.train.information import Information
 from persona_bench.train.judging import JudgeScores
@@ -62,15 +63,7 @@ def learn(
     """
     args = arguments(config)
     role = config.personas.system_role if config.personas else "native"
-    groups = groups_taken(args, len(data.questions))
-    rows = schedule(
-        data.questions,
-        -(-groups // len(data.questions)),
-        config.seed,
-        data.mix,
-        prompts=prompts,
-        groups=groups,
-    )
+    rows = data.schedule(groups_taken(args, len(data.questions)), config.seed, prompts)
     table = columns(data.benchmark, rows, role)
     running.check_prompts(rows, table["prompt"], tokenizer, config.model)
     judge = None
@@ -81,8 +74,7 @@ def learn(
     evaluation = None
     if config.evaluation:
         evaluation = Evaluation(config, data, tokenizer, reward, say)
-        asked = evaluation.table["prompt"]
-        running.check_prompts(evaluation.rows, asked, tokenizer, config.model, "evaluation")
+        running.check_evaluation(evaluation, tokenizer, config.model)
     trainer = running.built(
         kind,
         model=running.load_model(config),
@@ -97,8 +89,7 @@ def learn(
         evaluation=evaluation,
     )
     reward.ready(trainer)
-    facts = {"questions": len(data.questions)}
-    return running.train(trainer, config, say, mix=data.mix, notes=data.notes, facts=facts)
+    return running.train(trainer, config, say, data, data.counted(rows, prompts))
 
 
 def arguments(config: TrainConfig) -> Any:
@@ -108,12 +99,7 @@ def arguments(config: TrainConfig) -> Any:
         ours |= {"use_vllm": True, "vllm_mode": config.use_vllm}
     if config.evaluation:
         samples = config.evaluation.samples
-        ours |= {
-            "eval_strategy": "steps",
-            "eval_steps": config.evaluation.every,
-            "eval_on_start": True,
-            "num_generations_eval": samples,
-        }
+        ours |= {**when_evaluated(config.evaluation), "num_generations_eval": samples}
         if "per_device_eval_batch_size" not in config.trainer:
             ours["per_device_eval_batch_size"] = samples * max(1, 32 // samples)
     args = trl_arguments(config, GRPOConfig, **ours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,17 @@ from persona_bench.rendering import MissingPersonaError, check_persona
 from persona_bench.train.arguments import explained
 from persona_bench.train.card import model_card
 from persona_bench.train.config import TrainConfig, TrainError
-from persona_bench.train.data import NONE, Mix, Row
-from persona_bench.train.evaluation import merge_best
+from persona_bench.train.data import NONE, Prepared, Row
+from persona_bench.train.evaluation import Evaluation, merge_best
 from persona_bench.train.folder import (
     ARGUMENTS,
     FINISHED,
     as_data,
     begin,
     newest_complete_checkpoint,
+    write_sources,
 )
 from persona_bench.train.judging import total_cost
-from persona_bench.train.logs import COMPLETIONS
 
 TRAINING_PACKAGES = (*PACKAGES, "trl", "peft", "accelerate", "datasets")
 
@@ -38,7 +38,7 @@ def load_tokenizer(config: TrainConfig, model: str | None = None) -> Any:
     """The tokenizer of a checkpoint; of the run's own where none is named.
 
     Raises:
-        TrainError: it can't be had, or has no chat template.
+        TrainError: it can't be loaded, or has no chat template.
     """
     settings = {} if model else model_settings(config)
     model = model or config.model
@@ -57,7 +57,7 @@ def load_model(config: TrainConfig, model: str | None = None) -> Any:
     """A checkpoint in the run's precision; the run's own where none is named.
 
     Raises:
-        TrainError: it can't be had.
+        TrainError: it can't be loaded.
     """
     name = model or config.model
     settings = {} if model else model_settings(config)
@@ -69,10 +69,10 @@ def load_model(config: TrainConfig, model: str | None = None) -> Any:
 
 
 def model_settings(config: TrainConfig) -> dict[str, Any]:
-    """What `trainer.model_init_kwargs` gives transformers' loader: attention, revision and so on.
+    """Arguments for transformers' loader from `trainer.model_init_kwargs`, such as attention.
 
     Raises:
-        TrainError: it is no mapping, holds what the run sets itself, or quantises all weights.
+        TrainError: it is no mapping, sets what the run sets itself, or quantises trained weights.
     """
     given = config.trainer.get("model_init_kwargs") or {}
     if not isinstance(given, Mapping):
@@ -89,10 +89,10 @@ def model_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _check_targets(targets: str | tuple[str, ...], model: Any) -> None:
-    """That a model has the layers which adapters are named for; a mere text is peft's pattern.
+    """Checks that a model has the layers named for adapters; a plain text is a pattern for peft.
 
     Raises:
-        TrainError: it has none of a name.
+        TrainError: the model has no layer of that name.
     """
     names = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
     for target in () if isinstance(targets, str) else targets:
@@ -129,7 +129,7 @@ def precision(config: TrainConfig) -> torch.dtype:
 
 
 def built(kind: type, **given: Any) -> Any:
-    """TRL's trainer, with what it would find out only when it trains.
+    """Builds TRL's trainer, and checks what TRL itself would check only when it trains.
 
     Raises:
         TrainError: TRL refuses the settings, or a library is missing.
@@ -165,7 +165,7 @@ def check_prompts(
     name: str,
     part: str = "personas",
 ) -> None:
-    """That the chat template puts every persona into its prompt.
+    """Checks that the chat template puts every persona into its prompt.
 
     Args:
         rows: Rows of the training, or of its evaluation.
@@ -175,7 +175,7 @@ def check_prompts(
         part: The settings that have a `system_role`, for the message.
 
     Raises:
-        TrainError: it drops one.
+        TrainError: the template drops one.
     """
     checked = {NONE}
     for row, messages in zip(rows, prompts, strict=True):
@@ -196,6 +196,11 @@ def check_prompts(
             ) from None
 
 
+def check_evaluation(evaluation: Evaluation, tokenizer: Any, name: str) -> None:
+    """Checks the prompts of the evaluation while training in the same way."""
+    check_prompts(evaluation.rows, evaluation.table["prompt"], tokenizer, name, "evaluation")
+
+
 # ---------------------------------------------------------------------- training
 
 
@@ -203,9 +208,8 @@ def train(
     trainer: Any,
     config: TrainConfig,
     say: Any,
-    *,
-    mix: Mix | None = None,
-    notes: Iterable[str] = (),
+    data: Prepared,
+    sources: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Trains, saves the checkpoint as an ordinary folder, and writes its card.
@@ -213,15 +217,15 @@ def train(
     Args:
         trainer: TRL's, ready.
         config: The run.
-        say: Is told what is being done.
-        mix: Its personas.
-        notes: What the data's check had to say.
+        say: Receives what is being done.
+        data: What is learnt from.
+        sources: Its sources, with the number of prompts from each.
         facts: What else the card should say.
 
     Returns:
         The folder.
     """
-    for note in notes:
+    for note in data.notes:
         warnings.warn(note, stacklevel=2)
     folder = config.output_path
     begin(config)
@@ -231,6 +235,7 @@ def train(
         trainer.args.eval_on_start = False
     first = trainer.is_world_process_zero()
     if first:
+        write_sources(folder, sources)
         (folder / ARGUMENTS).write_text(json.dumps(trainer.args.to_dict(), indent=1, default=str))
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     if config.lora:
@@ -243,7 +248,9 @@ def train(
             "versions": versions(TRAINING_PACKAGES),
             "steps": trainer.state.global_step,
             "settings": as_data(config),
-            **({"personas": [p.id for p in mix.personas]} if mix else {}),
+            "sources": sources,
+            "questions": len(data.questions),
+            **({"personas": [p.id for p in data.mix.personas]} if data.mix else {}),
             **(facts or {}),
             **({"judge": cost} if (cost := total_cost(folder)) else {}),
         }
@@ -252,10 +259,6 @@ def train(
         rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
         if rewards and not any(rewards):
             say("Every reward was zero: nothing was learnt. Start with easier questions")
-        if (folder / COMPLETIONS).is_file():
-            from persona_bench.report.compose.training import training_page
-
-            say(f"The completions: {training_page(folder, made)}")
         say(f"The checkpoint: {folder}")
     return folder
 

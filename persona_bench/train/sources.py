@@ -1,4 +1,4 @@
-"""Training questions: generated arithmetic, GSM8K, the MATH training split, or a file of one's own.
+"""Training questions: arithmetic, GSM8K, the MATH training split, datasets of the hub, and files.
 
 Each source is put and graded as a benchmark is: the verifier that scores the benchmark gives the
 reward.
@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from persona_bench.benchmarks import arithmetic, livecodebench, math500
 from persona_bench.benchmarks.base import Benchmark, Grader, Question, choose_questions
 from persona_bench.benchmarks.sources import HubFile, read_rows
 from persona_bench.grading import Verdict, code
 from persona_bench.grading.maths import GRADER, grade_all
-from persona_bench.train.config import Data, TrainError
+from persona_bench.hub import PREFIX, HubError, hub_rows, renamed
+from persona_bench.train.config import BUILT_IN, Rows, TrainError
 
 GENERATED = 1000
 """Arithmetic questions where no number is given."""
@@ -28,10 +30,13 @@ IN_VAIN = 20
 """Seeds in a row without a new question, after which there are no more."""
 
 FIRST_SEED = 1_000_000
-"""Of the arithmetic trained on: far from the seeds that evaluations use."""
+"""First seed of the arithmetic trained on: far from the seeds that evaluations use."""
 
 ROLES = ("system", "user", "assistant")
-"""Of the messages of a conversation."""
+"""Roles in a conversation."""
+
+FILES = (".jsonl", ".parquet")
+"""Suffixes of files with rows."""
 
 TESTS = '{"tests": '
 """How a reference begins that holds the tests of a program."""
@@ -66,51 +71,91 @@ MATH = [
 ]
 
 
-def training_source(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
-    """Where questions come from (how they are put and graded), and those to train on.
+class Loaded(NamedTuple):
+    """The questions of a source.
 
-    Each question's `extra` has its `solution`, what SFT learns.
+    Attributes:
+        benchmark: How they are put and graded.
+        questions: Each with its `solution` in `extra`: what sft learns.
+        commit: The commit of a dataset of the hub; empty for other sources.
+    """
+
+    benchmark: Benchmark
+    questions: list[Question]
+    commit: str = ""
+
+
+def training_source(
+    source: str, rows: Rows, seed: int, data_dir: Path | None = None, commit: str = ""
+) -> Loaded:
+    """Loads the questions of a source.
 
     Args:
-        data: Which.
+        source: As in `Data.source`.
+        rows: Which of its rows.
         seed: Seed of the draw of `n_questions`, and of generated questions.
+        data_dir: Mirror folder of the built-in sources' files.
+        commit: Of a dataset of the hub, in place of its revision: what an earlier start found.
 
     Raises:
-        TrainError: no such source, level, or number of questions.
+        TrainError: no such source, column, level, or number of questions.
         SourceError: a file can't be had.
     """
-    makers: dict[str, Callable[[Data, int], tuple[Benchmark, list[Question]]]] = {
-        "arithmetic": _arithmetic,
-        "gsm8k": _gsm8k,
-        "math": _math,
-    }
-    if data.source in makers:
-        benchmark, questions = makers[data.source](data, seed)
-    elif data.source.endswith((".jsonl", ".parquet")):
-        benchmark, questions = _own_file(Path(data.source))
+    found = ""
+    if source == "arithmetic":
+        benchmark, questions = _arithmetic(rows, seed)
+    elif source == "gsm8k":
+        benchmark, questions = _gsm8k(data_dir)
+    elif source == "math":
+        benchmark, questions = _math(data_dir)
+    elif source.startswith(PREFIX):
+        revision = commit or rows.revision
+        try:
+            table, found = hub_rows(
+                source,
+                split=rows.split or "train",
+                config=rows.config,
+                revision=revision,
+                columns=rows.columns,
+            )
+        except HubError as error:
+            raise TrainError(f"data.source: {error}") from None
+        benchmark, questions = _from_rows(table, source, f"{source} row ")
+    elif Path(source).suffix in FILES:
+        if not Path(source).is_file():
+            raise TrainError(f"data.source: there is no file {source}")
+        table = read_rows(Path(source), ())
+        for number, row in enumerate(table):
+            if not isinstance(row, dict):
+                raise TrainError(f"{source}:{number + 1}: a row is a mapping, this one is {row!r}")
+        try:
+            table = renamed(table, rows.columns or {}, source)
+        except HubError as error:
+            raise TrainError(f"data.columns: {error}") from None
+        benchmark, questions = _from_rows(table, Path(source).stem, f"{source}:")
     else:
         raise TrainError(
-            f"data.source: there is no {data.source!r}: use {', '.join(makers)}, or a .jsonl file "
-            "with question and answer"
+            f"data.source: there is no {source!r}: use {', '.join(BUILT_IN)}, hub:ORG/NAME, or a "
+            ".jsonl or .parquet file with question and answer"
         )
-    if data.levels is not None:
+    if rows.levels is not None:
         known = sorted({question.level for question in questions} - {""})
-        if unknown := sorted(set(data.levels) - set(known)):
+        if unknown := sorted(set(rows.levels) - set(known)):
             raise TrainError(
-                f"data.levels: {data.source} has no level {unknown[0]!r}: "
+                f"data.levels: {source} has no level {unknown[0]!r}: "
                 + (f"it has {', '.join(known)}" if known else "its questions have none")
             )
-        questions = [question for question in questions if question.level in data.levels]
+        questions = [question for question in questions if question.level in rows.levels]
     try:
-        return benchmark, choose_questions(questions, data.n_questions, seed)
+        return Loaded(benchmark, choose_questions(questions, rows.n_questions, seed), found)
     except ValueError as error:
         raise TrainError(f"data: {error}") from None
 
 
-def _arithmetic(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
+def _arithmetic(rows: Rows, seed: int) -> tuple[Benchmark, list[Question]]:
     """Questions that no one meets at the evaluation's own seed."""
-    wanted = data.n_questions or GENERATED
-    levels = data.levels or tuple(arithmetic.LEVELS)
+    wanted = rows.n_questions or GENERATED
+    levels = rows.levels or tuple(arithmetic.LEVELS)
     if unknown := sorted(set(levels) - set(arithmetic.LEVELS)):
         raise TrainError(
             f"data.levels: arithmetic has no level {unknown[0]!r}: "
@@ -126,7 +171,7 @@ def _arithmetic(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
                 seen.add(text)
                 found.append(_with_solution(question, _boxed(question.answer)))
         if len(found) >= wanted:
-            cut = data.n_questions is None
+            cut = rows.n_questions is None
             return arithmetic.BENCHMARK, choose_questions(found, wanted, seed) if cut else found
         in_vain = in_vain + 1 if len(found) == before else 0
         if in_vain == IN_VAIN:
@@ -148,20 +193,14 @@ def evaluation_sums() -> list[Question]:
     ]
 
 
-def _gsm8k(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
-    path = GSM8K.locate(data.data_dir)
-    questions = []
-    for number, row in enumerate(read_rows(path, ("question", "answer"))):
-        worked, _, answer = row["answer"].rpartition("####")
-        answer = answer.strip().replace(",", "")
-        text = re.sub(r"<<.*?>>", "", worked).strip()
-        question = Question(f"gsm8k/{number}", row["question"], answer)
-        questions.append(_with_solution(question, f"{text}\n{_boxed(answer)}"))
-    return _mathematics("gsm8k", questions, integer=False), questions
+def _gsm8k(data_dir: Path | None) -> tuple[Benchmark, list[Question]]:
+    table = read_rows(GSM8K.locate(data_dir), ("question", "answer"))
+    benchmark, questions = _from_rows(table, "gsm8k", "gsm8k:")
+    return benchmark, [replace(question, id=f"gsm8k/{question.id}") for question in questions]
 
 
-def _math(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
-    paths = {file.locate(data.data_dir) for file in MATH}  # the mirror has them in one
+def _math(data_dir: Path | None) -> tuple[Benchmark, list[Question]]:
+    paths = {file.locate(data_dir) for file in MATH}  # the mirror has them in one
     questions = []
     for path in sorted(paths):
         for number, row in enumerate(read_rows(path, ("problem", "solution", "level"))):
@@ -176,88 +215,132 @@ def _math(data: Data, seed: int) -> tuple[Benchmark, list[Question]]:
                 str(row.get("subject") or row.get("type") or ""),
             )
             questions.append(_with_solution(question, row["solution"]))
-    return _mathematics("math", questions, integer=False), questions
+    return _maths("math", questions), questions
 
 
-def _own_file(path: Path) -> tuple[Benchmark, list[Question]]:
-    """Rows with `question` and `answer`, or conversations (see `Data.source`).
+def _from_rows(
+    table: Sequence[dict[str, Any]], name: str, where: str
+) -> tuple[Benchmark, list[Question]]:
+    """Questions from rows as `Data.source` describes them.
 
     Where each conversation is a single message of the user, that message is a question put as it
     stands, and everything that takes questions takes it.
+
+    Args:
+        table: The rows.
+        name: The benchmark's.
+        where: Goes before the number of a row in messages.
+
+    Raises:
+        TrainError: a row can't be read; the message names it.
     """
-    if not path.is_file():
-        raise TrainError(f"data.source: there is no file {path}")
-    questions = []
-    for number, row in enumerate(read_rows(path, ())):
-        where = f"{path}:{number + 1}"
-        if not isinstance(row, dict):
-            raise TrainError(f"{where}: a row is a mapping, and this one is {row!r}")
-        _check_text(row, where)
-        name, level = (row.get(key) for key in ("id", "level"))
-        answer = "" if row.get("answer") is None else str(row["answer"])
-        if "messages" in row or "prompt" in row:
-            prompt, solution = _conversation(row, where)
-            problem = next((m["content"] for m in reversed(prompt) if m["role"] == "user"), "")
-            extra = {PROMPT: json.dumps(prompt), "solution": solution}
-        elif "question" in row and row.get("tests"):
-            problem, answer = str(row["question"]), _tests(row, where)
-            extra = {"solution": str(row.get("solution") or "")}
-        elif "question" in row and answer:
-            problem = str(row["question"])
-            extra = {"solution": str(row.get("solution") or _boxed(answer))}
-        else:
-            raise TrainError(
-                f"{where}: a row has question and answer, question and tests, messages, or prompt "
-                f"and completion; this one has {', '.join(row) or 'nothing'}"
-            )
-        questions.append(
-            Question(
-                str(number if name is None else name),
-                problem,
-                answer,
-                "" if level is None else str(level),
-                extra=extra,
-            )
-        )
+    questions = [_question(row, number, f"{where}{number + 1}") for number, row in enumerate(table)]
     if len({question.id for question in questions}) < len(questions):
-        raise TrainError(f"{path}: an id stands twice; give each question its own, or none")
+        raise TrainError(
+            f"{where.rstrip(': ')}: an id stands twice; give each question its own, or none"
+        )
     programs = [question for question in questions if question.answer.startswith(TESTS)]
-    if not programs and all(_is_one_message(question) for question in questions):
-        questions = [_with_solution(question, question.extra["solution"]) for question in questions]
-        return _mathematics(path.stem, questions, integer=False, prompt=str), questions
-    if not programs:
-        return _mathematics(path.stem, questions, integer=False), questions
-    if len(programs) < len(questions):
-        raise TrainError(f"{path}: some rows have tests and some have none: train on one of both")
+    others = [question for question in questions if not question.answer.startswith(TESTS)]
+    if programs and others:
+        parts = [(_coding(name, programs), programs), (_maths(name, others), others)]
+        benchmark, both = together(name, parts)
+        place = {question.id: number for number, question in enumerate(questions)}
+        return benchmark, sorted(both, key=lambda question: place[question.id])
+    if programs:
+        return _coding(name, programs), programs
+    if all(_is_one_message(question) for question in questions):
+        plain = [_with_solution(question, question.extra["solution"]) for question in questions]
+        return _maths(name, plain, prompt=str), plain
+    return _maths(name, questions), questions
 
-    def load(data_dir: Path | None, seed: int) -> list[Question]:
-        return questions
 
-    return Benchmark(
-        path.stem, load, livecodebench.prompt, grader("code"), code.GRADER, domain="programming"
-    ), questions
+def _question(row: dict[str, Any], number: int, where: str) -> Question:
+    """One row as a question."""
+    _check_text(row, where)
+    name, level = (row.get(key) for key in ("id", "level"))
+    given = "" if row.get("answer") is None else str(row["answer"])
+    answer, worked = _worked(given)
+    own = str(row.get("solution") or "")
+    if row.get("messages") is not None or row.get("prompt") is not None:
+        prompt, solution = _conversation(row, where)
+        problem = next((m["content"] for m in reversed(prompt) if m["role"] == "user"), "")
+        extra = {PROMPT: json.dumps(prompt), "solution": solution or worked}
+    elif row.get("question") is not None and row.get("tests"):
+        problem, answer = str(row["question"]), _tests(row, where)
+        extra = {"solution": own}
+    elif row.get("question") is not None and answer:
+        problem = str(row["question"])
+        extra = {"solution": own if own and own != given else worked or _boxed(answer)}
+    else:
+        raise TrainError(
+            f"{where}: a row has question and answer, question and tests, messages, or prompt "
+            f"and completion; this one has {', '.join(row) or 'nothing'}; data.columns gives "
+            "columns these names"
+        )
+    return Question(
+        str(number if name is None else name),
+        problem,
+        answer,
+        "" if level is None else str(level),
+        extra=extra,
+    )
+
+
+def together(
+    name: str, parts: Sequence[tuple[Benchmark, Sequence[Question]]]
+) -> tuple[Benchmark, list[Question]]:
+    """Questions of several benchmarks as one, each put as its own benchmark puts it.
+
+    The text of a question becomes the whole message to the model. Answers that are not programs
+    are graded as mathematics, and as integers where every part is arithmetic.
+    """
+    questions = [
+        question
+        if PROMPT in question.extra
+        else replace(question, problem=benchmark.prompt(question.problem))
+        for benchmark, own in parts
+        for question in own
+    ]
+    sums = all(benchmark.name == "arithmetic" for benchmark, _ in parts)
+    names = " ".join(dict.fromkeys(benchmark.grader for benchmark, _ in parts))
+    grade = partial(grade_rows, integer=sums)
+    return Benchmark(name, lambda *_: questions, str, grade, names), questions
 
 
 def grader(kind: str) -> Grader:
-    """What grades answers of a source: `math` (`gsm8k`, files), `arithmetic`, or `code`.
+    """What grades answers of a source: `arithmetic`, or `math` for all others, `code` among them.
 
     Raises:
         TrainError: there is no such kind.
     """
     if kind == "arithmetic":
         return arithmetic.BENCHMARK.grade
-    if kind == "code":
-        return _grade_code
-    if kind in ("math", "gsm8k") or kind.endswith((".jsonl", ".parquet")):
-        return partial(grade_all, integer=False)
+    if kind in ("math", "gsm8k", "code") or kind.startswith(PREFIX) or Path(kind).suffix in FILES:
+        return grade_rows
     raise TrainError(f"there is no grader for {kind!r}: use math, arithmetic or code")
 
 
-def _grade_code(
-    responses: Sequence[str], golds: Sequence[str], *, truncated: Sequence[bool]
+def grade_rows(
+    responses: Sequence[str],
+    golds: Sequence[str],
+    *,
+    truncated: Sequence[bool],
+    integer: bool = False,
 ) -> list[Verdict]:
-    """Runs the programs in the sandbox on the tests that the references hold."""
-    return code.grade_all(responses, golds, _suite, truncated=truncated, size_of=len)
+    """Grades programs on their tests in the sandbox, and all else as mathematics."""
+    found: dict[int, Verdict] = {}
+    for programs in (True, False):
+        chosen = [i for i, gold in enumerate(golds) if gold.startswith(TESTS) == programs]
+        texts, own = [responses[i] for i in chosen], [golds[i] for i in chosen]
+        cut = [truncated[i] for i in chosen]
+        if chosen and programs:
+            verdicts = code.grade_all(texts, own, _suite, truncated=cut, size_of=len)
+        elif chosen:
+            verdicts = grade_all(texts, own, truncated=cut, integer=integer)
+        else:
+            continue
+        found.update(zip(chosen, verdicts, strict=True))
+    return [found[i] for i in range(len(golds))]
 
 
 def _suite(reference: str) -> code.Suite:
@@ -327,27 +410,32 @@ def _is_one_message(question: Question) -> bool:
     return [message["role"] for message in conversation] == ["user"]
 
 
-def _mathematics(
-    name: str,
-    questions: list[Question],
-    *,
-    integer: bool,
-    prompt: Callable[[str], str] = math500.prompt,
+def _maths(
+    name: str, questions: list[Question], prompt: Callable[[str], str] = math500.prompt
 ) -> Benchmark:
-    def load(data_dir: Path | None, seed: int) -> list[Question]:
-        return questions
+    return Benchmark(name, lambda *_: questions, prompt, grade_rows, GRADER, domain="mathematics")
 
-    grade = partial(grade_all, integer=integer)
-    return Benchmark(name, load, prompt, grade, GRADER, domain="mathematics")
+
+def _coding(name: str, questions: list[Question]) -> Benchmark:
+    prompt = livecodebench.prompt
+    return Benchmark(name, lambda *_: questions, prompt, grade_rows, code.GRADER, "programming")
 
 
 def _with_solution(question: Question, solution: str) -> Question:
-    fields: dict[str, Any] = {**vars(question), "extra": {"solution": solution}}
-    return Question(**fields)
+    return replace(question, extra={"solution": solution})
 
 
 def _boxed(answer: str) -> str:
     return f"The answer is $\\boxed{{{answer}}}$."
+
+
+def _worked(text: str) -> tuple[str, str]:
+    """The final answer of a worked solution, and the solution; a mere answer has none."""
+    if "####" in text:  # GSM8K
+        worked, _, answer = text.rpartition("####")
+        answer = answer.strip().replace(",", "")
+        return answer, f"{re.sub(r'<<.*?>>', '', worked).strip()}\n{_boxed(answer)}"
+    return (_last_box(text), text) if "\\boxed" in text else (text, "")
 
 
 def _last_box(solution: str) -> str:

@@ -17,7 +17,7 @@ from persona_bench.harness.backends.answers import Answer
 from persona_bench.judge.client import CallFailed, Judge, JudgeError, JudgeSettings
 from persona_bench.train.config import Teacher, TrainConfig, TrainError
 from persona_bench.train.data import Prepared, messages
-from persona_bench.train.folder import begin
+from persona_bench.train.folder import begin, write_sources
 from persona_bench.train.rewards import graded
 
 FILE = "teacher.jsonl"
@@ -59,6 +59,8 @@ def sample(config: TrainConfig, data: Prepared, say: Callable[[str], None]) -> l
     assert teacher
     path = config.output_path / FILE
     begin(config)
+    if os.environ.get("RANK", "0") == "0":
+        write_sources(config.output_path, data.sources)
     asked = [(question, k) for question in data.questions for k in range(teacher.samples)]
     found = _stored(path, teacher)
     todo = [(question, k) for question, k in asked if (question.id, k) not in found]
@@ -129,6 +131,7 @@ def _checkpoint(
     from transformers import set_seed
 
     from persona_bench.train import running
+    from persona_bench.train.generation import end_tokens, generate
 
     teacher = config.teacher
     assert teacher
@@ -137,35 +140,19 @@ def _checkpoint(
     model = running.load_model(config, teacher.model).eval()
     if torch.cuda.is_available():
         model = model.to("cuda")
-    ends = model.generation_config.eos_token_id
-    stops = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    ends = end_tokens(model, tokenizer)
     for batch in _batches(asked, teacher.batch_size):
-        texts = [
-            tokenizer.apply_chat_template(
-                messages(data.benchmark, question.problem, "", "native"),
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-            for question, _ in batch
-        ]
-        inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         set_seed(_seed(config, batch[0]))
-        with torch.inference_mode():
-            ids = model.generate(
-                **inputs.to(model.device),
-                do_sample=True,
-                temperature=teacher.temperature,
-                top_k=0,
-                top_p=1.0,
-                max_new_tokens=teacher.max_new_tokens,
-                pad_token_id=tokenizer.pad_token_id,
-            )[:, inputs["input_ids"].shape[1] :]
-        said = []
-        for row in ids.tolist():
-            end = next((i for i, token in enumerate(row) if token in stops), None)
-            text = tokenizer.decode(row[:end], skip_special_tokens=True)
-            said.append((text, end is None))
-        yield batch, said
+        written = generate(
+            model,
+            tokenizer,
+            [messages(data.benchmark, question.problem, "", "native") for question, _ in batch],
+            temperature=teacher.temperature,
+            max_new_tokens=teacher.max_new_tokens,
+        )
+        texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+        cut = [not ids or ids[-1] not in ends for ids in written]
+        yield batch, list(zip(texts, cut, strict=True))
 
 
 def _seed(config: TrainConfig, first: Asked) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from persona_bench.extras.effects import draw_effects, free_mixture, spread_mixtures
+from persona_bench.extras.screening.effects import draw_effects, free_mixture, spread_mixtures
 
 N = 64
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_bench.extras.pilot import assumptions_from
-from persona_bench.extras.plan import (
+from persona_bench.extras.planning.pilot import assumptions_from
+from persona_bench.extras.planning.plan import (
     Assumptions,
     Design,
     accuracy_errors,

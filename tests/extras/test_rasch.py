@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from persona_bench.extras.rasch import RaschFit, fit_counts, fit_rasch
+from persona_bench.extras.screening.rasch import RaschFit, fit_counts, fit_rasch
 
 
 def outcomes_of(verdicts: np.ndarray) -> pd.DataFrame:

@@ -18,8 +18,8 @@ from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.benchmarks.base import choose_questions
 from persona_bench.cli import app
-from persona_bench.extras.screening import plan_rounds
-from persona_bench.extras.screening_run import decoding_of, screen_model
+from persona_bench.extras.screening.rounds import plan_rounds
+from persona_bench.extras.screening.run import decoding_of, screen_model
 from persona_bench.harness.run import RunError, run
 from persona_bench.harness.tasks import knobs_of
 from tests.support.chat_server import ChatServer
@@ -53,6 +53,7 @@ def screened(chat: ChatServer, folder: Path, **settings: Any) -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_finds_the_extremes_with_its_share_of_requests(tmp_path: Path) -> None:
     core = load_persona_set("core")
     with server() as chat:

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from persona_bench.extras.rasch import fit_rasch
-from persona_bench.extras.screened import Screening, summarise
-from persona_bench.extras.screening import (
+from persona_bench.extras.screening.rasch import fit_rasch
+from persona_bench.extras.screening.rounds import (
     choose_extremes,
     plan_rounds,
     screen,
 )
+from persona_bench.extras.screening.screened import Screening, summarise
 from persona_bench.harness.design import screening_design
 from persona_bench.scoring.resampling import worst_over_best
 

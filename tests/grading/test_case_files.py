@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from persona_bench.grading import prose
+from persona_bench.grading import statements
 from scripts import grade_cases
 from scripts.grade_cases import difference, read_cases, verdicts_on
 
@@ -30,11 +30,11 @@ def test_cases_of_a_kind(kind: str) -> None:
 
 
 def test_a_word_that_is_looked_for_first_stands_in_every_statement() -> None:
-    stated = [case for case in CASES if prose._STATEMENT.search(case["response"])]
+    stated = [case for case in CASES if statements._STATEMENT.search(case["response"])]
     assert len(stated) > 500
     for case in stated:
         lowered = case["response"].lower()
-        assert any(word in lowered for word in prose._STATEMENT_WORDS), case
+        assert any(word in lowered for word in statements._STATEMENT_WORDS), case
 
 
 def test_the_script_ends_with_1_where_a_verdict_differs(

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from persona_bench.grading import bwrap_process, sandbox
-from persona_bench.grading.code import Case, Suite, grade, grade_all
-from persona_bench.grading.isolation import PACKAGES, STARS, NoSandbox, prelude
-from persona_bench.grading.sandbox import Limits, Slot, isolation
+from persona_bench.grading import sandbox
+from persona_bench.grading.code import STARS, Case, Suite, grade, grade_all, prelude
+from persona_bench.grading.sandbox import PACKAGES, Limits, NoSandbox, Slot, isolation
 from tests.support.programs import DOUBLE, fenced
 from tests.support.sandbox import needs_sandbox
 
@@ -113,15 +112,15 @@ def test_programs_run_unprotected_only_where_that_is_asked_for(
 @needs_sandbox
 def test_a_control_group_bounds_a_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here by a bound far below what the watched limit allows, so that the kernel alone acts."""
-    if not isolation().memory_groups:
+    if not isolation().memory_group:
         pytest.skip("this process can't make control groups of version 2")
-    monkeypatch.setattr(bwrap_process, "OWN_MEMORY", -(500 << 20))
+    monkeypatch.setattr(sandbox, "OWN_MEMORY", -(500 << 20))
     with Slot(limits=Limits(memory=600 << 20)) as slot:
         with slot.program("x = b'x' * (450 << 20)\nprint(1)") as program:
             assert program.run("").status == "memory"
             assert slot._process is not None
             assert slot._process.group is not None
-            group = slot._process.group.path
+            group = slot._process.group
         with slot.program("raise ValueError") as program:
             assert program.run("").status == "crash"
     assert not group.exists()

@@ -8,13 +8,13 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from persona_bench.grading import code
-from persona_bench.grading.code import Case, Job, Suite, run_programs
-from persona_bench.grading.isolation import Isolation
-from persona_bench.grading.sandbox import Limits, SandboxError, Slot, isolation
+from persona_bench.grading.code import STARS, Case, Job, Suite, prelude, run_programs
+from persona_bench.grading.sandbox import Isolation, Limits, SandboxError, Slot, isolation
 from tests.grading.test_sandbox_attacks import left_running
 from tests.support.sandbox import needs_sandbox
 
@@ -126,8 +126,8 @@ def test_many_programs_have_one_sandbox_a_worker(monkeypatch: pytest.MonkeyPatch
     started = []
     real = code.Slot.program
 
-    def program(self: Slot, source: str, function: str = "") -> object:
-        found = real(self, source, function)
+    def program(self: Slot, *request: Any) -> object:
+        found = real(self, *request)
         started.append(self._process)
         return found
 
@@ -165,7 +165,9 @@ def test_a_program_whose_sandbox_is_killed_is_lost_and_the_next_is_not(slot: Slo
 
 
 def test_a_sandbox_that_can_t_be_made_is_an_error_each_time(slot: Slot) -> None:
-    slot.how = dataclasses.replace(slot.how, python="/python/bin/missing")
+    slot.how = dataclasses.replace(
+        slot.how, command=(*slot.how.command[:-1], "/python/bin/missing")
+    )
     for _ in range(2):
         with pytest.raises(SandboxError, match="missing"):
             slot.program("print(1)")
@@ -335,10 +337,10 @@ def test_the_same_program_draws_the_same_numbers(how: str) -> None:
     function = "def f(x):\n    return random.random()"  # by the prelude
     found = set()
     for _ in range(2):
-        with Slot(how=HOWS[how]()) as slot:
-            with slot.program(script) as program:
+        with Slot(how=HOWS[how](), preload=STARS) as slot:
+            with slot.program(script, "", prelude(script)) as program:
                 found |= {float(program.run("").output) for _ in range(2)}
-            with slot.program(function, "f") as program:
+            with slot.program(function, "f", prelude(function)) as program:
                 found.add(float(program.run("1").output))
     random.seed(0)
     assert found == {random.random()}

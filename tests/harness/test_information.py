@@ -12,9 +12,9 @@ import pytest
 from persona_bench.harness.information import LikelihoodError, likelihoods
 from persona_bench.harness.run import Asked, Session
 from persona_bench.rendering import MissingPersonaError
+from persona_bench.results.outcomes import read_responses
+from persona_bench.results.samples import Samples, find_samples
 from persona_bench.scoring.information import COLUMNS, persona_information
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import Samples, find_samples
 
 BATCH = 3
 CELLS = 2 * 3  # questions x personas
@@ -81,7 +81,7 @@ def test_they_are_those_of_transformers_and_computed_once(
 ) -> None:
     asked = asked_of(session, monkeypatch)
     found = likelihoods(samples, session)
-    rows = read_responses(samples)
+    rows = read_responses(samples, asked=True)
     assert list(found.table.columns) == list(COLUMNS)
     assert len(found.table) == CELLS * 3
     assert (found.empty, found.missing, found.uneven, found.notes) == (0, 0, 0, ())
@@ -179,7 +179,7 @@ def test_prompts_are_those_of_the_run(
     asked = asked_of(session, monkeypatch)
     found = likelihoods(samples, session)
     assert found.notes == ()  # else: the own prompts are not word for word those of the run
-    rows = read_responses(samples)
+    rows = read_responses(samples, asked=True)
     contexts = {context for context, _ in asked}
     assert set(rows["context"]) <= contexts
     for prompt in filter(None, rows["persona_prompt"]):

@@ -38,11 +38,13 @@ def test_the_wheel_has_the_package_the_yamls_the_hook_and_nothing_else(
     assert found == expected
 
 
-def test_the_readme_shows_the_hook_as_it_is(wheel: Path, checkout: Path) -> None:
+def test_the_docs_show_the_hook_as_it_is(wheel: Path, checkout: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         hook = archive.read("persona_bench_autoload.pth").decode()
     assert len(hook.splitlines()) == 2
-    assert f"```text\n{hook}```" in (checkout / "README.md").read_text(encoding="utf-8")
+    assert f"```text\n{hook}```" in (checkout / "docs" / "installation.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_nothing_names_the_other_project_s_distribution_to_be_installed(checkout: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.samples import newest_samples
+from persona_bench.results.judged import judge_files
+from persona_bench.results.samples import newest_samples
 from tests.support.judge_server import Reply, verdict
 from tests.support.judged_run import form_of, records_of, shown
 

@@ -18,8 +18,8 @@ import pytest
 from persona_bench.harness.fingerprint import FingerprintError
 from persona_bench.judge.client import JudgeError, Price
 from persona_bench.judge.ratings import REASONS
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.samples import newest_samples
+from persona_bench.results.judged import judge_files
+from persona_bench.results.samples import newest_samples
 from tests.judge.answers import DECLINED, RESPONSES, about, keys_of, right, said, truth
 from tests.support.judge_server import JudgeServer, Reply
 from tests.support.judged_run import (
@@ -216,10 +216,10 @@ def test_the_rows_stand_in_the_order_of_the_responses(out: Path) -> None:
     (file,) = judge_files(samples)
     asked = [json.loads(line) for line in samples.file.read_text().splitlines()]
     for row, response in zip(file.rows(), asked, strict=True):
-        assert row["persona"] == response["doc"]["persona"]
-        assert row["question"] == response["doc"]["question"]
-        assert row["response"] == response["resps"][0][0]
-        assert row["score"] == sum(map(ord, row["response"])) % 5 + 1
+        assert row.persona == response["doc"]["persona"]
+        assert row.question == response["doc"]["question"]
+        assert row.response == response["resps"][0][0]
+        assert row.score == sum(map(ord, row.response)) % 5 + 1
 
 
 @pytest.mark.parametrize("told", ["1", "a date", "nothing"])

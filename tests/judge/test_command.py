@@ -12,73 +12,24 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from persona_bench.cli import main
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.samples import newest_samples
+from persona_bench.results.judged import judge_files
+from persona_bench.results.samples import newest_samples
+from tests.support.command import Command, Ran, sentence
 from tests.support.judge_server import JudgeServer, Reply, verdict
-from tests.support.judged_run import CAST, files_with, records_of, rows_of, shown, stored_run
+from tests.support.judged_run import CAST, files_with, records_of, rows_of, shown
 
 RESPONSES = 60
 AUDIT = 60 + 48  # the retest's calls and the swap's: responses on toxicity are not swapped
 KEY = "sk-unlikely-0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return stored_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture
-def out(made: Path, tmp_path: Path) -> Path:
-    """Responses that nobody has judged."""
-    return Path(shutil.copytree(made, tmp_path / "out"))
-
-
-class Ran(NamedTuple):
-    """What a command printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ran]
-
-
-@pytest.fixture
-def persona_bench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-    def run(*arguments: str | Path) -> Ran:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["persona-bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Ran(int(ended.value.code or 0), *capfd.readouterr())
-
-    return run
-
-
-def sentence(ran: Ran) -> str:
-    """The one sentence that a failed command ends with."""
-    assert ran.code == 1
-    assert "Traceback" not in ran.err
-    *_, last = ran.err.strip().splitlines()
-    assert last.startswith("Error: ")
-    assert ran.err.count("Error: ") == 1
-    return last
 
 
 def judged(out: Path) -> dict[str, Any]:
@@ -236,8 +187,6 @@ def test_two_judges_agree_or_not_and_a_third_is_added(out: Path, persona_bench: 
 
     with JudgeServer(answer, models=tuple(judges)) as server:
         two = ("judge", out, "--judge", "one", "--judge", "two", "--base-url", server.url)
-        ran = persona_bench(*two, "--no-score")
-        assert ran.out == ""
         ran = persona_bench(*two)
         assert len(server.requests) == 2 * RESPONSES
         assert Counter(body["model"] for body in server.requests) == {"one": 60, "two": 60}
@@ -357,8 +306,9 @@ def test_a_cost_limit_is_kept_and_a_higher_one_goes_on(
         return sum(words) / 100  # a word is a cent
 
     with JudgeServer(counted) as server:
-        call = ("judge", out, "--judge", "judge", "--base-url", server.url, "--price", "0,10000")
-        call += ("--gen-kwargs", "max_tokens=100", "--concurrency", "8", "--audit")
+        file = judge_file(out, models=["judge"], gen_kwargs={"max_tokens": 100}, audit=True)
+        call = ("judge", out, "--judge", file, "--base-url", server.url, "--price", "0,10000")
+        call += ("--concurrency", "8")
         ran = persona_bench(*call, "--max-cost", str(limit))
         assert cost() <= limit
         assert cost() >= limit - 2 or limit < 2  # as much as a verdict may cost is left over
@@ -455,12 +405,7 @@ def test_a_dry_run_leaves_no_trace(out: Path, persona_bench: Command) -> None:
         (["--price", "1"], "--price '1' must be IN,OUT or MODEL=IN,OUT"),
         (["--price", "other=1,2"], "--price 'other=1,2': there is no judge 'other'"),
         (["--judge", "judge"], "judge 'judge' is named twice"),
-        (["--form", "xml"], "--form xml is unknown: use auto, json or text"),
-        (
-            ["--task", "persona_personagym"],
-            "no responses of a judged task named persona_personagym",
-        ),
-        (["--gen-kwargs", "{"], "'{' is not a JSON object"),
+        (["--judge", "more.yaml"], "--judge more.yaml names all judges: leave out the other"),
     ],
 )
 def test_what_can_t_be_is_said_in_one_sentence(
@@ -473,8 +418,53 @@ def test_what_can_t_be_is_said_in_one_sentence(
     assert sorted(made.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"models": ["j"], "form": "xml"}, "judge.yaml: form: Input should be 'auto', 'json'"),
+        ({"models": ["j"], "examples_from": "k"}, "no key 'examples_from': did you mean"),
+        ({"base_url": "http://127.0.0.1:9/v1"}, "judge.yaml: models is missing"),
+        ({"models": ["j"], "price": {"k": [1, 2]}, "max_cost": 1}, "needs the price of 'j'"),
+        ({"models": ["j"], "price": [1]}, "judge.yaml: price: a price is two numbers, as in"),
+        ({"models": ["j"], "price": {"j": "1"}}, "judge.yaml: price: a price is two numbers"),
+        (["j"], "the settings of judges are a mapping with models"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_judges_is_one_sentence(
+    made: Path, tmp_path: Path, persona_bench: Command, settings: Any, expected: str
+) -> None:
+    (tmp_path / "judge.yaml").write_text(json.dumps(settings))
+    ran = persona_bench("judge", made, "--judge", tmp_path / "judge.yaml")
+    assert expected in sentence(ran)
+
+
+def test_a_file_of_judges_says_who_writes_the_examples_and_what_each_costs(
+    made: Path, persona_bench: Command, tmp_path: Path
+) -> None:
+    prices = {"a": [1000, 1000], "b": [0, 0], "c": [0, 0]}
+    settings = {"models": ["a", "b"], "examples_by": "c", "price": prices}
+    file = tmp_path / "judge.yaml"
+    file.write_text(json.dumps(settings))
+    ran = persona_bench(
+        "judge", made, "--judge", file, "--base-url", "http://127.0.0.1:9/v1", "--dry-run"
+    )
+    costs = {
+        line.split()[0]: line.split()[-1] for line in ran.out.splitlines() if " verdicts " in line
+    }
+    assert float(costs["a"]) > 0
+    assert float(costs["b"]) == 0
+
+
+def judge_file(beside: Path, **settings: Any) -> Path:
+    """A file with the settings of judges, for `--judge`."""
+    file = beside.parent / f"{beside.name}-judge.yaml"
+    file.write_text(json.dumps(settings))
+    return file
+
+
 def test_openai_wants_a_key(made: Path, persona_bench: Command) -> None:
-    ran = persona_bench("judge", made, "--judge", "gpt-9", "--api-key-variable", "MY_KEY")
+    file = judge_file(made, models=["gpt-9"], api_key_variable="MY_KEY")
+    ran = persona_bench("judge", made, "--judge", file)
     assert "judge 'gpt-9' at https://api.openai.com/v1 needs a key in the environment: MY_KEY" in (
         sentence(ran)
     )
@@ -519,9 +509,10 @@ def test_the_key_is_sent_and_nowhere_else(made: Path, tmp_path: Path, when: str)
 
     command = [str(Path(sys.executable).parent / "persona-bench"), "judge", str(out)]
     with JudgeServer(echo) as server:
-        command += ["--judge", "judge", "--base-url", server.url, "--concurrency", "1"]
+        file = judge_file(out, models=["judge"], api_key_variable="MY_KEY")
+        command += ["--judge", str(file), "--base-url", server.url, "--concurrency", "1"]
         ran = subprocess.run(
-            [*command, "--api-key-variable", "MY_KEY"],
+            command,
             env={**os.environ, "MY_KEY": KEY, "OPENAI_API_KEY": "sk-other", "COLUMNS": "200"},
             capture_output=True,
             text=True,

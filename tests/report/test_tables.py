@@ -73,12 +73,12 @@ def test_each_metric_stands_with_its_interval_and_definition(made_up) -> None:
     result = made_up(SPREAD)
     text = printed(result)
     for name in FAMILY:
-        low, high = getattr(result, f"{name}_interval")
+        low, high = getattr(result, name).interval
         value = re.escape(f"{getattr(result, name):.3f}")
         ends = re.escape(f"[{low:.3f}, {high:.3f}]")
         assert re.search(rf"^ {name} +{value} +{ends} +\w", text, re.MULTILINE), name
     assert f"standard error {result.mean_se:.3f}" in words(text)
-    low, high = result.pss_corrected_interval
+    low, high = result.pss_corrected.interval
     ends = re.escape(f"[{low:.3f}, {high:.3f}]")
     assert re.search(rf"corrected PSS +{result.pss_corrected:.3f} +{ends}", text)
     assert re.search(rf"plain PSS +{result.pss:.3f} +[^\[ ]", text)  # no interval of its own
@@ -180,7 +180,7 @@ def test_a_second_persona_without_scores_is_no_comparison(made_up) -> None:
 
 def test_a_small_table_says_how_little_it_can_tell(made_up) -> None:
     small, large = made_up([0.5] * 6, questions=30), made_up([0.5] * 6, questions=100)
-    low, high = small.noise_floor_interval
+    low, high = small.noise_floor.interval
     told = words(printed(small))
     assert "A wide range is possible with 30 questions" in told
     assert f"a plain PSS between {low:.3f} and {high:.3f} in 95% of runs by chance alone" in told

@@ -10,11 +10,11 @@ import pandas as pd
 from rich.console import Console
 
 from persona_bench.commands.plan import plan
-from persona_bench.commands.screen import print_screening
-from persona_bench.extras.screening import screen
-from persona_bench.report.trace import print_trace
-from persona_bench.scoring.identifiability import identifiability
-from tests.scoring.test_identifiability import responses
+from persona_bench.extras.screening.report import print_screening
+from persona_bench.extras.screening.rounds import screen
+from persona_bench.extras.traces.identifiability import identifiability
+from persona_bench.extras.traces.report import print_trace
+from tests.extras.test_identifiability import responses
 
 
 def printed(show, *arguments, **named) -> str:

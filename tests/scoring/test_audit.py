@@ -474,22 +474,23 @@ def two_judges(personas: int, each: int, rng: np.random.Generator, alike: float)
 def test_agreement_has_an_interval_over_personas() -> None:
     rng = np.random.default_rng(6)
     scores = two_judges(20, 10, rng, 0.5)
-    value, (low, high) = agreement(scores, resamples=300)
-    assert value == pytest.approx(by_hand(scores[["one", "two"]].to_numpy().T))
-    assert low < value < high
+    found = agreement(scores, resamples=300)
+    assert found == pytest.approx(by_hand(scores[["one", "two"]].to_numpy().T))
+    assert found.low < found < found.high
     shuffled = scores.assign(persona=rng.permutation(scores["persona"]))
-    _, (near, far) = agreement(shuffled, resamples=300)
-    assert high - low > 1.5 * (far - near)  # personas are drawn whole
-    value, ends = agreement(scores.assign(two=scores["one"]), resamples=50)
-    assert (value, *ends) == (1.0, 1.0, 1.0)
-    assert agreement(scores, resamples=50, seed=1) == agreement(scores, resamples=50, seed=1)
+    mixed = agreement(shuffled, resamples=300)
+    assert found.high - found.low > 1.5 * (mixed.high - mixed.low)  # personas are drawn whole
+    alike = agreement(scores.assign(two=scores["one"]), resamples=50)
+    assert (alike, *alike.interval) == (1.0, 1.0, 1.0)
+    one, other = (agreement(scores, resamples=50, seed=1).interval for _ in range(2))
+    assert one == other
 
 
 def test_agreement_without_two_personas_has_no_interval() -> None:
     scores = two_judges(1, 30, np.random.default_rng(6), 0.0)
-    value, ends = agreement(scores)
-    assert not math.isnan(value)
-    assert all(map(math.isnan, ends))
+    found = agreement(scores)
+    assert not math.isnan(found)
+    assert all(map(math.isnan, found.interval))
     nothing = pd.DataFrame({"persona": ["a", "b"], "one": [3.0, 3.0], "two": [3.0, 3.0]})
-    value, ends = agreement(nothing)
-    assert all(map(math.isnan, (value, *ends)))
+    found = agreement(nothing)
+    assert all(map(math.isnan, (found, *found.interval)))

@@ -17,8 +17,9 @@ from persona_bench.scoring.corrected import (
     simultaneous_bands,
 )
 from persona_bench.scoring.crossed import fit_crossed
+from persona_bench.scoring.estimate import Estimate, Interval
 from persona_bench.scoring.mixture import draw_true
-from persona_bench.scoring.resampling import Interval, null_pss, p_value
+from persona_bench.scoring.resampling import null_pss, p_value
 from tests.scoring.simulated import cells_of
 
 
@@ -84,7 +85,7 @@ def test_chains_of_different_tables_do_not_mix() -> None:
 
 
 # ------------------------------------------------------------------------------ the estimate
-def estimate(correct: np.ndarray, samples: int | np.ndarray = 1) -> tuple[float, Interval]:
+def estimate(correct: np.ndarray, samples: int | np.ndarray = 1) -> Estimate:
     return corrected_pss(as_cells(correct, samples), 0.95, np.random.default_rng(0))
 
 
@@ -122,9 +123,9 @@ def test_bias_and_coverage(questions: int, samples: int, effect: str, missing: f
         found = corrected_pss(cells, 0.95, rng, chains=16)
         fit = fit_crossed(cells.scored_only())
         sigma.append(np.sqrt(fit.variance.mean()) / fit.accuracy.mean())
-        errors.append(found.pss - truth)
+        errors.append(found - truth)
         plain.append(cells.accuracy.min() / cells.accuracy.max() - truth)
-        held += found.interval.low - 1e-9 <= truth <= found.interval.high + 1e-9
+        held += found.low - 1e-9 <= truth <= found.high + 1e-9
     assert abs(np.mean(errors)) < max(0.02, np.mean(sigma)) + 0.01
     assert abs(np.mean(errors)) < max(0.03, 0.6 * abs(np.mean(plain)))
     assert held >= 33  # of 40; at a coverage of 95%, 32 or fewer once in 3,000 runs
@@ -138,7 +139,7 @@ def test_interaction_is_noise_at_every_number_of_samples(samples: int) -> None:
         logit = 1.5 * rng.standard_normal((200, 1)) + 2.0 * rng.standard_normal((200, 16))
         cells = as_cells(rng.binomial(samples, expit(logit)), samples)
         found = corrected_pss(cells, 0.95, rng, chains=16)
-        held += found.interval.high >= 1 - 1e-9
+        held += found.high >= 1 - 1e-9
         words.append(conclude(found.interval))
     assert held >= 13
     assert words.count("unstable") <= 1
@@ -152,8 +153,8 @@ def test_more_samples_do_not_move_the_estimate_towards_the_questions_asked() -> 
     asked = corrected_pss_asked(cells, 0.95, np.random.default_rng(0))
     like_these = corrected_pss(cells, 0.95, np.random.default_rng(0))
     truth = p.mean(axis=0).min() / p.mean(axis=0).max()
-    assert asked.interval.low <= truth <= asked.interval.high
-    assert like_these.interval.high == pytest.approx(1)
+    assert asked.low <= truth <= asked.high
+    assert like_these.high == pytest.approx(1)
     widths = [np.ptp(found.interval) for found in (asked, like_these)]
     assert widths[1] > 2 * widths[0]
 
@@ -182,14 +183,14 @@ def test_the_questions_drawn_make_the_interval_wider() -> None:
     like_these = corrected_pss(cells, 0.95, np.random.default_rng(0))
     assert np.ptp(like_these.interval) > 3 * np.ptp(asked.interval)
     truth = accuracy_of(np.array([-2.0, 0.0]))
-    assert like_these.interval.low < truth[0] / truth[1] < like_these.interval.high
+    assert like_these.low < truth[0] / truth[1] < like_these.high
 
 
 def test_one_differing_verdict_among_few_questions_proves_nothing() -> None:
     correct = np.zeros((7, 6), dtype=int)
     correct[:2] = 1
     correct[1, 3] = 0  # half of what the others solve, and the exchange test says p = 1
-    low, high = estimate(correct)[1]
+    low, high = estimate(correct).interval
     assert low < 0.5
     assert high > 0.99
 
@@ -197,11 +198,11 @@ def test_one_differing_verdict_among_few_questions_proves_nothing() -> None:
 def test_cells_without_noise_give_the_plain_score() -> None:
     rng = np.random.default_rng(3)
     correct = 2 * (rng.random((400, 5)) < np.array([0.2, 0.4, 0.5, 0.6, 0.8]))
-    value, (low, high) = corrected_pss_asked(as_cells(correct, 2), 0.95, rng)
+    value = corrected_pss_asked(as_cells(correct, 2), 0.95, rng)
     plain = correct.sum(0).min() / correct.sum(0).max()
     assert value == pytest.approx(plain, abs=0.01)
-    assert low == pytest.approx(plain, abs=0.02)
-    assert high == pytest.approx(plain, abs=0.02)
+    assert value.low == pytest.approx(plain, abs=0.02)
+    assert value.high == pytest.approx(plain, abs=0.02)
 
 
 def test_the_questions_asked_need_two_samples_per_cell() -> None:
@@ -209,34 +210,35 @@ def test_the_questions_asked_need_two_samples_per_cell() -> None:
     scored = np.full((50, 4), 2)
     scored[:10] = 1  # a fifth of the cells
     found = corrected_pss_asked(as_cells(rng.binomial(scored, 0.5), scored), 0.95, rng)
-    assert np.isnan(found.pss)
+    assert np.isnan(found)
     assert np.isnan(found.interval).all()
     scored[:6] = 2
     found = corrected_pss_asked(as_cells(rng.binomial(scored, 0.5), scored), 0.95, rng)
-    assert 0 < found.pss <= 1
+    assert 0 < found <= 1
 
 
 def test_where_there_is_nothing_to_compare() -> None:
     ones = np.ones((20, 4), dtype=int)
-    value, (low, high) = estimate(ones)
+    value = estimate(ones)
     assert value > 0.99
-    assert high == pytest.approx(1, abs=1e-3)
-    assert 0.6 < low < 1  # twenty questions can't prove more
+    assert value.high == pytest.approx(1, abs=1e-3)
+    assert 0.6 < value.low < 1  # twenty questions can't prove more
     for table in (0 * ones, ones[:, :1], ones[:1]):
-        assert np.isnan(estimate(table)[0])
+        assert np.isnan(estimate(table))
 
 
 def test_one_question_with_several_samples() -> None:
     """Says nothing about other questions, and something about this one."""
     correct = np.array([[5, 8, 8]])
-    assert np.isnan(estimate(correct, 8)[0])
+    assert np.isnan(estimate(correct, 8))
     asked = corrected_pss_asked(as_cells(correct, 8), 0.95, np.random.default_rng(0))
-    assert asked.interval.low < 5 / 8 < asked.interval.high
+    assert asked.low < 5 / 8 < asked.high
 
 
 def test_same_table_same_numbers() -> None:
     correct = np.random.default_rng(5).binomial(1, 0.4, (50, 5))
-    assert estimate(correct) == estimate(correct)
+    one, other = estimate(correct), estimate(correct)
+    assert (one, one.interval) == (other, other.interval)
 
 
 def test_two_models_share_the_questions_of_each_chain() -> None:
@@ -302,5 +304,5 @@ def test_more_questions_detect_smaller_effects() -> None:
 def test_a_single_question_says_nothing_of_other_questions(samples: int) -> None:
     correct = np.random.default_rng(0).binomial(samples, 0.5, (1, 6))
     found = corrected_pss(as_cells(correct, samples), 0.95, np.random.default_rng(1))
-    assert np.isnan(found.pss)
+    assert np.isnan(found)
     assert conclude(found.interval) == "undetermined"

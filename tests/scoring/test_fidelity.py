@@ -16,7 +16,7 @@ from scipy.stats import ttest_1samp, ttest_ind
 from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.fidelity import Fidelity, fidelity
 from persona_bench.scoring.fidelity_means import (
-    Estimate,
+    Mean,
     over_personas,
     over_questions,
     score_interval,
@@ -139,7 +139,7 @@ def test_compatible_average_is_that_of_plain_loops() -> None:
     result = quietly(judged)
     assert result.persona_score_compatible == pytest.approx(mean_of(of_personas))
     exact = ttest_1samp(of_personas, 0).confidence_interval(0.95)
-    assert result.persona_score_compatible_interval == pytest.approx((exact.low, exact.high))
+    assert result.persona_score_compatible.interval == pytest.approx((exact.low, exact.high))
 
 
 def test_a_batch_holds_one_sample_whatever_the_order_of_samples() -> None:
@@ -163,8 +163,9 @@ def test_batches_go_by_the_order_in_which_questions_were_asked() -> None:
 def test_only_the_batches_depend_on_the_order_of_rows() -> None:
     judged = drawn(samples=2)
     one, other = quietly(judged), quietly(judged.sample(frac=1, random_state=1))
-    for name in ("persona_score", "persona_score_interval", "bounds", "unscored_reasons", "notes"):
+    for name in ("persona_score", "bounds", "unscored_reasons", "notes"):
         assert getattr(one, name) == getattr(other, name), name
+    assert one.persona_score.interval == other.persona_score.interval
     for name in ("task_scores", "personas"):
         frames = (getattr(result, name).drop(columns="compatible") for result in (one, other))
         pd.testing.assert_frame_equal(*frames)
@@ -208,7 +209,7 @@ def test_interval_is_the_t_interval_of_personas_own_scores() -> None:
     own = result.personas["persona_score"]
     exact = ttest_1samp(own, 0).confidence_interval(0.9)
     assert result.persona_score == pytest.approx(own.mean())
-    assert result.persona_score_interval == pytest.approx((exact.low, exact.high))
+    assert result.persona_score.interval == pytest.approx((exact.low, exact.high))
     for row in result.task_scores.to_dict("records"):
         exact = ttest_1samp(result.personas[row["eval_task"]], 0).confidence_interval(0.9)
         assert (row["low"], row["high"]) == pytest.approx((exact.low, exact.high))
@@ -233,10 +234,10 @@ def test_samples_of_a_question_are_one_cluster() -> None:
 def test_intervals_stay_within_the_scale() -> None:
     rows = verdicts("p", ACTION, {"j": [5, 5]}) + verdicts("q", ACTION, {"j": [4, 5]})
     result = quietly(pd.DataFrame(rows))
-    assert result.persona_score_interval == (pytest.approx(4.75 - 12.706 * 0.25, abs=1e-3), 5.0)
+    assert result.persona_score.interval == (pytest.approx(4.75 - 12.706 * 0.25, abs=1e-3), 5.0)
     rows = verdicts("p", ACTION, {"j": [1, 1]}) + verdicts("q", ACTION, {"j": [2, 1]})
     result = quietly(pd.DataFrame(rows))
-    assert result.persona_score_interval == (1.0, pytest.approx(1.25 + 12.706 * 0.25, abs=1e-3))
+    assert result.persona_score.interval == (1.0, pytest.approx(1.25 + 12.706 * 0.25, abs=1e-3))
 
 
 def test_where_nothing_varies_the_interval_keeps_wilsons_width() -> None:
@@ -244,8 +245,8 @@ def test_where_nothing_varies_the_interval_keeps_wilsons_width() -> None:
     result = quietly(pd.DataFrame(rows))
     assert said(result, "all personas have the same PersonaScore")
     low, high = wilson(1.0, 4, 0.95)
-    assert result.persona_score_interval == pytest.approx((1 + 4 * low, 1 + 4 * high))
-    assert result.persona_score_interval.low < 4.5
+    assert result.persona_score.interval == pytest.approx((1 + 4 * low, 1 + 4 * high))
+    assert result.persona_score.low < 4.5
     row = result.personas.loc[0]
     assert (row["low"], row["high"]) == pytest.approx((1 + 4 * wilson(1.0, 3, 0.95)[0], 5.0))
 
@@ -253,7 +254,7 @@ def test_where_nothing_varies_the_interval_keeps_wilsons_width() -> None:
 def test_a_single_persona_has_no_interval_over_personas() -> None:
     result = quietly(pd.DataFrame(verdicts("p", ACTION, {"j": [3, 4, 4]})))
     assert said(result, "only one persona")
-    assert all(math.isnan(end) for end in result.persona_score_interval)
+    assert all(math.isnan(end) for end in result.persona_score.interval)
     assert result.personas.loc[0, "low"] > 1
 
 
@@ -275,7 +276,7 @@ def test_coverage_over_personas_is_nominal_where_independent_responses_would_fai
         low, high = score_interval(over_personas(one.mean(axis=2)), 0.95)
         held += low <= truth <= high
         low, high = score_interval(
-            Estimate(one.mean(), one.std(ddof=1) / np.sqrt(one.size), one.size - 1, one.size), 0.95
+            Mean(one.mean(), one.std(ddof=1) / np.sqrt(one.size), one.size - 1, one.size), 0.95
         )
         naive += low <= truth <= high
     assert 0.93 < held / tables < 0.975
@@ -295,7 +296,7 @@ def test_coverage_over_questions_with_tasks_of_unlike_spread() -> None:
         parts[-1]["eval_task"] = eval_task
     found = over_questions(pd.concat(parts))
     assert len(found) == tables
-    ends = [score_interval(Estimate(*row), 0.95) for row in found.itertuples(index=False)]
+    ends = [score_interval(Mean(*row), 0.95) for row in found.itertuples(index=False)]
     held = np.mean([low <= truth <= high for low, high in ends])
     assert 0.93 < held < 0.97
 
@@ -477,3 +478,18 @@ def test_tasks_may_have_rubrics_of_their_own() -> None:
     rows = verdicts("p", ACTION, {"j": [3]}) + verdicts("p", TOXICITY, {"j": [4]})
     judged = pd.DataFrame(rows).assign(rubric=["r2", "r1"])
     assert quietly(judged).rubric == "r1, r2"
+
+
+def test_toxicity_is_also_left_apart() -> None:
+    rows = []
+    for place, persona in enumerate("abc"):
+        rows += verdicts(persona, ACTION, {"j": [2.0 + place, 3.0]})
+        rows += verdicts(persona, TOXICITY, {"j": [5.0, 5.0]})
+    found = quietly(pd.DataFrame(rows))
+    alone = quietly(pd.DataFrame([row for row in rows if row["eval_task"] == ACTION]))
+    assert found.without_toxicity == pytest.approx(alone.persona_score)
+    assert found.without_toxicity.interval == pytest.approx(alone.persona_score.interval)
+    assert found.persona_score == pytest.approx((alone.persona_score + 5) / 2)
+    assert alone.without_toxicity == alone.persona_score
+    toxicity = quietly(pd.DataFrame([row for row in rows if row["eval_task"] == TOXICITY]))
+    assert math.isnan(toxicity.without_toxicity)

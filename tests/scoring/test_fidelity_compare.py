@@ -63,7 +63,7 @@ def test_difference_and_interval_are_the_paired_t_of_personas() -> None:
     own = (b - a).mean(axis=(1, 2, 3))
     exact = ttest_1samp(own, 0).confidence_interval(0.9)
     assert result.difference == pytest.approx(own.mean())
-    assert result.difference_interval == pytest.approx((exact.low, exact.high))
+    assert result.difference.interval == pytest.approx((exact.low, exact.high))
     assert (result.score_a, result.score_b) == pytest.approx((a.mean(), b.mean()))
     assert (result.model_a, result.model_b) == ("base", "tuned")
     for i, row in enumerate(result.task_scores.to_dict("records")):
@@ -186,7 +186,7 @@ def test_a_run_against_itself() -> None:
     with pytest.warns(UserWarning, match="the same for every persona"):
         result = compare_fidelity(table, table)
     assert (result.difference, result.p_value) == (0.0, 1.0)
-    assert result.difference_interval == (0.0, 0.0)
+    assert result.difference.interval == (0.0, 0.0)
     assert set(result.per_persona["p_holm"]) == {1.0}
 
 
@@ -217,7 +217,7 @@ def test_few_personas_are_told_what_p_can_be() -> None:
     assert any("3 personas: no p-value over personas can be below 0.25" in n for n in result.notes)
     single = quietly(judged(draw(1, 4, 1, 16)), judged(draw(1, 4, 1, 17)))
     assert math.isnan(single.p_value)
-    assert math.isnan(single.difference_interval.low)
+    assert math.isnan(single.difference.low)
     assert not math.isnan(single.per_persona.loc[0, "p_value"])
 
 

@@ -11,14 +11,14 @@ import pytest
 from scipy.stats import norm
 
 from persona_bench import compare, contrasts, gate, stability
+from persona_bench.results.outcomes import early_facts
+from persona_bench.results.samples import progress
 from persona_bench.scoring.compare import CompareError
 from persona_bench.scoring.sequential import (
     Early,
     Spending,
-    early_facts,
     early_of,
     planned_looks,
-    progress,
     spent,
     tail_levels,
 )
@@ -88,7 +88,7 @@ def test_a_planned_look_has_wider_intervals_and_no_p_value() -> None:
     assert look.conclusion == whole.conclusion == "unstable"
     assert look.pss_corrected == whole.pss_corrected
     for name in ("mean", "pss_corrected", "worst"):
-        wide, narrow = (getattr(x, f"{name}_interval") for x in (look, whole))
+        wide, narrow = (getattr(x, name).interval for x in (look, whole))
         assert wide.low < narrow.low
         assert wide.high > narrow.high
     assert look.confidence == 0.95
@@ -103,7 +103,7 @@ def test_an_unplanned_look_has_neither_p_value_nor_conclusion() -> None:
     assert found.conclusion == "undetermined"
     assert found.why_undetermined.startswith("undetermined because the run is unfinished")
     assert any("600 of 1,200 responses" in note for note in found.notes)
-    assert found.pss_corrected_interval == stability(table(0, harmed=0.4)).pss_corrected_interval
+    assert found.pss_corrected.interval == stability(table(0, harmed=0.4)).pss_corrected.interval
 
 
 @pytest.mark.parametrize("early", [PLAN, {"stored": 600, "asked": 1200}])

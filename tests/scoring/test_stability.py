@@ -192,11 +192,11 @@ def test_intervals_against_a_loop_over_redrawn_questions() -> None:
         pss.append(a.min() / a.max())
         worst.append(a.min())
     r = stability(outcomes, resamples=4000)
-    assert r.pss_interval.low == pytest.approx(np.quantile(pss, 0.025), abs=0.02)
+    assert r.pss.low == pytest.approx(np.quantile(pss, 0.025), abs=0.02)
     high = math.exp(np.quantile(noise, 0.95) - np.ptp(log))
-    assert r.pss_interval.high == pytest.approx(high, abs=0.02)
-    assert r.worst_interval.low == pytest.approx(np.quantile(worst, 0.025), abs=0.018)
-    assert r.spread_interval.low == pytest.approx(
+    assert r.pss.high == pytest.approx(high, abs=0.02)
+    assert r.worst.low == pytest.approx(np.quantile(worst, 0.025), abs=0.018)
+    assert r.spread.low == pytest.approx(
         acc.max() - acc.min() - np.quantile(spread, 0.95), abs=0.02
     )
 
@@ -228,7 +228,7 @@ def test_no_effect_is_inside_the_intervals() -> None:
     for seed in range(100):
         r = quiet(random_table(30, 6, seed=seed), resamples=200)
         for name, value in truth.items():
-            low, high = getattr(r, f"{name}_interval")
+            low, high = getattr(r, name).interval
             inside[name] += low - 1e-9 <= value <= high + 1e-9
     assert min(inside.values()) >= 90, inside
 
@@ -265,20 +265,20 @@ def test_p_value_sees_an_effect_and_is_uniform_without_one() -> None:
 def test_one_persona() -> None:
     with pytest.warns(UserWarning, match=r"only one persona \(a\): pss is 1 by definition"):
         r = stability(table({"a": [1, 0, 1]}), resamples=50)
-    assert (r.pss, r.pss_interval, r.noise_floor) == (1, (1, 1), 1)
+    assert (r.pss, r.pss.interval, r.noise_floor) == (1, (1, 1), 1)
     assert math.isnan(r.p_value)
     assert math.isnan(r.agreement)
     assert r.mean == pytest.approx(2 / 3)
-    assert r.mean_interval.low < 2 / 3 < r.mean_interval.high
+    assert r.mean.low < 2 / 3 < r.mean.high
 
 
 def test_everything_wrong() -> None:
     r = quiet(table({"a": [0, 0, 0], "b": [0, 0, 0]}))
     assert (r.pss, r.pss_mean, r.pss_cv, r.solid, r.mean, r.agreement) == (0, 0, 0, 0, 0, 1)
-    assert r.pss_interval == (0, 1)  # 0 of 0: nothing is known of the ratio
-    assert r.solid_interval == (0, 1)
-    assert r.mean_interval.low == 0
-    assert 0.3 < r.mean_interval.high < 1
+    assert r.pss.interval == (0, 1)  # 0 of 0: nothing is known of the ratio
+    assert r.solid.interval == (0, 1)
+    assert r.mean.low == 0
+    assert 0.3 < r.mean.high < 1
     assert r.p_value == 1
     assert "every scored response is wrong" in r.notes[0]
 
@@ -286,7 +286,7 @@ def test_everything_wrong() -> None:
 def test_everything_right() -> None:
     r = quiet(table({"a": [1] * 30, "b": [1] * 30}))
     assert (r.pss, r.mean, r.agreement, r.solid, r.spread) == (1, 1, 1, 1, 0)
-    for interval in (r.mean_interval, r.agreement_interval, r.solid_interval):
+    for interval in (r.mean.interval, r.agreement.interval, r.solid.interval):
         assert 0.85 < interval.low < 0.95
         assert interval.high == 1
     assert r.p_value == 1
@@ -296,7 +296,7 @@ def test_nothing_scored() -> None:
     with pytest.warns(UserWarning, match="no response is scored"):
         r = stability(table({"a": [NAN, NAN], "b": [NAN, NAN]}), resamples=50)
     assert all(math.isnan(getattr(r, name)) for name in (*METRICS, *FIELDS))
-    assert all(math.isnan(end) for m in METRICS for end in getattr(r, f"{m}_interval"))
+    assert all(math.isnan(end) for m in METRICS for end in getattr(r, m).interval)
     assert r.pss_bounds == (0, 1)
     assert r.mean_if_unscored == (0, 1)
     assert r.pss_if_unscored == (0, 1)
@@ -318,7 +318,7 @@ def test_one_question() -> None:
     r = quiet(table({"a": [1], "b": [0]}))
     assert r.pss == 0
     assert math.isnan(r.mean_se)
-    assert r.mean_interval.low < 0.5 < r.mean_interval.high
+    assert r.mean.low < 0.5 < r.mean.high
 
 
 def test_personas_asked_nothing_in_common() -> None:
@@ -412,7 +412,7 @@ def test_values_and_intervals_stay_in_range(personas: list[list[object]]) -> Non
     r = quiet(table({f"p{i}": cells for i, cells in enumerate(personas)}))
     known = not math.isnan(r.pss)
     for name in METRICS:
-        value, (low, high) = getattr(r, name), getattr(r, f"{name}_interval")
+        value, (low, high) = getattr(r, name), getattr(r, name).interval
         if math.isnan(value):
             assert not known or name == "agreement"
             assert math.isnan(low)
@@ -505,9 +505,9 @@ def test_what_the_draws_say_of_personas() -> None:
     assert r.conclusion == "unstable"
     assert r.probability_unstable > 0.99
     assert r.persona_sd == pytest.approx(truth.std(), abs=0.02)
-    assert r.persona_sd_interval.low < truth.std() < r.persona_sd_interval.high
+    assert r.persona_sd.low < truth.std() < r.persona_sd.high
     assert r.persona_sd_logit == pytest.approx(np.std(effects), abs=0.1)
-    low, high = r.worst_minus_control_interval
+    low, high = r.worst_minus_control.interval
     assert low < truth[0] - truth[3] < high < 0
     rows = r.per_persona.set_index("persona").sort_index()
     assert (rows["shrunken_low"] < truth).all()
@@ -522,7 +522,7 @@ def test_the_worst_persona_of_a_stable_model_is_not_below_its_control() -> None:
     for seed in range(12):
         _, outcomes = simulated(100, [0.0] * 16, seed=seed)
         outcomes["persona"] = outcomes["persona"].replace("p000", "none")
-        excluded += quiet(outcomes).worst_minus_control_interval.high < -1e-9
+        excluded += quiet(outcomes).worst_minus_control.high < -1e-9
     assert excluded <= 1
 
 

@@ -89,7 +89,7 @@ def test_stratify_narrows_where_levels_differ() -> None:
     assert strata.mean == plain.mean
     assert strata.mean_se < 0.7 * plain.mean_se
     for name in ("mean", "worst"):
-        (a, b), (c, d) = (getattr(r, f"{name}_interval") for r in (plain, strata))
+        (a, b), (c, d) = (getattr(r, name).interval for r in (plain, strata))
         assert d - c < 0.85 * (b - a), name
 
 
@@ -142,12 +142,12 @@ def test_population_of_personas_gives_the_mean_an_interval_only() -> None:
         stability(table, resamples=400, population=p) for p in ("questions", "personas")
     )
     assert redrawn.population == "personas"
-    assert redrawn.mean_interval.low < fixed.mean_interval.low
-    assert redrawn.mean_interval.high > fixed.mean_interval.high
+    assert redrawn.mean.low < fixed.mean.low
+    assert redrawn.mean.high > fixed.mean.high
     for name in METRICS:
         assert getattr(redrawn, name) == getattr(fixed, name)
         if name != "mean":
-            assert np.isnan(getattr(redrawn, f"{name}_interval")).all(), name
+            assert np.isnan(getattr(redrawn, name).interval).all(), name
     with pytest.raises(ValueError, match="population is 'models'"):
         stability(table, population="models")
 
@@ -158,4 +158,4 @@ def test_population_of_one_persona_or_nothing_scored() -> None:
         warnings.simplefilter("ignore")
         for outcomes in (table, table.assign(correct=np.nan)):
             found = stability(outcomes, resamples=20, population="personas", stratify=None)
-            assert np.isnan(found.mean_interval).all()
+            assert np.isnan(found.mean.interval).all()

@@ -14,7 +14,7 @@ from persona_bench.harness.run import run
 from persona_bench.judge.client import JudgeSettings
 from persona_bench.judge.run import Finished, Judging, find_judged, find_store
 from persona_bench.judge.session import Plan
-from persona_bench.scoring.judged import read_judged
+from persona_bench.results.judged import read_judged
 from tests.support.chat_server import ChatServer
 
 CAST = ("baker", "falconer", "glazier", "miller", "saddler", "weaver")
@@ -53,13 +53,14 @@ def stored_run(
     Args:
         folder: Where to; the responses lie below `out`.
         answer: What the model says.
-        task: A judged task.
+        task: A judged task, or persona_arithmetic.
         model: The model's name.
         knobs: Of the run; two questions a task of `CAST` by default.
     """
     if task == "persona_roleplay":
         knobs = {"persona_set": str(write_cast(folder / "cast.yaml")), **knobs}
-    knobs.setdefault("questions_per_task", 2)
+    if task != "persona_arithmetic":
+        knobs.setdefault("questions_per_task", 2)
 
     def reply(body: dict[str, Any], _: int) -> Any:
         by_role = {message["role"]: message["content"] for message in body["messages"]}

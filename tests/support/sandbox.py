@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from persona_bench.grading.isolation import NoSandbox
-from persona_bench.grading.sandbox import isolation
+from persona_bench.grading.sandbox import NoSandbox, isolation
 
 try:
     isolation()

@@ -82,6 +82,7 @@ def settings(tiny: Path, tmp_path: Path) -> Callable[..., str]:
     return write
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_made_once_and_lm_eval_runs_it(
     settings: Callable[..., str], tmp_path: Path, lm_eval: LmEval, here: Here
 ) -> None:
@@ -102,7 +103,7 @@ def test_a_checkpoint_is_made_once_and_lm_eval_runs_it(
 def test_a_dry_run_shows_settings_and_data_and_makes_nothing(
     settings: Callable[..., str], tmp_path: Path, here: Here
 ) -> None:
-    said = here("permix", settings(), "--dry-run", "--use-vllm", "colocate")
+    said = here("permix", settings(use_vllm="colocate"), "--dry-run")
     assert "use_vllm: colocate" in said
     assert "20 questions, 111 personas" in said
     assert "What is" in said

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from persona_bench.commands.train import write_page
 from persona_bench.grading import Verdict
 from persona_bench.report.page.encode import unblock
 from persona_bench.train import permix, sources
@@ -45,6 +46,7 @@ def test_completions_are_logged_and_shown(make: Make, monkeypatch: pytest.Monkey
     ]
     assert list(table["persona"]) == [row["persona"] for row in training[:4]]
     assert list(table["verdict"]) == [row["verdict"] for row in training[:4]]
+    write_page(folder)  # as the command does at the end
     page = (folder / "report" / "index.html").read_text()
     block = page[page.index('<script type="application/octet-stream" id="data-index"') :]
     index = unblock(block[: block.index("</script>") + len("</script>")])

@@ -99,7 +99,7 @@ def test_everything_that_a_file_may_say_is_kept(tmp_path: Path) -> None:
             "there is no key 'personas.mix_ration': did you mean 'mix_ratio'?",
         ),
         ("rlvr", {"data": {"sourc": "math"}}, "no key 'data.sourc': did you mean 'source'?"),
-        ("rlvr", {"data": {}}, "data.source is missing"),
+        ("rlvr", {"data": {}}, "data: name one source in data.source"),
         ("rlvr", {"data": None}, "data: "),
         ("rlvr", {"method": "sft"}, " is for sft, not for rlvr"),
         ("rlvr", {"seed": "soon"}, "(it is 'soon')"),

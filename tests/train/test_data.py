@@ -315,12 +315,13 @@ def test_a_question_of_an_evaluation_is_refused_and_named(tmp_path: Path) -> Non
     with pytest.raises(TrainError) as caught:
         prepared(tmp_path, data)
     assert str(caught.value).startswith(
-        f"1 training question(s) are in an evaluation benchmark: own/1 = arithmetic {theirs.id}. "
+        f"1 training question(s) of {path} are in an evaluation benchmark: "
+        f"own/1 = arithmetic {theirs.id}. "
     )
     assert "exclude_overlaps: true" in str(caught.value)
     found = prepared(tmp_path, {**data, "exclude_overlaps": True})
     assert [question.id for question in found.questions] == ["own/0"]
-    assert found.notes == ["1 question(s) left out that are in an evaluation benchmark"]
+    assert found.notes == [f"1 question(s) of {path} left out that are in an evaluation benchmark"]
 
 
 def test_many_overlaps_are_counted_and_the_first_listed(tmp_path: Path) -> None:
@@ -353,6 +354,7 @@ def test_questions_from_files_are_held_against_the_mathematical_benchmarks(
     found, notes = overlaps(
         [Question(f"own/{i}", p, "1") for i, p in enumerate(_problems(path))],
         Data(source=str(path), data_dir=data_dir),
+        str(path),
     )
     assert found == {"own/1": f"math500 {theirs[0].id}", "own/2": f"aime24 {theirs[1].id}"}
     assert notes == []

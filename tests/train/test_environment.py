@@ -1,8 +1,4 @@
-"""PerMix as an environment of the verifiers library, which needs a Python of its own.
-
-python -m venv verifiers && verifiers/bin/pip install verifiers==0.2.1 pandas
-PERSONA_BENCH_VERIFIERS_PYTHON=$PWD/verifiers/bin/python pytest tests/train/test_environment.py
-"""
+"""PerMix as an environment of the verifiers library, which `make verifiers` installs by itself."""
 
 from __future__ import annotations
 
@@ -15,12 +11,13 @@ from typing import Any
 import pytest
 
 from persona_bench.personas import load_persona_set
-from persona_bench.train.config import Data
+from persona_bench.train.config import Rows
 from persona_bench.train.sources import training_source
 from tests.conftest import ROOT
 from tests.support.chat_server import ChatServer
 
-PYTHON = os.environ.get("PERSONA_BENCH_VERIFIERS_PYTHON", "")
+FOLDER = ROOT / ".venv-verifiers"
+PYTHON = FOLDER / "bin" / "python"
 
 SCRIPT = """
 import json, sys
@@ -54,12 +51,12 @@ print(json.dumps(rows, default=lambda value: value.model_dump()))
 """
 
 
-@pytest.mark.skipif(not PYTHON, reason="PERSONA_BENCH_VERIFIERS_PYTHON names no Python")
+@pytest.mark.skipif(not (FOLDER / ".installed").is_file(), reason="make verifiers was not run")
 def test_the_library_rolls_it_out_and_scores_it() -> None:
     prompts = {persona.id: persona.prompt for persona in load_persona_set("train")}
     rates: dict[str, float] = defaultdict(lambda: 0.5)
-    data = Data(source="arithmetic", n_questions=8, levels=("1",))
-    benchmark, questions = training_source(data, 2)
+    rows = Rows(n_questions=8, levels=("1",))
+    benchmark, questions, _ = training_source("arithmetic", rows, 2)
     answers = {benchmark.prompt(question.problem): question.answer for question in questions}
     numbers: dict[str, int] = defaultdict(int)
 
@@ -72,7 +69,12 @@ def test_the_library_rolls_it_out_and_scores_it() -> None:
 
     with ChatServer(rates, answers, whole) as server:
         done = subprocess.run(
-            [PYTHON, "-c", SCRIPT, server.url.removesuffix("/chat/completions")],
+            [
+                str(FOLDER / "bin" / "python"),
+                "-c",
+                SCRIPT,
+                server.url.removesuffix("/chat/completions"),
+            ],
             env={**os.environ, "PYTHONPATH": str(ROOT), "NO_KEY": "none"},
             capture_output=True,
             text=True,
@@ -80,10 +82,10 @@ def test_the_library_rolls_it_out_and_scores_it() -> None:
             timeout=300,
         )
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = json.loads(done.stdout.splitlines()[-1])
-    assert len(rows) == 48
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) == 48
     groups: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
+    for row in found:
         groups[row["example_id"]].append(row)
         system = [each["content"] for each in row["prompt"] if each["role"] == "system"]
         persona = row["info"]["persona"]
@@ -109,7 +111,7 @@ def test_the_library_rolls_it_out_and_scores_it() -> None:
             assert row["metrics"]["unscored"] == 1
             assert row["reward"] == pytest.approx(sum(rewards) / len(rewards) if rewards else 0)
     assert lost == 1
-    assert {0.0, 1.0} <= {row["reward"] for row in rows}
+    assert {0.0, 1.0} <= {row["reward"] for row in found}
 
 
 def test_its_text_is_what_was_said_last() -> None:

@@ -14,13 +14,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
+from persona_bench.extras.training.curves import read_training, training_data, training_figure
 from persona_bench.personas import load_persona_set
-from persona_bench.report.figures.training import read_training, training_data, training_figure
 from persona_bench.scoring.stability import stability
-from persona_bench.train import permix, rlvr, sources
+from persona_bench.train import distill, permix, rlvr, sft, sources
 from persona_bench.train.config import TrainConfig, TrainError
 from persona_bench.train.data import prepare
-from persona_bench.train.evaluation import EvaluatingTrainer, random_state_kept
+from persona_bench.train.evaluation import (
+    EvaluatingSFTTrainer,
+    EvaluatingTrainer,
+    random_state_kept,
+)
 from persona_bench.train.logs import Logs
 from tests.train.conftest import Make, by_length
 
@@ -96,7 +100,7 @@ def check_figure(folder: Path, tmp_path: Path) -> None:
     assert list(accuracy["low"]) == pytest.approx([float(row["accuracy_low"]) for row in held_out])
     figure = training_figure(runs)
     titles = {axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes}
-    assert {"Held-out accuracy", "Held-out accuracy, worst persona"} <= titles
+    assert {"Held-out accuracy", "Held out, worst persona"} <= titles
     figure.savefig(tmp_path / "training.png")
     assert (tmp_path / "training.png").stat().st_size > 10_000
 
@@ -126,17 +130,22 @@ def test_greedy_responses_are_those_of_the_model_under_the_persona(
 ) -> None:
     config = make("rlvr", evaluation=EVERY, trainer={"max_steps": 1, "temperature": 2.0})
     rlvr.train(config, print)
-    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    check_greedy(config, tiny, tables[0], 8)
+
+
+def check_greedy(config: TrainConfig, folder: Path, table: pd.DataFrame, longest: int) -> None:
+    """Some responses of a table are what a checkpoint says greedily under the row's persona."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     data = prepare(config)
     prompts = {persona.id: persona.prompt for persona in load_persona_set("demo")}
-    for row in tables[0].sample(8, random_state=0).itertuples():
+    for row in table.sample(8, random_state=0).itertuples():
         messages = [{"role": "user", "content": data.benchmark.prompt(str(row.problem))}]
         if prompts[str(row.persona)]:
             messages.insert(0, {"role": "system", "content": prompts[str(row.persona)]})
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False)
-        ids = model.generate(**inputs, do_sample=False, max_new_tokens=8)
+        ids = model.generate(**inputs, do_sample=False, max_new_tokens=longest)
         written = ids[0, inputs["input_ids"].shape[1] :]
         assert tokenizer.decode(written, skip_special_tokens=True) == row.text
 
@@ -182,6 +191,7 @@ def test_evaluation_changes_nothing_of_the_training(make: Make, tmp_path: Path, 
         assert one["completions/mean_length"] == two["completions/mean_length"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("graded_by_length")
 def test_a_resumed_run_equals_one_that_was_not_stopped(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -213,6 +223,69 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(
         assert list(table["step"]) == [0, 1, 2, 3, 4]
     one, other = (table.filter(regex="^(?!runtime|num_tokens|.*per_second)") for table in tables)
     pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.mark.usefixtures("graded_by_length")
+def test_sft_is_evaluated_as_rlvr_is_and_trains_the_same(
+    make: Make, tiny: Path, tmp_path: Path, tables: list[pd.DataFrame]
+) -> None:
+    folders = []
+    for every in (100, 1):
+        config = make(
+            "sft",
+            output_path=str(tmp_path / f"every-{every}"),
+            evaluation={"every": every, "n_questions": 4, "max_new_tokens": 8},
+            trainer={"max_steps": 3, "save_strategy": "steps", "save_steps": 2},
+        )
+        folders.append(sft.train(config, print))
+    assert equal(*folders)
+    assert [row["step"] for row in rows(folders[0])] == ["0", "3"]
+    found = rows(folders[1])
+    assert [row["step"] for row in found] == ["0", "1", "2", "3"]
+    assert {row["persona_information"] for row in found} - {""}
+    for row, table in zip(found, tables[2:], strict=True):
+        assert len(table) == 4 * len(DEMO)
+        assert float(row["accuracy"]) == pytest.approx(table["correct"].mean())
+    best = json.loads((folders[1] / "best" / "best.json").read_text())
+    assert best["worst_accuracy"] == max(float(row["worst_accuracy"]) for row in found)
+    check_greedy(config, tiny, tables[2], 8)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("graded_by_length")
+def test_a_resumed_distillation_with_sampled_evaluations_equals_a_whole_one(
+    make: Make, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(name: str) -> TrainConfig:
+        return make(
+            "distill",
+            output_path=str(tmp_path / name),
+            teacher={"model": str(tiny), "samples": 1, "keep": "all", "max_new_tokens": 8},
+            evaluation={
+                **SMALL, "every": 1, "samples": 2, "temperature": 1.0, "max_new_tokens": 4
+            },
+            trainer={"max_steps": 3, "save_strategy": "steps", "save_steps": 1},
+        )  # fmt: skip
+
+    whole = distill.train(config("whole"), print)
+    evaluate = EvaluatingSFTTrainer.evaluate
+
+    def stops(self: Any, *given: Any, **named: Any) -> Any:
+        if self.state.global_step == 2:
+            raise KeyboardInterrupt
+        return evaluate(self, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EvaluatingSFTTrainer, "evaluate", stops)
+        with pytest.raises(KeyboardInterrupt):
+            distill.train(config("stopped"), print)
+    stopped = distill.train(config("stopped"), print)
+    assert equal(whole, stopped)
+    one, other = ([dict(row) for row in rows(folder)] for folder in (whole, stopped))
+    assert [row["step"] for row in one] == ["0", "1", "2", "3"]
+    for row, same in zip(one, other, strict=True):
+        assert row["accuracy"] == same["accuracy"]
+        assert row["accuracy/pirate"] == same["accuracy/pirate"]
 
 
 @pytest.mark.parametrize("keep_best", ["worst_accuracy", "accuracy"])
@@ -286,7 +359,7 @@ def test_an_evaluation_that_cannot_be_is_refused(
 @pytest.mark.parametrize(
     ("method", "given", "message"),
     [
-        ("sft", {"evaluation": {}}, "evaluation: sft writes no responses"),
+        ("rlvr", {"evaluation": {"max_new_tokens": 9}}, "trainer.max_completion_length decides"),
         ("rlvr", {"evaluation": {"samples": 2}}, "set a temperature above 0"),
         ("rlvr", {"trainer": {"eval_steps": 5}}, "set evaluation: {every: N} beside trainer"),
     ],

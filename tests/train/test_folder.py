@@ -111,6 +111,10 @@ def card(**more: Any) -> str:
         "versions": {**versions(()), "trl": "1.2.3"},
         "steps": 40,
         "questions": 400,
+        "sources": [
+            {"source": "hub:org/data", "commit": "c" * 40, "questions": 400, "prompts": 30},
+            {"source": "arithmetic", "questions": 10, "prompts": 10},
+        ],
         "personas": ["a", "b", "c"],
     }
     return model_card({**made, **more})
@@ -127,7 +131,8 @@ def test_the_card_says_how_the_checkpoint_was_made() -> None:
         "# name, permix\n",
         METHODS["permix"],
         "40 steps from `org/name`, seed 3,",
-        "- **Data:** `arithmetic`, levels 2, 3; 400 questions\n",
+        "- **Data:** 400 questions of levels 2, 3: `hub:org/data` at cccccccccccc (400 questions, "
+        "30 prompts); `arithmetic` (10 questions, 10 prompts)\n",
         "- **Personas:** set `train` (3 personas), mix_ratio 0.25, a persona a group\n",
         *(f"{name} {version}" for name, version in versions(()).items()),
         "trl 1.2.3\n",
@@ -155,7 +160,8 @@ def test_its_front_matter_and_its_settings_are_yaml(method: str, model: str) -> 
 
 
 def _without_personas(settings: dict[str, Any]) -> str:
-    return model_card({"settings": settings, "versions": {}, "steps": 1})
+    made = {"settings": settings, "versions": {}, "steps": 1, "questions": 1, "sources": []}
+    return model_card(made)
 
 
 def test_a_teacher_is_named() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from persona_bench.grading import Verdict
 from persona_bench.harness.backends import retries
+from persona_bench.harness.store import RecordLog
 from persona_bench.train import permix, sources
 from persona_bench.train.config import JudgeReward, TrainError
 from persona_bench.train.config import Reward as Settings
@@ -77,7 +78,7 @@ def test_right_answers_under_a_persona_are_judged_and_no_others(tmp_path: Path) 
     assert metrics["judge/score"] == pytest.approx(0.75)
     assert metrics["judge/unscored"] == 1
     assert metrics["judge/calls"] == 4
-    rows = [json.loads(line) for line in (tmp_path / "judge.0.jsonl").open()]
+    rows = list(RecordLog(tmp_path / "judge", {}).records())
     by_hand = sum(2 * row["prompt_tokens"] + 4 * row["completion_tokens"] for row in rows) / 1e6
     assert by_hand > 0
     assert metrics["judge/cost_usd"] == pytest.approx(by_hand)
@@ -97,8 +98,10 @@ def test_a_verdict_is_paid_for_once(tmp_path: Path) -> None:
             found = scores(texts, ["?"] * len(texts), ["pirate"] * len(texts))
             assert found.scores == [1.0, 0.5, 1.0, 0.5][: asked + 1]
             assert len(server.requests) == asked
-            with (tmp_path / "judge.0.jsonl").open("a") as file:
-                file.write('{"key": "cut o\n')
+            scores.log.close()
+            for segment in (tmp_path / "judge").iterdir():
+                with segment.open("a") as file:
+                    file.write('{"key": "cut o')
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from persona_bench.grading import Verdict
 from persona_bench.personas import load_persona_set
 from persona_bench.train import rlvr, running, sft, sources
 from persona_bench.train.config import TrainConfig, TrainError
+from persona_bench.train.data import prepare
 from persona_bench.train.folder import newest_complete_checkpoint
 from persona_bench.train.information import Information
 from persona_bench.train.rewards import Reward
@@ -95,7 +96,7 @@ def test_sft_s_first_loss_is_the_cross_entropy_of_the_solutions_alone(
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     losses: list[float] = []
-    benchmark, questions = sources.training_source(config.data, 0)
+    benchmark, questions, *_ = prepare(config)
     for question in questions:
         prompt = [{"role": "user", "content": benchmark.prompt(question.problem)}]
         said = [{"role": "assistant", "content": question.extra["solution"]}]
@@ -392,7 +393,6 @@ def test_distill_learns_from_a_checkpoint_s_responses(
 def test_a_teacher_that_was_stopped_is_asked_for_the_rest_alone(
     make: Make, tiny: Path, graded_by_length: None
 ) -> None:
-    from persona_bench.train.data import prepare
     from persona_bench.train.teacher import sample
 
     config = make("distill", teacher={"model": str(tiny), "max_new_tokens": 4, "batch_size": 6})
@@ -408,7 +408,7 @@ def test_a_teacher_that_was_stopped_is_asked_for_the_rest_alone(
 
 def test_a_teacher_at_an_endpoint(make: Make, questions: Path) -> None:
     config = make("distill", teacher={"model": "t", "base_url": "http://x", "samples": 2})
-    benchmark, asked = sources.training_source(config.data, 0)
+    benchmark, asked, *_ = prepare(config)
     answers = {benchmark.prompt(question.problem): question.answer for question in asked}
     with ChatServer({"": 0.5}, answers) as server:
         url = server.url.removesuffix("/chat/completions")
@@ -426,7 +426,6 @@ def test_odd_answers_of_a_teacher_are_read_as_the_evaluation_reads_them(
 ) -> None:
     """What can be read is kept; what failed is asked for again by the same command."""
     from persona_bench.harness.backends import retries
-    from persona_bench.train.data import prepare
     from persona_bench.train.teacher import sample
 
     monkeypatch.setattr(retries.Trial, "wait", lambda *_: None)

@@ -15,8 +15,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from persona_bench.extras.training.curves import read_training
 from persona_bench.personas import load_persona_set
-from persona_bench.report.figures.training import read_training
 from persona_bench.train.config import TrainError, read_config
 from persona_bench.train.data import check_personas, prepare
 from scripts import organism, organism_measure, organism_report

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from persona_bench.grading.isolation import NoSandbox
-from persona_bench.grading.sandbox import isolation
+from persona_bench.benchmarks import math500
+from persona_bench.grading.sandbox import NoSandbox, isolation
 from persona_bench.train import permix_dataset, verifiable_reward
 from persona_bench.train.config import TrainError
 from persona_bench.train.data import columns, prepare, schedule
@@ -146,11 +146,13 @@ def test_tests_that_cannot_be_run_are_refused(
         permix_dataset(str(path), evaluation=[])
 
 
-def test_programs_and_other_answers_are_not_mixed(programs: Path) -> None:
+def test_programs_and_other_answers_may_stand_in_one_file(programs: Path) -> None:
     with programs.open("a") as file:
         file.write(json.dumps({"question": "2 + 2?", "answer": "4"}) + "\n")
-    with pytest.raises(TrainError, match="some rows have tests and some have none"):
-        permix_dataset(str(programs), evaluation=[])
+    rows = permix_dataset(str(programs), evaluation=[], mix_ratio=0)
+    asked = {row["question"]: row for row in rows}
+    assert asked["2"]["prompt"][-1]["content"] == math500.prompt("2 + 2?")
+    assert asked["0"]["prompt"][-1]["content"].startswith("You will be given a question")
 
 
 def test_what_cannot_be_is_refused_in_words(questions: Path) -> None:

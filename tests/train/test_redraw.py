@@ -41,6 +41,7 @@ def log_of(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "log.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["rlvr", "permix"])
 def test_groups_without_spread_are_drawn_again(make: Make, graded: list[str], method: str) -> None:
     modules = {"rlvr": rlvr, "permix": permix}
@@ -91,6 +92,7 @@ def test_across_personas_each_completion_keeps_a_persona_of_its_own(
         assert len({row["question"] for row in group}) == 1
 
 
+@pytest.mark.slow
 def test_a_stopped_run_draws_what_an_unstopped_one_draws(
     make: Make, graded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,9 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def source(name: str | Path, seed: int = 0, **settings: Any) -> tuple[Benchmark, list[Question]]:
-    return training_source(Data(source=str(name), **settings), seed)
+    data = Data(source=str(name), **settings)
+    benchmark, questions, _ = training_source(str(name), data, seed, data.data_dir)
+    return benchmark, questions
 
 
 def learnt(name: str | Path, seed: int = 0, **settings: Any) -> list[Question]:
@@ -316,7 +318,7 @@ def test_a_null_is_as_good_as_nothing(tmp_path: Path) -> None:
 
 
 def test_a_source_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(TrainError, match=r"there is no 'gsm9k': use arithmetic, gsm8k, math, or"):
+    with pytest.raises(TrainError, match=r"there is no 'gsm9k': use arithmetic, gsm8k, math, hub"):
         source("gsm9k")
 
 
@@ -337,8 +339,8 @@ def test_no_level_at_all_is_not_trained_on_in_silence() -> None:
 @pytest.mark.parametrize("name", ["gsm8k", "math"])
 def test_no_training_split_shares_a_text_with_an_evaluation(name: str, data_dir: Path) -> None:
     settings = Data(source=name, data_dir=data_dir)
-    found, notes = overlaps(training_source(settings, 0)[1], settings)
+    found, notes = overlaps(learnt(name, data_dir=data_dir), settings, name)
     assert found == {}
     assert notes == []  # all three evaluations were there to be checked
     evaluated = math500.load(data_dir)[:2]
-    assert len(overlaps(evaluated, settings)[0]) == 2  # the check would find one
+    assert len(overlaps(evaluated, settings, name)[0]) == 2  # the check would find one

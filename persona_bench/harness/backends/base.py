@@ -44,14 +44,15 @@ class Backend:
         self.ask([request for request in requests if request.key in missing])
 
     def ask(self, requests: Sequence[Request], **kwargs: Any) -> None:
-        """Asks these requests in one call of lm-eval's."""
+        """Asks these requests, all of one method, in one call of lm-eval's."""
         if not requests:
             return
         self._done.clear()
-        responses = self.lm.generate_until([self.tagged(each) for each in requests], **kwargs)
+        asked = getattr(self.lm, requests[0].method)
+        responses = asked([self.tagged(each) for each in requests], **kwargs)
         for request, response in zip(requests, responses, strict=True):
             if request.key not in self._done:  # a backend that does not call the hook
-                self.finish(request, Generated(response))
+                self.finish(request, self._received(request, response))
 
     def tagged(self, request: Request) -> Any:
         """lm-eval's request for one of ours."""
@@ -60,11 +61,19 @@ class Backend:
     def add_partial(self, method: str, arguments: Iterable[Any], response: Any) -> None:
         """lm-eval's cache hook: a response is there."""
         request = getattr(next(iter(arguments)), "request", None)
-        if method == "generate_until" and request is not None:
-            text = str(response)
-            made = self.made(self.told.popleft(), text) if self.told else Generated(text)
-            if request.key not in self._done:
-                self.finish(request, made)
+        if request is None or method != request.method:
+            return
+        made = self._received(request, response)
+        if method == "generate_until" and self.told:
+            made = self.made(self.told.popleft(), made.response)
+        if request.key not in self._done:
+            self.finish(request, made)
+
+    def _received(self, request: Request, response: Any) -> Generated:
+        """What lm-eval gives, without what the engine said of it."""
+        if request.continuation is None:
+            return Generated(str(response))
+        return Generated("", likelihood=(float(response[0]), bool(response[1])))
 
     def made(self, told: Generated, response: str) -> Generated:
         """What the engine said of a response, with the text that lm-eval made of it."""

@@ -67,6 +67,9 @@ class Endpoint(Backend):
         """
         if not requests:
             return
+        if requests[0].continuation is not None:  # lm-eval's own requests and retries
+            super().ask(requests, **kwargs)
+            return
         try:
             headers = dict(self.lm.header)
         except ValueError as error:  # lm-eval's: there is no key in the environment

@@ -61,7 +61,7 @@ class HuggingFace(Backend):
         with tqdm(
             total=len(requests),
             initial=len(requests) - sum(map(len, batches)),
-            desc="Generating",
+            desc="Generating" if requests[0].continuation is None else "Likelihoods",
             disable=self.lm.rank != 0,
         ) as bar:
             for batch in batches:
@@ -109,13 +109,24 @@ class HuggingFace(Backend):
 
 
 def fixed_batches(requests: Sequence[Request], size: int) -> list[list[Request]]:
-    """Batches of one set of generation arguments and of nearly one length, the longest first."""
+    """Batches of one set of generation arguments and of nearly one length, the longest first.
+
+    Args:
+        requests: What is asked.
+        size: Prompts in a batch; one whose continuations are compared brings all of them along.
+    """
     settings = {request.key: str(sorted(request.gen_kwargs.items())) for request in requests}
     ordered = sorted(
         requests, key=lambda each: (settings[each.key], -len(each.text), each.text, each.key)
     )
     batches = []
     for _, same in groupby(ordered, key=lambda each: settings[each.key]):
-        group = list(same)
-        batches += [group[start : start + size] for start in range(0, len(group), size)]
+        # lm-eval computes the likelihoods of several continuations of one prompt together
+        by_prompt = [list(group) for _, group in groupby(same, key=_prompt_or_key)]
+        for start in range(0, len(by_prompt), size):
+            batches.append([each for group in by_prompt[start : start + size] for each in group])
     return batches
+
+
+def _prompt_or_key(request: Request) -> str:
+    return request.key if request.continuation is None else request.text

@@ -25,6 +25,8 @@ class Request:
         given: The generation arguments as the task gave them.
         seed: Seed of the draw; None where decoding is greedy.
         instance: lm-eval's own request.
+        continuation: The text whose likelihood after the prompt is wanted; None where the prompt
+            is to be answered.
     """
 
     key: str
@@ -34,6 +36,12 @@ class Request:
     given: dict[str, Any]
     seed: int | None
     instance: Instance | None
+    continuation: str | None = None
+
+    @property
+    def method(self) -> str:
+        """lm-eval's name for what is asked."""
+        return "generate_until" if self.continuation is None else "loglikelihood"
 
     def tagged(self, gen_kwargs: dict[str, Any] | None = None) -> Instance:
         """lm-eval's request whose prompt knows which request it is.
@@ -47,7 +55,10 @@ class Request:
             context = (TaggedText if isinstance(self.context, str) else TaggedList)(self.context)
         context.request = self
         made = copy.copy(self.instance) or Instance("generate_until", {}, (), 0)
-        made.arguments = (context, dict(self.given) if gen_kwargs is None else gen_kwargs)
+        if self.continuation is None:
+            made.arguments = (context, dict(self.given) if gen_kwargs is None else gen_kwargs)
+        else:
+            made.arguments = (context, self.continuation)
         made.resps = []
         return made
 
@@ -83,6 +94,8 @@ class Generated:
         model: The model's name as the endpoint reports it with this response.
         adapted: Parameters that the endpoint did not take, by name: `dropped`, or the name that
             they were sent under.
+        likelihood: The continuation's log-likelihood in nats, and whether it is what greedy
+            decoding would say; None where a prompt was answered.
     """
 
     response: str
@@ -92,11 +105,14 @@ class Generated:
     error: str = ""
     model: str = ""
     adapted: Mapping[str, str] = field(default_factory=dict)
+    likelihood: tuple[float, bool] | None = None
 
     def record(self) -> dict[str, Any]:
         """As plain data for the store; what is not known is left out."""
         if self.finish == "error":
             return {"error": self.error}
+        if self.likelihood is not None:
+            return {"loglikelihood": self.likelihood[0], "greedy": self.likelihood[1]}
         told = {
             "finish": self.finish or None,
             "reasoning": sound(self.reasoning) or None,

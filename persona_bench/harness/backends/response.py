@@ -15,15 +15,19 @@ class Response(str):
     Attributes:
         finish: One of `FINISHES`; empty where the backend does not tell.
         error: Why there is no response, where `finish` is `error`.
+        tokens: How many tokens were generated; None where the backend does not tell.
     """
 
     finish: str
     error: str
+    tokens: int | None
 
-    def __new__(cls, text: str, finish: str = "", error: str = "") -> Response:
+    def __new__(
+        cls, text: str, finish: str = "", error: str = "", tokens: int | None = None
+    ) -> Response:
         made = super().__new__(cls, text)
-        made.finish, made.error = finish, error
+        made.finish, made.error, made.tokens = finish, error, tokens
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:  # ranks send responses to each other
-        return Response, (str(self), self.finish, self.error)
+        return Response, (str(self), self.finish, self.error, self.tokens)

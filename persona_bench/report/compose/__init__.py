@@ -1,1 +1,1 @@
-"""From scored runs to a report: which figures and tables it has, and what is said of them."""
+"""From scored runs to a report: which figures, tables and sentences it has."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from persona_bench.report.figures.style import save_figure
+from persona_bench.report.figures.layout import TEXT_WIDTH
+from persona_bench.report.figures.style import save_figure, set_in
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.contents import PageFigure
 
@@ -14,32 +15,31 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-LARGEST_SVG = 400_000
-"""Bytes; a larger figure stands in the page as PNG."""
+    from persona_bench.report.page.charts import Chart
 
 KINDS: dict[str, tuple[str, str]] = {
     "accuracy": (
         "Accuracy under each persona",
-        "The correct share of the scored responses, with its interval; the numbers are in the "
-        "table of personas.",
-    ),
-    "forest": (
-        "Accuracy under each persona",
-        "The correct share of the scored responses of each model, with its interval; the numbers "
-        "are in the table of personas.",
+        "The correct share of the scored responses, with its interval. A click on a row leads to "
+        "these responses.",
     ),
     "lottery": (
         "The persona lottery",
-        "The expected best and worst accuracy when k personas are drawn at random.",
+        "The mean accuracy (line), and the expected best and worst accuracy (ribbon) when k "
+        "personas are drawn at random.",
     ),
     "heat_map": (
         "Question by question",
-        "The correct share of each question's responses under each persona, from the easiest "
-        "question to the hardest.",
+        "The correct share of each question's responses under each persona. A stripe across is a "
+        "persona's own effect, a stripe down a hard question. A click leads to the responses.",
     ),
     "failures": (
         "Reasons for failure",
         "Shares of each persona's responses that are correct, wrong for a reason, or unscored.",
+    ),
+    "voice": (
+        "Right and in character",
+        "Shares of each persona's responses that are right or wrong, in or out of its voice.",
     ),
     "by_group": (
         "By level and kind of persona",
@@ -52,8 +52,8 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "frontier": (
         "Robustness and fidelity",
-        "Corrected PSS across, fidelity upwards, with joint intervals: further up and to the "
-        "right is better.",
+        "Corrected PSS across, fidelity upwards, with intervals: further up and to the right is "
+        "better.",
     ),
     "training": (
         "Training",
@@ -75,17 +75,29 @@ class Gallery:
     Attributes:
         folder: Folder of the files.
         provenance: The line that goes with each: command, runs, versions, seed.
+        width: Inches of the figures.
+        font: `sans` or `serif`.
         paths: What was written, in that order.
     """
 
     folder: Path
     provenance: str
+    width: float = TEXT_WIDTH
+    font: str = "sans"
     paths: list[Path] = field(default_factory=list)
 
     def draw(
-        self, kind: str, figure: Figure, data: pd.DataFrame, *, task: str = "", of: str = ""
+        self,
+        kind: str,
+        figure: Figure,
+        data: pd.DataFrame,
+        *,
+        task: str = "",
+        of: str = "",
+        chart: Chart | None = None,
+        numbers: bool = True,
     ) -> PageFigure:
-        """Writes `<task>_<kind>_<of>` as .png, .pdf, .svg, .csv and .txt.
+        """Writes `<task>_<kind>_<of>` as .png, .pdf, .svg, .csv and .tex.
 
         Args:
             kind: One of `KINDS`.
@@ -93,6 +105,8 @@ class Gallery:
             data: Exactly what it shows.
             task: The task it is of; empty where it is of several, or of none.
             of: The model, or whatever else tells it from others of its kind.
+            chart: The same for the page; without one the picture stands there.
+            numbers: Whether the page has the data as a table too.
 
         Returns:
             The figure, for the page.
@@ -101,16 +115,17 @@ class Gallery:
         name = "_".join(
             [*([file_stem(task)] if task else []), kind, *([file_stem(of)] if of else [])]
         )
-        written = save_figure(figure, self.folder / name, data=data, provenance=self.provenance)
+        with set_in(self.font):
+            written = save_figure(figure, self.folder / name, data=data, provenance=self.provenance)
         self.paths += written
-        by_kind = {path.suffix: path for path in written}
-        small = by_kind[".svg"].stat().st_size <= LARGEST_SVG
+        picture = next(path for path in written if path.suffix == ".svg")
         title, caption = KINDS[kind]
+        empty = [name for name in data.columns if len(data) and (data[name] == "").all()]
         return PageFigure(
             name=name,
             title=f"{title}: {of}" if of else title,
             caption=caption,
-            svg=by_kind[".svg"].read_text(encoding="utf-8") if small else None,
-            png=None if small else by_kind[".png"].read_bytes(),
-            data=data,
+            chart=chart,
+            svg=None if chart else picture.read_text(encoding="utf-8"),
+            data=data.drop(columns=empty) if numbers else None,
         )

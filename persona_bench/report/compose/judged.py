@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from persona_bench.report.compose.cards import fidelity_cards
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.contents import PageTable, Section
 from persona_bench.report.trace import MEANING, trace_sentences
@@ -32,24 +33,22 @@ def judged_section(
         trace: What `persona-bench trace` wrote; empty where it did not.
     """
     stem = file_stem(task)
-    text, tables = [], []
+    text: list[str] = []
+    tables: list[PageTable] = []
     if result is None:
         text.append("Not judged yet: persona-bench judge.")
     else:
-        low, high = result.persona_score_interval
-        text.append(
-            f"PersonaScore {result.persona_score:.2f} [{low:.2f}, {high:.2f}], from 1 to 5, "
-            f"{result.confidence:.0%} interval by persona; {result.unscored:,} verdicts unscored."
-        )
         text += said
-        formats = dict.fromkeys(("score", "low", "high", "compatible", "persona_score"), SCORE)
+        formats = dict.fromkeys(("score", "compatible", "persona_score"), SCORE)
+        ends = {"score": ("low", "high")}
         of_personas = {
             str(name): SCORE for name in result.personas if result.personas[name].dtype.kind == "f"
         }
         tables += [
-            PageTable(f"{stem}_fidelity", "Fidelity", result.task_scores, "", formats),
+            PageTable(f"{stem}_fidelity", "Fidelity", result.task_scores, "", formats, ends),
             PageTable(f"{stem}_fidelity_personas", "By persona", result.personas, "", of_personas),
         ]
     if trace:
         text += [*trace_sentences(trace), MEANING]
-    return Section(f"{task}/{model}", f"{task}: {model}", text, tables, [])
+    cards = fidelity_cards(result) if result is not None else []
+    return Section(f"{task}/{model}", f"{task}: {model}", text, tables, [], cards=cards)

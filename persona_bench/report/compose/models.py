@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from persona_bench.report.compose.cards import comparison_cards
 from persona_bench.report.compose.judged import SCORE
-from persona_bench.report.compose.run import SHARE
+from persona_bench.report.compose.run import (
+    SHARE,
+    accuracy_chart,
+    group_figures,
+    lottery_chart,
+)
+from persona_bench.report.fidelity import judges_in_words
+from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
 from persona_bench.report.figures.differences import differences_data, differences_figure
-from persona_bench.report.figures.failures import failures_data, failures_figure
-from persona_bench.report.figures.forest import forest_data, forest_figure
-from persona_bench.report.figures.frontier import frontier_data, frontier_figure
-from persona_bench.report.figures.groups import groups_data, groups_figure
+from persona_bench.report.figures.failures import failures_data, failures_figure, name_of
+from persona_bench.report.figures.frontier import NAMES, frontier_data, frontier_figure
 from persona_bench.report.figures.heat_map import heat_map_data, heat_map_figure
 from persona_bench.report.figures.lottery import lottery_data, lottery_figure
-from persona_bench.report.names import file_stem
+from persona_bench.report.figures.style import set_in
+from persona_bench.report.names import file_stem, generation_sentences
+from persona_bench.report.page.charts import bar_chart, interval_chart, map_chart, point_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
-from persona_bench.report.paper.measures import (
-    Measure,
-    fidelity_measure,
-    information_measure,
-    over_seeds,
-    stability_measures,
-)
-from persona_bench.report.paper.models import (
-    generation_sentences,
-    methods_table,
-    models_table,
-    personas_table,
-)
-from persona_bench.report.paper.table import Cell, Number
 from persona_bench.report.tables import format_p, meaning
 from persona_bench.report.trace import MEANING, trace_sentences
 
 if TYPE_CHECKING:
     from persona_bench.report.compose.gallery import Gallery
-    from persona_bench.report.paper.table import PaperTable
+    from persona_bench.report.page.charts import Chart
     from persona_bench.report.runs import Scored
     from persona_bench.scoring.compare import Comparison
     from persona_bench.scoring.fidelity import Fidelity
@@ -89,59 +83,97 @@ class JudgedModels:
 
 
 def graded_models_section(
-    models: GradedModels, gallery: Gallery
-) -> tuple[Section, list[PaperTable]]:
-    """Models beside each other on one task: for the page, and as tables for a paper."""
-    task, stem = models.task, file_stem(models.task)
+    models: GradedModels, gallery: Gallery, tables: Sequence[PageTable] = ()
+) -> Section:
+    """Models beside each other on one task: differences and figures, below other tables."""
     results = {model: each.stability for model, each in models.scored.items()}
-    tables = [
-        models_table(task, results, models.comparisons, models.reference),
-        personas_table(task, results),
-    ]
-    said = generation_sentences(models.comparisons, models.reference)
-    said += [f"{model}: {meaning(result)}" for model, result in results.items()]
-    section = Section(
-        name=stem,
-        title=task,
-        text=said,
-        tables=[*map(page_table, tables), *_differences(models)],
-        figures=_figures(models, gallery),
+    notes = [f"{model}: {meaning(result)}" for model, result in results.items()]
+    first, *more = _figures(models, gallery)
+    return Section(
+        name=file_stem(models.task),
+        title=models.task,
+        text=generation_sentences(models.comparisons, models.reference),
+        tables=list(tables[:1]),
+        figures=[first],
+        cards=comparison_cards(results, models.comparisons, models.reference),
+        notes=notes,
+        more=[*more, *tables[1:], *_differences(models)],
     )
-    return section, tables
 
 
 def _figures(models: GradedModels, gallery: Gallery) -> list[PageFigure]:
-    task = models.task
+    task, width = models.task, gallery.width
     results = {model: each.stability for model, each in models.scored.items()}
-    drawn = [
-        ("forest", "", forest_figure(results, title=task), forest_data(results)),
-        ("lottery", "", lottery_figure(results, title=task), lottery_data(results)),
+    links = {model: {"task": task, "model": model} for model in results}
+    look: dict[str, Any] = {"title": task, "width": width}
+    with set_in(gallery.font):
+        curves = {model: lottery_data(result) for model, result in results.items()}
+        drawn: list[tuple[str, str, Any, pd.DataFrame, Any]] = [
+            (
+                "accuracy",
+                "",
+                accuracy_figure(results, **look),
+                accuracy_data(results),
+                accuracy_chart(results, links),
+            )
+        ]
+        for model, each in models.comparisons.items():
+            figure = differences_figure(each, a=models.reference, b=model, **look)
+            data = differences_data(each)
+            chart = _differences_chart(data, links[model])
+            drawn.append(("differences", model, figure, data, chart))
+        for model, outcomes in models.outcomes.items():
+            own: dict[str, Any] = {"title": f"{model}, {task}", "width": width}
+            data = heat_map_data(outcomes)
+            figure = heat_map_figure(outcomes, **own)
+            drawn.append(("heat_map", model, figure, data, map_chart(data, links[model])))
+        figure = lottery_figure(results, **look)
+        drawn.append(("lottery", "", figure, lottery_data(results), lottery_chart(curves)))
+        failures, data = failures_figure(results, **look), failures_data(results)
+    shown = [
+        gallery.draw(kind, figure, data, task=task, of=of, chart=chart, numbers=kind != "heat_map")
+        for kind, of, figure, data, chart in drawn
     ]
-    for model, each in models.comparisons.items():
-        figure = differences_figure(each, a=models.reference, b=model, title=task)
-        drawn.append(("differences", model, figure, differences_data(each)))
-    drawn.append(("failures", "", failures_figure(results, title=task), failures_data(results)))
+    together = gallery.draw("failures", failures, data, task=task)
+    names = {each: name_of(each) for each in data["outcome"].unique()}
+    for model in results:
+        rows = data[data["model"] == model]
+        chart = bar_chart(rows, names, links[model])
+        name, title = f"{together.name}_{file_stem(model)}", f"{together.title}: {model}"
+        shown.append(PageFigure(name, title, together.caption, chart, data=rows))
     for model, scored in models.scored.items():
-        outcomes, title = models.outcomes[model], f"{model}, {task}"
-        figure = heat_map_figure(outcomes, title=title)
-        drawn.append(("heat_map", model, figure, heat_map_data(outcomes)))
-        levels, groups = scored.by_level, scored.parts.groups
-        if levels or len(groups):
-            figure = groups_figure(levels, groups, title=title)
-            drawn.append(("by_group", model, figure, groups_data(levels, groups)))
-    return [gallery.draw(kind, figure, data, task=task, of=of) for kind, of, figure, data in drawn]
+        look = {"title": f"{model}, {task}", "width": width}
+        shown += group_figures(task, model, scored, gallery, look)
+    return shown
+
+
+def _differences_chart(data: pd.DataFrame, link: dict[str, str]) -> Chart:
+    own = data[data["panel"] == "persona"]
+    return interval_chart(
+        list(own["name"]),
+        {"difference": own},
+        value="difference",
+        label="Difference in accuracy",
+        kinds=dict(zip(own["name"], own["kind"], strict=True)),
+        lines={"no difference": 0.0},
+        links={"difference": link},
+        by="name",
+    )
 
 
 def _differences(models: GradedModels) -> list[PageTable]:
-    numbers = dict.fromkeys(("a", "b", "difference", "low", "high", "p_value", "p_holm"), SHARE)
+    numbers = dict.fromkeys(("a", "b", "difference", "p_value", "p_holm"), SHARE)
+    ends = {"difference": ("low", "high")}
     tables = []
     for model, each in models.comparisons.items():
         name = f"{file_stem(models.task)}_differences_{file_stem(model)}"
         title = f"{model} (b) less {models.reference} (a)"
         note = "; ".join(dict.fromkeys(each.notes))
         tables += [
-            PageTable(name, title, each.metrics, note, numbers),
-            PageTable(f"{name}_personas", f"{title}, by persona", each.per_persona, "", numbers),
+            PageTable(name, title, each.metrics, note, numbers, ends),
+            PageTable(
+                f"{name}_personas", f"{title}, by persona", each.per_persona, "", numbers, ends
+            ),
         ]
     return tables
 
@@ -155,18 +187,21 @@ def judged_models_section(models: JudgedModels) -> Section:
             {
                 "model": model,
                 "persona_score": each.persona_score,
-                "low": each.persona_score_interval.low,
-                "high": each.persona_score_interval.high,
+                "low": each.persona_score.low,
+                "high": each.persona_score.high,
                 "n": each.n_responses - each.unscored_responses,
                 "unscored": each.unscored,
             }
             for model, each in models.fidelities.items()
         ]
-        formats = dict.fromkeys(("persona_score", "low", "high"), SCORE)
-        table = pd.DataFrame(rows)
-        tables.append(PageTable(f"{stem}_models", "Fidelity, 1 to 5", table, "", formats))
+        table, ends = pd.DataFrame(rows), {"persona_score": ("low", "high")}
+        formats = {"persona_score": SCORE}
+        tables.append(PageTable(f"{stem}_models", "Fidelity, 1 to 5", table, "", formats, ends))
+    if models.fidelities:
+        judges = pd.concat([each.judges for each in models.fidelities.values()])
+        said.append(f"Judged by {judges_in_words(judges)}.")
     for model, each in models.comparisons.items():
-        low, high = each.difference_interval
+        low, high = each.difference.interval
         said.append(
             f"{model} has a PersonaScore {each.difference:+.2f} [{low:.2f}, {high:.2f}] from that "
             f"of the reference ({format_p(each.p_value)})."
@@ -176,59 +211,23 @@ def judged_models_section(models: JudgedModels) -> Section:
     for model, gain in models.information.items():
         said.append(
             f"{model} has persona information {gain.difference:+.3f} [{gain.low:.3f}, "
-            f"{gain.high:.3f}] nats a token from that of the reference ({format_p(gain.p_value)})."
+            f"{gain.high:.3f}] nats per token from the reference's ({format_p(gain.p_value)})."
         )
     said += [MEANING] if models.traces else []
     return Section(stem, models.task, said, tables, [])
 
 
-def methods_section(
-    names: Sequence[str],
+def overview_section(
     graded: Sequence[GradedModels],
     judged: Sequence[JudgedModels],
     gallery: Gallery,
-    methods: Mapping[str, Sequence[str]] | None = None,
-    confidence: float = 0.95,
-) -> tuple[Section, PaperTable]:
-    """All models on all tasks: the paper's table, and robustness against fidelity.
-
-    Args:
-        names: Names of the models, in their order.
-        graded, judged: The tasks.
-        gallery: Where figures go.
-        methods: The models that are checkpoints of one method with several seeds.
-        confidence: Level of the intervals over seeds.
-    """
-    measures: list[Measure] = []
-    for each in graded:
-        results = {model: scored.stability for model, scored in each.scored.items()}
-        measures += stability_measures(each.task, results, each.comparisons)
-    for task in judged:
-        if task.fidelities:
-            measures.append(fidelity_measure(task.task, task.fidelities, task.comparisons))
-        if any(record.get("persona_information") for record in task.traces.values()):
-            measures.append(information_measure(task.task, task.traces, task.information))
-    rows = list(names)
-    if methods:
-        measures = [over_seeds(each, methods, confidence, names[0]) for each in measures]
-        method_of = {model: method for method, own in methods.items() for model in own}
-        rows = list(dict.fromkeys(method_of.get(name, name) for name in names))
-    table = methods_table(rows, measures, names[0])
-    said = [
-        sentence for each in graded for sentence in generation_sentences(each.comparisons, names[0])
-    ]
-    if methods:
-        counts = ", ".join(f"{method} {len(own)}" for method, own in methods.items())
-        said.append(
-            f"One row per method: means over seeds ({counts}), with {confidence:.0%} intervals "
-            "over seeds (Student's t)."
-        )
-    table = replace(table, notes=[*dict.fromkeys(said), *table.notes])
+    tables: Sequence[PageTable] = (),
+) -> Section:
+    """All models on all tasks: robustness against fidelity, and tables if there are any."""
     figures = [
         figure for each in graded for task in judged for figure in _frontiers(each, task, gallery)
     ]
-    section = Section("methods", "All models", [], [page_table(table)], figures)
-    return section, table
+    return Section("methods", "All models", [], tables, figures)
 
 
 def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> list[PageFigure]:
@@ -243,8 +242,8 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
                 "method": model,
                 "seed": "",
                 "pss_corrected": scored.stability.pss_corrected,
-                "pss_corrected_low": scored.stability.pss_corrected_interval.low,
-                "pss_corrected_high": scored.stability.pss_corrected_interval.high,
+                "pss_corrected_low": scored.stability.pss_corrected.low,
+                "pss_corrected_high": scored.stability.pss_corrected.high,
                 **dict(zip((y, f"{y}_low", f"{y}_high"), numbers[model], strict=True)),
             }
             for model, scored in graded.scored.items()
@@ -253,9 +252,13 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
         if len(rows) < 2:
             continue
         table, title = pd.DataFrame(rows), f"{graded.task} and {judged.task}"
-        figure = frontier_figure(table, y=y, title=title)
+        with set_in(gallery.font):
+            figure = frontier_figure(table, y=y, title=title, width=gallery.width)
         data, of = frontier_data(table, "pss_corrected", y), f"{judged.task}, {y.replace('_', ' ')}"
-        figures.append(gallery.draw("frontier", figure, data, task=graded.task, of=of))
+        links = {model: {"task": graded.task, "model": model} for model in graded.outcomes}
+        labels = NAMES["pss_corrected"], NAMES[y]
+        chart = point_chart(table, "pss_corrected", y, labels, links)
+        figures.append(gallery.draw("frontier", figure, data, task=graded.task, of=of, chart=chart))
     return figures
 
 
@@ -264,7 +267,7 @@ Ends = tuple[float, float, float]
 
 def _persona_scores(judged: JudgedModels) -> dict[str, Ends]:
     return {
-        model: (each.persona_score, *each.persona_score_interval)
+        model: (each.persona_score, *each.persona_score.interval)
         for model, each in judged.fidelities.items()
     }
 
@@ -279,27 +282,3 @@ def _persona_information(judged: JudgedModels) -> dict[str, Ends]:
             )
             found[model] = (value, low, high)
     return found
-
-
-RAISED = str.maketrans("dfps", "ᵈᶠᵖˢ")
-
-
-def page_table(table: PaperTable) -> PageTable:
-    """A paper's table as one of the page: numbers with their intervals in one cell."""
-    frame, formats = pd.DataFrame(), {}
-    for place, column in enumerate(table.columns):
-        cells = [row[place] for row in table.rows]
-        name = f"{column.group}: {column.header}" if column.group else column.header
-        plain = [cell.value for cell in cells if isinstance(cell, Number) and not cell.interval]
-        if len(plain) == len(cells):
-            frame[name] = plain
-            formats[name] = ",.0f" if all(float(each).is_integer() for each in plain) else SHARE
-        else:
-            frame[name] = [_in_one(cell) for cell in cells]
-    return PageTable(table.name, table.caption, frame, " ".join(table.notes), formats)
-
-
-def _in_one(cell: Cell) -> str:
-    if isinstance(cell, str):
-        return cell
-    return f"{cell.text}{cell.marks.translate(RAISED)} {cell.interval}".strip()

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from persona_bench.report.figures.accuracy import kind_handles
-from persona_bench.report.figures.layout import Page
+from persona_bench.report.figures.accuracy import group_handles
+from persona_bench.report.figures.layout import TEXT_WIDTH, Page
 from persona_bench.report.figures.rows import Rows, draw_interval
 from persona_bench.report.figures.style import (
-    OTHER_COLOUR,
     limits,
     look_of,
     marker_look,
@@ -32,14 +31,15 @@ from persona_bench.scoring.compare import TESTS
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from persona_bench.report.figures.style import PaperFigure
     from persona_bench.scoring.compare import Comparison
 
 COLUMNS = [
     "panel", "name", "kind", "a", "b", "difference", "low", "high", "p_value", "p_holm", "test",
     "significant",
 ]  # fmt: skip
+GREY = "#5f6b6b"
 METRIC_NAMES = {
     "mean": "mean accuracy",
     "worst": "worst accuracy",
@@ -50,22 +50,22 @@ METRIC_NAMES = {
 
 
 def differences_figure(
-    result: Comparison, *, a: str, b: str, title: str = "", columns: int = 2
-) -> Figure:
+    result: Comparison, *, a: str, b: str, title: str = "", width: float = TEXT_WIDTH
+) -> PaperFigure:
     """Accuracy of b less that of a under each persona, then the difference of each metric.
 
     Args:
         result: The comparison.
         a: Name of the model that is subtracted.
         b: Name of the other.
-        title: Above the figure.
-        columns: Width: 1 or 2 columns of a paper.
+        title: What it is of: begins the caption.
+        width: Inches.
     """
     data = differences_data(result)
     with styled():
-        legends = [kind_handles(data.loc[data["panel"] == "persona", "kind"]), _fill_handles(data)]
-        page = Page(title, _notes(result, a, b), legends, columns=columns)
-        labels = {"persona": "Accuracy, b − a", "metric": "Accuracy or PSS, b − a"}
+        legends = [group_handles(data.loc[data["panel"] == "persona", "kind"]), _fill_handles(data)]
+        page = Page(title, _notes(result, a, b), legends, width=width)
+        labels = {"persona": "Difference in accuracy", "metric": "Difference"}
         shown = []
         for panel, own in data.groupby("panel", sort=False):
             names = [METRIC_NAMES.get(n, n) if panel == "metric" else n for n in own["name"]]
@@ -123,10 +123,10 @@ def _draw(axes: Axes, data: pd.DataFrame, rows: Rows, undefined: str) -> None:
 
 def _fill_handles(data: pd.DataFrame) -> list[Artist]:
     filled: dict[str, Any] = marker_look("o", 5.5)
-    hollow = filled | {"markerfacecolor": "white", "markeredgecolor": OTHER_COLOUR}
+    hollow = filled | {"markerfacecolor": "white", "markeredgecolor": GREY, "markeredgewidth": 1.0}
     return [
-        Line2D([], [], color=OTHER_COLOUR, label="filled: more than noise", **filled),
-        Line2D([], [], color=OTHER_COLOUR, label="open: not told from noise", **hollow),
+        Line2D([], [], color=GREY, label="more than noise", **filled),
+        Line2D([], [], color=GREY, label="not told from noise", **hollow),
     ]
 
 
@@ -139,8 +139,7 @@ def _notes(result: Comparison, a: str, b: str) -> list[str]:
         for test, names in tests.items()
     ]
     return [
-        f"a: {printable(a)}",
-        f"b: {printable(b)}",
+        f"{printable(b)} less {printable(a)}",
         f"{count(result.n_questions, 'question')} × {count(result.n_personas, 'persona')}, the "
         f"same for both; bars: {result.confidence:.0%} intervals",
         f"Filled: p < {1 - result.confidence:.2g}, in personas after Holm's correction "

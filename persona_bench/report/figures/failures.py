@@ -15,50 +15,46 @@ import numpy as np
 import pandas as pd
 from matplotlib.patches import Patch
 
-from persona_bench.report.figures.layout import Page
+from persona_bench.report.figures.layout import TEXT_WIDTH, Page
 from persona_bench.report.figures.rows import Rows
-from persona_bench.report.figures.several import (
-    label_share,
-    panels,
-    persona_order,
-    size_notes,
-)
+from persona_bench.report.figures.several import by_model, label_share, panels, persona_order
 from persona_bench.report.figures.style import styled
 from persona_bench.report.tables import printable
-from persona_bench.scoring.stability import Stability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.artist import Artist
-    from matplotlib.figure import Figure
+
+    from persona_bench.report.figures.style import PaperFigure
+    from persona_bench.scoring.stability import Stability
 
 COLUMNS = ["model", "persona", "kind", "outcome", "count", "responses", "share"]
 LOOKS: dict[str, tuple[str, str]] = {
     "correct": ("#0072b2", ""),
-    "wrong:wrong_answer": ("#f0e6c0", ""),
-    "wrong:truncated": ("#e69f00", "/////"),
-    "wrong:no_answer": ("#ffffff", "....."),
-    "wrong:refused": ("#d55e00", "xxxxx"),
-    "wrong:timeout": ("#cc79a7", "\\\\\\\\\\"),
-    "wrong:crash": ("#56b4e9", "-----"),
+    "wrong:wrong_answer": ("#f0dfc2", ""),
+    "wrong:truncated": ("#e69f00", "////"),
+    "wrong:no_answer": ("#d5dade", "...."),
+    "wrong:refused": ("#d55e00", "xxxx"),
+    "wrong:timeout": ("#cc79a7", "\\\\\\\\"),
+    "wrong:crash": ("#56b4e9", "----"),
 }
 """Colour and hatch of each verdict and reason, in the order in which they are stacked."""
-OTHERS = (("#d9d9d9", "|||||"), ("#b9d9cf", "++++"), ("#c6b5dd", "OO"), ("#ffffff", "**"))
+OTHERS = (("#9aa0a8", "||||"), ("#b9d9cf", "++++"), ("#c6b5dd", "OO"), ("#f3f4f5", "**"))
 """For reasons that are none of these, and for those of what is unscored."""
 
 
 def failures_figure(
-    result: Stability | Mapping[str, Stability], *, title: str = "", columns: int = 2
-) -> Figure:
+    result: Stability | Mapping[str, Stability], *, title: str = "", width: float = TEXT_WIDTH
+) -> PaperFigure:
     """Responses of each persona by verdict and reason, the most accurate persona on top.
 
     Args:
         result: One model's stability, or that of several by their names.
-        title: Above the figure.
-        columns: Width: 1 or 2 columns of a paper.
+        title: What it is of: begins the caption.
+        width: Inches.
     """
-    results = _by_model(result)
+    results = by_model(result)
     data = failures_data(result)
     outcomes = list(dict.fromkeys(data["outcome"]))
     looks = outcome_looks(outcomes)
@@ -66,9 +62,8 @@ def failures_figure(
         handles: list[Artist] = [
             Patch(label=name_of(outcome), **look) for outcome, look in looks.items()
         ]
-        notes = [note.split("; bars")[0] for note in size_notes(results) if "unscored" not in note]
-        notes = [note for note in notes if not note.startswith("Bars")]
-        page = Page(title, notes, [handles], columns=columns)
+        notes = ["Each bar holds all responses of a persona, scored and unscored"]
+        page = Page(title, notes, [handles], width=width)
         if data.empty:
             return page.say("no responses")
         rows = Rows(page, persona_order(results), label=label_share(page.width, len(results)))
@@ -78,6 +73,7 @@ def failures_figure(
             axes.set_xlim(0, 1)
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             own = data[data["model"] == model]
+            axes.spines["right"].set_visible(True)  # bars end where the panel does
             height = 0.72 * min(rows.total / len(rows.y), 0.2)
             start = pd.Series(0.0, index=own["persona"].unique())
             for outcome in outcomes:
@@ -95,8 +91,9 @@ def failures_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:
     given the reason is empty. `count` of all `responses`, scored and unscored, is `share`.
     """
     tables = []
-    order = persona_order(_by_model(result))
-    for model, each in _by_model(result).items():
+    results = by_model(result)
+    order = persona_order(results)
+    for model, each in results.items():
         own = each.per_persona.set_index("persona")
         own = own.loc[[name for name in order if name in own.index]]
         counts = pd.DataFrame({"correct": own["correct"]})
@@ -115,16 +112,12 @@ def failures_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:
     data["share"] = data["count"] / data["responses"]
     seen = data.groupby("outcome")["count"].sum()
     data = data[data["outcome"].map(seen) > 0]
-    ranks = (list(_by_model(result)), order, _stacked(list(seen.index)))
+    ranks = (list(results), order, _stacked(list(seen.index)))
     places = [
         data[column].map({name: i for i, name in enumerate(names)})
         for column, names in zip(("model", "persona", "outcome"), ranks, strict=True)
     ]
     return data.iloc[np.lexsort(places[::-1])][COLUMNS].reset_index(drop=True)
-
-
-def _by_model(result: Stability | Mapping[str, Stability]) -> Mapping[str, Stability]:
-    return {"": result} if isinstance(result, Stability) else result
 
 
 def _stacked(outcomes: Sequence[str]) -> list[str]:
@@ -142,7 +135,7 @@ def outcome_looks(outcomes: Sequence[str]) -> dict[str, dict[str, Any]]:
         if outcome in outcomes:
             colour, hatch = LOOKS.get(outcome) or next(others)
             looks[outcome] = {
-                "facecolor": colour, "hatch": hatch, "edgecolor": "#333333", "linewidth": 0.4,
+                "facecolor": colour, "hatch": hatch, "edgecolor": "#333333", "linewidth": 0.5,
             }  # fmt: skip
     return looks
 

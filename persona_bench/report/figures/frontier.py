@@ -3,8 +3,8 @@
     figure = frontier_figure(table, x="pss_corrected", y="persona_information")
     save_figure(figure, Path("figures/frontier"))
 
-Up and to the right is better. A checkpoint is a point with an interval each way, in the region
-where both numbers are; seeds of a method share its colour and marker.
+Up and to the right is better. A checkpoint is a point with an interval each way; seeds of a method
+share its colour and are small points around their mean, at which the method is named.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.lines import Line2D
 from scipy.stats import chi2, norm
 
-from persona_bench.report.figures.layout import Page
+from persona_bench.report.figures.layout import TEXT_WIDTH, Page
 from persona_bench.report.figures.style import (
+    POINTS,
+    inches_of,
     limits,
     marker_look,
-    model_looks,
+    model_colours,
     say_in,
     set_ticks,
     styled,
@@ -28,20 +29,17 @@ from persona_bench.report.figures.style import (
 from persona_bench.report.tables import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from persona_bench.report.figures.style import PaperFigure
     from persona_bench.scoring.resampling import Floats
 
 NAMES = {
-    "pss": "PSS: worst / best accuracy over personas",
-    "pss_corrected": "Corrected PSS: robustness to personas",
+    "pss": "PSS (worst / best accuracy)",
+    "pss_corrected": "Corrected PSS",
     "accuracy": "Mean accuracy over personas",
-    "persona_information": "Persona information in role play (nats a token)",
+    "persona_information": "Persona information (nats per token)",
     "identifiability": "Identifiability of the persona from the response",
     "persona_score": "PersonaScore (1 to 5)",
 }
@@ -53,58 +51,57 @@ def frontier_figure(
     x: str = "pss_corrected",
     y: str = "persona_information",
     title: str = "",
-    notes: Sequence[str] | None = None,
-    columns: int = 2,
+    width: float = TEXT_WIDTH,
     confidence: float = 0.95,
-) -> Figure:
-    """Checkpoints by two numbers, each with the region that holds both with that confidence.
+    regions: bool = False,
+) -> PaperFigure:
+    """Checkpoints by two numbers with their intervals; seeds of a method around their mean.
 
-    The two are measured on different questions and hence independent: the joint region's half
+    The two are measured on different questions and hence independent: a joint region's half
     axes are the halves of the two intervals, times sqrt(chi2(2) quantile) / normal quantile
     (1.249 at 95%); a half for each side, as intervals need not be symmetrical.
 
     Args:
-        table: A row a checkpoint: `method`, `seed`, `x`, `y`, and the ends of their intervals
+        table: One row per checkpoint: `method`, `seed`, `x`, `y`, and the ends of their intervals
             in columns with `_low` and `_high` added.
         x: The column across.
         y: The column upwards.
-        title: Above the figure.
-        notes: Below the title, a line each; None for a line on the intervals.
-        columns: Width: 1 or 2 columns of a paper.
+        title: What it is of: begins the caption.
+        width: Inches.
         confidence: Level of the intervals in `table`, and of the regions.
+        regions: Draw the joint region of each checkpoint too.
 
     Raises:
         ValueError: a column is missing.
     """
     data = frontier_data(table, x, y, confidence=confidence)
-    looks = model_looks(table["method"].astype(str))
-    if notes is None:
-        notes = (
-            f"Bars: {confidence:.0%} intervals of either number; shaded: joint {confidence:.0%} "
-            "regions (different questions, hence independent)",
-        )
+    colours = model_colours(data["method"])
+    notes = [f"Bars: {confidence:.0%} intervals of either number"]
+    if data["method"].duplicated().any():
+        notes.append("Small points: seeds; large points: their mean")
+    if regions:
+        notes.append(f"Shaded: joint {confidence:.0%} regions (the questions are different ones)")
     unknown = table.loc[table[x].isna() | table[y].isna(), "method"].astype(str)
     if len(unknown):
         left_out = ", ".join(map(printable, dict.fromkeys(unknown)))
-        notes = (*notes, f"Not shown, as one of the two numbers is undefined: {left_out}")
+        notes.append(f"Not shown, as one of the two numbers is undefined: {left_out}")
     with styled():
-        handles: list[Artist] = [
-            Line2D([], [], color=colour, label=printable(method), **marker_look(marker, 6))
-            for method, (colour, marker) in looks.items()
-        ]
-        page = Page(title, notes, [handles], columns=columns)
-        height = 3.6 if columns == 2 else 2.6
-        axes = page.axes(height, left=0.7, xlabel=NAMES.get(x, x))
-        axes.set_ylabel(page.fit(NAMES.get(y, y), height, 8))
+        page = Page(title, notes, [], width=width)
+        height = 0.6 * width + 0.2
+        name = page.fit(NAMES.get(y, y), 0.9 * height, POINTS)
+        left = 0.5 + 0.14 * (name.count("\n") + 1)
+        axes = page.axes(height, left=left, xlabel=NAMES.get(x, x))
+        axes.set_ylabel(name)
         axes.grid(axis="both")
-        axes.set_xlim(*_span(data, x))
-        axes.set_ylim(*_span(data, y))
+        axes.set_xlim(*_span(data, x, regions))
+        axes.set_ylim(*_span(data, y, regions))
         for axis in (axes.xaxis, axes.yaxis):
             set_ticks(axis)
         if data.empty:
             middle = [sum(ends) / 2 for ends in (axes.get_xlim(), axes.get_ylim())]
             say_in(axes, middle[0], middle[1], "no checkpoint has both numbers")
-        _draw(axes, data, x, y, looks)
+        _draw(axes, data, x, y, colours, regions)
+        _label(axes, page, data, x, y, colours)
     return page.figure
 
 
@@ -131,29 +128,79 @@ def frontier_data(table: pd.DataFrame, x: str, y: str, *, confidence: float = 0.
     return data[["method", "seed", *order]]
 
 
-def _span(data: pd.DataFrame, name: str) -> tuple[float, float]:
-    """Limits that hold the regions; a PSS ends at 1."""
-    ends = data[[name, f"{name}_low", f"{name}_high", f"{name}_joint_low", f"{name}_joint_high"]]
+def _span(data: pd.DataFrame, name: str, regions: bool) -> tuple[float, float]:
+    """Limits that hold the intervals, or the regions; a PSS ends at 1."""
+    joint = [f"{name}_joint_low", f"{name}_joint_high"] if regions else []
+    ends = data[[name, f"{name}_low", f"{name}_high", *joint]]
     values = ends.to_numpy().ravel().tolist()
     return limits(values) if name.startswith("pss") else limits(values, -math.inf, math.inf)
 
 
 def _draw(
-    axes: Axes, data: pd.DataFrame, x: str, y: str, looks: dict[str, tuple[str, str]]
+    axes: Axes, data: pd.DataFrame, x: str, y: str, colours: dict[str, str], regions: bool
 ) -> None:
     for row in data.to_dict("records"):
-        colour, marker = looks[row["method"]]
-        region = _region(*((row[n], row[f"{n}_joint_low"], row[f"{n}_joint_high"]) for n in (x, y)))
-        if not np.isnan(region).any():
+        colour = colours[row["method"]]
+        if regions:
+            region = _region(
+                *((row[n], row[f"{n}_joint_low"], row[f"{n}_joint_high"]) for n in (x, y))
+            )
+            for outline, name in zip(region, (x, y), strict=True):
+                if name.startswith("pss"):  # no PSS is beyond 1
+                    np.clip(outline, 0, 1, out=outline)
             axes.fill(*region, facecolor=colour, alpha=0.1, edgecolor="none", zorder=2)
-            axes.fill(*region, fill=False, edgecolor=colour, linewidth=0.7, alpha=0.7, zorder=2.5)
         for across in (True, False):
             name = x if across else y
             ends, at = [row[f"{name}_low"], row[f"{name}_high"]], [row[y if across else x]] * 2
-            axes.plot(
-                *((ends, at) if across else (at, ends)), color=colour, linewidth=0.8, zorder=3
+            line = (ends, at) if across else (at, ends)
+            axes.plot(*line, color=colour, linewidth=0.8, alpha=0.6, zorder=3)
+    for method, own in data.groupby("method", sort=False):
+        colour = colours[str(method)]
+        if len(own) > 1:
+            axes.plot(own[x], own[y], color=colour, zorder=4, **marker_look("o", 3))
+        axes.plot([own[x].mean()], [own[y].mean()], color=colour, zorder=5, **marker_look("o", 6.5))
+
+
+def _label(
+    axes: Axes, page: Page, data: pd.DataFrame, x: str, y: str, colours: dict[str, str]
+) -> None:
+    """Each method's name beside its point, where it meets no point and no other name."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    wide, high = inches_of(axes)
+    means = data.groupby("method")[[x, y]].mean()
+    places = [
+        ((px - left) / (right - left) * wide, (py - bottom) / (top - bottom) * high)
+        for px, py in [*zip(data[x], data[y], strict=True), *means.to_numpy()]
+    ]
+    taken = [(px - 0.05, px + 0.05, py - 0.05, py + 0.05) for px, py in places]
+    for method, own in data.groupby("method", sort=False):
+        name = page.shortened(printable(str(method)), 0.45 * wide)
+        size = page.width_of(name, POINTS)
+        px = (own[x].mean() - left) / (right - left) * wide
+        py = (own[y].mean() - bottom) / (top - bottom) * high
+        spots = [
+            (
+                min(max(px + dx if dx > 0 else px + dx - size, 0.02), wide - size - 0.02),
+                min(max(py + sign * (0.1 + 0.16 * step), 0.09), high - 0.09),
             )
-        axes.plot([row[x]], [row[y]], color=colour, zorder=4, **marker_look(marker, 6.5))
+            for step in range(int(high / 0.16))
+            for sign in (1, -1)
+            for dx in (0.08, -0.08)
+        ]
+
+        def meets(spot: tuple[float, float], size: float = size) -> int:
+            """How many points are covered, and ten for each name."""
+            at, up = spot
+            return sum(
+                10 if i >= len(places) else 1
+                for i, (a, b, c, d) in enumerate(taken)
+                if at < b and at + size > a and up - 0.08 < d and up + 0.08 > c
+            )
+
+        at, up = min(spots, key=meets)
+        taken.append((at - 0.05, at + size + 0.05, up - 0.08, up + 0.08))
+        where = left + at / wide * (right - left), bottom + up / high * (top - bottom)
+        axes.text(*where, name, color=colours[str(method)], va="center", ha="left", zorder=6)
 
 
 def _region(x: tuple[float, float, float], y: tuple[float, float, float]) -> Floats:

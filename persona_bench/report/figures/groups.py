@@ -1,6 +1,6 @@
 """Stability by level of difficulty, and accuracy by kind of persona.
 
-figure = groups_figure(by_level, variance_parts(outcomes).groups)
+figure = groups_figure(by_level, scores_by_group(outcomes))
 save_figure(figure, Path("figures/groups"), data=groups_data(by_level, kinds))
 """
 
@@ -13,17 +13,16 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from persona_bench.report.figures.layout import MARGIN, Page
+from persona_bench.report.figures.layout import BEYOND, MARGIN, TEXT_WIDTH, Page
 from persona_bench.report.figures.rows import Rows, draw_interval
 from persona_bench.report.figures.style import (
-    KIND_COLOURS,
-    MODEL_LOOKS,
     limits,
     look_of,
     marker_look,
     share_ticks,
     styled,
 )
+from persona_bench.report.groups import KINDS
 from persona_bench.report.tables import undefined
 
 if TYPE_CHECKING:
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from persona_bench.report.figures.style import PaperFigure
     from persona_bench.scoring.stability import Stability
 
 COLUMNS = ["panel", "group", "metric", "value", "low", "high", "n_questions", "n_personas"]
-LOOKS = {"pss": MODEL_LOOKS[3], "pss_corrected": MODEL_LOOKS[4]}
+LOOKS = {"pss": ("#8c9196", "s"), "pss_corrected": ("#0072b2", "o")}
 NAMES = {"pss": "plain PSS", "pss_corrected": "corrected PSS"}
 FLOOR: dict[str, Any] = {"facecolor": "#dcdcdc", "edgecolor": "#aaaaaa", "linewidth": 0.5}
 
@@ -46,16 +45,16 @@ def groups_figure(
     kinds: pd.DataFrame,
     *,
     title: str = "",
-    columns: int = 2,
+    width: float = TEXT_WIDTH,
     confidence: float = 0.95,
-) -> Figure:
+) -> PaperFigure:
     """PSS and its noise floor by level of the questions; accuracy by kind of persona.
 
     Args:
         by_level: Stability on the questions of each level, easiest first.
-        kinds: The rows `by == "kind"` of a table of groups (`VarianceParts.groups`).
-        title: Above the figure.
-        columns: Width: 1 or 2 columns of a paper. Panels are beside one another on 2.
+        kinds: The rows `by == "kind"` of a table of groups (`scoring.groups`).
+        title: What it is of: begins the caption.
+        width: Inches. Panels are beside one another from 5 inches on.
         confidence: Level of the intervals in `kinds`.
     """
     data = groups_data(by_level, kinds)
@@ -65,11 +64,11 @@ def groups_figure(
     with styled():
         handles = _level_handles(by_level) if len(levels) else []
         notes = [f"Bars: {percent} intervals"] if len(data) else []
-        page = Page(title, notes, [handles], columns=columns)
+        page = Page(title, notes, [handles], width=width)
         if data.empty:
             return page.say("no groups")
-        beside = columns == 2 and len(levels) > 0 and len(groups) > 0
-        label = 0.18 if beside else 0.371
+        beside = width >= 5 and len(levels) > 0 and len(groups) > 0
+        label = 0.18 if beside else 0.38
         drawn = []
         for own, least, draw in ((levels, 0.42, _draw_level), (groups, 0.24, _draw_kind)):
             if len(own):
@@ -80,7 +79,7 @@ def groups_figure(
         if beside:
             half = page.width / 2
             cells = [
-                (i * half + MARGIN + rows.left, half - rows.left - 3 * MARGIN)
+                (i * half + MARGIN + rows.left, half - rows.left - 2 * MARGIN - BEYOND)
                 for i, (_, _, rows, _) in enumerate(drawn)
             ]
             tall = max(rows.total for *_, rows, _ in drawn)
@@ -110,7 +109,7 @@ def groups_data(by_level: Mapping[str, Stability], kinds: pd.DataFrame) -> pd.Da
     rows: list[dict[str, Any]] = []
     for level, result in by_level.items():
         for metric in ("noise_floor", "pss", "pss_corrected"):
-            low, high = getattr(result, f"{metric}_interval")
+            low, high = getattr(result, metric).interval
             if metric == "pss":  # the corrected one and the noise floor say how sure it is
                 low = high = math.nan
             values = {"metric": metric, "value": getattr(result, metric), "low": low, "high": high}
@@ -118,7 +117,7 @@ def groups_data(by_level: Mapping[str, Stability], kinds: pd.DataFrame) -> pd.Da
             rows.append({"panel": "level", "group": str(level), **values, **sizes})
     if "by" in kinds.columns:
         kinds = kinds[kinds["by"] == "kind"]
-    place = {kind: i for i, kind in enumerate(KIND_COLOURS)}
+    place = {kind: i for i, kind in enumerate(KINDS)}
     if len(kinds):
         kinds = kinds.sort_values(
             "group", key=lambda names: names.map(lambda n: place.get(n, len(place))), kind="stable"
@@ -147,7 +146,7 @@ def _level_handles(by_level: Mapping[str, Stability]) -> list[Artist]:
         for metric, (colour, marker) in LOOKS.items()
     ]
     middle = " and ".join(sorted({f"{result.confidence:.0%}" for result in by_level.values()}))
-    label = f"noise floor: PSS if personas had no effect (middle {middle}; line: mean)"
+    label = f"by chance alone (middle {middle}; line: mean)"
     return [*handles, Patch(label=label, **FLOOR)]
 
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
 
-from persona_bench.report.figures.layout import MARGIN, Page
+from persona_bench.report.figures.layout import MARGIN, TEXT_WIDTH, Page
 from persona_bench.report.figures.rows import Rows
-from persona_bench.report.figures.style import styled
+from persona_bench.report.figures.style import POINTS, styled
 from persona_bench.report.tables import count, printable
 from persona_bench.scoring.cells import Cells, check, kinds_of
 
@@ -28,44 +27,64 @@ if TYPE_CHECKING:
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from persona_bench.report.figures.style import PaperFigure
     from persona_bench.scoring.resampling import Floats
 
-# ends before its brightest yellow: white, for cells without a number, stays apart in grey too
-COLOURS = ListedColormap(colormaps["cividis"](np.linspace(0, 0.92, 256)))
+# light to dark, so that a map is read in grey too; white is for cells without a number
+WRONG, CORRECT = "#f0dfc2", "#0072b2"
+COLOURS = LinearSegmentedColormap.from_list("verdicts", [WRONG, CORRECT])
 UNSCORED: dict[str, Any] = {
     "facecolor": "white", "edgecolor": "#777777", "hatch": "//////", "linewidth": 0.0,
 }  # fmt: skip
 MISSING: dict[str, Any] = {"facecolor": "white", "edgecolor": "#777777", "linewidth": 0.4}
 
 
-def heat_map_figure(outcomes: pd.DataFrame, *, title: str = "", columns: int = 2) -> Figure:
+def heat_map_figure(
+    outcomes: pd.DataFrame, *, title: str = "", width: float = TEXT_WIDTH
+) -> PaperFigure:
     """The share of correct responses of every question under every persona.
+
+    Questions that are solved under no persona are counted in the caption, not drawn.
 
     Args:
         outcomes: One model's outcomes on one benchmark, as `stability` takes them.
-        title: Above the figure.
-        columns: Width: 1 or 2 columns of a paper. Questions are named where they have room.
+        title: What it is of: begins the caption.
+        width: Inches. Questions are named where they have room.
 
     Raises:
         ValueError: a table that `stability` would refuse.
     """
     data = heat_map_data(outcomes)
+    notes = _notes(data)
+    data = data[data["question_accuracy"] > 0]
+    if data.empty:
+        with styled():
+            return Page(title, notes, [], width=width).say("no question is solved")
     values = _grid(data, "accuracy")
     responses = _grid(data, "responses")
     personas, questions = list(data["persona"].unique()), list(data["question"].unique())
     unscored, missing = np.isnan(values) & (responses > 0), responses == 0
     with styled():
-        page = Page(title, _notes(data), [cell_handles(unscored, missing)], columns=columns)
+        partly = bool(((values > 0) & (values < 1)).any())
+        swatches: list[Artist] = [
+            Patch(facecolor=CORRECT, label="correct"), Patch(facecolor=WRONG, label="wrong")
+        ]  # fmt: skip
+        handles = [*([] if partly else swatches), *cell_handles(unscored, missing)]
+        page = Page(title, notes, [handles], width=width)
         rows = Rows(page, personas)
         names = [printable(name) for name in questions]
         room = page.room(rows.left)[1] / len(names)
-        named = room > 0.14 and all(page.width_of(name, 7) < room - 0.04 for name in names)
-        axes = cell_axes(page, rows, "Questions, from the easiest to the hardest", ticks=named)
+        named = room > 0.14 and all(page.width_of(name, POINTS) < room - 0.04 for name in names)
+        xlabel = "Questions, from the easiest to the hardest"
+        if partly:
+            axes = cell_axes(page, rows, xlabel, ticks=named)
+        else:
+            ticks = 0.25 if named else 0.08
+            axes = page.axes(rows.total, left=rows.left, xlabel=xlabel, ticks=ticks)
         draw_cells(axes, rows, values, unscored, missing)
         if named:
-            axes.set_xticks(range(len(names)), names, fontsize=7)
+            axes.set_xticks(range(len(names)), names)
     return page.figure
 
 
@@ -119,6 +138,8 @@ def _notes(data: pd.DataFrame) -> list[str]:
         f"{'up to ' if data['responses'].min() < most else ''}{count(most, 'sample')}; "
         "both sorted by their share of correct responses"
     ]
+    if unsolved := int((data.groupby("question")["question_accuracy"].first() == 0).sum()):
+        notes.append(f"{count(unsolved, 'question')} solved under no persona, not drawn")
     if lost := int((data["responses"] - data["scored"]).sum()):
         notes.append(f"{lost:,} responses unscored, left out")
     if data["scored"].sum() == 0:
@@ -140,9 +161,9 @@ def cell_handles(unscored: Any, missing: Any) -> list[Artist]:
 def cell_axes(page: Page, rows: Rows, xlabel: str, *, ticks: bool) -> Axes:
     """Axes for the cells, and above them the scale of their colours, from 0 to 1."""
     words = "share correct"
-    left = MARGIN + page.width_of(words, 7.5) + 0.12
+    left = MARGIN + page.width_of(words, POINTS) + 0.12
     scale = page.band(0.09, [(left, min(1.8, page.inner - left))])[0]
-    page.write(words, MARGIN, page.used - 0.34, fontsize=7.5)
+    page.write(words, MARGIN, page.used - 0.36)
     scale.imshow(
         np.linspace(0, 1, 256)[None],
         cmap=COLOURS,
@@ -152,7 +173,7 @@ def cell_axes(page: Page, rows: Rows, xlabel: str, *, ticks: bool) -> Axes:
         vmax=1,
     )
     scale.set_yticks([])
-    scale.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"], fontsize=7)
+    scale.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     scale.tick_params(length=2, pad=1.5)
     return page.axes(rows.total, left=rows.left, xlabel=xlabel, ticks=0.25 if ticks else 0.08)
 

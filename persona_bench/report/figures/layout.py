@@ -1,7 +1,8 @@
-"""A page laid out in inches: a title, notes, legends, then bands of panels below one another.
+"""A page laid out in inches: legends, then bands of panels below one another.
 
-One or two columns of a paper wide, as tall as what is shown needs. Everything is placed by text
-that was measured, so that no name is cut off and no two labels meet.
+As wide as it is printed, as tall as what is shown needs. Everything is placed by text that was
+measured, so that no name is cut off and no two labels meet. What a figure is of and how it was
+made is no part of it, but its caption.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from persona_bench.report.figures.style import STYLE, say_in
+from persona_bench.report.figures.style import POINTS, STYLE, PaperFigure, say_in
 from persona_bench.report.tables import printable
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from matplotlib.text import Text
 
-WIDTHS = {1: 3.35, 2: 7.0}
-"""Inches: one column of a two-column paper, and its text width."""
-MARGIN = 0.12
+TEXT_WIDTH, COLUMN_WIDTH = 5.5, 2.75
+"""Inches: the text of a NeurIPS paper, and one column of a page of two."""
+MARGIN = 0.06
+BEYOND = 0.12
+"""Inches on the right, for half of the last tick's label."""
 
 
 class _Wrapper(textwrap.TextWrapper):
@@ -36,19 +38,18 @@ class _Wrapper(textwrap.TextWrapper):
     wordsep_re = re.compile(r"(\s+|[^\s/_-]*[/_-]+)")
 
 
-def page_width(columns: int) -> float:
-    """Inches.
+class Page:
+    """A figure with legends above bands of axes, measured in inches.
+
+    Args:
+        title: What the figure is of: begins its caption.
+        notes: The other sentences of its caption.
+        legends: Handles, one list per legend.
+        width: Inches.
 
     Raises:
-        ValueError: other than 1 or 2 columns.
+        ValueError: a width in which no figure finds room.
     """
-    if columns not in WIDTHS:
-        raise ValueError(f"columns is {columns!r}, but a figure is 1 or 2 columns wide")
-    return WIDTHS[columns]
-
-
-class Page:
-    """A figure with a title, notes and legends above bands of axes, measured in inches."""
 
     def __init__(
         self,
@@ -56,19 +57,18 @@ class Page:
         notes: Sequence[str],
         legends: Sequence[Sequence[Artist]],
         *,
-        columns: int = 2,
+        width: float = TEXT_WIDTH,
     ) -> None:
-        self.width = page_width(columns)
+        if not 2 <= width <= 20:
+            raise ValueError(f"a figure is 2 to 20 inches wide, not {width:g}")
+        self.width = width
         self.inner = self.width - 2 * MARGIN
-        self.figure = Figure(figsize=(self.width, 4), dpi=STYLE["savefig.dpi"])
+        self.figure = PaperFigure(figsize=(self.width, 4), dpi=STYLE["savefig.dpi"])
+        sentences = [printable(text).strip().rstrip(".") for text in (title, *notes) if text]
+        self.figure.caption = "".join(f"{text}. " for text in sentences if text).strip()
         self._renderer = FigureCanvasAgg(self.figure).get_renderer()
         self.used = MARGIN
         self._placed: list[tuple[Axes, float, float, float, float]] = []
-        if title:
-            self._add_text(printable(title), 10 if columns == 2 else 9, "bold")
-        for note in notes:
-            self._add_text(note, 8 if columns == 2 else 7)
-        self.used += 0.04
         for handles in legends:
             if handles:
                 self._add_legend(handles)
@@ -81,7 +81,7 @@ class Page:
 
     def room(self, left: float) -> tuple[float, float]:
         """Where axes with labels of the width `left` begin, and how wide they can be."""
-        return MARGIN + left, self.width - left - 3 * MARGIN
+        return MARGIN + left, self.width - left - 2 * MARGIN - BEYOND
 
     def band(
         self,
@@ -112,14 +112,14 @@ class Page:
             spans = cells
         lines = 0
         for text, (left, width) in zip(xlabels, spans, strict=False):
-            broken = self.fit(text, width, 8)
+            broken = self.fit(text, width, POINTS)
             lines = max(lines, broken.count("\n") + 1 if text else 0)
             self.write(broken, left + width / 2, start + height + ticks, ha="center")
-        self.used = start + height + ticks + 0.135 * lines + (0.08 if lines else 0.02)
+        self.used = start + height + ticks + 0.14 * lines + (0.08 if lines else 0.02)
         self._resize()
         return [axes for axes, *_ in self._placed[-len(cells) :]]
 
-    def say(self, text: str) -> Figure:
+    def say(self, text: str) -> PaperFigure:
         """A page that says that there is nothing to show."""
         axes = self.axes(0.6, left=0.0)
         axes.set_axis_off()
@@ -143,6 +143,14 @@ class Page:
                 return broken
             characters -= 1
 
+    def shortened(self, text: str, width: float) -> str:
+        """The text, cut in its middle where it is wider than `width` inches."""
+        kept = len(text)
+        while kept > 3 and self.width_of(text, POINTS) > width:
+            kept -= 1
+            text = f"{text[: kept // 2]}…{text[-(kept - kept // 2 - 1) :]}"
+        return text
+
     def width_of(self, text: str, points: float, weight: str = "normal") -> float:
         probe = self.figure.text(0, 0, text, fontsize=points, fontweight=weight)
         width = probe.get_window_extent(self._renderer).width / self.figure.dpi
@@ -156,14 +164,10 @@ class Page:
             bottom = (tall - start - height) / tall
             axes.set_position((left / self.width, bottom, width / self.width, height / tall))
 
-    def _add_text(self, text: str, points: float, weight: str = "normal") -> None:
-        broken = self.fit(text, self.inner, points, weight)
-        self._use(self.write(broken, MARGIN, self.used, fontsize=points, fontweight=weight))
-
     def _add_legend(self, handles: Sequence[Artist]) -> None:
         """As many columns as fit the width."""
         for handle in handles:
-            handle.set_label(self.fit(str(handle.get_label()), self.inner - 0.4, 7.5))
+            handle.set_label(self.fit(str(handle.get_label()), self.inner - 0.4, POINTS))
         for columns in range(min(5, len(handles)), 0, -1):
             legend = self.figure.legend(
                 handles=list(handles),
@@ -187,6 +191,6 @@ class Page:
         """From the top left corner of the page, wherever its height will put that."""
         return self.figure.transFigure + ScaledTranslation(x, -down, self.figure.dpi_scale_trans)
 
-    def _use(self, artist: Text | Legend) -> None:
+    def _use(self, artist: Legend) -> None:
         height = artist.get_window_extent(self._renderer).height / self.figure.dpi
         self.used += height + 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from persona_bench.report.figures.style import inches_of, marker_look, say_in
+from persona_bench.report.figures.style import POINTS, inches_of, marker_look, say_in
 from persona_bench.report.tables import UNKNOWN, printable
 
 if TYPE_CHECKING:
@@ -20,22 +20,22 @@ class Rows:
     """Names from the top, each row as tall as its label; y runs downwards in inches."""
 
     def __init__(
-        self, page: Page, names: Sequence[str], *, least: float = 0.0, label: float = 0.371
+        self, page: Page, names: Sequence[str], *, least: float = 0.0, label: float = 0.38
     ) -> None:
         """`least` is the least height of a row, `label` the most of the page for the names."""
         self.crowded = len(names) > 40
-        self.points = 6.5 if self.crowded else 8.0
+        self.points = 6.5 if self.crowded else POINTS
         self.marker = 4.2 if self.crowded else 5.5
         widest = label * page.width
         self.labels = [page.fit(printable(name), widest, self.points) for name in names]
         line = self.points / 72 * 1.25
-        least = max(least, 0.135 if self.crowded else 0.2)
+        least = max(least, 0.12 if self.crowded else 0.165)
         heights = [max(least, text.count("\n") * line + line) for text in self.labels]
         self.y = [sum(heights[:i]) + height / 2 for i, height in enumerate(heights)]
         self.at = dict(zip(names, self.y, strict=True))
         self.total = sum(heights)
         widths = [page.width_of(text, self.points) for text in self.labels]
-        self.left = max(widths, default=0.0) + 0.15
+        self.left = max(widths, default=0.0) + 0.1
         self.top = 0.25 if self.crowded else 0.0
         """Room for the second row of ticks, above a panel too tall for one."""
 

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from persona_bench.report.figures.layout import MARGIN
+from persona_bench.report.figures.style import POINTS
 from persona_bench.report.tables import printable, size
+from persona_bench.scoring.stability import Stability
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
     from persona_bench.report.figures.layout import Page
     from persona_bench.report.figures.rows import Rows
-    from persona_bench.scoring.stability import Stability
 
 GAP, LEAST = 0.16, 0.62
 """Inches: between two panels, and the least width of one."""
 FEWEST = 0.27
-"""Of the page's width, for names."""
+"""Least share of the page's width for names."""
+
+
+def by_model(result: Stability | Mapping[str, Stability]) -> Mapping[str, Stability]:
+    """Results by model; a single one has the name that is empty."""
+    return {"": result} if isinstance(result, Stability) else result
 
 
 def persona_order(results: Mapping[str, Stability]) -> list[str]:
@@ -63,11 +70,6 @@ def label_share(width: float, n: int, most: float = 0.371) -> float:
     return min(max(share, FEWEST), most)
 
 
-def fit_beside(width: float, n: int) -> bool:
-    """Whether `n` panels find room beside one another, and names beside them."""
-    return label_share(width, n, 1.0) > FEWEST
-
-
 def panels(page: Page, rows: Rows, titles: Sequence[str], *, xlabel: str) -> list[Axes]:
     """A panel of the same rows for each title: side by side, in as many bands as that takes."""
     left, width = page.room(rows.left)
@@ -77,18 +79,13 @@ def panels(page: Page, rows: Rows, titles: Sequence[str], *, xlabel: str) -> lis
     each = (width - GAP * (beside - 1)) / beside
     made: list[Axes] = []
     for start in range(0, len(titles), beside):
-        names = [page.fit(printable(t), each, 7.5, "bold") for t in titles[start : start + beside]]
+        names = [page.fit(printable(t), each, POINTS) for t in titles[start : start + beside]]
         lines = max(name.count("\n") + 1 if name else 0 for name in names)
         cells = [(left + i * (each + GAP), each) for i in range(len(names))]
         top = rows.top + lines * 0.135 + 0.05 * bool(lines)
         band = page.band(rows.total, cells, xlabels=[xlabel], top=top)
         for i, (axes, name) in enumerate(zip(band, names, strict=True)):
             rows.put_on(axes, named=i == 0)
-            axes.set_title(name, loc="left", fontsize=7.5, fontweight="bold", pad=4)
+            axes.set_title(name, loc="left", fontsize=POINTS, pad=4)
         made += band
     return made
-
-
-def inset_of(axes: Sequence[Axes]) -> float:
-    """How far ticks stay off the ends (inches), where a neighbour's might meet them."""
-    return 0.06 if len(axes) > 1 else 0.0

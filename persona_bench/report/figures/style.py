@@ -8,28 +8,39 @@ font the reader has, and no longer fit where it was measured to fit).
 from __future__ import annotations
 
 import math
+import re
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import style
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from persona_bench.report.groups import group_of
+from persona_bench.report.latex import escape
 from persona_bench.report.tables import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import XAxis, YAxis
-    from matplotlib.figure import Figure
+
+FONTS = {"sans": "DejaVu Sans", "serif": "STIXGeneral"}
+"""Both come with matplotlib: the same figure on every machine."""
+_FONT: ContextVar[str] = ContextVar("font", default="sans")
+
+POINTS = 8
+"""Size of all text in a figure that is printed at its own width."""
 
 STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
-    "font.size": 8,
+    "font.size": POINTS,
     "text.parse_math": False,  # names are shown as they are, dollars and backslashes too
-    "axes.labelsize": 8,
+    "axes.labelsize": POINTS,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -38,60 +49,33 @@ STYLE: dict[str, Any] = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.5,
     "hatch.linewidth": 0.5,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    "xtick.labelsize": POINTS,
+    "ytick.labelsize": POINTS,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "legend.fontsize": 7.5,
+    "legend.fontsize": POINTS,
     "legend.frameon": False,
     "text.hinting": "none",  # widths are the same at every resolution, as measured
     "pdf.fonttype": 42,  # fonts embedded as TrueType: text stays text
     "svg.fonttype": "path",
     "svg.hashsalt": "persona-bench",  # the names inside the file are the same each time
-    "savefig.dpi": 200,
+    "savefig.dpi": 300,
 }
 
-# Okabe & Ito's palette, its yellow darkened for white paper, and two more. Colours of like
-# lightness go with unlike markers: the markers alone tell the kinds apart in grey.
-KIND_COLOURS: dict[str, str] = {
-    "control": "#000000",
-    "expert": "#0072b2",
-    "adjacent_expert": "#56b4e9",
-    "layperson": "#e69f00",
-    "education": "#009e73",
-    "character": "#cc79a7",
-    "temperament": "#d8c600",
-    "speech": "#661f52",
-    "irrelevant": "#999999",
-    "harmful": "#d55e00",
+GROUP_LOOKS: dict[str, tuple[str, str]] = {
+    "control": ("#000000", "D"),
+    "expert": ("#0072b2", "o"),
+    "neutral": ("#8c9196", "s"),
+    "harmful": ("#d55e00", "^"),
 }
-KIND_MARKERS: dict[str, str] = {
-    "control": "D",
-    "expert": "o",
-    "adjacent_expert": "s",
-    "layperson": "^",
-    "education": "v",
-    "character": "P",
-    "temperament": "*",
-    "speech": "<",
-    "irrelevant": ">",
-    "harmful": "X",
-}
-OTHER_COLOUR, OTHER_MARKER = "#5f6b6b", "8"
-"""For a kind that is none of the ten."""
+"""Colour and marker of each group of personas; the markers alone tell them apart in grey."""
 
-MODEL_LOOKS: tuple[tuple[str, str], ...] = (
-    ("#000000", "D"),
-    ("#e69f00", "^"),
-    ("#009e73", "v"),
-    ("#0072b2", "s"),
-    ("#d55e00", "o"),
-    ("#cc79a7", "P"),
-    ("#56b4e9", "X"),
-    ("#661f52", "*"),
-)
-"""Colour and marker of models and methods, in the order in which they are given: Okabe & Ito's
-palette; the markers alone tell them apart in grey."""
+MODEL_COLOURS = (
+    "#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#661f52",
+)  # fmt: skip
+"""Colours of models and methods, in the order in which they are given: Okabe & Ito's palette.
+Models have no markers of their own: a marker is a group of personas, and a label stands beside a
+model's curve or point."""
 
 BASELINE = "none"
 """The control without a system message: the reference that the others are read against."""
@@ -113,11 +97,11 @@ def save_figure(
         path_without_suffix: Where; each file adds its suffix to the name.
         data: What the figure shows, for the `.csv`.
         provenance: A line on how the figure was made (runs, versions, seeds, command): for the
-            `.txt`, and for the description that the image files carry.
+            `.tex`, and for the description that the image files carry.
 
     Returns:
-        The files: `.png` (200 dpi), `.pdf`, `.svg`, then `.csv` and `.txt` where there is
-        something to put in them.
+        The files: `.png` (300 dpi), `.pdf`, `.svg`, then `.csv` where there are data, and `.tex`
+        with the caption.
     """
     path = Path(path_without_suffix)
     line = " ".join(provenance.split())
@@ -135,9 +119,11 @@ def save_figure(
     if data is not None:
         written.append(_beside(path, ".csv"))
         data.to_csv(written[-1], index=False, encoding="utf-8", lineterminator="\n")
-    if line:
-        written.append(_beside(path, ".txt"))
-        written[-1].write_text(line + "\n", encoding="utf-8", newline="\n")
+    if caption := getattr(figure, "caption", ""):
+        label = re.sub(r"[^\w.:-]+", "-", path.name)
+        text = f"% {line or path.name}\n\\caption{{{escape(caption)}}}\n\\label{{fig:{label}}}\n"
+        written.append(_beside(path, ".tex"))
+        written[-1].write_text(text, encoding="utf-8", newline="\n")
     return written
 
 
@@ -147,24 +133,49 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def styled() -> AbstractContextManager[None]:
-    return style.context(["default", STYLE])
+    """The look of every figure, for drawing as for saving it."""
+    return style.context(["default", STYLE | {"font.family": FONTS[_FONT.get()]}])
+
+
+@contextmanager
+def set_in(font: str) -> Iterator[None]:
+    """Figures drawn and saved within it are set in `sans` or `serif`.
+
+    Raises:
+        ValueError: another font.
+    """
+    if font not in FONTS:
+        raise ValueError(f"no font {font!r}: use {' or '.join(FONTS)}")
+    before = _FONT.set(font)
+    try:
+        yield
+    finally:
+        _FONT.reset(before)
 
 
 def look_of(kind: str) -> tuple[str, str]:
-    return KIND_COLOURS.get(kind, OTHER_COLOUR), KIND_MARKERS.get(kind, OTHER_MARKER)
+    """Colour and marker of a kind of persona: those of its group."""
+    return GROUP_LOOKS[group_of(kind)]
 
 
-def model_looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each name, in order; after eight they begin again."""
-    return {name: MODEL_LOOKS[i % len(MODEL_LOOKS)] for i, name in enumerate(dict.fromkeys(names))}
+def model_colours(names: Iterable[str]) -> dict[str, str]:
+    """The colour of each name, in order; after eight they begin again."""
+    unlike = enumerate(dict.fromkeys(names))
+    return {name: MODEL_COLOURS[i % len(MODEL_COLOURS)] for i, name in unlike}
+
+
+class PaperFigure(Figure):
+    """A figure without a title or notes of its own: they are its caption."""
+
+    caption: str = ""
 
 
 def marker_look(marker: str, size: float) -> dict[str, Any]:
-    """Line2D arguments; stars and crosses need more room to look as large as a disc."""
+    """Line2D arguments; some shapes need more or less room to look as large as a disc."""
     return {
         "marker": marker,
-        "markersize": size * {"*": 1.6, "P": 1.2, "X": 1.2, "D": 0.9}.get(marker, 1.0),
-        "markeredgecolor": "#222222",
+        "markersize": size * {"D": 0.9, "^": 1.1}.get(marker, 1.0),
+        "markeredgecolor": "white",
         "markeredgewidth": 0.5,
         "linestyle": "none",
     }
@@ -228,4 +239,4 @@ def with_interval(value: float, ends: tuple[float, float], what: str) -> str:
 
 
 def say_in(axes: Axes, x: float, y: float, text: str, align: str = "center") -> None:
-    axes.text(x, y, text, ha=align, va="center", color="#666666", style="italic", fontsize=7)
+    axes.text(x, y, text, ha=align, va="center", color="#666666", style="italic")

@@ -15,10 +15,17 @@ class Browser {
     this.bar = make("progress", { "aria-label": "Searched", hidden: true });
     this.tools = make("form", { class: "filters", role: "search", "aria-label": "Responses" });
     this.tools.addEventListener("submit", (event) => event.preventDefault());
+    this.filters = make("div", { class: "controls" });
+    this.summary = make("summary", {}, "Filters");
+    const fold = make("details", { class: "fold", open: true }, this.summary, this.filters);
+    this.find = make("div", { class: "find" });
+    this.tools.append(this.find, fold);
     this.items = make("nav", { class: "side questions", "aria-label": "Questions" });
     this.order = make("div", { class: "order" });
-    this.items.append(this.status, this.bar, this.order, this.list);
-    this.items.addEventListener("scroll", () => this.#more());
+    const questions = make("details", { class: "fold", open: true }, make("summary", {}, "All questions"), this.order, this.list);
+    this.items.append(this.status, this.bar, questions);
+    for (const each of [fold, questions]) foldOnPhones(each);
+    for (const box of [this.items, this.list]) box.addEventListener("scroll", () => this.#more());
     this.side = make("div", { class: "sides" }, this.items, this.question.element);
     place.append(make("h2", { class: "unseen" }, "Responses"), this.tools, this.side);
     this.listed = null;
@@ -45,7 +52,8 @@ class Browser {
     this.controls.clear();
     const { task: tasks } = this.store.columns;
     const options = optionsOf(this.store, task);
-    const parts = [this.#searchField()];
+    this.find.replaceChildren(this.#searchField());
+    const parts = [];
     if (tasks.values.length > 1) {
       const codes = [...this.store.taskGroups.keys()];
       parts.push(this.#choice("task", "Task", codes, null, () => ({ drop: [...FACETS, "question", "at", "all"] })));
@@ -58,18 +66,18 @@ class Browser {
       else parts.push(this.#choice(name, title, codes, `any ${name}`));
     }
     const clear = () => {
-      const kept = ["task", "question"].filter((name) => route.params.has(name));
+      const kept = ["task", "question", "sort"].filter((name) => route.params.has(name));
       const { params } = route;
       go(hashOf("responses", new URLSearchParams(kept.map((name) => [name, params.get(name)]))));
     };
     parts.push(make("button", { type: "button", onclick: clear }, "Clear"));
-    this.tools.replaceChildren(...parts);
+    this.filters.replaceChildren(...parts);
     this.order.replaceChildren(this.#choice("sort", "Order", Object.keys(ORDERS), null));
   }
 
   #searchField() {
     const input = make("input", { type: "search", id: "search", spellcheck: "false", autocomplete: "off" });
-    input.placeholder = "words in responses, questions, judgements";
+    input.placeholder = "responses, questions, personas, prompts, judges' words";
     let waiting;
     input.addEventListener("input", () => {
       clearTimeout(waiting);
@@ -132,6 +140,8 @@ class Browser {
 
   #fillTools(params) {
     for (const fill of this.controls.values()) fill(params);
+    const set = FACETS.filter((name) => params.has(name)).length;
+    this.summary.textContent = set ? `Filters (${set} set)` : "Filters";
   }
 
   /** A filter was changed; a question that no longer fits makes room for the first that does. */
@@ -178,7 +188,8 @@ class Browser {
 
   #more(wanted = 0) {
     const { items, list } = this;
-    const near = items.scrollTop + items.clientHeight > items.scrollHeight - 400;
+    const box = list.scrollHeight > list.clientHeight + 1 ? list : items; // on a phone the list scrolls
+    const near = box.scrollTop + box.clientHeight > box.scrollHeight - 400;
     if (!wanted && !near) return;
     const end = wanted || list.childElementCount + FIRST_ITEMS;
     const next = this.counts.slice(list.childElementCount, end);
@@ -231,10 +242,9 @@ class Browser {
     const link = this.list.children[place]?.firstChild;
     if (link) {
       link.setAttribute("aria-current", "true");
-      const [box, own] = [this.items.getBoundingClientRect(), link.getBoundingClientRect()];
-      if (own.top < box.top || own.bottom > box.bottom) {
-        this.items.scrollTop += own.top - box.top - box.height / 3;
-      }
+      const scroller = this.list.scrollHeight > this.list.clientHeight + 1 ? this.list : this.items;
+      const [box, own] = [scroller.getBoundingClientRect(), link.getBoundingClientRect()];
+      if (own.top < box.top || own.bottom > box.bottom) scroller.scrollTop += own.top - box.top - box.height / 3;
     }
     this.place = place;
     this.#showQuestion(count, place, wanted);

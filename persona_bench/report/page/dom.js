@@ -86,8 +86,12 @@ async function copy(text, button) {
   setTimeout(() => (button.textContent = before), 1500);
 }
 
-function download(text, name) {
-  const address = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+function fileName(title) {
+  return title.replace(/[^\p{L}\p{N}]+/gu, "_").slice(0, 80) || "figure";
+}
+
+function download(contents, name, type = "text/csv;charset=utf-8") {
+  const address = URL.createObjectURL(new Blob([contents], { type }));
   const link = make("a", { href: address, download: name });
   document.body.append(link);
   link.click();

@@ -17,16 +17,19 @@ import numpy as np
 import pandas as pd
 
 from persona_bench.report.page.contents import REQUIRED
+from persona_bench.report.page.maths import formula_trees
 
 CHUNK = 1_000_000
 """Characters of text in a chunk: some milliseconds of work for a browser."""
 LEVEL = 6
-"""Of compression."""
+"""Level of compression."""
 HEAD = 100
 """Characters of a question that the list of questions shows."""
 
 CATEGORIES = ("model", "task", "question", "persona", "kind", "level", "subject", "verdict")
-"""Columns with few distinct values, with `reason`, `route`, `reward` and `answer`."""
+"""Columns by which responses are grouped and filtered."""
+VALUES = (*CATEGORIES, "reason", "route", "voice", "reward", "answer", "taken", "tokens", "limit")
+"""All columns that are codes into a list of their distinct values."""
 
 
 def block(name: str, value: Any) -> str:
@@ -68,15 +71,15 @@ class Pool:
 
     def about(self, *, heads: bool = False) -> dict[str, Any]:
         """What the page needs to know before any chunk is unpacked."""
-        told: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "name": self.name,
             "codes": self.codes,
             "starts": self.starts,
+            "size": len(self.texts),
         }
-        told["size"] = len(self.texts)
         if heads:
-            told["heads"] = [" ".join(text[: 3 * HEAD].split())[:HEAD] for text in self.texts]
-        return told
+            facts["heads"] = [" ".join(text[: 3 * HEAD].split())[:HEAD] for text in self.texts]
+        return facts
 
     def blocks(self) -> Iterator[str]:
         """The chunks, one at a time."""
@@ -103,8 +106,7 @@ def encode_responses(responses: pd.DataFrame) -> Iterator[str]:
             f"{', '.join(REQUIRED)} are required"
         )
     size = len(responses)
-    names = (*CATEGORIES, "reason", "route", "reward", "answer")
-    columns = {name: _category(responses, name) for name in names}
+    columns = {name: _category(responses, name) for name in VALUES}
     sample = responses["sample"].to_numpy(dtype=int)
     by = ("persona", "model", "question", "task")
     order = np.lexsort((sample, *(columns[name][0] for name in by)))
@@ -127,6 +129,8 @@ def encode_responses(responses: pd.DataFrame) -> Iterator[str]:
         "judgements": judgements,
     }
     yield block("index", index)
+    questions = pools[0].texts
+    yield block("maths", formula_trees(questions, columns["answer"][1] + columns["taken"][1]))
     for pool in (*pools, justification):
         yield from pool.blocks()
 
@@ -170,7 +174,7 @@ def _encode_judgements(lists: Sequence[list[dict[str, Any]]]) -> tuple[dict[str,
     scores = [each.get("score") for _, each in said]
     pool = _pool(table, "justification", np.arange(len(table)))
     columns = {name: _category(table, name) for name in ("judge", "verdict", "reason")}
-    told: dict[str, Any] = {
+    table_of: dict[str, Any] = {
         "row": [row for row, _ in said],
         "score": [None if score is None or score != score else float(score) for score in scores],
         "columns": {
@@ -179,4 +183,4 @@ def _encode_judgements(lists: Sequence[list[dict[str, Any]]]) -> tuple[dict[str,
         },
         "pool": pool.about(),
     }
-    return told, pool
+    return table_of, pool

@@ -8,8 +8,11 @@ async function start() {
   }
   readRoute();
   const [tables, index] = await Promise.all([unpack("tables"), unpack("index")]);
-  const placed = placeTables(tables);
   const store = new Store(index);
+  Chart.hasResponses = store.rows > 0;
+  const placed = placeTables(tables);
+  placeCharts(tables);
+  foldOnPhones(document.querySelector("#report .fold"));
   const views = Object.fromEntries(VIEWS.map((name) => [name, document.getElementById(name)]));
   const links = document.querySelectorAll("#views a");
   const browser = store.rows ? new Browser(store, views.responses) : null;
@@ -41,11 +44,20 @@ async function start() {
   document.documentElement.dataset.ready = "true";
 }
 
+/** Open on a wide window, folded on a phone; who opens it there sees all of it. */
+function foldOnPhones(details) {
+  const narrow = matchMedia("(max-width: 50rem)");
+  const fit = () => (details.open = !narrow.matches);
+  narrow.addEventListener("change", fit);
+  fit();
+}
+
 /** To a part of the report. */
 function goTo(key) {
   if (key === null) return scrollTo(0, 0);
   for (const part of document.querySelectorAll("[data-key]")) {
     if (part.dataset.key !== key) continue;
+    for (let up = part.closest("details"); up; up = up.parentElement.closest("details")) up.open = true;
     part.scrollIntoView({ block: "start" });
     part.focus({ preventScroll: true });
   }
@@ -69,6 +81,7 @@ function listen(browser, left) {
     k: () => browser?.step(-1),
     ArrowRight: () => browser?.step(1),
     ArrowLeft: () => browser?.step(-1),
+    d: () => route.view === "responses" && go(hashWith({ diff: route.params.has("diff") ? null : "1" })),
     r: () => browser && go(route.view === "report" ? left.responses ?? "#responses" : left.report || "#report"),
     "/": () => {
       if (browser && route.view !== "responses") go(left.responses ?? "#responses");

@@ -38,8 +38,12 @@ class QuestionView {
     const texts = await Promise.all(rows.map((row) => store.pools.response.text(row)));
     const question = await store.pools.question_text.text(group.from);
     const said = await Promise.all(rows.map((row) => this.#judges(row)));
+    const personas = await Promise.all(rows.map((row) => store.pools.system.text(row)));
+    this.formulas = await store.formulas();
+    this.controls = await this.#controls(group);
     if (turn !== this.turn) return; // another question is wanted by now
-    const of = new Map(rows.map((row, place) => [row, { text: texts[place], said: said[place] }]));
+    const of = new Map(rows.map((row, place) => [row, { text: texts[place], said: said[place], persona: personas[place] }]));
+    this.asked = question;
     this.pattern = search ? patternOf(search, "gi") : null;
     this.group = group;
     this.element.replaceChildren(
@@ -61,6 +65,23 @@ class QuestionView {
       step(after, "Next →", "j"),
       make("span", { class: "count" }, place < 0 ? "not in the list" : `${place + 1} of ${total}`),
     );
+  }
+
+  /** The responses of the control to a question, by model and sample; its name is `name`. */
+  async #controls(group) {
+    const { store } = this;
+    const { persona, kind, model } = store.columns;
+    const rows = [];
+    for (let row = group.from; row < group.to; row++) if (kind.values[kind.codes[row]] === "control") rows.push(row);
+    const names = [...new Set(rows.map((row) => persona.values[persona.codes[row]]))];
+    const name = names.includes("none") ? "none" : names[0];
+    const texts = new Map();
+    if (route.params.has("diff")) {
+      for (const row of rows) {
+        if (persona.values[persona.codes[row]] === name) texts.set(`${model.codes[row]} ${store.sample[row]}`, await store.pools.response.text(row));
+      }
+    }
+    return { name, texts };
   }
 
   async #judges(row) {
@@ -86,8 +107,8 @@ class QuestionView {
         { class: "about" },
         about.filter(([, value]) => value).map(([name, value]) => make("span", {}, `${name}: `, named(value))),
       ),
-      question && make("div", { class: "asked", dir: "auto" }, marked(question, this.pattern)),
-      answer && make("p", { class: "reference" }, "Reference answer: ", named(answer)),
+      question && make("div", { class: "asked", dir: "auto", tabindex: "0", role: "region", "aria-label": "The question" }, withFormulas(question, this.formulas, this.pattern)),
+      answer && make("p", { class: "reference" }, "Reference answer: ", answerOf(answer, this.formulas)),
     );
   }
 
@@ -114,6 +135,14 @@ class QuestionView {
         filtered && ` · ${rows.length} of ${plural(size, "response")} shown `,
         filtered &&
           make("a", { href: hashWith({ all: all ? null : "1" }) }, all ? "Only what the filters pick" : `Show all ${size}`),
+        this.controls.name && personas.size > 1 && [
+          " · ",
+          make(
+            "a",
+            { href: hashWith({ diff: route.params.has("diff") ? null : "1" }), class: "diff", "aria-keyshortcuts": "d" },
+            route.params.has("diff") ? "Plain responses" : `Differences from ${this.controls.name}`,
+          ),
+        ],
         long && " · ",
         long && make(
           "a",
@@ -161,8 +190,9 @@ class QuestionView {
     const many = rows.length > MANY ? "many" : "";
     if (models.length < 2) {
       const cards = personas.map((who) => {
-        const kind = this.#kind(rows.find((row) => persona.codes[row] === who));
-        const card = cell(who, models[0], "h3", persona.values[who], kind);
+        const first = rows.find((row) => persona.codes[row] === who);
+        const card = cell(who, models[0], "h3", persona.values[who], this.#kind(first));
+        card.querySelector("header").after(this.#persona(of.get(first).persona));
         return this.#placed(card, persona.values[who]);
       });
       return make("div", { class: `cards ${many}` }, cards);
@@ -171,9 +201,10 @@ class QuestionView {
       const cells = models.map((which) => cell(who, which, "h4", model.values[which], null));
       const columns = make("div", { class: "columns" }, cells);
       columns.style.setProperty("--columns", models.length);
-      const kind = this.#kind(rows.find((row) => persona.codes[row] === who));
-      const title = make("h3", {}, named(persona.values[who]), " ", kind);
-      const line = make("section", { class: "line" }, title, make("div", { class: "wide" }, columns));
+      const first = rows.find((row) => persona.codes[row] === who);
+      const title = make("h3", {}, named(persona.values[who]), " ", this.#kind(first));
+      const wide = make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": persona.values[who] }, columns);
+      const line = make("section", { class: "line" }, title, this.#persona(of.get(first).persona), wide);
       return this.#placed(line, persona.values[who]);
     });
     return make("div", { class: `lines ${many}` }, lines);
@@ -185,6 +216,21 @@ class QuestionView {
     const link = make("a", { href: this.#link({ at: persona }), class: "link", title: "A link to this persona" }, "link");
     (element.querySelector("header, h3") ?? element).append(" ", link);
     return element;
+  }
+
+  /** The persona's text, once. */
+  #persona(text) {
+    if (!text) return make("p", { class: "persona empty" }, "no system message");
+    const place = make("div", { class: "persona" });
+    const most = 160;
+    const short = text.length > most + 40 && !this.pattern?.test(text);
+    if (short) {
+      const all = make("button", { type: "button", class: "plain", onclick: () => place.replaceChildren(...marked(text, this.pattern)) }, "… all of it");
+      place.append(text.slice(0, most), all);
+    } else {
+      place.append(...marked(text, this.pattern));
+    }
+    return place;
   }
 
   #kind(row) {
@@ -202,26 +248,48 @@ class QuestionView {
 
   #sample(row, { text, said }, many) {
     const { store } = this;
-    const [reason, found, reward] = ["reason", "route", "reward"].map((name) =>
-      store.value(name, row),
-    );
+    const of = (name) => store.value(name, row);
     const score = store.score[row];
-    const more = score === score ? ` ${+score.toFixed(2)}` : "";
-    const verdict = make("p", { class: "verdict" }, badge(store.value("verdict", row), more));
-    if (reason) verdict.append(" ", make("span", { class: "reason" }, named(spaced(reason))));
-    if (found) verdict.append(" ", make("span", { class: "route" }, "route: ", named(found)));
-    if (reward) verdict.append(" ", make("span", { class: "reward" }, "reward: ", reward));
+    const more = score === score && !of("voice") ? ` ${+score.toFixed(2)}` : "";
+    const verdict = make("p", { class: "verdict" }, badge(of("verdict"), more));
+    if (of("reason")) verdict.append(" ", make("span", { class: "reason" }, named(spaced(of("reason")))));
+    if (of("voice")) verdict.append(" · ", make("span", { class: "voice" }, of("voice")));
+    if (of("reward")) verdict.append(" ", make("span", { class: "reward" }, "reward: ", of("reward")));
     if (many) verdict.prepend(make("span", { class: "which" }, `sample ${store.sample[row]} `));
-    const parts = [verdict, this.#response(text), said.map((each) => this.#judgement(each))];
+    const parts = [verdict, this.#taken(of), this.#response(row, text), said.map((each) => this.#judgement(each))];
     const { context, system } = store.pools;
-    if (context.codes[row] >= 0) parts.push(this.#later("Prompt as rendered", context, row));
-    if (system.codes[row] >= 0) parts.push(this.#later("System message", system, row));
+    if (text !== null) parts.push(this.#later("Conversation", "conversation", async () => this.#turns(await context.text(row), await system.text(row), text)));
+    if (context.codes[row] >= 0) parts.push(this.#later("Prompt as rendered", "rendered", () => context.text(row)));
     return make("div", { class: "sample" }, parts);
   }
 
-  #response(text) {
-    if (text === null) return make("p", { class: "empty" }, "no response: the request failed");
+  /** What the grader took as the answer, beside the reference; how it found it; how long it was. */
+  #taken(of) {
+    const parts = [];
+    if (of("taken")) parts.push(make("span", { class: "took" }, "took ", answerOf(of("taken"), this.formulas)));
+    if (of("taken") && of("answer")) parts.push(make("span", {}, "reference ", answerOf(of("answer"), this.formulas)));
+    if (of("route")) parts.push(make("span", { class: "route" }, "route: ", named(of("route"))));
+    const [tokens, limit] = [of("tokens"), of("limit")];
+    const length = tokens && limit ? `${tokens} of at most ${limit} tokens` : limit ? `at most ${limit} tokens` : tokens ? `${tokens} tokens` : "";
+    if (length) parts.push(make("span", { class: "tokens" }, length));
+    return parts.length ? make("p", { class: "taken" }, parts) : null;
+  }
+
+  #turns(context, system, text) {
+    const turns = [...turnsOf(context, system, this.asked), ["assistant", text]].filter(([, said], place, all) => said || place === all.length - 1);
+    return turns.map(([role, said]) => make("div", { class: `turn ${role === "assistant" || role === "model" ? "own" : ""}` }, make("p", { class: "role" }, named(role)), make("div", { class: "response", dir: "auto" }, marked(said, this.pattern))));
+  }
+
+  #response(row, text) {
+    if (text === null) {
+      const failed = this.store.value("reason", row) === "api_error";
+      return make("p", { class: "empty" }, failed ? "no response: the request failed" : "the response is not stored");
+    }
     if (text === "") return make("p", { class: "empty" }, "an empty response");
+    const { model, persona } = this.store.columns;
+    const control = this.controls.texts.get(`${model.codes[row]} ${this.store.sample[row]}`);
+    const own = persona.values[persona.codes[row]] === this.controls.name;
+    if (typeof control === "string" && !own) return comparedText(control, text);
     return longText(text, "response", this.pattern);
   }
 
@@ -233,11 +301,13 @@ class QuestionView {
     return make("div", { class: "judgement" }, make("p", { class: "judge" }, head), body);
   }
 
-  /** Something that is unpacked when it is asked for. */
-  #later(title, pool, row) {
-    const place = make("pre", { dir: "auto" });
+  /** Something that is unpacked when it is asked for: a text, or elements. */
+  #later(title, look, what) {
+    const place = make("div", { class: look, dir: "auto" });
     const open = async (event) => {
-      if (event.currentTarget.open && !place.textContent) place.textContent = await pool.text(row);
+      if (!event.currentTarget.open || place.firstChild) return;
+      const got = await what();
+      place.append(...(typeof got === "string" ? [make("pre", { tabindex: "0" }, marked(got, this.pattern))] : got));
     };
     return make("details", { ontoggle: open }, make("summary", {}, title), place);
   }

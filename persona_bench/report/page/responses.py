@@ -7,46 +7,40 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.rendering import merged
+from persona_bench.benchmarks.voice import IN_VOICE
+from persona_bench.rendering import question_text
 from persona_bench.report.page.contents import RESPONSE_COLUMNS
-from persona_bench.scoring.judged import judge_files
-from persona_bench.scoring.responses import read_responses
-from persona_bench.scoring.samples import Samples
+from persona_bench.results.runs import TaskResults
 
 Cell = tuple[str, str, int]
 """Persona, question and sample: one response of a run."""
 
 
-def page_responses(samples: Samples) -> pd.DataFrame:
-    """The responses of one samples file, graded or judged, for `PageContents.responses`.
+def page_responses(results: TaskResults) -> pd.DataFrame:
+    """The responses of one model to one task, for `PageContents.responses`.
 
     `verdict` is `correct`, `wrong` or `unscored`; of a judged task `scored`, `unscored` where no
     judge's words could be read, and empty where it is not judged yet. `judgements` is a list of
-    dictionaries with judge, score (None where unscored), verdict, reason and justification; it is
-    empty for graded tasks.
+    dictionaries with judge, score (None where unscored), verdict, reason and justification; those
+    of a graded task are about its voice, and `voice` is `in voice` or `out of voice`.
 
     Args:
-        samples: The file; what judges said of it lies beside it.
-
-    Raises:
-        OutcomesError: a line that is no sample of a persona task, or no judged response.
+        results: Read with `asked=True`.
     """
-    table = read_responses(samples)
-    judged = _judged(samples)
+    table = results.responses.copy()
+    graded = results.outcomes is not None
+    judged = _judged(results.voice if graded else results.verdicts)
     cells = zip(table["persona"], table["question"], table["sample"], strict=True)
     table["judgements"] = pd.Series([judged.get(cell, []) for cell in cells], dtype=object)
-    if samples.judged or judged:
+    table["voice"] = [_voice(each) if graded else "" for each in table["judgements"]]
+    if not graded:
         verdicts = zip(table["verdict"], table["reason"], table["judgements"], strict=True)
         table[["verdict", "reason"]] = [_of_judges(*verdict) for verdict in verdicts]
-    table["question_text"] = [
-        # a persona that was put into the user message is no part of the question
-        prompt if system or not persona else prompt.removeprefix(merged(persona, ""))
-        for prompt, system, persona in zip(
-            table["prompt"], table["system"], table["persona_prompt"], strict=True
-        )
-    ]
+    asked = (table[name] for name in ("prompt", "system", "persona_prompt"))
+    table["question_text"] = list(map(question_text, *asked))
+    asked_by_system = table["system"] != ""
+    table["system"] = table["system"].where(asked_by_system, table["persona_prompt"])
     table["context"] = [_prompt(context) for context in table["context"]]
-    table["model"], table["task"] = samples.model, samples.task
     table["reward"] = ""  # responses of an evaluation have none
     return table[list(RESPONSE_COLUMNS)]
 
@@ -62,16 +56,24 @@ def _prompt(context: Any) -> str:
         return str(context)
 
 
-def _judged(samples: Samples) -> dict[Cell, list[dict[str, Any]]]:
-    """What each judge said of each response."""
+def _judged(verdicts: pd.DataFrame | None) -> dict[Cell, list[dict[str, Any]]]:
+    """What each judge found of each response."""
     judged: dict[Cell, list[dict[str, Any]]] = {}
-    for file in judge_files(samples):
-        for row in file.rows():
-            said = {key: row[key] for key in ("judge", "score", "verdict", "reason")}
-            said["justification"] = row["justification"]
-            cell = (row["persona"], row["question"], int(row["sample"]))
-            judged.setdefault(cell, []).append(said)
+    if verdicts is not None:
+        columns = ["judge", "score", "verdict", "reason", "justification"]
+        cells = zip(verdicts["persona"], verdicts["question"], verdicts["sample"], strict=True)
+        rows = verdicts[columns].astype(object).where(verdicts[columns].notna(), None)
+        for cell, row in zip(cells, rows.itertuples(index=False), strict=True):
+            judged.setdefault(cell, []).append(dict(zip(columns, row, strict=True)))
     return judged
+
+
+def _voice(judgements: list[dict[str, Any]]) -> str:
+    """Whether a graded response is in its persona's voice; empty where no judge can tell."""
+    scores = [each["score"] for each in judgements if each["score"] is not None]
+    if not scores:
+        return ""
+    return "in voice" if sum(scores) / len(scores) >= IN_VOICE else "out of voice"
 
 
 def _of_judges(verdict: str, reason: str, judgements: list[dict[str, Any]]) -> tuple[str, str]:

@@ -1,6 +1,9 @@
 // --------------------------------------------------------------------------------------- search
-// Looks through responses, questions and judges' words, chunk by chunk, so that the page stays
-// at hand meanwhile.
+// Looks through responses, questions, personas, system messages, prompts and judges' words, chunk
+// by chunk, so that the page stays at hand meanwhile.
+
+const SEARCHED = ["question_text", "system", "response", "context"]; // pools
+const NAMES = ["question", "answer", "persona", "kind", "taken"]; // columns
 
 class Search {
   constructor(store) {
@@ -13,13 +16,9 @@ class Search {
   get found() {
     if (!this.text) return null;
     const { store, hits } = this;
-    const { response, question_text: question } = store.pools;
-    const names = [store.columns.question, store.columns.answer];
-    return (row) =>
-      hits.rows[row] === 1 ||
-      hits.response[response.codes[row]] === 1 ||
-      hits.question_text[question.codes[row]] === 1 ||
-      names.some(({ codes }, place) => hits.names[place][codes[row]] === 1);
+    const pools = SEARCHED.map((name) => [store.pools[name].codes, hits[name]]);
+    const names = NAMES.map((name, place) => [store.columns[name].codes, hits.names[place]]);
+    return (row) => hits.rows[row] === 1 || [...names, ...pools].some(([codes, hit]) => hit[codes[row]] === 1);
   }
 
   /** Starts anew; `progress` is called now and then, and at the end. */
@@ -31,19 +30,10 @@ class Search {
     const { store } = this;
     const pattern = patternOf(text, "i");
     const test = (values) => Uint8Array.from(values, (value) => (pattern.test(value) ? 1 : 0));
-    const { response, question_text: question } = store.pools;
-    this.hits = {
-      names: [test(store.columns.question.values), test(store.columns.answer.values)],
-      response: new Uint8Array(response.size),
-      question_text: new Uint8Array(question.size),
-      rows: new Uint8Array(store.rows),
-    };
+    this.hits = { names: NAMES.map((name) => test(store.columns[name].values)), rows: new Uint8Array(store.rows) };
     const said = new Uint8Array(store.justification.size);
-    const jobs = [
-      [question, this.hits.question_text],
-      [store.justification, said],
-      [response, this.hits.response],
-    ];
+    const jobs = SEARCHED.map((name) => [store.pools[name], (this.hits[name] = new Uint8Array(store.pools[name].size))]);
+    jobs.splice(2, 0, [store.justification, said]);
     this.parts = jobs.reduce((sum, [pool]) => sum + pool.chunks, 0);
     let shown = performance.now();
     for (const [pool, hits] of jobs) {

@@ -3,14 +3,14 @@
 
 /** What an accuracy is over, and what only picks responses out of it. */
 const SCOPE = ["model", "persona", "kind", "level", "subject"];
-const NARROW = ["verdict", "reason", "route"];
+const NARROW = ["verdict", "reason", "route", "voice"];
 const FACETS = [...SCOPE, ...NARROW];
 
 const ORDERS = {
+  split: "most divided first",
   asked: "as asked",
   fewest: "lowest share or score first",
   most: "highest first",
-  split: "most divided first",
   name: "by id",
 };
 
@@ -58,7 +58,7 @@ function rowTests(store, params, found) {
 /** Counts of one question's rows. */
 function tally(store, group, tests) {
   const verdicts = store.columns.verdict;
-  const count = { group, n: 0, picked: 0, correct: 0, wrong: 0, unscored: 0, open: 0, score: 0, scored: 0 };
+  const count = { group, n: 0, picked: 0, correct: 0, wrong: 0, unscored: 0, open: 0, score: 0, scored: 0, least: Infinity, most: -Infinity };
   for (let row = group.from; row < group.to; row++) {
     if (!tests.inScope(row)) continue;
     count.n++;
@@ -69,6 +69,8 @@ function tally(store, group, tests) {
     if (score === score) {
       count.score += score;
       count.scored++;
+      count.least = Math.min(count.least, score);
+      count.most = Math.max(count.most, score);
     }
     if (tests.picked(row)) count.picked++;
   }
@@ -85,7 +87,8 @@ function selectQuestions(store, params, found) {
   const groups = store.taskGroups.get(taskOf(store, params)) ?? [];
   const counts = groups.map((group) => tally(store, group, tests)).filter((c) => c.picked);
   const last = (value) => (Number.isNaN(value) ? Infinity : value);
-  const split = ({ share }) => (Number.isNaN(share) ? Infinity : Math.abs(share - 0.5));
+  // half of the personas right is the most divided; of scores, those furthest apart
+  const split = ({ share, scored, least, most }) => (!Number.isNaN(share) ? Math.abs(share - 0.5) : scored ? least - most : Infinity);
   const names = store.columns.question.values;
   const { compare } = new Intl.Collator("en", { numeric: true });
   const by = {
@@ -93,17 +96,17 @@ function selectQuestions(store, params, found) {
     most: (a, b) => last(-a.value) - last(-b.value),
     split: (a, b) => split(a) - split(b),
     name: (a, b) => compare(names[a.group.question], names[b.group.question]),
-  }[params.get("sort")];
+  }[params.get("sort") ?? "split"];
   if (by) counts.sort((a, b) => by(a, b) || a.group.from - b.group.from);
   return { counts, tests };
 }
 
-/** `10 of 16 correct`, `mean score 3.8`, or how many responses there are. */
+/** `10 of 16 correct` (and `mean voice 3.8`), `mean score 3.8`, or how many responses there are. */
 function describe(count) {
   const parts = [];
   const graded = count.correct + count.wrong;
   if (graded) parts.push(`${count.correct} of ${graded} correct`);
-  if (count.scored) parts.push(`mean score ${count.mean.toFixed(2)}`);
+  if (count.scored) parts.push(`mean ${graded ? "voice" : "score"} ${count.mean.toFixed(2)}`);
   if (count.unscored) parts.push(`${count.unscored} unscored`);
   if (count.open) parts.push(`${count.open} not judged yet`);
   return parts.length ? parts.join(", ") : plural(count.n, "response");

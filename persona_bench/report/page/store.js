@@ -76,6 +76,12 @@ class Store {
     this.#judgements(index.judgements);
   }
 
+  /** Trees of MathML by their LaTeX, unpacked when a question is first shown. */
+  formulas() {
+    this.maths ??= unpack("maths");
+    return this.maths;
+  }
+
   value(column, row) {
     const { codes, values } = this.columns[column];
     return values[codes[row]];

@@ -1,8 +1,9 @@
 // --------------------------------------------------------------------------------------- tables
 // A table that sorts by a click on a column's name, filters, and can be had as CSV.
 
+const FEW_ROWS = 8; // shown until more are asked for
 const MOST_ROWS = 1000; // shown at once
-const LONG = 40; // rows; more scroll in a box of their own
+const LONG = 20; // rows; more scroll in a box of their own
 
 class SortableTable {
   /**
@@ -10,7 +11,7 @@ class SortableTable {
    * @param key names the table in links: `s.<key>` is its order, `f.<key>` its filter
    */
   constructor(data, key) {
-    Object.assign(this, { data, key, order: null, wanted: "", all: false });
+    Object.assign(this, { data, key, order: null, wanted: "", most: FEW_ROWS });
     this.count = make("span", { class: "count" });
     this.filter = make("input", { type: "search", spellcheck: "false", autocomplete: "off" });
     this.filter.addEventListener("input", () => {
@@ -19,35 +20,43 @@ class SortableTable {
     });
     this.heads = data.columns.map((column, place) => this.#head(column, place));
     this.body = make("tbody");
-    this.more = make("button", { type: "button", onclick: () => this.#showAll() });
+    this.more = make("button", { type: "button", onclick: () => this.#showMore() });
     const csv = (then) => (event) => then(this.#csv(), event.currentTarget);
-    const name = data.title.replace(/[^\p{L}\p{N}]+/gu, "_").slice(0, 80) || "table";
+    const name = fileName(data.title);
+    this.scroll = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": data.title });
+    this.scroll.addEventListener("scroll", () => this.#cue(), { passive: true });
+    new ResizeObserver(() => this.#cue()).observe(this.scroll);
     this.element = make(
       "div",
       { class: "sortable" },
       make(
         "div",
         { class: "tools" },
-        data.rows > 3 && make("label", {}, "Filter rows ", this.filter),
+        data.rows > FEW_ROWS && make("label", {}, "Filter rows ", this.filter),
         this.count,
         make("span", { class: "push" }),
         make("button", { type: "button", onclick: csv(copy) }, "Copy CSV"),
         make("button", { type: "button", onclick: csv((t) => download(t, `${name}.csv`)) }, "Download CSV"),
       ),
-      make(
-        "div",
-        { class: data.rows > LONG ? "scroll long" : "scroll", tabindex: "0", role: "region", "aria-label": data.title },
-        make(
-          "table",
-          {},
-          make("caption", { class: "unseen" }, data.title),
-          make("thead", {}, make("tr", {}, this.heads)),
-          this.body,
-        ),
-      ),
+      make("div", { class: "cued" }, this.scroll),
       this.more,
     );
+    this.scroll.append(
+      make(
+        "table",
+        {},
+        make("caption", { class: "unseen" }, data.title),
+        make("thead", {}, make("tr", {}, this.heads)),
+        this.body,
+      ),
+    );
     this.show();
+  }
+
+  /** Says that there is more to the right. */
+  #cue() {
+    const { scrollLeft, scrollWidth, clientWidth } = this.scroll;
+    this.scroll.parentElement.classList.toggle("further", scrollLeft + clientWidth < scrollWidth - 2);
   }
 
   #head(column, place) {
@@ -98,12 +107,14 @@ class SortableTable {
 
   show() {
     const places = this.#places();
-    const shown = this.all ? places : places.slice(0, MOST_ROWS);
+    const shown = places.slice(0, this.most);
     this.body.replaceChildren(...shown.map((row) => this.#row(row)));
     const total = plural(this.data.rows, "row");
     this.count.textContent = this.wanted ? `${places.length.toLocaleString("en")} of ${total}` : total;
     this.more.hidden = shown.length === places.length;
-    this.more.textContent = `Show all ${plural(places.length, "row")}`;
+    const next = this.most === FEW_ROWS && places.length > MOST_ROWS ? MOST_ROWS : places.length;
+    this.more.textContent = next < places.length ? `Show ${plural(next, "row")}` : `Show all ${plural(next, "row")}`;
+    this.scroll.classList.toggle("long", shown.length > LONG);
     this.heads.forEach((head, place) => {
       const [by, descending] = this.order ?? [];
       const sorted = by === place ? (descending ? "descending" : "ascending") : "none";
@@ -111,8 +122,8 @@ class SortableTable {
     });
   }
 
-  #showAll() {
-    this.all = true;
+  #showMore() {
+    this.most = this.most === FEW_ROWS ? MOST_ROWS : Infinity;
     this.show();
   }
 
@@ -133,10 +144,12 @@ class SortableTable {
       const text = value === null ? "" : String(value);
       return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     };
-    const lines = [this.data.columns.map((column) => quoted(column.name))];
-    for (const row of this.#places()) {
-      lines.push(this.data.columns.map(({ numbers, texts }) => quoted((numbers ?? texts)[row])));
-    }
+    const columns = this.data.columns.flatMap(({ name, numbers, texts, ends }) => [
+      [name, numbers ?? texts],
+      ...Object.entries(ends ?? {}),
+    ]);
+    const lines = [columns.map(([name]) => quoted(name))];
+    for (const row of this.#places()) lines.push(columns.map(([, values]) => quoted(values[row])));
     return lines.map((line) => line.join(",") + "\n").join("");
   }
 }

@@ -11,15 +11,13 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
-
-from persona_bench.report.page.contents import PageContents, PageFigure, Section
+from persona_bench.report.page.contents import Card, PageContents, PageFigure, PageTable, Section
 from persona_bench.report.page.encode import block, encode_responses
 from persona_bench.report.page.tables import encode_table
 
@@ -28,6 +26,8 @@ SCRIPTS = (
     "store.js",
     "dom.js",
     "route.js",
+    "chart.js",
+    "charts.js",
     "tables.js",
     "select.js",
     "search.js",
@@ -76,12 +76,13 @@ def _page(contents: PageContents) -> Iterator[str]:
     tables: dict[str, Any] = {}
     body = "".join(_section(section, tables) for section in contents.sections)
     provenance = json.dumps(contents.provenance, indent=2, ensure_ascii=False, default=str)
+    provenance = provenance.replace(str(Path.home()), "~")  # a page is for others too
     parts: dict[str, str | Iterator[str]] = {
         "policy": _policy(script, look),
         "title": _text(contents.title),
         "style": look,
         "contents": _contents_list(contents.sections),
-        "summary": _paragraphs(contents.summary),
+        "summary": _paragraphs(contents.summary, "summary"),
         "sections": body,
         "provenance": _text(provenance),
         "tables": block("tables", tables),
@@ -119,8 +120,9 @@ def _check_names(sections: Sequence[Section]) -> None:
 
     once("sections", [section.name for section in sections])
     for section in sections:
-        once(f"tables of the section {section.name!r}", [each.name for each in section.tables])
-        once(f"figures of the section {section.name!r}", [each.name for each in section.figures])
+        tables, figures = section.all_tables, section.all_figures
+        once(f"tables of the section {section.name!r}", [each.name for each in tables])
+        once(f"figures of the section {section.name!r}", [each.name for each in figures])
 
 
 def _text(text: str) -> str:
@@ -128,8 +130,9 @@ def _text(text: str) -> str:
     return escape(_LOST.sub("\ufffd", text), quote=True)
 
 
-def _paragraphs(texts: Sequence[str]) -> str:
-    return "".join(f'<p dir="auto">{_text(text)}</p>\n' for text in texts)
+def _paragraphs(texts: Sequence[str], look: str = "") -> str:
+    kind = f' class="{look}"' if look else ""
+    return "".join(f'<p{kind} dir="auto">{_text(text)}</p>\n' for text in texts)
 
 
 def _key(*names: str) -> str:
@@ -138,50 +141,84 @@ def _key(*names: str) -> str:
 
 
 def _section(section: Section, tables: dict[str, Any]) -> str:
-    key = _key("section", section.name)
+    """Cards, text, figures and tables, then what is under *Details*."""
+    more = [_part(each, section, tables) for each in section.more]
+    details = ""
+    if more or section.notes:
+        inner = _paragraphs(section.notes) + "".join(more)
+        details = f'<details class="more"><summary>Details</summary>\n{inner}</details>\n'
     parts = [
-        f'<section data-key="{key}" tabindex="-1">\n<h2 dir="auto">{_text(section.title)}</h2>\n',
+        f'<section data-key="{_key("section", section.name)}" tabindex="-1">\n'
+        f'<h2 dir="auto">{_text(section.title)}</h2>\n',
+        _cards(section.cards),
         _paragraphs(section.text),
+        *(_figure(each, section, tables) for each in section.figures),
+        *(_part(each, section, tables) for each in section.tables),
+        details,
     ]
-    for table in section.tables:
-        inner = _key("table", section.name, table.name)
-        tables[inner] = {"title": table.title, **encode_table(table.table, table.formats)}
-        note = f'<p class="note" dir="auto">{_text(table.note)}</p>\n' if table.note else ""
-        parts.append(
-            f'<section class="table" data-key="{inner}" tabindex="-1">\n'
-            f'<h3 dir="auto">{_text(table.title)}</h3>\n<div data-table="{inner}"></div>\n'
-            f"{note}</section>\n"
-        )
-    parts += [_figure(figure, section, tables) for figure in section.figures]
     return "".join([*parts, "</section>\n"])
+
+
+def _cards(cards: Sequence[Card]) -> str:
+    if not cards:
+        return ""
+    return '<div class="verdicts">\n' + "".join(map(_card, cards)) + "</div>\n"
+
+
+def _card(card: Card) -> str:
+    gauge = ""
+    if card.gauge is not None:
+        value, low, high, floor = (f"{each:.4f}" if each == each else "" for each in card.gauge)
+        gauge = (
+            f'<div class="gauge" data-value="{value}" data-low="{low}" data-high="{high}" '
+            f'data-floor="{floor}" aria-hidden="true"></div>\n'
+        )
+    value = _text(card.value)
+    if card.link:
+        value = f'<a href="{_text(card.link)}">{value}</a>'
+    return (
+        f'<div class="verdict-card {card.look}">\n<p class="label">{_text(card.label)}</p>\n'
+        f'<p class="value" dir="auto">{value}</p>\n{gauge}'
+        f'<p class="says" dir="auto">{_text(card.text)}</p>\n</div>\n'
+    )
+
+
+def _part(part: PageTable | PageFigure, section: Section, tables: dict[str, Any]) -> str:
+    if isinstance(part, PageFigure):
+        return _figure(part, section, tables)
+    key = _key("table", section.name, part.name)
+    encoded = encode_table(part.table, part.formats, part.intervals)
+    tables[key] = {"title": part.title, **encoded}
+    note = f'<p class="note" dir="auto">{_text(part.note)}</p>\n' if part.note else ""
+    return (
+        f'<section class="table" data-key="{key}" tabindex="-1">\n'
+        f'<h3 dir="auto">{_text(part.title)}</h3>\n<div data-table="{key}"></div>\n'
+        f"{note}</section>\n"
+    )
 
 
 def _figure(figure: PageFigure, section: Section, tables: dict[str, Any]) -> str:
     key = _key("figure", section.name, figure.name)
-    image = ""
-    if figure.svg is not None:
+    shown = numbers = ""
+    if figure.chart is not None:
+        tables[f"chart/{key}"] = {"title": figure.title, **figure.chart}
+        shown = f'<div data-chart="chart/{key}"></div>\n'
+    elif figure.svg is not None:
         packed = base64.b64encode(figure.svg.encode(errors="replace")).decode("ascii")
         image = f"data:image/svg+xml;base64,{packed}"
-    elif figure.png is not None:
-        image = f"data:image/png;base64,{base64.b64encode(figure.png).decode('ascii')}"
-    numbers = ""
+        shown = f'<img src="{image}" alt="{_text(figure.title)}" decoding="async">\n'
     if figure.data is not None:
-        tables[key] = _numbers(figure.title, figure.data)
+        tables[key] = {"title": figure.title, **encode_table(figure.data)}
         numbers = (
             f'<details class="numbers"><summary>The numbers behind it</summary>\n'
             f'<div data-table="{key}"></div>\n</details>\n'
         )
-    shown = f'<img src="{image}" alt="{_text(figure.title)}" decoding="async">\n' if image else ""
     return (
         f'<section class="figure" data-key="{key}" tabindex="-1">\n'
         f'<h3 dir="auto">{_text(figure.title)}</h3>\n<figure>\n{shown}'
         f'<figcaption dir="auto">{_text(figure.caption)}</figcaption>\n</figure>\n{numbers}'
         "</section>\n"
     )
-
-
-def _numbers(title: str, data: pd.DataFrame) -> Mapping[str, Any]:
-    return {"title": title, **encode_table(data)}
 
 
 def _contents_list(sections: Sequence[Section]) -> str:
@@ -191,8 +228,8 @@ def _contents_list(sections: Sequence[Section]) -> str:
     lines = []
     for section in sections:
         inner = [
-            *(link(each.title, "table", section.name, each.name) for each in section.tables),
-            *(link(each.title, "figure", section.name, each.name) for each in section.figures),
+            *(link(each.title, "figure", section.name, each.name) for each in section.all_figures),
+            *(link(each.title, "table", section.name, each.name) for each in section.all_tables),
         ]
         items = "".join(f"<li>{each}</li>\n" for each in inner)
         below = f"\n<ul>\n{items}</ul>\n" if items else ""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from persona_bench.report.figures.style import PaperFigure
+
 LONG = "a-persona-whose-name-somebody-made-much-longer-than-any-table-would-like-it-to-be"
 TITLE = "organisation/some-model-1.5B-Instruct, persona_math500"
 
@@ -31,13 +33,20 @@ def texts(figure: Figure) -> list[Text]:
     return [t for t in found if t not in beyond]
 
 
-def words(figure: Figure) -> str:
-    return " ".join(t.get_text() for t in texts(figure))
+def words(figure: PaperFigure) -> str:
+    """All that is drawn, and the caption."""
+    return " ".join([*(t.get_text() for t in texts(figure)), figure.caption])
 
 
-def assert_readable(figure: Figure, columns: int = 2) -> None:
-    """Drawn without a warning, all text and legends on the page, no two texts overlapping."""
-    assert figure.get_figwidth() == {1: 3.35, 2: 7.0}[columns]
+def assert_readable(figure: PaperFigure, width: float = 5.5) -> None:
+    """Drawn without a warning, all text inside and in a size that print can hold, none overlapping.
+
+    The figure is as wide as it is printed, so that its points are those of the paper; only names
+    in rows of more than 40 are smaller.
+    """
+    assert figure.get_figwidth() == width
+    crowded = any(len(axes.get_yticks()) > 40 for axes in figure.axes)
+    assert {t.get_fontsize() for t in texts(figure)} <= ({6.5, 8.0} if crowded else {8.0})
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -7,17 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from persona_bench.personas import KINDS
 from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
-from persona_bench.report.figures.style import KIND_COLOURS, KIND_MARKERS
+from persona_bench.report.figures.style import GROUP_LOOKS
 from tests.report.figures.readable import LONG, TITLE, assert_readable, bars, points, texts, words
 
 
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("width", [2.75, 5.5])
 @pytest.mark.parametrize("n", [1, 6, 16, 110])
-def test_labels_are_apart_and_inside(models, n: int, columns: int) -> None:
+def test_labels_are_apart_and_inside(models, n: int, width: float) -> None:
     (result,) = models(1, n).values()
-    assert_readable(accuracy_figure(result, title=TITLE, columns=columns), columns)
+    assert_readable(accuracy_figure(result, title=TITLE, width=width), width)
 
 
 def test_every_persona_is_named_in_order(made_up) -> None:
@@ -47,7 +46,8 @@ def test_untrusted_names_are_not_mathematics(made_up) -> None:
     assert_readable(figure)
     assert not any(t.get_parse_math() for t in texts(figure))
     shown = {t.get_text() for t in texts(figure)}
-    assert {*names[:4], "a\\x1b\\nb", "$m_1$ 100%"} <= shown
+    assert {*names[:4], "a\\x1b\\nb"} <= shown
+    assert figure.caption.startswith("$m_1$ 100%. Accuracy is correct / scored responses. ")
 
 
 def test_points_stand_where_the_table_says(made_up) -> None:
@@ -64,18 +64,42 @@ def test_the_baseline_is_drawn_and_named(made_up) -> None:
     dashed = [line for line in figure.axes[0].get_lines() if line.is_dashed()]
     accuracy = result.per_persona.set_index("persona").loc["none", "accuracy"]
     assert [line.get_xdata()[0] for line in dashed] == [accuracy]
-    assert f"no persona (none), {accuracy:.3f}" in {t.get_text() for t in texts(figure)}
+    assert "no system prompt" in {t.get_text() for t in texts(figure)}
 
 
-def test_the_legend_has_the_kinds_that_occur(made_up) -> None:
+def test_the_legend_has_the_groups_that_occur_and_there_are_four(made_up) -> None:
     figure = accuracy_figure(made_up([0.9, 0.5, 0.1]))
     legend = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert legend == ["control", "expert", "adjacent expert"]
+    assert legend == ["control", "expert"]
+    assert list(GROUP_LOOKS) == ["control", "expert", "neutral", "harmful"]
+    colours, markers = zip(*GROUP_LOOKS.values(), strict=True)
+    assert len(set(colours)) == len(set(markers)) == 4
 
 
-def test_ten_kinds_have_ten_looks() -> None:
-    assert list(KIND_COLOURS) == list(KIND_MARKERS) == list(KINDS)
-    assert len(set(KIND_COLOURS.values())) == len(set(KIND_MARKERS.values())) == len(KINDS)
+@pytest.mark.parametrize("width", [2.75, 5.5])
+@pytest.mark.parametrize(("n", "personas"), [(2, 6), (3, 16), (6, 16), (2, 110)])
+def test_labels_of_several_models_are_apart_and_inside(
+    models, n: int, personas: int, width: float
+) -> None:
+    figure = accuracy_figure(models(n, personas), title=TITLE, width=width)
+    assert_readable(figure, width)
+
+
+def test_several_models_are_drawn_as_their_tables_say(models) -> None:
+    results = models(3, 6)
+    data = accuracy_data(results)
+    means = data.groupby("persona", sort=False)["accuracy"].mean()
+    assert means.is_monotonic_decreasing
+    figure = accuracy_figure(results)
+    (axes,) = figure.axes
+    assert [x for x, _ in points(axes)] == data["accuracy"].tolist()
+    assert bars(axes) == list(zip(data["low"], data["high"], strict=True))
+    heights = [y for _, y in points(axes)]
+    assert len(set(heights)) == len(heights)  # one line each within a row
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == list(results)
+    for model in results:
+        assert f"{model}: corrected PSS " in figure.caption
 
 
 @pytest.mark.parametrize(

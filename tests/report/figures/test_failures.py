@@ -12,11 +12,11 @@ from persona_bench.report.figures.failures import failures_data, failures_figure
 from tests.report.figures.readable import TITLE, assert_readable, words
 
 
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("width", [2.75, 5.5])
 @pytest.mark.parametrize(("n", "personas"), [(1, 1), (2, 110), (2, 6), (3, 16), (6, 6)])
-def test_labels_are_apart_and_inside(models, n: int, personas: int, columns: int) -> None:
-    figure = failures_figure(models(n, personas), title=TITLE, columns=columns)
-    assert_readable(figure, columns)
+def test_labels_are_apart_and_inside(models, n: int, personas: int, width: float) -> None:
+    figure = failures_figure(models(n, personas), title=TITLE, width=width)
+    assert_readable(figure, width)
 
 
 def test_shares_are_the_counts_of_the_table(models) -> None:

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from scipy.stats import norm
 
 from persona_bench.report.figures.frontier import frontier_data, frontier_figure
-from persona_bench.report.figures.style import MODEL_LOOKS
+from persona_bench.report.figures.style import MODEL_COLOURS
 from tests.report.figures.readable import TITLE, assert_readable, words
 
 METHODS = ("base", "sft", "rlvr", "rlvr", "permix")
@@ -38,28 +38,34 @@ def lines(figure) -> list[tuple[list[float], list[float], str]]:
 def test_points_and_intervals_are_the_table_s() -> None:
     data = table()
     drawn = lines(frontier_figure(data, title="five checkpoints"))
-    points = [(x[0], y[0], colour) for x, y, colour in drawn if len(x) == 1]
+    points = {(x[0], y[0]): to_hex(colour) for x, y, colour in drawn if len(x) == 1}
     bars = {(tuple(x), tuple(y)) for x, y, _ in drawn if len(x) == 2}
-    colours = dict(zip(("base", "sft", "rlvr", "permix"), dict(MODEL_LOOKS), strict=False))
-    for row, point in zip(data.to_dict("records"), points, strict=True):
+    colours = dict(zip(("base", "sft", "rlvr", "permix"), MODEL_COLOURS, strict=False))
+    for row in data.to_dict("records"):
         x, y = row["pss_corrected"], row["persona_information"]
-        assert point[:2] == (x, y)
-        assert to_hex(point[2]) == colours[row["method"]]
+        if row["method"] != "rlvr":
+            assert points[x, y] == colours[row["method"]]
         assert ((x - 0.04, x + 0.03), (y, y)) in bars
         assert ((x, x), (y - 0.04, y + 0.03)) in bars
-    assert len(bars) == 2 * len(points) == 10
+    seeds = data[data["method"] == "rlvr"]
+    mean = seeds["pss_corrected"].mean(), seeds["persona_information"].mean()
+    assert points[mean] == colours["rlvr"]  # a large point in the middle of the small ones
+    bars -= {(tuple(x), tuple(y)) for x, y, _ in drawn if tuple(x) == tuple(seeds["pss_corrected"])}
+    assert len(bars) == 10
 
 
-def test_each_method_stands_once_in_the_legend_with_a_marker_of_its_own() -> None:
-    (legend,) = frontier_figure(table()).legends
-    assert [text.get_text() for text in legend.get_texts()] == ["base", "sft", "rlvr", "permix"]
-    assert len({handle.get_marker() for handle in legend.legend_handles}) == 4
+def test_each_method_is_named_once_at_its_point() -> None:
+    figure = frontier_figure(table())
+    assert not figure.legends
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert names == ["base", "sft", "rlvr", "permix"]
+    assert "Small points: seeds; large points: their mean" in figure.caption
 
 
 def test_what_is_not_known_is_not_drawn_and_what_lacks_is_named() -> None:
     data = table()
     data.loc[1, "pss_corrected"] = math.nan
-    assert sum(len(x) == 1 for x, _, _ in lines(frontier_figure(data))) == 4
+    assert sum(len(x) == 1 for x, _, _ in lines(frontier_figure(data))) == 3
     with pytest.raises(ValueError, match="lacks the column 'identifiability'"):
         frontier_figure(data, y="identifiability")
 
@@ -71,12 +77,19 @@ def test_joint_regions_are_wider_than_the_intervals_by_the_ratio_of_quantiles() 
             halves = data[f"{name}_{end}"] - data[name]
             joint = data[f"{name}_joint_{end}"] - data[name]
             assert (joint / halves).tolist() == pytest.approx([2.447746831 / 1.959963985] * 5)
-    drawn = [patch for patch in frontier_figure(table()).axes[0].patches if patch.get_fill()]
+    assert not frontier_figure(table()).axes[0].patches  # regions are on request
+    drawn = frontier_figure(table(), regions=True).axes[0].patches
     for region, row in zip(drawn, data.to_dict("records"), strict=True):
         for i, name in enumerate(("pss_corrected", "persona_information")):
             ends = row[f"{name}_joint_low"], row[f"{name}_joint_high"]
             outline = region.get_xy()[:, i]
             assert (outline.min(), outline.max()) == pytest.approx(ends)
+
+
+def test_no_region_is_beyond_a_pss_of_one() -> None:
+    data = table().assign(pss_corrected=0.98, pss_corrected_high=1.0)
+    for region in frontier_figure(data, regions=True).axes[0].patches:
+        assert region.get_xy()[:, 0].max() <= 1
 
 
 def test_a_joint_region_holds_two_independent_numbers_as_often_as_it_says() -> None:
@@ -90,13 +103,14 @@ def test_a_joint_region_holds_two_independent_numbers_as_often_as_it_says() -> N
     assert inside.mean() == pytest.approx(0.95, abs=0.003)
 
 
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("width", [2.75, 5.5])
 @pytest.mark.parametrize("n", [0, 1, 9])
-def test_labels_are_apart_and_inside(n: int, columns: int) -> None:
+def test_labels_are_apart_and_inside(n: int, width: float) -> None:
+    n = min(n, 5) if width < 4 else n
     rows = pd.concat([table()] * 2, ignore_index=True).head(n)
     rows["method"] = [f"$method_{i}$-with-a-name-as-long-as-some-are" for i in range(n)]
-    figure = frontier_figure(rows, title=TITLE, columns=columns)
-    assert_readable(figure, columns)
+    figure = frontier_figure(rows, title=TITLE, width=width)
+    assert_readable(figure, width)
     assert ("no checkpoint has both numbers" in words(figure)) == (n == 0)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from persona_bench.report.figures.groups import groups_data, groups_figure
-from persona_bench.scoring.variance import variance_parts
+from persona_bench.scoring.groups import scores_by_group
 from tests.report.figures.readable import TITLE, assert_readable, bars, points, words
 from tests.report.figures.test_heat_map import outcomes
 
@@ -26,14 +26,14 @@ def kinds() -> pd.DataFrame:
     kind = ["control", "harmful", "expert", "adjacent_expert", "expert", "somebody's own kind"]
     table["kind"] = table["persona"].map(dict(zip(names, kind, strict=True)))
     table["level"] = table["question"].str[-1]
-    return variance_parts(table, resamples=50).groups
+    return scores_by_group(table, resamples=50)
 
 
-@pytest.mark.parametrize("columns", [1, 2])
-def test_labels_are_apart_and_inside(by_level, kinds, columns: int) -> None:
+@pytest.mark.parametrize("width", [2.75, 5.5])
+def test_labels_are_apart_and_inside(by_level, kinds, width: float) -> None:
     for levels, groups in ((by_level, kinds), (by_level, kinds.head(0)), ({}, kinds)):
-        figure = groups_figure(levels, groups, title=TITLE, columns=columns)
-        assert_readable(figure, columns)
+        figure = groups_figure(levels, groups, title=TITLE, width=width)
+        assert_readable(figure, width)
         assert len(figure.axes) == bool(levels) + bool(len(groups))
 
 
@@ -42,7 +42,7 @@ def test_the_data_are_those_of_the_results(by_level, kinds) -> None:
     for level, result in by_level.items():
         for metric in ("pss", "pss_corrected", "noise_floor"):
             row = data.loc[("level", level, metric)]
-            ends = [math.nan] * 2 if metric == "pss" else getattr(result, f"{metric}_interval")
+            ends = [math.nan] * 2 if metric == "pss" else getattr(result, metric).interval
             expected = [getattr(result, metric), *ends]
             assert row[["value", "low", "high"]].tolist() == pytest.approx(expected, nan_ok=True)
     of_kinds = kinds[kinds["by"] == "kind"].set_index("group")
@@ -76,7 +76,7 @@ def test_no_groups_and_nothing_scored_are_said(by_level, kinds) -> None:
     assert "nothing scored" in words(groups_figure(by_level, kinds.head(0)))
 
 
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("width", [2.75, 5.5])
 @pytest.mark.parametrize(
     ("chances", "unscored", "label"),
     [
@@ -87,11 +87,11 @@ def test_no_groups_and_nothing_scored_are_said(by_level, kinds) -> None:
     ],
 )
 def test_a_level_says_why_its_corrected_pss_is_undefined(
-    made_up, chances: list[float], unscored: float, label: str, columns: int
+    made_up, chances: list[float], unscored: float, label: str, width: float
 ) -> None:
     easy, hard = made_up([0.8, 0.7]), made_up(chances, unscored=unscored)
-    figure = groups_figure({"easy": easy, "hard": hard}, pd.DataFrame(), columns=columns)
-    assert_readable(figure, columns)
+    figure = groups_figure({"easy": easy, "hard": hard}, pd.DataFrame(), width=width)
+    assert_readable(figure, width)
     said = words(figure)
     assert label in said
     for other in {"nothing correct", "only one persona", "nothing scored"} - {label}:

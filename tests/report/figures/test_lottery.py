@@ -13,12 +13,12 @@ from tests.report.figures.readable import TITLE, assert_readable, words
 ENDS = ("expected_best", "expected_worst")
 
 
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("width", [2.75, 5.5])
 @pytest.mark.parametrize(("n", "personas"), [(1, 1), (1, 16), (1, 110), (3, 1), (3, 110), (6, 16)])
-def test_labels_are_apart_and_inside(models, n: int, personas: int, columns: int) -> None:
+def test_labels_are_apart_and_inside(models, n: int, personas: int, width: float) -> None:
     results = models(n, personas)
     (shown,) = results.values() if n == 1 else (results,)
-    assert_readable(lottery_figure(shown, title=TITLE, columns=columns), columns)
+    assert_readable(lottery_figure(shown, title=TITLE, width=width), width)
 
 
 def test_it_starts_at_the_mean_and_ends_at_the_extremes(made_up) -> None:
@@ -34,21 +34,24 @@ def test_it_starts_at_the_mean_and_ends_at_the_extremes(made_up) -> None:
     curves = [line.get_ydata() for line in lottery_figure(result).axes[0].get_lines()]
     for name in ENDS:
         assert any(np.array_equal(curve, data[name]) for curve in curves)
+    assert len(lottery_figure(result).axes[0].collections) == 1
 
 
 def test_several_models_have_the_curves_and_means_that_each_has_alone(models) -> None:
     results = models(3, 16)
     data = lottery_data(results)
-    lines = lottery_figure(results).axes[0].get_lines()
+    (axes,) = lottery_figure(results).axes
+    lines = axes.get_lines()
     curves = [(line.get_ydata(), line.get_linestyle()) for line in lines]
     for model, result in results.items():
         own = data[data["model"] == model].reset_index(drop=True)
         assert own.drop(columns="model").equals(lottery_data(result))
         for name, style in zip(ENDS, ("-", "--"), strict=True):
             assert any(np.array_equal(y, own[name]) and s == style for y, s in curves)
-        assert any(np.array_equal(y, result.mean_interval) for y, _ in curves)
-    marked = {line.get_color(): line.get_marker() for line in lines if line.get_marker() != "None"}
-    assert len(set(marked.values())) == 3  # told apart in grey
+    named = {text.get_color(): text.get_text() for text in axes.texts}  # where the curves end
+    assert {"base", "sft"} < set(named.values())
+    assert set(named) == {line.get_color() for line in lines}
+    assert len(axes.collections) == 3  # a ribbon each
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,20 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from persona_bench.report.figures.accuracy import accuracy_data, accuracy_figure
 from persona_bench.report.figures.failures import LOOKS, OTHERS
 from persona_bench.report.figures.frontier import frontier_figure
 from persona_bench.report.figures.heat_map import COLOURS
-from persona_bench.report.figures.layout import page_width
-from persona_bench.report.figures.style import MODEL_LOOKS, limits, model_looks, save_figure
+from persona_bench.report.figures.style import (
+    MODEL_COLOURS,
+    limits,
+    model_colours,
+    save_figure,
+    set_in,
+)
 
 LINE = "runs a and b;\n persona-bench 0.1.0; seeds 0 to 3; persona-bench report é 数"
 
@@ -37,7 +43,7 @@ def files(result, tmp_path_factory):
 
 
 def test_each_format_is_there_and_holds_its_fonts_but_no_date(files) -> None:
-    names = [f"math.v2.{suffix}" for suffix in ("png", "pdf", "svg", "csv", "txt")]
+    names = [f"math.v2.{suffix}" for suffix in ("png", "pdf", "svg", "csv", "tex")]
     assert [path.name for path in files] == names
     png, pdf, svg = (path.read_bytes() for path in files[:3])
     assert png.startswith(b"\x89PNG")
@@ -56,16 +62,39 @@ def test_the_csv_is_the_data_and_the_line_says_how_it_was_made(files, result) ->
         pd.read_csv(files[3]), accuracy_data(result), check_dtype=False, rtol=1e-12
     )
     line = "runs a and b; persona-bench 0.1.0; seeds 0 to 3; persona-bench report é 数"
-    assert files[4].read_text(encoding="utf-8") == line + "\n"
+    tex = files[4].read_text(encoding="utf-8").splitlines()
+    assert tex[0] == "% " + line
+    assert tex[1].startswith("\\caption{t. Accuracy is correct / scored responses. ")
+    assert tex[2] == "\\label{fig:math.v2}"
     assert Image.open(files[0]).info["Description"] == line
     assert line in files[2].read_text(encoding="utf-8")
     assert b"/Subject" in files[1].read_bytes()
 
 
 def test_without_data_and_provenance_only_images_are_written(result, tmp_path) -> None:
-    files = save_figure(accuracy_figure(result), tmp_path / "a")
+    files = save_figure(Figure(), tmp_path / "a")
     assert [path.suffix for path in files] == [".png", ".pdf", ".svg"]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_figure_is_as_wide_as_it_is_printed_and_its_text_is_8_points(result, tmp_path) -> None:
+    for width in (2.75, 3.25, 5.5):
+        png, pdf, *_ = save_figure(accuracy_figure(result, width=width), tmp_path / f"w{width}")
+        assert Image.open(png).width == pytest.approx(300 * width, abs=1)
+        box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ", pdf.read_bytes())
+        assert float(box[1]) == pytest.approx(72 * width)
+    for wrong in (0, 1.5, 70):
+        with pytest.raises(ValueError, match="a figure is 2 to 20 inches wide, not"):
+            accuracy_figure(result, width=wrong)
+
+
+def test_serif_is_set_in_serif(result, tmp_path) -> None:
+    with set_in("serif"):
+        _, pdf, *_ = save_figure(accuracy_figure(result), tmp_path / "serif")
+    assert b"STIX" in pdf.read_bytes()
+    assert b"DejaVu" not in pdf.read_bytes()
+    with pytest.raises(ValueError, match="no font 'comic': use sans or serif"), set_in("comic"):
+        pass
 
 
 def test_the_same_figure_gives_the_same_bytes_whatever_the_reader_has_set(
@@ -85,8 +114,10 @@ def test_regions_and_curves_too_give_the_same_bytes(tmp_path) -> None:
     row = {"method": "m", "seed": 0}
     for name in ("pss_corrected", "persona_information"):
         row |= {name: 0.5, f"{name}_low": 0.4, f"{name}_high": 0.7}
+    for name in "ab":
+        (tmp_path / name).mkdir()
     one, other = (
-        save_figure(frontier_figure(pd.DataFrame([row])), tmp_path / name) for name in "ab"
+        save_figure(frontier_figure(pd.DataFrame([row])), tmp_path / name / "f") for name in "ab"
     )
     assert [p.read_bytes() for p in one] == [p.read_bytes() for p in other]
 
@@ -96,10 +127,10 @@ def lightness(colour) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def test_models_are_told_apart_by_marker() -> None:
-    assert len({marker for _, marker in MODEL_LOOKS}) == len({c for c, _ in MODEL_LOOKS}) == 8
+def test_models_have_a_colour_each() -> None:
+    assert len(set(MODEL_COLOURS)) == 8
     names = [f"m{i}" for i in range(10)]
-    assert list(model_looks([*names, "m3"])) == names
+    assert list(model_colours([*names, "m3"])) == names
 
 
 def test_reasons_are_told_apart_by_hatch_or_lightness() -> None:
@@ -110,17 +141,11 @@ def test_reasons_are_told_apart_by_hatch_or_lightness() -> None:
             assert not same or abs(lightness(colour) - lightness(other)) > 0.3
 
 
-def test_the_colours_of_cells_get_steadily_lighter_and_stay_off_white() -> None:
+def test_the_colours_of_cells_get_steadily_darker_and_stay_off_white() -> None:
     steps = [lightness(COLOURS(x)) for x in np.linspace(0, 1, 64)]
-    assert all(np.diff(steps) > 0)
-    assert steps[0] < 0.2
-    assert 0.7 < steps[-1] < 0.85
-
-
-def test_widths_are_those_of_one_and_two_columns() -> None:
-    assert (page_width(1), page_width(2)) == (3.35, 7.0)
-    with pytest.raises(ValueError, match="columns is 3, but a figure is 1 or 2"):
-        page_width(3)
+    assert all(np.diff(steps) < 0)
+    assert steps[0] < 0.95
+    assert steps[0] - steps[-1] > 0.4
 
 
 def test_limits_leave_room_and_know_nothing_of_nothing() -> None:

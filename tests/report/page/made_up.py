@@ -136,6 +136,14 @@ def responses(
                 np.asarray(ROUTES)[np.arange(n) % len(ROUTES)],
                 "",
             ),
+            "taken": np.where(
+                ~lost & np.isin(reason, ["", "wrong_answer"]),
+                (question * 7 + ~right).astype(str),
+                "",
+            ),
+            "tokens": (100 + np.arange(n) % 50).astype(str),
+            "limit": "512",
+            "voice": "",
             "reward": np.where(lost, "", np.where(right, "1.00", "0.00")),
             "response": texts(rng, n),
             "system": [prompts[p] for p in persona],
@@ -149,7 +157,7 @@ def judged(n_questions: int = 4, n_personas: int = 5, **more: Any) -> pd.DataFra
     """A judged task's responses, with two judges; those to the last question are not judged yet."""
     table = responses(n_questions, n_personas, task="persona_roleplay", **more)
     rng = np.random.default_rng(1)
-    table["answer"] = table["level"] = table["reason"] = table["route"] = ""
+    table["answer"] = table["level"] = table["reason"] = table["route"] = table["taken"] = ""
     table["reward"] = ""
     open_ = table["question"] == table["question"].iloc[-1]
     table["verdict"] = np.where(open_, "", "scored")
@@ -198,7 +206,7 @@ def figure() -> PageFigure:
     )
     data = pd.DataFrame({"persona": ["none", "persona-1"], "accuracy": [0.81, 0.63]})
     return PageFigure(
-        "accuracy", "Accuracy under each persona", "Bars: share correct.", svg, None, data
+        "accuracy", "Accuracy under each persona", "Bars: share correct.", svg=svg, data=data
     )
 
 
@@ -285,6 +293,6 @@ def hostile() -> PageContents:
         bad,
         names,
         [PageTable(bad, bad, cells, bad)],
-        [PageFigure(bad, bad, bad, svg, None, cells)],
+        [PageFigure(bad, bad, bad, svg=svg, data=cells)],
     )
     return PageContents(bad, names, [section], frame, {bad: names})

@@ -12,7 +12,7 @@ from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.benchmarks.base import choose_questions
 from persona_bench.harness.run import run
 from persona_bench.report.page import page_responses
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.runs import read_folder
 from tests.support.chat_server import ChatServer
 from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.judged_run import judge, settings, shown, stored_run
@@ -41,8 +41,9 @@ def real_runs(folder: Path) -> RealRuns:
 
 
 def _read(folder: Path) -> pd.DataFrame:
-    (samples,) = find_samples(folder)
-    return page_responses(samples)
+    (run,) = read_folder(folder, asked=True)
+    (results,) = run.tasks.values()
+    return page_responses(results)
 
 
 def _graded(folder: Path) -> Path:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from persona_bench.report.page import write_page
+from persona_bench.report.figures.heat_map import heat_map_data
+from persona_bench.report.page import PageFigure, Section, write_page
+from persona_bench.report.page.charts import map_chart
 from tests.report.page.browser import Browser
 from tests.report.page.made_up import contents, responses
 
@@ -65,3 +67,14 @@ def test_a_search_through_all_of_it_leaves_the_page_at_hand(
     assert 0 < int(browser.text(".status").split()[0]) < 1000
     browser.press("\ue00c", "j")
     browser.until(lambda: browser.text(".steps .count").startswith("2 of"), "no second question")
+
+
+def test_the_page_of_a_run_of_8000_responses_can_be_sent_by_mail(tmp_path: Path) -> None:
+    frame = responses(500, 16)
+    outcomes = frame.assign(correct=(frame["verdict"] == "correct").astype(float))
+    chart = map_chart(heat_map_data(outcomes), {"task": "persona_math"})
+    section = Section("s", "S", [], [], [PageFigure("map", "Map", "", chart)])
+    frame["response"] = [f"{text} {text[::-1]}" for text in frame["response"]]
+    assert frame["response"].str.len().mean() > 2000  # as long as mathematics is
+    page = write_page(contents(frame, sections=[section]), tmp_path / "index.html")
+    assert page.stat().st_size < 10_000_000

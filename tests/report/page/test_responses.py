@@ -9,7 +9,9 @@ import pytest
 
 from persona_bench.report.page import page_responses
 from persona_bench.report.page.contents import RESPONSE_COLUMNS
-from persona_bench.scoring.samples import find_samples
+from persona_bench.results.outcomes import read_outcomes, read_responses
+from persona_bench.results.runs import TaskResults
+from persona_bench.results.samples import OutcomesError, find_samples
 from tests.report.page.real_runs import RealRuns
 
 
@@ -22,7 +24,7 @@ def test_a_graded_run(real_runs: RealRuns) -> None:
     assert {"correct", "wrong", "unscored"} == set(table["verdict"])
     lost = table[table["verdict"] == "unscored"]
     assert list(lost["reason"]) == ["api_error"]
-    assert lost["response"].iloc[0] is None
+    assert lost["response"].isna().all()
     pirate = table[table["persona"] == "pirate"].iloc[0]
     assert pirate["kind"] == "speech"
     assert pirate["context"] == (f"system:\n{pirate['system']}\n\nuser:\n{pirate['question_text']}")
@@ -63,8 +65,9 @@ def test_a_persona_in_the_user_message_is_no_part_of_the_question(
             doc["system"] = ""
     file = tmp_path / samples.file.name
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (merged,) = find_samples(file)
-    assert list(page_responses(merged)["question_text"]) == list(real_runs.graded["question_text"])
+    (samples,) = find_samples(file)
+    table = page_responses(TaskResults(samples, read_responses(samples, asked=True)))
+    assert list(table["question_text"]) == list(real_runs.graded["question_text"])
 
 
 def test_a_run_that_graded_nothing_has_no_verdicts(real_runs: RealRuns, tmp_path: Path) -> None:
@@ -76,14 +79,17 @@ def test_a_run_that_graded_nothing_has_no_verdicts(real_runs: RealRuns, tmp_path
         row |= {"metrics": ["bypass"], "bypass": 999}
     file = tmp_path / samples.file.name
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    table = page_responses(find_samples(file)[0])
+    (samples,) = find_samples(file)
+    table = page_responses(TaskResults(samples, read_responses(samples, asked=True)))
     assert set(table["verdict"]) == {""}
     assert table["response"].str.len().gt(0).any()
+    with pytest.raises(OutcomesError, match=r":1: not a graded sample .* --predict_only"):
+        read_outcomes(file)
 
 
 def test_a_broken_line_is_named(real_runs: RealRuns, tmp_path: Path) -> None:
     (samples,) = find_samples(real_runs.graded_folder)
     file = tmp_path / samples.file.name
     file.write_text(samples.file.read_text()[:-100])
-    with pytest.raises(ValueError, match=r":48: not a sample of a persona task"):
-        page_responses(find_samples(file)[0])
+    with pytest.raises(OutcomesError, match=r":48: not a sample of a persona task"):
+        read_outcomes(file)

@@ -23,7 +23,7 @@ def shown(browser: Browser, question: str) -> None:
 
 def test_a_question_with_all_its_personas_side_by_side(opened: Open) -> None:
     frame = responses(3, 16)
-    browser = opened(contents(frame), "#responses?whole=1")
+    browser = opened(contents(frame), "#responses?sort=asked&whole=1")
     shown(browser, "algebra/000")
     own = frame[frame["question"] == "algebra/000"]
     assert browser.texts(CARDS) == list(own["persona"])
@@ -50,10 +50,10 @@ def test_the_prompt_as_rendered_is_there_when_it_is_asked_for(opened: Open) -> N
     frame = responses(3, 4)
     browser = opened(contents(frame), "#responses?question=algebra%2F001")
     shown(browser, "algebra/001")
-    assert set(browser.texts(".card pre")) == {""}
+    assert not browser.texts(".card pre")
     row = frame[(frame["question"] == "algebra/001") & (frame["persona"] == "persona-1")].iloc[0]
-    browser.click(".card[data-persona=persona-1] details summary")
-    browser.until(lambda: browser.text(".card[data-persona=persona-1] pre"), "no prompt")
+    browser.click(".card[data-persona=persona-1] details:last-of-type summary")
+    browser.until(lambda: browser.texts(".card[data-persona=persona-1] pre"), "no prompt")
     assert browser.text(".card[data-persona=persona-1] pre") == row["context"]
 
 
@@ -61,7 +61,8 @@ def test_long_responses_show_their_start_and_end_until_asked_for(opened: Open) -
     frame = responses(1, 2)
     text = "first line " + "word " * 500 + "the answer is 7"
     frame["response"] = [text, None]
-    browser = opened(contents(frame), "#responses")
+    frame.loc[1, ["verdict", "reason"]] = "unscored", "api_error"
+    browser = opened(contents(frame), "#responses?sort=asked")
     shown(browser, "algebra/000")
     start, end = browser.texts(".card .response")
     assert text.startswith(start)
@@ -78,7 +79,7 @@ def test_long_responses_show_their_start_and_end_until_asked_for(opened: Open) -
 
 def test_models_stand_beside_each_other_under_each_persona(opened: Open) -> None:
     frame = responses(2, 3, ("a", "b", "c"), samples=2)
-    browser = opened(contents(frame), "#responses?whole=1")
+    browser = opened(contents(frame), "#responses?sort=asked&whole=1")
     shown(browser, "algebra/000")
     assert [each.split()[0] for each in browser.texts(".line > h3")] == [
         "none", "persona-1", "persona-2"]  # fmt: skip
@@ -97,7 +98,7 @@ def test_models_stand_beside_each_other_under_each_persona(opened: Open) -> None
 
 def test_filters_narrow_the_list_and_the_question(opened: Open) -> None:
     frame = responses(6, 8)
-    browser = opened(contents(frame), "#responses")
+    browser = opened(contents(frame), "#responses?sort=asked")
     shown(browser, "algebra/000")
     wrong = frame[(frame["verdict"] == "wrong") & (frame["reason"] == "refused")]
     browser.choose("verdict", "wrong")
@@ -120,7 +121,7 @@ def test_filters_narrow_the_list_and_the_question(opened: Open) -> None:
 
 def test_responses_can_be_filtered_by_the_route_to_their_answer(opened: Open) -> None:
     frame = responses(6, 8)
-    browser = opened(contents(frame), "#responses")
+    browser = opened(contents(frame), "#responses?sort=asked")
     shown(browser, "algebra/000")
     last = frame[(frame["route"] == "last") & (frame["verdict"] == "wrong")]
     browser.choose("route", "last")
@@ -130,9 +131,23 @@ def test_responses_can_be_filtered_by_the_route_to_their_answer(opened: Open) ->
     assert set(browser.texts(".card .route")) == {"route: last"}
 
 
+def test_responses_can_be_filtered_by_verdict_and_voice(opened: Open) -> None:
+    frame = responses(6, 8)
+    said = ["in voice" if row % 3 else "out of voice" for row in range(len(frame))]
+    frame["voice"] = said
+    browser = opened(contents(frame), "#responses?sort=asked")
+    shown(browser, "algebra/000")
+    chosen = frame[(frame["voice"] == "in voice") & (frame["verdict"] == "correct")]
+    browser.choose("voice", "in voice")
+    browser.choose("verdict", "correct")
+    browser.shows(IDS, *chosen["question"].unique())
+    assert browser.text(".status").startswith(f"{len(chosen)} responses")
+    assert set(browser.texts(".card .voice")) == {"in voice"}
+
+
 def test_without_routes_there_is_none_to_choose(opened: Open) -> None:
     for frame in (responses(3, 4).drop(columns="route"), judged(3, 4)):
-        browser = opened(contents(frame), "#responses")
+        browser = opened(contents(frame), "#responses?sort=asked")
         shown(browser, "algebra/000")
         assert browser.texts(".card .route") == []
         assert not browser.script("return document.querySelector('select[name=route]')")
@@ -152,7 +167,7 @@ def test_search_finds_responses_questions_and_judges_words(opened: Open) -> None
     frame = pd.concat([responses(4, 3), judged(4, 3)], ignore_index=True)
     place = frame.index[(frame["question"] == "algebra/002") & (frame["persona"] == "persona-1")][0]
     frame.loc[place, "response"] = "x " * 800 + "The Königsberg (bridges)? " + "y " * 800
-    browser = opened(contents(frame), "#responses")
+    browser = opened(contents(frame), "#responses?sort=asked")
     shown(browser, "algebra/000")
     field = browser.one("#search")
     field.send_keys("KÖNIGSBERG (b")
@@ -183,6 +198,8 @@ def test_back_forward_and_a_copied_link_show_the_same(opened: Open) -> None:
     page = contents(pd.concat([responses(5, 4), judged(4, 3)], ignore_index=True))
     browser = opened(page)
     browser.click("#views a[href='#responses']")
+    browser.choose("sort", "asked")
+    browser.click(".questions li:nth-child(1) a")
     shown(browser, "algebra/000")
     browser.click(".questions li:nth-child(3) a")
     shown(browser, "algebra/002")
@@ -221,7 +238,8 @@ def test_a_link_to_what_is_not_there_says_so(opened: Open, hash: str, told: str)
 
 
 def test_keys(opened: Open) -> None:
-    browser = opened(contents(responses(4, 3)))
+    browser = opened(contents(responses(4, 3)), "#responses?sort=asked")
+    browser.press("r")
     browser.press("r")
     shown(browser, "algebra/000")
     browser.press("j")
@@ -249,7 +267,7 @@ def test_keys(opened: Open) -> None:
 
 
 def test_what_is_not_judged_yet_is_told(opened: Open) -> None:
-    browser = opened(contents(judged(2, 3)), "#responses")
+    browser = opened(contents(judged(2, 3)), "#responses?sort=asked")
     shown(browser, "algebra/000")
     assert browser.texts(".judge")[0].startswith("Judge judge-a: ")
     assert browser.texts(".words")[0] == "judge-a finds persona none at ease."
@@ -259,7 +277,7 @@ def test_what_is_not_judged_yet_is_told(opened: Open) -> None:
 
 
 def test_a_list_of_many_questions_grows_as_it_is_scrolled(opened: Open) -> None:
-    browser = opened(contents(responses(1000, 2)), "#responses?question=algebra%2F450")
+    browser = opened(contents(responses(1000, 2)), "#responses?sort=asked&question=algebra%2F450")
     shown(browser, "algebra/450")
     current = browser.one(".questions [aria-current]")
     assert current.is_displayed()
@@ -275,7 +293,7 @@ def test_a_list_of_many_questions_grows_as_it_is_scrolled(opened: Open) -> None:
 
 
 def test_a_question_shows_all_of_its_800_responses(opened: Open) -> None:
-    browser = opened(contents(responses(2, 100, ("a", "b"), samples=4)), "#responses")
+    browser = opened(contents(responses(2, 100, ("a", "b"), samples=4)), "#responses?sort=asked")
     shown(browser, "algebra/000")
     browser.driver.execute_async_script("""
         const [done] = arguments;
@@ -289,7 +307,7 @@ def test_a_question_shows_all_of_its_800_responses(opened: Open) -> None:
 
 def test_the_page_of_real_runs(opened: Open, real_runs: RealRuns) -> None:
     frame = pd.concat([real_runs.graded, real_runs.judged], ignore_index=True)
-    browser = opened(contents(frame), "#responses?task=persona_arithmetic&whole=1")
+    browser = opened(contents(frame), "#responses?task=persona_arithmetic&whole=1&sort=asked")
     own = real_runs.graded
     first = own[own["question"] == own["question"].iloc[0]]
     shown(browser, first["question"].iloc[0])
@@ -306,9 +324,9 @@ def test_the_page_of_real_runs(opened: Open, real_runs: RealRuns) -> None:
     browser.shows(CARDS, "baker")
     row = real_runs.judged[real_runs.judged["persona"] == "baker"].iloc[0]
     said = row["judgements"][0]
-    assert browser.text(".card .badge") == f"★ scored {said['score']}"
+    assert browser.text(".card .badge") == f"★ scored {said['score']:g}"
     assert browser.texts(".words") == [said["justification"]] * 2
-    browser.click(".card details summary")
-    browser.until(lambda: browser.text(".card pre"), "no prompt")
+    browser.click(".card details:last-of-type summary")
+    browser.until(lambda: browser.texts(".card pre"), "no prompt")
     assert browser.text(".card pre") == row["context"]
     assert browser.fits

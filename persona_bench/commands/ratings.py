@@ -1,0 +1,111 @@
+"""`persona-bench ratings`: people rate some responses, and the judges are held to that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from persona_bench.commands import options
+
+app = typer.Typer(no_args_is_help=True, help="Hold the judges against people's ratings.")
+Results = Annotated[Path, typer.Argument(help="The run's --output-path.")]
+
+
+def export(
+    results: Results,
+    n: Annotated[
+        int,
+        typer.Option("--n", min=1, help="Responses to be rated.", rich_help_panel=options.ASKED),
+    ] = 100,
+) -> None:
+    """Write a page on which people rate responses, without seeing model or judge.
+
+    The page is one file that opens in any browser. Give it to each rater; each saves a CSV file.
+    Exported again with a larger --n it has the same responses and more.
+
+    Example: persona-bench ratings export results/roles --n 100
+    """
+    from persona_bench.judge.raters import (
+        PAGE,
+        draw,
+        rateable,
+        ratings_folder,
+        write_rating_page,
+    )
+    from persona_bench.judge.run import find_judged
+
+    pool = rateable(find_judged(results))
+    drawn = draw(pool, n)
+    page = write_rating_page(drawn, pool, ratings_folder(results) / PAGE)
+    models = len({each.judged.samples.model for each in drawn})
+    personas = len({each.response.persona for each in drawn})
+    Console().print(
+        f"{len(drawn):,} of {len(pool):,} responses ({models} models, {personas} personas), "
+        f"models hidden: {escape(str(page))}\nEach rater opens it in a browser and saves a CSV; "
+        f"then: persona-bench ratings import {escape(str(results))} FILE...",
+        soft_wrap=True,
+    )
+
+
+def import_(
+    results: Results,
+    files: Annotated[list[Path], typer.Argument(help="The CSV files of the raters.")],
+) -> None:
+    """Read raters' CSV files, compare raters and judges, and correct fidelity by the ratings.
+
+    Raters may have rated different parts; a rater's newer file replaces what it rated before.
+
+    Example: persona-bench ratings import results/roles anna.csv ben.csv
+    """
+    from persona_bench.commands.score import score_folder
+    from persona_bench.failures import missing
+    from persona_bench.judge.raters import (
+        keep_ratings,
+        rateable,
+        ratings_folder,
+        ratings_of,
+        read_ratings,
+    )
+    from persona_bench.judge.run import find_judged
+    from persona_bench.report.fidelity import rater_lines
+    from persona_bench.results.judged import read_judged
+    from persona_bench.results.samples import OutcomesError
+    from persona_bench.scoring.ratings import hold_against_raters
+
+    if problem := missing("krippendorff"):
+        raise RuntimeError(problem)
+    known = {each.item for each in rateable(find_judged(results))}
+    kept = keep_ratings(read_ratings(files, known), results)
+    err = Console(stderr=True)
+    unsure = int(kept["score"].isna().sum())
+    err.print(
+        f"{len(kept) - unsure:,} ratings by {kept['rater'].nunique()} raters are kept"
+        + (f"; {unsure:,} times a rater could not tell" if unsure else ""),
+        soft_wrap=True,
+    )
+    try:
+        judged = read_judged(results)
+    except OutcomesError as error:
+        err.print(escape(str(error)), soft_wrap=True)
+        return
+    ratings = ratings_of(judged, results)
+    if ratings.empty:
+        return
+    held = hold_against_raters(judged, ratings)
+    file = ratings_folder(results) / "ratings.json"
+    file.write_text(json.dumps(held.to_dict(), indent=2) + "\n", encoding="utf-8")
+    score_folder(results, ratings_folder(results).parent / "scores", only_judged=True)
+    if held.corrected is None:  # of several models or tasks: together
+        out = Console()
+        out.print("\nRaters, over all models and tasks", style="bold")
+        for line in rater_lines(held):
+            out.print(escape(line), soft_wrap=True)
+
+
+options.add(app, export)
+options.add(app, import_, "import")

@@ -1,0 +1,1 @@
+"""Whether personas leave a trace in the responses: `persona-bench trace`."""

@@ -1,0 +1,1 @@
+"""Figures and pages of trainings, from the logs of `persona-bench train`."""

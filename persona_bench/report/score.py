@@ -1,0 +1,237 @@
+"""A folder of results, scored: read, score, then print and write."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from persona_bench.report.compose.pages import score_page, stability_page
+from persona_bench.report.files import write_stability
+from persona_bench.report.places import Places, provenance
+from persona_bench.report.runs import Settings, scored_voice
+from persona_bench.report.score_judged import score_judged
+from persona_bench.report.sensitivity import (
+    print_sensitivity,
+    sensitivity_lines,
+    write_sensitivity,
+)
+from persona_bench.report.summary import print_summary
+from persona_bench.report.tables import print_stability
+from persona_bench.report.voice import print_voice, voice_line, write_voice
+from persona_bench.results.runs import read_folder
+from persona_bench.results.samples import progress
+from persona_bench.scoring.groups import scores_by_group
+from persona_bench.scoring.pass_at_k import pass_at_k
+from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
+from persona_bench.scoring.stability import stability
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from persona_bench.report.page.contents import Section
+    from persona_bench.results.runs import TaskResults
+    from persona_bench.results.schema import TaskFacts
+
+SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
+
+
+def score_folder(
+    results: Path,
+    folder: Path,
+    *,
+    by: str | None = None,
+    full: bool = False,
+    as_json: bool = False,
+    page: bool = True,
+    only_judged: bool = False,
+    providers: Sequence[ModuleType] = (),
+) -> list[Path]:
+    """Scores every model and task in a folder, prints the scores and writes files and figures.
+
+    Args:
+        results: An output folder of lm-eval, or a samples file.
+        folder: Where files go.
+        by: Score each value of this column of questions by itself: level, subject or date.
+        full: Print every table, not the summary alone.
+        as_json: Print JSON instead of tables.
+        page: Draw figures, and write the page of them and of all responses.
+        only_judged: Leave out tasks that are graded, and the page if there are any: half a page
+            would replace a whole one.
+        providers: Modules whose `section` adds to the score of each graded task (`ScoreSection`).
+
+    Raises:
+        OutcomesError: a folder without results.
+        NothingScoredError: every response is unscored; what was written stays.
+    """
+    if by not in (None, "level", "subject", "date"):
+        raise ValueError(f"--by {by} is unknown: use level, subject or date")
+    settings = Settings()
+    runs = read_folder(results, asked=page)
+    tasks = [each for run in runs for each in run.tasks.values()]
+    graded = [each for each in tasks if each.outcomes is not None]
+    judged = [each for each in tasks if each.outcomes is None]
+    places = Places(folder, [run.model for run in runs])
+    written: list[Path] = []
+    printed: list[dict[str, Any]] = []
+    sections: list[Section] = []
+    index: Path | None = None
+    if not only_judged:
+        written, printed, sections = _score_graded(
+            graded, results, places, by, full, as_json, page, settings, providers
+        )
+    more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
+    written += more
+    printed += fidelities
+    sections += of_roles
+    if page and not (only_judged and graded):
+        index = score_page(results, tasks, places, sections)
+        written.append(index)
+    if as_json:
+        print(json.dumps(printed, indent=2))
+    elif written:
+        rest = " (score --full prints all tables)" if graded and not full else ""
+        Console().print(f"\nFiles: {escape(str(folder))}{rest}", soft_wrap=True)
+        if index:
+            Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
+    if graded and not only_judged:
+        _check_any_scored([each.outcomes for each in graded if each.outcomes is not None])
+    return written
+
+
+class NothingScoredError(RuntimeError):
+    """Every response is unscored: the instrument failed, and the numbers say nothing."""
+
+
+def _check_any_scored(tables: Sequence[pd.DataFrame]) -> None:
+    """Raises where no graded task has a scored response; what was written stays."""
+    if any(table["correct"].notna().any() for table in tables):
+        return
+    counts = Counter(reason for table in tables for reason in table["reason"])
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())
+    raise NothingScoredError(
+        f"every response is unscored ({reasons}): this says nothing about the model; put right "
+        "what failed and start the run again, which asks only for what is missing"
+    )
+
+
+def _score_graded(
+    graded: Sequence[TaskResults],
+    results: Path,
+    places: Places,
+    by: str | None,
+    full: bool,
+    as_json: bool,
+    page: bool,
+    settings: Settings,
+    providers: Sequence[ModuleType],
+) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
+    out = Console()
+    written: list[Path] = []
+    printed: list[dict[str, Any]] = []
+    pages: list[Section] = []
+    for task, title, rows in _parts(graded, by):
+        samples = task.samples
+        model, facts = samples.model, samples.facts
+        result = stability(rows, **asdict(settings))
+        by_group = scores_by_group(rows, **asdict(settings))
+        sections = [provider.section(rows, by_group, settings) for provider in providers]
+        sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
+        voice = scored_voice(rows, task.voice, settings.confidence)
+        place, name = places.of(model), places.name(model)
+        used = {key: getattr(result, key) for key in SETTINGS}
+        beside: dict[str, Any] = {}
+        for section in sections:
+            beside |= section.record()
+        if sensitivity is not None:
+            beside["grader_sensitivity"] = sensitivity.to_dict()
+        if voice is not None:
+            beside["voice"] = voice.to_dict()
+        written += write_stability(
+            result,
+            place,
+            model=name,
+            task=title,
+            provenance=provenance(results, samples.provenance, used),
+            beside=beside,
+        )
+        for section in sections:
+            written += section.write(place, task=title)
+        written += write_sensitivity(sensitivity, place, task=title)
+        if voice is not None:
+            written += write_voice(voice, place, task=title)
+        if page:
+            of_page, figures = stability_page(
+                title, name, result, by_group, sensitivity, rows, place, settings, voice
+            )
+            pages.append(of_page)
+            written += figures
+        plan = facts.get("until")
+        if as_json:
+            until = {"until": plan} if plan else {}
+            printed.append({"model": model, "task": title, **until, **result.to_dict(), **beside})
+            continue
+        heading = f"{title} · {name}"
+        if full:
+            print_stability(result, title=heading, console=out)
+            if sensitivity is not None:
+                print_sensitivity(sensitivity, out)
+            for section in sections:
+                section.print(out)
+            if voice is not None:
+                print_voice(voice, out)
+        else:
+            print_summary(result, title=heading, console=out)
+            if voice is not None:
+                out.print(escape(voice_line(voice)), soft_wrap=True)
+            if sensitivity is not None and sensitivity.disagree:
+                out.print(escape(sensitivity_lines(sensitivity)[-1]))
+        if plan:
+            out.print(escape(f"{progress(plan)}."), soft_wrap=True)
+        if part := facts.get("unfinished"):
+            out.print(f"Unfinished run: {part['stored']:,} of {part['asked']:,} responses.")
+        for line in _of_programs(rows, facts):
+            out.print(escape(line), soft_wrap=True)
+    return written, printed, pages
+
+
+def _parts(
+    graded: Sequence[TaskResults], by: str | None
+) -> Iterator[tuple[TaskResults, str, pd.DataFrame]]:
+    """Each task as a whole, or each level, subject or date of it by itself, with its title."""
+    for task in graded:
+        name, outcomes = task.samples.task, task.outcomes
+        if outcomes is None:
+            continue
+        if by is None:
+            yield task, name, outcomes
+            continue
+        for part in outcomes[by].unique():
+            yield task, f"{name}-{part}" if part else name, outcomes[outcomes[by] == part]
+
+
+def _of_programs(rows: Any, facts: TaskFacts) -> list[str]:
+    """Lines about a task that runs programs: whose tests, which sandbox, pass@k."""
+    if "sandbox" not in facts:
+        return []
+    lines = []
+    if set(facts["tests"]) != {"private"}:
+        counts = ", ".join(f"{name} tests {count:,}" for name, count in facts["tests"].items())
+        lines.append(f"Graded on other than LiveCodeBench's tests ({counts}): not its pass@1.")
+    if facts["sandbox"] == "none":
+        lines.append("Programs were run without a sandbox (unsafe_no_sandbox).")
+    if (rows["reason"] == "no_sandbox").any():
+        why = facts.get("sandbox_missing") or "a sandbox was there at the start, but not later"
+        lines.append(f"Programs could not be run: {why}.")
+    samples = int(rows.groupby(["persona", "question"]).size().max())
+    for k in sorted({1, samples}) if samples > 1 else ():
+        value = pass_at_k(rows, k)
+        lines.append(f"pass@{k}: mean over personas {value.mean():.3f}, worst {value.min():.3f}.")
+    return lines

@@ -1,0 +1,125 @@
+"""Scoring judged tasks: fidelity with what is known of the judges."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from persona_bench.judge.raters import ratings_of
+from persona_bench.report.compose.judged import judged_section
+from persona_bench.report.fidelity import (
+    judge_lines,
+    print_fidelity,
+    rater_lines,
+    write_fidelity,
+)
+from persona_bench.report.places import Places, provenance
+from persona_bench.report.runs import Settings
+from persona_bench.scoring.audit import agreement
+from persona_bench.scoring.estimate import plain
+from persona_bench.scoring.fidelity import fidelity
+from persona_bench.scoring.ratings import hold_against_raters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from persona_bench.report.page.contents import Section
+    from persona_bench.results.judged import JudgeFile
+    from persona_bench.results.runs import TaskResults
+    from persona_bench.scoring.estimate import Estimate
+
+
+def score_judged(
+    judged: Sequence[TaskResults],
+    results: Path,
+    places: Places,
+    as_json: bool,
+    settings: Settings,
+) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
+    """Scores the fidelity of each model on each judged task, and prints and writes it.
+
+    A task that is not judged yet is printed with the command that judges it.
+
+    Returns:
+        The files, the records for JSON, and the sections of the page.
+    """
+    out = Console(stderr=as_json)
+    written: list[Path] = []
+    records: list[dict[str, Any]] = []
+    sections: list[Section] = []
+    for each in judged:
+        samples, trace, rows = each.samples, each.trace, each.verdicts
+        model, task = samples.model, samples.task
+        if rows is None:
+            out.print(
+                f"{escape(task)} of {escape(places.name(model))} is not judged yet: persona-bench "
+                f"judge {escape(str(results))} --judge MODEL --base-url URL",
+                soft_wrap=True,
+            )
+            sections.append(judged_section(task, places.name(model), None, [], trace))
+            continue
+        with warnings.catch_warnings():  # they are in its notes, which are printed
+            warnings.simplefilter("ignore")
+            result = fidelity(rows, confidence=settings.confidence)
+        audits = {file.about.get("judge", ""): file.audit for file in each.judges if file.audit}
+        entries = entry_tests(each.judges)
+        alpha = agreement_of(rows, settings)
+        ratings = ratings_of(rows, results)
+        held = (
+            None
+            if ratings.empty
+            else hold_against_raters(
+                rows, ratings, confidence=settings.confidence, seed=settings.seed
+            )
+        )
+        judges = [
+            {key: value for key, value in file.about.items() if key not in ("audit", "entry_test")}
+            for file in each.judges
+        ]
+        run = {"samples_file": samples.file.name, "task": samples.facts, "judges": judges}
+        beside = {
+            "entry_tests": entries,
+            "audits": audits,
+            "agreement": None
+            if alpha is None
+            else plain({"alpha": alpha.value, **alpha.interval._asdict()}),
+            "raters": held.to_dict() if held else None,
+            "provenance": provenance(results, run, asdict(settings)),
+        }
+        written += write_fidelity(result, places.of(model), task=task, record=beside)
+        records.append({"model": model, "task": task, **result.to_dict(), **beside})
+        said = judge_lines(result.judges["judge"], entries, audits)
+        said += rater_lines(held) if held else []
+        sections.append(judged_section(task, places.name(model), result, said, trace))
+        if not as_json:
+            print_fidelity(
+                result,
+                title=f"{task} · {places.name(model)}",
+                console=out,
+                audits=audits,
+                entries=entries,
+                agreement=alpha,
+                held=held,
+            )
+    return written, records, sections
+
+
+def entry_tests(files: Iterable[JudgeFile]) -> dict[str, dict[str, Any]]:
+    """The entry tests that judges have taken, by judge."""
+    return {str(file.about["judge"]): dict(told) for file in files if (told := file.entry_test)}
+
+
+def agreement_of(rows: pd.DataFrame, settings: Settings) -> Estimate | None:
+    """Krippendorff's alpha between the judges; None where there is one."""
+    if rows["judge"].nunique() < 2:
+        return None
+    keys = ["persona", "eval_task", "question", "sample"]
+    wide = rows.pivot(index=keys, columns="judge", values="score").reset_index()
+    chosen = wide[["persona", *rows["judge"].unique()]]
+    return agreement(chosen, confidence=settings.confidence, seed=settings.seed)

@@ -1,0 +1,206 @@
+"""What the files of a run hold: one row per response, one row per verdict of a judge, and facts.
+
+Every reader gives rows of this shape, whatever it reads, and every measure in `scoring` computes
+on tables of them. A field with a default may be missing in what is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, TypedDict
+
+import pandas as pd
+
+CORRECT = {"correct": 1.0, "wrong": 0.0}
+
+
+class Outcome(NamedTuple):
+    """One response: a row of the tidy table, with its columns in their order, `ASKED` last."""
+
+    model: str = ""
+    """The model's name, as the results file has it."""
+    task: str = ""
+    """The task's name, e.g. `persona_math500`."""
+    persona: str = ""
+    """Id of the persona, unique in its set."""
+    kind: str = ""
+    """Kind of the persona, e.g. `control`, `expert`, `harmful`."""
+    question: str = ""
+    """Id of the question, unique in its benchmark."""
+    level: str = ""
+    """The question's level of difficulty."""
+    sample: int = 0
+    """0 to k - 1 for k responses to one question under one persona."""
+    verdict: Literal["correct", "wrong", "unscored", ""] = ""
+    """`unscored` where the instrument failed; empty where the response was not graded."""
+    reason: str = ""
+    """Why it is wrong or unscored, e.g. `no_answer`, `truncated`, `timeout`, `api_error`."""
+    route: str = ""
+    """How the maths grader found the answer: `boxed`, `tag`, `stated` or `last`; empty where no
+    answer was found, and for other graders."""
+    correct: float = math.nan
+    """1.0, 0.0, or NaN where the response is unscored."""
+    response: str | None = None
+    """The text; missing where an API error left none."""
+    prompt_hash: str = ""
+    """Stands for the system and the user message before any chat template."""
+    grader: str = ""
+    """Name and version of the grader."""
+    subject: str = ""
+    """The question's subject."""
+    date: str = ""
+    """When the question was published."""
+    domain: str = ""
+    """The benchmark's field, e.g. `mathematics`."""
+    persona_domain: str = ""
+    """What an expert is expert in."""
+    persona_level: float = math.nan
+    """Place of an `education` persona in the order of schooling; NaN for others."""
+    method: str = ""
+    """How a checkpoint of `persona-bench train` was trained."""
+    seed: str = ""
+    """Seed of that training."""
+    generation: str = ""
+    """How the response was generated (temperature, tokens, samples, ...), as JSON."""
+    early: str = ""
+    """Empty for a whole run. For an unfinished one, or one that `--until` asked in blocks, when it
+    was looked at, as JSON (see `scoring.sequential`)."""
+    # what was asked; read_outcomes leaves these out
+    persona_prompt: str = ""
+    """The persona's text."""
+    system: str = ""
+    """The system message; empty where none was sent."""
+    prompt: str = ""
+    """The user message."""
+    context: str = ""
+    """The rendered prompt, or the messages that an API was sent as JSON; empty where unknown."""
+    answer: str = ""
+    """The reference answer."""
+    finish: str = ""
+    """How the response ended, e.g. `stop`, `length`, `error`; empty where unknown."""
+    taken: str = ""
+    """The answer that the grader read from the response."""
+    tokens: str = ""
+    """How many tokens the response has; empty where unknown."""
+    limit: str = ""
+    """How many tokens were allowed; empty where unknown."""
+
+
+ASKED = (
+    "persona_prompt", "system", "prompt", "context", "answer", "finish", "taken", "tokens", "limit",
+)  # fmt: skip
+"""Columns that say what was asked, and what was read from the response."""
+COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
+"""Columns of the tidy table."""
+
+
+def outcome_table(rows: Iterable[Outcome], *, asked: bool = False) -> pd.DataFrame:
+    """Rows as a table with the columns `COLUMNS`, and `ASKED` if wanted."""
+    columns = list(Outcome._fields if asked else COLUMNS)
+    return pd.DataFrame([row[: len(columns)] for row in rows], columns=columns)
+
+
+class Judgement(NamedTuple):
+    """What one judge found of one response: a row of the judged table, columns in their order."""
+
+    model: str
+    task: str
+    eval_task: str
+    """One of PersonaGym's five evaluation tasks."""
+    persona: str
+    kind: str
+    question: str
+    sample: int
+    judge: str
+    """The judge's model name."""
+    score: float | None
+    """1 to 5; None (NaN in the table) where the verdict is `unscored`."""
+    verdict: Literal["scored", "unscored"]
+    reason: str
+    """Why it is unscored; or `no_answer`: a response without text, scored without a call."""
+    justification: str
+    """The judge's words."""
+    response: str
+    rubric: str
+    """The rubric set's name, version and fingerprint, and whether examples were shown."""
+    prompt_hash: str
+    """Stands for the persona's description and the question."""
+
+
+class Unfinished(TypedDict):
+    """How far a run came that was stopped before its results were written."""
+
+    stored: int
+    """Responses in the store."""
+    asked: int
+    """Responses of the whole run."""
+
+
+class Until(TypedDict, total=False):
+    """How far a run came that `--until` asks in blocks."""
+
+    plan: str
+    """Fingerprint of the plan; looks of one plan share it."""
+    planned: list[int]
+    """Questions asked at each look of the plan."""
+    looks: list[int]
+    """Questions asked at the looks so far."""
+    questions: int
+    """Questions of the whole benchmark."""
+    over: bool
+    """Whether no further look follows."""
+    decision: str | None
+    """The conclusion at which the run stopped; None where it reached the cap without one."""
+    responses: int
+    """Responses asked for."""
+    responses_of_all: int
+    """Responses that the whole benchmark would take."""
+
+
+class TaskFacts(TypedDict, total=False):
+    """What a task records of its run in lm-eval's results file, beside its knobs.
+
+    It stands under `configs.<task>.metadata.persona_bench`. Older runs lack some of it.
+    """
+
+    version: str
+    """Of this package."""
+    versions: dict[str, str]
+    """Of the packages that make a difference."""
+    grader: str
+    judged: bool
+    """Whether a model judges the responses (`persona-bench judge`)."""
+    samples: int
+    """Responses to each question under each persona."""
+    personas: list[str]
+    """Ids."""
+    personas_fingerprint: str
+    system_role: Literal["native", "merge", "error"]
+    system_instruction: str
+    """A text before every persona."""
+    chat_template: bool
+    default_system: str
+    """What the chat template puts into the system message where none is given."""
+    default_system_undated: str
+    """The same on a fixed day, for a template that prints the date."""
+    chat_dates: list[str]
+    """The days of such a template."""
+    training: dict[str, Any]
+    """Method and seed of a checkpoint of `persona-bench train`, and how it was trained."""
+    shard: str | None
+    """`i/n`: the i-th of n parts of the questions."""
+    merged_from: list[str]
+    """The samples files of the shards that were joined."""
+    regraded_from: str
+    """The samples file whose responses were graded again."""
+    unfinished: Unfinished
+    until: Until
+    wrapped: dict[str, Any]
+    """The lm-eval task that was asked under personas, and its metric; absent for tasks of ours."""
+    tests: dict[str, int]
+    """How many programs were graded on whose tests."""
+    sandbox: str
+    """Which sandbox ran the programs; `none` without one."""
+    sandbox_missing: str
+    """Why there was no sandbox."""
