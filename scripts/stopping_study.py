@@ -29,7 +29,6 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from persona_bench.scoring.cells import Cells
-from persona_bench.scoring.compare import Pair
 from persona_bench.scoring.corrected import STABLE_FROM, TAIL
 from persona_bench.scoring.gate import combined, criteria_of, lower_bounds
 from persona_bench.scoring.sequential import FEWEST, planned_looks, tail_levels
@@ -368,8 +367,7 @@ def study_criteria(case: int, replicates: int, seed: int = 0) -> pd.DataFrame:
             shares = tuple(x / base.questions for x in looks[:look])
             level = tail_levels(shares, 0.05, "late")[-1]
             pair = [each.only(questions=slice(n)) for each in tables]
-            corrected = Pair(*pair, 1 - 2 * level, resamples=1).corrected(rng)
-            found = criteria_of(*pair, margins, level, corrected)
+            found = criteria_of(pair[0], pair[1], margins, level, rng)
             verdicts[-1].append([each.verdict for each in found])
     words = np.array([[[*look, combined(look)] for look in each] for each in verdicts])
     rows = []
