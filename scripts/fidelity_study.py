@@ -1,4 +1,6 @@
-"""How often do the intervals of fidelity hold the truth? Prints the table in docs/metrics.md.
+"""How often do the intervals of fidelity hold the truth, and does the gate pass at its margin?
+
+Prints tables that docs/metrics.md and docs/methods_and_gates.md have.
 
     python -m scripts.fidelity_study
 
@@ -15,6 +17,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.optimize import brentq
 
 from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.fidelity_means import (
@@ -23,9 +26,11 @@ from persona_bench.scoring.fidelity_means import (
     over_questions,
     score_interval,
 )
+from persona_bench.scoring.gate import fidelity_criterion
 
 PERSONA_SD, QUESTION_SD, QUESTIONS = 0.5, 0.8, 10
 MEANS = (3.5, 4.8)
+MARGIN, CHANGE_SD = 0.2, 0.2
 ENDS = np.array([1.5, 2.5, 3.5, 4.5])
 
 
@@ -72,6 +77,37 @@ def of_one(mean: float, questions: int, tables: int, rng: np.random.Generator) -
     return [float(((low <= truth) & (truth <= high)).mean()), float((high - low).mean())]
 
 
+def judged(scores: np.ndarray) -> pd.DataFrame:
+    """The judged table of scores of shape (personas, tasks, questions)."""
+    index = pd.MultiIndex.from_product(
+        [range(len(scores)), EVAL_TASKS, range(QUESTIONS)],
+        names=["persona", "eval_task", "question"],
+    )
+    table = pd.DataFrame({"score": scores.ravel()}, index=index).reset_index()
+    names = table["persona"].astype(str) + table["eval_task"] + table["question"].astype(str)
+    table = table.assign(persona=table["persona"].astype(str), question=names)
+    return table.assign(model="m", task="t", kind="character", sample=0, judge="j", rubric="r")
+
+
+def at_the_margin(mean: float, personas: int, tables: int, rng: np.random.Generator) -> float:
+    """How often the gate passes a checkpoint that is worse by the margin of 0.2.
+
+    A persona is played worse by its own amount, with sd 0.2 between personas.
+    """
+    sd = float(np.hypot(PERSONA_SD, QUESTION_SD))
+    wide = float(np.hypot(sd, CHANGE_SD))
+    truth = float(expected(mean, sd)) - MARGIN
+    lower = brentq(lambda m: float(expected(m, wide)) - truth, -5, 9)
+    passes = 0
+    for _ in range(tables):
+        effect = rng.normal(0, PERSONA_SD, (personas, 1, 1))
+        change = rng.normal(0, CHANGE_SD, (personas, 1, 1))
+        noise = rng.normal(0, QUESTION_SD, (2, personas, len(EVAL_TASKS), QUESTIONS))
+        old, new = rounded(mean + effect + noise[0]), rounded(lower + effect + change + noise[1])
+        passes += fidelity_criterion(judged(old), judged(new), margin=MARGIN).verdict == "pass"
+    return passes / tables
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tables", type=int, default=2000)
@@ -88,6 +124,12 @@ def main() -> None:
             cells = [run(mean, setting, args.tables, rng) for mean in MEANS]
             shown = " | ".join(" / ".join(f"{c[k]:.2f}" for c in cells) for k in (0, 1))
             print(f"| {name} | {setting} {unit} | {shown} |", flush=True)
+    print(f"\nThe gate passes at a true loss of {MARGIN}, mean {means}:\n")
+    for personas in (6, 16, 50):
+        shown = " / ".join(
+            f"{at_the_margin(mean, personas, args.tables // 4, rng):.3f}" for mean in MEANS
+        )
+        print(f"{personas} personas: {shown}", flush=True)
 
 
 if __name__ == "__main__":

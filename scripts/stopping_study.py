@@ -32,16 +32,8 @@ from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.corrected import STABLE_FROM, TAIL
 from persona_bench.scoring.gate import combined, criteria_of, lower_bounds
 from persona_bench.scoring.sequential import FEWEST, planned_looks, tail_levels
-from scripts.calibrate import (
-    BATCH,
-    EASE_SD,
-    NODES,
-    WEIGHTS,
-    cells_of,
-    greedy_verdicts,
-    markdown,
-    posteriors,
-)
+from scripts.calibrate import BATCH, greedy_verdicts, posteriors
+from scripts.simulation import EASE_SD, cells_of, expected, markdown
 
 CONFIDENCE = 0.95
 FEWEST_SIMULATED = 30
@@ -101,10 +93,9 @@ def settings() -> Iterator[Setting]:
 # ------------------------------------------------------------------------------ simulation
 def accuracies(s: Setting, level: float, effect: np.ndarray) -> np.ndarray:
     """Of each persona, expected over all questions, if these have the mean log-odds `level`."""
-    spread = np.hypot(EASE_SD, s.interaction)
-    mixed = expit(level + effect[:, None] + spread * NODES) @ WEIGHTS
-    expected: np.ndarray = s.polar * s.mean + (1 - s.polar) * mixed
-    return expected
+    mixed = expected(level + effect, float(np.hypot(EASE_SD, s.interaction)))
+    accuracy: np.ndarray = s.polar * s.mean + (1 - s.polar) * mixed
+    return accuracy
 
 
 def draw(s: Setting, rng: np.random.Generator) -> Cells:

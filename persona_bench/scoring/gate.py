@@ -44,7 +44,7 @@ UNSEEN_LOSS = 0.5
 STEEPEST, BISECTIONS, TINY = 60.0, 45, 1e-300
 """Numerics of `lower_bounds`: largest tilt, steps of the search, and what keeps roots above 0."""
 
-PASS_TAIL = 0.05
+PASS_TAIL = 0.02
 """Share of the draws below the lower bound of the corrected PSS, over the level. The prior draws
 personas together, so that a single worse one is often taken for chance; with so few draws beyond
 the margin that happens in at most 5% (docs/methods_and_gates.md)."""
