@@ -508,8 +508,36 @@ def name(row: dict[str, Any]) -> str:
     return text + (f", lost {lost}" if lost else "")
 
 
+def grouped(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per kind of setting; a setting is of the first kind that fits."""
+    kind = np.select(
+        [table["greedy"].notna() & (table["greedy"] != ""),
+         table["lost"].notna() & (table["lost"] != ""),
+         table["polar"] > 0, table["interaction"] > 0, table["missing"] > 0],
+        ["real greedy verdicts", "responses lost", "polar questions", "interaction",
+         "missing cells alone"],
+        "complete tables",
+    )  # fmt: skip
+    rows = []
+    for name, part in table.groupby(kind, sort=False):
+        low, high = part["coverage"].min(), part["coverage"].max()
+        rows.append(
+            {
+                "settings": name,
+                "number": len(part),
+                "median |bias|": part["bias"].abs().median(),
+                "largest": part["bias"].abs().max(),
+                "coverage": f"{low:.3f} to {high:.3f}",
+                "most wrong words": part["wrong_word"].max(),
+                "undetermined": part["undetermined"].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def report(table: pd.DataFrame) -> None:
-    """Prints the tables that docs/calibration.md has."""
+    """Prints the tables that docs/calibration.md has, and all settings."""
+    print(f"{markdown(grouped(table))}\n")
     came = pd.DataFrame([wishes(row) for row in table.to_dict("records")])
     print("What is wanted, and in how many settings it came true:\n")
     for column in came.columns:

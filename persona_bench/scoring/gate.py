@@ -211,6 +211,9 @@ def fidelity_criterion(
 ) -> Criterion:
     """The criterion of fidelity: PersonaScore (1 to 5) of two judged tables.
 
+    The bounds are those of the paired t-interval over personas, each with half of `level`: where
+    scores crowd at 5, a few personas lose much, and t with the whole of it would pass too often.
+
     Args:
         base: Judged table of the old checkpoint, as `fidelity` takes it.
         new: That of the new checkpoint.
@@ -225,7 +228,7 @@ def fidelity_criterion(
         raise ValueError(f"margin_fidelity is {margin}, but must be above 0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = compare_fidelity(base, new, confidence=1 - 2 * level, resamples=1)
+        found = compare_fidelity(base, new, confidence=1 - level, resamples=1)
     low, high = found.difference.interval
     difference = found.difference.value
     return Criterion("fidelity", difference, low, high, margin, _verdict(low, high, margin))
