@@ -304,7 +304,7 @@ def study_gate(
     }
 
 
-def gate_table(replicates: int = 20_000) -> pd.DataFrame:
+def gate_table(replicates: int = 5000) -> pd.DataFrame:
     cases = [
         (questions, changed, alike, loss, 0.02)
         for questions, changed, alike in itertools.product(

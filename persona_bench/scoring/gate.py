@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
@@ -365,7 +366,16 @@ def _pss(a: Cells, b: Cells, margin: float, level: float, rng: np.random.Generat
         low = -1.0
     difference = float(np.median(after) - np.median(before))
     verdict = _verdict(low, high, margin)
-    return Criterion("pss_corrected", difference, float(low), float(high), margin, verdict)
+    questions, detail = None, ""
+    if verdict == "can't tell" and lost.size > 1:
+        # bounds come nearer with the square root of the number of questions
+        width = difference - low if difference > -margin else high - difference
+        wanted = float(width + norm.ppf(POWER) * lost.std())
+        distance = max(abs(difference + margin), 1e-9)
+        questions = _count(len(a.questions) * max(1.0, (wanted / distance) ** 2))
+        detail = _needed(questions, None)
+    return Criterion("pss_corrected", difference, float(low), float(high), margin, verdict, detail,
+                     questions)  # fmt: skip
 
 
 # ------------------------------------------------------------ what would decide the open ones

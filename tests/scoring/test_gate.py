@@ -93,6 +93,18 @@ def test_questions_needed_decide_it_when_they_are_asked() -> None:
     assert gate(table(base), table(new)).criteria[0].verdict != "can't tell"
 
 
+def test_an_open_corrected_pss_says_how_many_questions_would_decide_it() -> None:
+    rng = np.random.default_rng(0)
+    base = half_right(100)
+    new = np.where(rng.random(base.shape) < 0.1, 1 - base, base)
+    found = criteria(base, new)["pss_corrected"]
+    assert found.verdict == "can't tell"
+    assert 400 < found.questions_needed < 40_000
+    assert "questions would decide it" in found.detail
+    nothing = criteria(0 * base, 0 * base)["pss_corrected"]
+    assert (nothing.verdict, nothing.questions_needed) == ("can't tell", None)
+
+
 def test_samples_needed_are_known_only_with_several_samples() -> None:
     rng = np.random.default_rng(3)
     chance = rng.uniform(0.2, 0.8, (100, 1))
