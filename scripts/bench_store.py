@@ -22,6 +22,7 @@ from lm_eval.models.api_models import JsonChatStr
 
 from persona_bench.benchmarks.arithmetic import BENCHMARK as ARITHMETIC
 from persona_bench.demo import demo_model
+from persona_bench.harness.backends import model_class
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.store import RecordLog
 
@@ -128,9 +129,9 @@ def timed_writes(record_log: RecordLog) -> list[float]:
 
 
 def real_model() -> LM:
-    from lm_eval.models.huggingface import HFLM
-
-    return HFLM(pretrained=str(demo_model()), dtype="float32", batch_size=16, device="cpu")
+    settings = {"dtype": "float32", "batch_size": 16, "device": "cpu"}
+    model: LM = model_class("hf")(pretrained=str(demo_model()), **settings)
+    return model
 
 
 def endpoint(port: int) -> LM:

@@ -61,12 +61,6 @@ class CachingLM(LM):
         )
         self.say = say
         self.backend: Backend = backend_of(inner, self._finished)
-        # lm-eval asks the model itself for these, and finds LM's own defaults otherwise
-        self.apply_chat_template = inner.apply_chat_template
-        self.chat_template = inner.chat_template
-        self.all_gather = inner.all_gather
-        self.gather_object = inner.gather_object
-        self.barrier = inner.barrier
         self.failed: dict[str, str] = {}
         self.adapted: dict[str, dict[str, str]] = {}
         self.asked: set[str] = set()  # the keys of this run's requests
@@ -85,6 +79,26 @@ class CachingLM(LM):
     def world_size(self) -> int:
         """How many processes share the documents."""
         return int(self.inner.world_size)
+
+    def all_gather(self, tensor: Any) -> Any:
+        """Passed on, as are all methods below whose defaults `LM` has."""
+        return self.inner.all_gather(tensor)
+
+    def gather_object(self, obj: Any, dst: int = 0) -> Any:
+        """Passed on."""
+        return self.inner.gather_object(obj, dst)
+
+    def barrier(self) -> None:
+        """Passed on."""
+        self.inner.barrier()
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """Passed on."""
+        return self.inner.chat_template(chat_template)
+
+    def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:
+        """Passed on. lm-eval hands a task this bound method, and a task finds its model by it."""
+        return self.inner.apply_chat_template(*args, **kwargs)
 
     @property
     def device(self) -> Any:

@@ -22,6 +22,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, TemplateLM
 from tqdm import tqdm
 
+from persona_bench.harness.backends.base import is_one_of
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.fingerprint import is_api
 from persona_bench.harness.run import RunError, Session
@@ -325,7 +326,7 @@ def _counted(requests: Sequence[_Request], lm: TemplateLM) -> dict[str, tuple[in
         LikelihoodError: more than the model reads; lm-eval would cut the persona off.
     """
     # vLLM has to write a token after what it reads
-    room = int(lm.max_length) - ("VLLM" in {kind.__name__ for kind in type(lm).__mro__})
+    room = int(lm.max_length) - is_one_of(type(lm), "vllm_causallms", "VLLM")
     counted = {}
     for request in requests:
         context, response = (

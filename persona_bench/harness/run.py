@@ -20,6 +20,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
 
+from persona_bench.harness.backends import model_class
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
@@ -268,9 +269,7 @@ class Session:
             found = fingerprint(self.model, self.model_args) if self.store else None
             if found is not None:
                 self._open(found)  # before the model is loaded: a damaged store is told at once
-            from lm_eval.api.registry import get_model
-
-            self._lm = get_model(self.model).create_from_arg_obj(
+            self._lm = model_class(self.model).create_from_arg_obj(
                 dict(self.model_args), {"batch_size": self.batch_size, "device": self.device}
             )
             self._pin_date()

@@ -28,6 +28,7 @@ from persona_bench.benchmarks.base import Benchmark
 from persona_bench.benchmarks.questions_file import benchmark_of_file
 from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
+from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
 from persona_bench.harness.design import design_record
 from persona_bench.harness.documents import KnobError, Knobs, check_generation, cross
@@ -169,6 +170,8 @@ class PersonaTask(ConfigurableTask):
     Attributes:
         notices: What the user should be told of the task before it runs.
         graded: The record of each response, once all are there.
+        reasoning_is_apart: Whether responses come without the reasoning, also where they were cut
+            off in it.
     """
 
     def __init__(self, config: dict[str, Any], benchmark: Benchmark | None = None) -> None:
@@ -181,6 +184,7 @@ class PersonaTask(ConfigurableTask):
         self.notices: list[str] = []
         self.graded: dict[Cell, dict[str, Any]] = {}
         self._lm: Any = None
+        self.reasoning_is_apart = False
         self._template = ""
         super().__init__(config=config)
 
@@ -228,7 +232,8 @@ class PersonaTask(ConfigurableTask):
                 argument that does nothing.
             MissingPersonaError: the chat template loses the persona.
         """
-        self._lm = getattr(chat_template, "__self__", None)
+        self._lm = model_of(chat_template)
+        self.reasoning_is_apart = self._reasoning_is_apart()
         self.check(limit)
         self._seed_rank(kwargs.get("rank", 0))
         if cache_requests:
@@ -355,10 +360,10 @@ class PersonaTask(ConfigurableTask):
         reasoning has been taken off already; only where plain lm-eval found no end does all of it
         still stand there, as long as was allowed.
         """
-        if getattr(self._lm, "think_end_token", None):
-            told_apart = getattr(getattr(self._lm, "persona_bench", None), "tells_finish", False)
-            if told_apart or finish != "length":
-                return ""
+        if self.reasoning_is_apart:
+            return ""
+        if getattr(self._lm, "think_end_token", None) and finish != "length":
+            return ""
         return reasoning_start(prompt_text(prompt))
 
     def _finish(self, response: Any) -> str:
@@ -390,7 +395,7 @@ class PersonaTask(ConfigurableTask):
 
     def _check_name(self) -> None:
         """Warns of a model's name that plain lm-eval can't make a folder of, after all is done."""
-        if hasattr(self._lm, "persona_bench"):  # `persona-bench run` shortens it
+        if isinstance(self._lm, CachingLM):  # `persona-bench run` shortens it
             return
         named = GeneralConfigTracker._get_model_name(self.config.metadata or {})
         if named and len(sanitize_model_name(named).encode()) > LONGEST_NAME:
@@ -402,6 +407,11 @@ class PersonaTask(ConfigurableTask):
                 named[:60],
             )
 
+    def _reasoning_is_apart(self) -> bool:
+        lm = self._lm
+        tells = isinstance(lm, CachingLM) and lm.backend.tells_finish
+        return tells and bool(getattr(lm, "think_end_token", None))
+
     def _gen_kwargs(self) -> dict[str, Any]:
         default = int(getattr(self._lm, "max_gen_toks", 256) or 256)
         return dict(normalize_gen_kwargs(self.config.generation_kwargs or {}, default))
@@ -411,7 +421,7 @@ class PersonaTask(ConfigurableTask):
 
     def _takes_seed(self) -> bool:
         """Whether a request can carry a seed: OpenAI-compatible endpoints, not Anthropic's."""
-        if hasattr(self._lm, "persona_bench"):  # `persona-bench run` seeds each request itself
+        if isinstance(self._lm, CachingLM):  # `persona-bench run` seeds each request itself
             return False
         api = hasattr(self._lm, "base_url") or "base_url" in (self.config.metadata or {})
         return api and "anthropic" not in type(self._lm).__name__.lower()
@@ -432,7 +442,7 @@ class PersonaTask(ConfigurableTask):
         lm-eval seeds all ranks alike and deals documents out in turn, so that with several
         samples the ranks would hold the same prompts in the same order: equal samples.
         """
-        if self.knobs.samples > 1 and rank and not hasattr(self._lm, "persona_bench"):
+        if self.knobs.samples > 1 and rank and not isinstance(self._lm, CachingLM):
             import torch
 
             torch.manual_seed(torch.initial_seed() + rank)
@@ -499,7 +509,8 @@ class PersonaTask(ConfigurableTask):
     def _template_name(self, apply_chat_template: bool) -> str:
         if not apply_chat_template:
             return "the prompt without a chat template"
-        name = getattr(self._lm, "tokenizer_name", "") or type(self._lm).__name__
+        lm = self._lm.inner if isinstance(self._lm, CachingLM) else self._lm
+        name = getattr(lm, "tokenizer_name", "") or type(lm).__name__
         return f"the chat template of {str(name).replace('__', '/')}"
 
     def facts(self, system_instruction: str | None) -> dict[str, Any]:
@@ -554,7 +565,7 @@ class PersonaTask(ConfigurableTask):
                     f"{self._template} has no system message of its own (it is "
                     f"{facts.system_role}), and system_role is 'error': use 'native' or 'merge'"
                 )
-        if getattr(getattr(self._lm, "persona_bench", None), "tells_finish", False):
+        if isinstance(self._lm, CachingLM) and self._lm.backend.tells_finish:
             record["truncation"] = "by finish reason"
         else:
             counted = self._tokens("a") is not None
@@ -566,6 +577,11 @@ class PersonaTask(ConfigurableTask):
                 self.task_name,
             )
         self.config.metadata = {**(self.config.metadata or {}), "persona_bench": record}
+
+
+def model_of(chat_template: Callable[..., Any] | None) -> Any:
+    """The model whose method lm-eval gives a task to render prompts with; None without one."""
+    return getattr(chat_template, "__self__", None)
 
 
 def cell_of(doc: Mapping[str, Any]) -> Cell:

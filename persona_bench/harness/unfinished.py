@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -152,8 +151,7 @@ def _write(
     about: Mapping[str, Any],
 ) -> Path:
     # the reasoning of a model with a think_end_token was taken off before it was stored
-    told = SimpleNamespace(tells_finish=True)
-    task._lm = SimpleNamespace(think_end_token=about["think_end_token"], persona_bench=told)
+    task.reasoning_is_apart = bool(about["think_end_token"])
     task._instances = requests
     task.apply_filters()
     config = json.loads(json.dumps(task.dump_config(), default=str))

@@ -43,9 +43,10 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from persona_bench.benchmarks.base import Benchmark, Question
 from persona_bench.grading import Verdict
+from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.documents import KnobError, Knobs
 from persona_bench.harness.grade_finished import FIXED
-from persona_bench.harness.tasks import PersonaTask, cell_of
+from persona_bench.harness.tasks import PersonaTask, cell_of, model_of
 from persona_bench.rendering import merged, prompt_text
 from persona_bench.resources import resource_folder
 
@@ -322,8 +323,8 @@ class WrappedTask(PersonaTask):
         if self.OUTPUT_TYPE == "generate_until":
             self._one_name_for_length()
             self.inner.set_config("generation_kwargs", self.config.generation_kwargs)
-        lm = getattr(kwargs.get("chat_template"), "__self__", None)
-        if not hasattr(lm, "persona_bench"):  # `persona-bench run` says it itself
+        if not isinstance(model_of(kwargs.get("chat_template")), CachingLM):
+            # `persona-bench run` says it itself
             log.warning(self.notices[0])
         self.set_fewshot_seed(self._seed)
         self._rendered = ("", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,6 +16,18 @@ Finished = Callable[[Request, Generated], None]
 
 class BackendError(RuntimeError):
     """A backend that can't be run with the store; one sentence says what to do."""
+
+
+def is_one_of(kind: type, module: str, name: str) -> bool:
+    """Whether a class is one of lm-eval's, or derived from it, without loading torch to find out.
+
+    Args:
+        kind: The class.
+        module: A module of `lm_eval.models`, which is loaded if `kind` comes from it.
+        name: A class of that module.
+    """
+    theirs = getattr(sys.modules.get(f"lm_eval.models.{module}"), name, None)
+    return theirs is not None and issubclass(kind, theirs)
 
 
 class Backend:
@@ -32,7 +45,6 @@ class Backend:
         self._finished = finished
         self._done: set[str] = set()
         self.lm.set_cache_hook(self)
-        self.lm.persona_bench = self  # the task asks it for seeds and finishes
 
     def generate(self, requests: Sequence[Request], missing: set[str]) -> None:
         """Asks what is missing and reports each response as it comes.
