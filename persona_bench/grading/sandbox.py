@@ -572,8 +572,8 @@ class Process:
     def complaint(self) -> str:
         """Ends the sandbox; returns the last line that bubblewrap or the interpreter wrote."""
         self.kill()
-        said = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        output = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
         return lines[-1][:200] if lines else "it ended without a word"
 
     def kill(self) -> None:

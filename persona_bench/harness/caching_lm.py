@@ -118,9 +118,9 @@ class CachingLM(LM):
         """
         with without_collection():
             asked = [self.request(instance) for instance in requests]
-        found = self._ask(asked, "log-likelihoods", before="continuation")
+        records = self._ask(asked, "log-likelihoods", before="continuation")
         return [
-            (float(found[each.key]["loglikelihood"]), bool(found[each.key]["greedy"]))
+            (float(records[each.key]["loglikelihood"]), bool(records[each.key]["greedy"]))
             for each in asked
         ]
 
@@ -193,10 +193,10 @@ class CachingLM(LM):
             undated=dated.undated if dated else None,
         )  # fmt: skip
 
-    def _finished(self, request: Request, made: Generated) -> None:
+    def _finished(self, request: Request, generated: Generated) -> None:
         """A response has come: into the store with it."""
-        if made.finish == "error":
-            self.failed[request.key] = made.error
+        if generated.finish == "error":
+            self.failed[request.key] = generated.error
         elif request.key in self.record_log:
             return
         doc = request.instance.doc if request.instance else {}
@@ -205,7 +205,7 @@ class CachingLM(LM):
             "task": request.instance.task_name if request.instance else None,
             **{name: doc.get(name) for name in ("question", "persona", "sample")},
             "seed": request.seed,
-            **made.record(),
+            **generated.record(),
             **(
                 {"gen_kwargs": request.gen_kwargs}
                 if request.continuation is None
@@ -215,8 +215,8 @@ class CachingLM(LM):
         }
         self.record_log.add({name: value for name, value in record.items() if value is not None})
 
-    def _response(self, key: str, found: dict[str, dict[str, Any]]) -> Response:
-        if (record := found.get(key)) is None:
+    def _response(self, key: str, records: dict[str, dict[str, Any]]) -> Response:
+        if (record := records.get(key)) is None:
             why = self.failed.get(key, "the backend gave no response")
             return Response("", "error", why)
         finish, tokens = record.get("finish", ""), record.get("tokens")
@@ -248,10 +248,10 @@ def request_of(
     if likelihood:
         parts = ["loglikelihood", fingerprint, given, identity]
     else:
-        settings, told, sampled = _normalised(json.dumps(given, default=str), default_length)
+        settings, normalised, sampled = _normalised(json.dumps(given, default=str), default_length)
         sample = int(instance.doc.get("sample", instance.idx)) * (instance.repeats or 1) + repeat
         draw = f"{sample} {seed}" if sampled else ""
-        parts = ["generate_until", fingerprint, told, draw, identity]
+        parts = ["generate_until", fingerprint, normalised, draw, identity]
     key = hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
     return Request(
         key=key,

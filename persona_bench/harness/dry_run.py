@@ -67,10 +67,10 @@ def plan_run(
     pin_date(lm, first_date(store, record=False))
     dated = dated_template(lm)
     try:
-        found = fingerprint(model, model_args)
-        record_log = generations(store, found)
+        identity = fingerprint(model, model_args)
+        record_log = generations(store, identity)
     except FingerprintError as error:
-        found, record_log, note = None, None, str(error)
+        identity, record_log, note = None, None, str(error)
     plans = []
     parts = [part for each in tasks for part in parts_of(each)]
     check_kinds(parts, model)
@@ -88,7 +88,7 @@ def plan_run(
             chat_template=lm.apply_chat_template if apply_chat_template else None,
             tokenizer_name="",
         )
-        digest = found.digest if found else ""
+        digest = identity.digest if identity else ""
         requests = {
             request.key: request
             for request in (

@@ -169,7 +169,7 @@ class _Request(NamedTuple):
     key: str
     context: str
     response: str
-    told: dict[str, Any]
+    cell: dict[str, Any]
 
 
 class _Asked:
@@ -197,7 +197,7 @@ class _Asked:
             key=hashlib.sha256(parts.encode(errors="surrogatepass")).hexdigest(),
             context=context,
             response=row["response"],
-            told={"task": self.task, **told, "candidate": candidate},
+            cell={"task": self.task, **told, "candidate": candidate},
         )
 
     def notes(self, samples: Samples, session: Session) -> Iterator[str]:
@@ -211,18 +211,18 @@ class _Asked:
         for name in ("pretrained", "peft", "delta", "revision"):
             if not isinstance(settings, dict):
                 return
-            ran, here = settings.get(name), session.model_args.get(name)
-            if Path(str(ran)).name != Path(str(here)).name:  # a folder may have been moved
+            ran, value = settings.get(name), session.model_args.get(name)
+            if Path(str(ran)).name != Path(str(value)).name:  # a folder may have been moved
                 yield (
                     f"the responses are by a model with {name}={ran}, the likelihoods by one with "
-                    f"{name}={here}"
+                    f"{name}={value}"
                 )
 
     def _context(self, row: Mapping[Any, Any], candidate: str) -> str:
         user = self._user(row)
-        if (found := self._contexts.get((candidate, user))) is None:
-            found = self._contexts[candidate, user] = self._rendered(candidate, user)
-        return found
+        if (context := self._contexts.get((candidate, user))) is None:
+            context = self._contexts[candidate, user] = self._rendered(candidate, user)
+        return context
 
     def _user(self, row: Mapping[Any, Any]) -> str:
         """The user message without a persona, as `documents.cross` made it."""
@@ -302,7 +302,7 @@ def _compute(
         request = by_pair[context, response]
         if request.key not in record_log:
             counted = {"loglikelihood": loglikelihood, "tokens": tokens[request.key][1]}
-            record_log.add({"key": request.key, **request.told, **counted})
+            record_log.add({"key": request.key, **request.cell, **counted})
             bar.update()
 
     with tqdm(
@@ -333,10 +333,10 @@ def _counted(requests: Sequence[_Request], lm: TemplateLM) -> dict[str, tuple[in
             len(part) for part in lm._encode_pair(request.context, request.response)
         )
         if context + response > room:
-            told = request.told
+            cell = request.cell
             raise LikelihoodError(
-                f"the response of {told['persona']!r} to {told['question']!r} and the prompt of "
-                f"{told['candidate']!r} have {context + response} tokens, more than the {room} "
+                f"the response of {cell['persona']!r} to {cell['question']!r} and the prompt of "
+                f"{cell['candidate']!r} have {context + response} tokens, more than the {room} "
                 "that the model reads, so that the persona would be cut off at the left: raise "
                 "max_length (hf) or max_model_len (vllm) in --model-args"
             )
@@ -370,9 +370,12 @@ def _heard(lm: LM, finished: Callable[[str, str, float], None]) -> Iterator[None
 
 def _table(requests: Sequence[_Request], record_log: RecordLog) -> tuple[pd.DataFrame, int]:
     """The tidy table, and how many responses have other tokens under another candidate."""
-    found = record_log.get(request.key for request in requests)
+    records = record_log.get(request.key for request in requests)
     rows = [
-        {**request.told, **{name: found[request.key][name] for name in ("loglikelihood", "tokens")}}
+        {
+            **request.cell,
+            **{name: records[request.key][name] for name in ("loglikelihood", "tokens")},
+        }
         for request in requests
     ]
     table = pd.DataFrame(rows, columns=["task", *COLUMNS])[list(COLUMNS)]

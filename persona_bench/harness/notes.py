@@ -64,13 +64,13 @@ class Note:
 
 def read_notes(store: Path) -> list[dict[str, Any]]:
     """The runs that go on or were stopped, each with the requests of all its processes."""
-    found: dict[str, dict[str, Any]] = {}
+    by_run: dict[str, dict[str, Any]] = {}
     for file in sorted((store / FOLDER).glob("*.json")):
         about = dict(json.loads(file.read_text(encoding="utf-8")))
-        whole = found.setdefault(file.stem.partition("-")[0], {**about, "responses": {}})
+        whole = by_run.setdefault(file.stem.partition("-")[0], {**about, "responses": {}})
         for task, responses in about["responses"].items():
             whole["responses"].setdefault(task, []).extend(map(tuple, responses))
-    return list(found.values())
+    return list(by_run.values())
 
 
 def forget_unfinished(folder: Path, tasks: Iterable[str]) -> None:
@@ -80,9 +80,9 @@ def forget_unfinished(folder: Path, tasks: Iterable[str]) -> None:
     blocks (`until`).
     """
     wanted = set(tasks)
-    found = find_samples(folder) if folder.is_dir() else []
+    samples_files = find_samples(folder) if folder.is_dir() else []
     plans: set[str] = set()
-    for samples in sorted(found, key=lambda each: each.date, reverse=True):
+    for samples in sorted(samples_files, key=lambda each: each.date, reverse=True):
         if samples.task not in wanted:
             continue
         plan = (samples.facts.get("until") or {}).get("plan", "")

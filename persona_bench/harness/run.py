@@ -435,7 +435,7 @@ def failures(failed: Mapping[str, str]) -> str:
 
 def generations(store: Path, found: Fingerprint) -> RecordLog:
     """A model's generations in a store."""
-    about = {"kind": "generations", "fingerprint": found.digest, "model": found.told}
+    about = {"kind": "generations", "fingerprint": found.digest, "model": found.parts}
     return RecordLog(store / "generations" / found.digest[:16], about)
 
 

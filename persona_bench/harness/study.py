@@ -220,11 +220,11 @@ class Study(Part):
         Raises:
             RunError: no model of a name.
         """
-        known = {model.name: model for model in self.models}
+        by_name = {model.name: model for model in self.models}
         for name in names or []:
-            if name not in known:
-                raise RunError(f"the study has no model {name!r}: it has {', '.join(known)}")
-        return [known[name] for name in names] if names else self.models
+            if name not in by_name:
+                raise RunError(f"the study has no model {name!r}: it has {', '.join(by_name)}")
+        return [by_name[name] for name in names] if names else self.models
 
 
 def thinking(backend: str, model_args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

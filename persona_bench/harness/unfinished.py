@@ -56,10 +56,10 @@ def grade_unfinished(
         RunError: programs would be run without confirmation.
         KnobError, PersonaSetError, SourceError: what the run asked can't be had any more.
     """
-    found = []
+    graded = []
     for about in read_notes(output_path / "store"):
-        found += _grade_run(output_path, about, confirm_run_unsafe_code)
-    return found
+        graded += _grade_run(output_path, about, confirm_run_unsafe_code)
+    return graded
 
 
 def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> list[Unfinished]:
@@ -71,7 +71,7 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
         asked, about["model_args"], limit=about["limit"], confirm_run_unsafe_code=confirmed
     )
     record_log = RecordLog(output_path / "store" / "generations" / about["fingerprint"][:16], {})
-    found = []
+    graded = []
     for task in [part for each in tasks for part in parts_of(each)]:
         of_task = [each for each in earlier if each.task == task.task_name]
         if any(not each.facts.get("unfinished") for each in of_task):
@@ -81,8 +81,8 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
         requests = _answered(task, docs, about, record_log)
         stored = len({request.doc_id for request in requests})
         file = _write(folder, task, requests, stored, len(docs), about) if requests else None
-        found.append(Unfinished(about["name"], task.task_name, stored, len(docs), file))
-    return found
+        graded.append(Unfinished(about["name"], task.task_name, stored, len(docs), file))
+    return graded
 
 
 def _answered(

@@ -292,14 +292,14 @@ def _in_common(
 
 def _results_of(folder: Path, task: str, plan: str) -> Samples:
     """The newest results of a plan."""
-    found = [
+    looks = [
         each
         for each in find_samples(folder)
         if each.task == task and (each.facts.get("until") or {}).get("plan") == plan
     ]
-    if not found:
+    if not looks:
         raise RunError(f"{folder}: the results of the last look are gone; start the run again")
-    return max(found, key=lambda each: each.date)
+    return max(looks, key=lambda each: each.date)
 
 
 def _write(samples: Samples, record: Mapping[str, Any]) -> None:

@@ -97,10 +97,10 @@ def _check_targets(targets: str | tuple[str, ...], model: Any) -> None:
     names = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
     for target in () if isinstance(targets, str) else targets:
         if not any(name == target or name.endswith(f".{target}") for name in names):
-            known = sorted({name.rpartition(".")[2] for name in names})
+            modules = sorted({name.rpartition(".")[2] for name in names})
             raise TrainError(
                 f"lora.target_modules: the model has no linear layer {target!r}: use some of "
-                f"{', '.join(known)}, or all-linear"
+                f"{', '.join(modules)}, or all-linear"
             )
 
 

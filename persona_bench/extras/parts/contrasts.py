@@ -159,8 +159,8 @@ def _resampled(
     Shapes (pairs + personas,) and (resamples, pairs + personas).
     """
     both = np.array(pairs, dtype=float).reshape(len(pairs), 2, len(cells.questions))
-    differences, there = both[:, 0].T, both[:, 1].T
-    tops, bottoms = np.hstack([differences, cells.correct]), np.hstack([there, cells.scored])
+    differences, is_scored = both[:, 0].T, both[:, 1].T
+    tops, bottoms = np.hstack([differences, cells.correct]), np.hstack([is_scored, cells.scored])
 
     def ratios(sums: Floats) -> Floats:
         top, bottom = np.split(sums, 2, axis=1)
@@ -174,15 +174,15 @@ def _resampled(
 def _mean_row(
     value: float, ends: Interval, pair: tuple[Floats, Floats], members: Any
 ) -> dict[str, Any]:
-    differences, there = pair
+    differences, is_scored = pair
     return {
         "value": value,
         "low": ends.low,
         "high": ends.high,
-        "p_value": clustered_p(differences[there > 0]),
+        "p_value": clustered_p(differences[is_scored > 0]),
         "if_no_effect": 0.0,
         "n_personas": int(np.atleast_2d(members).any(axis=0).sum()),
-        "n_questions": int(there.sum()),
+        "n_questions": int(is_scored.sum()),
     }
 
 

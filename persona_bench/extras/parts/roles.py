@@ -37,11 +37,11 @@ def assign(table: pd.DataFrame, cells: Cells, control: str, given: PersonaSet | 
     Raises ValueError for a persona_level that is not a number, or two labels for one persona
     or question.
     """
-    known = {p.id: p for p in given or ()}
+    personas = {p.id: p for p in given or ()}
 
     def told(column: str, attribute: str) -> list[str]:
         found = labels(table, "persona", column, cells.personas)
-        values = [getattr(known.get(name), attribute, None) for name in cells.personas]
+        values = [getattr(personas.get(name), attribute, None) for name in cells.personas]
         spare = ["" if value is None else str(value) for value in values]
         return [here or there for here, there in zip(found, spare, strict=True)]
 

@@ -94,10 +94,10 @@ def screen_model(
         draws = zlib.crc32(f"{seed} {name}".encode())
         asked = [Asked(task, knobs, gen_kwargs or {})]
         session.run(asked, output_path=folder, seed=draws, **of_run)
-        found = _finished(folder, design, samples)
-        if found is None:
+        finished = _finished(folder, design, samples)
+        if finished is None:
             raise RunError(f"{folder} lacks responses of its design; does another run write there?")
-        return found
+        return finished
 
     of_run = {name: settings.pop(name) for name in OF_RUN if name in settings}
     with Session(model, model_args, output_path, **settings) as session:

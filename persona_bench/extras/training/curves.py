@@ -118,8 +118,8 @@ def _kinds(settings: Path) -> dict[str, str]:
     if not settings.is_file():
         return {}
     try:
-        told = yaml.safe_load(settings.read_text(encoding="utf-8"))
-        chosen = load_persona_set(told["personas"]["persona_set"])
+        settings_read = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        chosen = load_persona_set(settings_read["personas"]["persona_set"])
     except (yaml.YAMLError, KeyError, TypeError, OSError, PersonaSetError):
         return {}
     return {persona.id: persona.kind for persona in chosen}
@@ -169,12 +169,17 @@ def training_data(runs: Mapping[str, TrainingLog]) -> pd.DataFrame:
                 continue
             own = log.steps[["step", quantity]].rename(columns={quantity: "value"}).dropna()
             smoothed = own["value"].rolling(window, min_periods=1).mean()
-            told: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": window}
-            tables.append(own.assign(smoothed=smoothed, **told))
+            labels: dict[str, Any] = {
+                "quantity": quantity,
+                "run": run,
+                "group": "",
+                "window": window,
+            }
+            tables.append(own.assign(smoothed=smoothed, **labels))
         tables += _held_out(log.evaluations, run)
         tables += _by_group(log, run, runs)
-    known = [table for table in tables if not table.empty]
-    return pd.concat(known, ignore_index=True).reindex(columns=COLUMNS) if known else _empty()
+    filled = [table for table in tables if not table.empty]
+    return pd.concat(filled, ignore_index=True).reindex(columns=COLUMNS) if filled else _empty()
 
 
 def _held_out(evaluations: pd.DataFrame, run: str) -> list[pd.DataFrame]:
@@ -187,8 +192,8 @@ def _held_out(evaluations: pd.DataFrame, run: str) -> list[pd.DataFrame]:
         columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
         own = evaluations.reindex(columns=["step", *columns]).rename(columns=columns)
         own = own.dropna(subset=["value"])
-        told: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": 1}
-        tables.append(own.assign(smoothed=own["value"], **told))
+        labels: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": 1}
+        tables.append(own.assign(smoothed=own["value"], **labels))
     return tables
 
 
@@ -218,8 +223,8 @@ def _by_group(log: TrainingLog, run: str, runs: Mapping[str, TrainingLog]) -> li
                 "completions": sums["scored"].to_numpy(),
             }
         )
-        told = {"quantity": BY_GROUP, "run": run, "group": group, "window": window}
-        tables.append(table.assign(**told))
+        labels = {"quantity": BY_GROUP, "run": run, "group": group, "window": window}
+        tables.append(table.assign(**labels))
     return tables
 
 

@@ -41,7 +41,7 @@ class Backend:
 
     def __init__(self, lm: LM, finished: Finished) -> None:
         self.lm: Any = lm
-        self.told: deque[Generated] = deque()
+        self.engine_outputs: deque[Generated] = deque()
         self._finished = finished
         self._done: set[str] = set()
         self.lm.set_cache_hook(self)
@@ -75,11 +75,11 @@ class Backend:
         request = getattr(next(iter(arguments)), "request", None)
         if request is None or method != request.method:
             return
-        made = self._received(request, response)
-        if method == "generate_until" and self.told:
-            made = self.made(self.told.popleft(), made.response)
+        generated = self._received(request, response)
+        if method == "generate_until" and self.engine_outputs:
+            generated = self.completed(self.engine_outputs.popleft(), generated.response)
         if request.key not in self._done:
-            self.finish(request, made)
+            self.finish(request, generated)
 
     def _received(self, request: Request, response: Any) -> Generated:
         """What lm-eval gives, without what the engine said of it."""
@@ -87,18 +87,18 @@ class Backend:
             return Generated(str(response))
         return Generated("", likelihood=(float(response[0]), bool(response[1])))
 
-    def made(self, told: Generated, response: str) -> Generated:
+    def completed(self, engine_output: Generated, response: str) -> Generated:
         """What the engine said of a response, with the text that lm-eval made of it."""
         end = getattr(self.lm, "think_end_token", None)
-        unfinished = end is not None and told.reasoning and not told.response
+        unfinished = end is not None and engine_output.reasoning and not engine_output.response
         return Generated(
             response="" if unfinished else response,
-            finish=told.finish,
-            reasoning=told.reasoning,
-            tokens=told.tokens,
+            finish=engine_output.finish,
+            reasoning=engine_output.reasoning,
+            tokens=engine_output.tokens,
         )
 
-    def finish(self, request: Request, made: Generated) -> None:
+    def finish(self, request: Request, generated: Generated) -> None:
         """Reports a response."""
         self._done.add(request.key)
-        self._finished(request, made)
+        self._finished(request, generated)

@@ -64,12 +64,12 @@ class HuggingFace(Backend):
                 "share left to do: use parallelize=True in --model-args, or vllm with "
                 "tensor_parallel_size"
             )
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", lm.world_size))
-        if here < lm.world_size:
+        on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", lm.world_size))
+        if on_this_machine < lm.world_size:
             raise BackendError(
                 f"lm-eval numbers processes by machine, so that over several machines most prompts "
-                f"would not be asked ({here} of {lm.world_size} processes are here): run each "
-                "machine by itself with --shard i/n, then persona-bench merge"
+                f"would not be asked ({on_this_machine} of {lm.world_size} processes are here): "
+                "run each machine by itself with --shard i/n, then persona-bench merge"
             )
         self.lm.backend_of_store = self
         self.tells_finish = self.lm.backend == "causal"
@@ -115,9 +115,11 @@ class HuggingFace(Backend):
         """
         if self.tells_finish:
             allowed = max_length - start
-            self.told = deque(self._tell(row[start:], allowed, stop) for row in rows.tolist())
+            self.engine_outputs = deque(
+                self._output(row[start:], allowed, stop) for row in rows.tolist()
+            )
 
-    def _tell(self, row: list[int], allowed: int, stop: Sequence[str]) -> Generated:
+    def _output(self, row: list[int], allowed: int, stop: Sequence[str]) -> Generated:
         ends = self._ends()
         length = next((n for n, token in enumerate(row) if token in ends), None)
         tokens = row if length is None else row[: length + 1]
@@ -136,8 +138,8 @@ class HuggingFace(Backend):
     def _ends(self) -> set[int]:
         settings = getattr(self.lm.model, "generation_config", None)
         given = getattr(settings, "eos_token_id", None)
-        found = [given] if isinstance(given, int) else list(given or [])
-        return {*found, self.lm.eot_token_id} - {None}
+        end_tokens = [given] if isinstance(given, int) else list(given or [])
+        return {*end_tokens, self.lm.eot_token_id} - {None}
 
 
 def fixed_batches(requests: Sequence[Request], size: int) -> list[list[Request]]:

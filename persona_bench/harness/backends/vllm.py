@@ -81,7 +81,7 @@ class VLLM(Backend):
 
     def generated(self, outputs: Sequence[Any]) -> None:
         """Notes how each response ended, in the order in which lm-eval hands them out."""
-        self.told = deque(self._tell(output.outputs[0]) for output in outputs)
+        self.engine_outputs = deque(self._output(output.outputs[0]) for output in outputs)
 
     def _stepping(self, *args: Any, **kwargs: Any) -> Any:
         outputs = self._step(*args, **kwargs)
@@ -89,14 +89,14 @@ class VLLM(Backend):
             waiting = self._waiting.get(tuple(output.prompt_token_ids or ()))
             # samples of one prompt are draws alike; else it is known only at the end whose it is
             if output.finished and waiting and _alike(waiting):
-                request, said = waiting.popleft(), output.outputs[0]
+                request, completion = waiting.popleft(), output.outputs[0]
                 until = list(request.gen_kwargs.get("until") or [])
                 end = getattr(self.lm, "think_end_token", None)
-                response = postprocess_generated_text(said.text, until, end)
-                self.finish(request, self.made(self._tell(said), response))
+                response = postprocess_generated_text(completion.text, until, end)
+                self.finish(request, self.completed(self._output(completion), response))
         return outputs
 
-    def _tell(self, output: Any) -> Generated:
+    def _output(self, output: Any) -> Generated:
         finish = "length" if output.finish_reason == "length" else "stop"
         end = getattr(self.lm, "think_end_token", None)
         answer, reasoning = split_reasoning(output.text, end, finish)
