@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.harness.design import Pairs, is_sparse, read_design
 from persona_bench.personas import PersonaSet, load_persona_set
 from persona_bench.rendering import merged
+from persona_bench.yaml_files import Part, sentence
 
 SystemRole = Literal["native", "merge", "error"]
 
@@ -84,6 +88,50 @@ def check_generation(arguments: Mapping[str, Any], task_knobs: Collection[str] =
         )
 
 
+def _number(value: Any) -> Any:
+    """`--metadata` passes numbers as text too, where it is not JSON; true is none."""
+    return str(value) if isinstance(value, bool) else value
+
+
+def _names(value: Any) -> Any:
+    """`a,b` and `a+b` as the names in it."""
+    names = value.replace("+", ",").split(",") if isinstance(value, str) else value
+    return [str(name).strip() for name in names] if isinstance(names, (list, tuple)) else names
+
+
+def _design(value: Any) -> Any:
+    if not isinstance(value, (str, dict)):
+        raise ValueError(
+            f"design={value!r} must be a .csv or .json file of (question, persona) pairs, or a "
+            'share to draw, such as {"share": 0.1, "seed": 0}'
+        )
+    return value
+
+
+def _shard(text: str) -> str:
+    return "{}/{}".format(*parse_shard(text))
+
+
+Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+
+
+class Training(Part):
+    """How a checkpoint was trained, as far as comparisons of methods need it."""
+
+    method: str
+    seed: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or set(given) != {"method", "seed"}:
+            raise ValueError(
+                f"training={given!r} must have a method and a seed, such as "
+                '{"method": "rlvr", "seed": 1}'
+            )
+        return given
+
+
 @dataclass(frozen=True)
 class Knobs:
     """What `--metadata` can set.
@@ -108,18 +156,18 @@ class Knobs:
             `{"method": "rlvr", "seed": 1}`.
     """
 
-    persona_set: str = "core"
-    n_personas: int | None = None
-    kinds: tuple[str, ...] | None = None
-    n_questions: int | None = None
-    persona_seed: int = 0
-    samples: int = 1
+    persona_set: Annotated[str, BeforeValidator(str)] = "core"
+    n_personas: Count | None = None
+    kinds: Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)] | None = None
+    n_questions: Count | None = None
+    persona_seed: Annotated[int, BeforeValidator(_number), Field(ge=0)] = 0
+    samples: Count = 1
     system_role: SystemRole = "native"
-    data_dir: str | None = None
+    data_dir: Annotated[str, BeforeValidator(str)] | None = None
     own: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    design: str | dict[str, Any] | None = None
-    shard: str | None = None
-    training: Mapping[str, Any] | None = field(default=None, hash=False)
+    design: Annotated[str | dict[str, Any], BeforeValidator(_design)] | None = None
+    shard: Annotated[str, AfterValidator(_shard)] | None = None
+    training: Training | None = None
 
     @classmethod
     def from_metadata(
@@ -168,33 +216,11 @@ class Knobs:
                     + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}")
                 )
         given = {name: metadata[name] for name in names if metadata.get(name) is not None}
-        for name in ("n_personas", "n_questions", "persona_seed", "samples"):
-            if name in given:
-                given[name] = _whole_number(name, given[name], least=int(name != "persona_seed"))
-        if "kinds" in given:
-            given["kinds"] = _names("kinds", given["kinds"])
-        if str(given.get("system_role", "native")) not in SYSTEM_ROLES:
-            raise KnobError(
-                f"system_role={given['system_role']!r} is unknown: use {', '.join(SYSTEM_ROLES)}"
-            )
-        for name in ("persona_set", "data_dir"):
-            if name in given:
-                given[name] = str(given[name])
-        if not isinstance(given.get("design", ""), (str, dict)):
-            raise KnobError(
-                f"design={given['design']!r} must be a .csv or .json file of (question, persona) "
-                'pairs, or a share to draw, such as {"share": 0.1, "seed": 0}'
-            )
-        if "training" in given:
-            told = given["training"]
-            if not isinstance(told, dict) or set(told) != {"method", "seed"}:
-                raise KnobError(
-                    f"training={told!r} must have a method and a seed, such as "
-                    '{"method": "rlvr", "seed": 1}'
-                )
-        if "shard" in given:
-            given["shard"] = "{}/{}".format(*parse_shard(str(given["shard"])))
-        return cls(**given, own=_own(metadata, readers))
+        own = _own(metadata, readers)
+        try:
+            return cls(**given, own=own)
+        except ValidationError as error:
+            raise KnobError(sentence(error.errors()[0])) from None
 
     def choose_personas(self, benchmark: Benchmark) -> PersonaSet:
         """The persona set, or the benchmark's own, loaded and cut to what was asked for.
@@ -282,24 +308,6 @@ def _own(
             except (ValueError, TypeError) as error:
                 raise KnobError(f"{name}: {error}") from None
     return own
-
-
-def _names(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = value.replace("+", ",").split(",")
-    if not isinstance(value, (list, tuple)) or not value:
-        raise KnobError(f'{name}={value!r} must be a list of names, such as ["expert", "speech"]')
-    return tuple(str(item).strip() for item in value)
-
-
-def _whole_number(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not (
-        isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit())
-    ):
-        raise KnobError(f"{name}={value!r} must be a whole number")
-    if int(value) < least:
-        raise KnobError(f"{name}={value!r} must be at least {least}")
-    return int(value)
 
 
 def cross(

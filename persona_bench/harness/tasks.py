@@ -528,7 +528,8 @@ class PersonaTask(ConfigurableTask):
             "personas_fingerprint": personas.fingerprint,
             "system_instruction": system_instruction or "",
         }
-        if training := self.knobs.training or training_of(self.config.metadata or {}):
+        given = self.knobs.training
+        if training := given.model_dump() if given else training_of(self.config.metadata or {}):
             record["training"] = training
         if self.benchmark.record:
             record |= self.benchmark.record(list(dict.fromkeys(self.dataset["test"]["question"])))
