@@ -28,6 +28,11 @@ from persona_bench.harness.store import RecordLog
 log = logging.getLogger("persona_bench")
 
 
+def _passed_on(name: str) -> property:
+    """The attribute or method of the model within."""
+    return property(lambda self: getattr(self.inner, name))
+
+
 class CachingLM(LM):
     """An lm-eval model whose generations go through a record_log of the store.
 
@@ -53,13 +58,8 @@ class CachingLM(LM):
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__()
-        self.inner, self.record_log, self.fingerprint, self.seed = (
-            inner,
-            record_log,
-            fingerprint,
-            seed,
-        )
-        self.say = say
+        self.inner, self.record_log, self.say = inner, record_log, say
+        self.fingerprint, self.seed = fingerprint, seed
         self.backend: Backend = backend_of(inner, self._finished)
         self.failed: dict[str, str] = {}
         self.adapted: dict[str, dict[str, str]] = {}
@@ -70,40 +70,15 @@ class CachingLM(LM):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inner"], name)
 
-    @property
-    def rank(self) -> int:
-        """The rank of this process."""
-        return int(self.inner.rank)
-
-    @property
-    def world_size(self) -> int:
-        """How many processes share the documents."""
-        return int(self.inner.world_size)
-
-    def all_gather(self, tensor: Any) -> Any:
-        """Passed on, as are all methods below whose defaults `LM` has."""
-        return self.inner.all_gather(tensor)
-
-    def gather_object(self, obj: Any, dst: int = 0) -> Any:
-        """Passed on."""
-        return self.inner.gather_object(obj, dst)
-
-    def barrier(self) -> None:
-        """Passed on."""
-        self.inner.barrier()
-
-    def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """Passed on."""
-        return self.inner.chat_template(chat_template)
+    # lm-eval asks the model itself for these, and would find the defaults of `LM` otherwise
+    rank, world_size, device = map(_passed_on, ("rank", "world_size", "device"))
+    all_gather, gather_object, barrier, chat_template = map(
+        _passed_on, ("all_gather", "gather_object", "barrier", "chat_template")
+    )
 
     def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:
-        """Passed on. lm-eval hands a task this bound method, and a task finds its model by it."""
+        """As the model's own; by this method, which lm-eval passes on, a task finds its model."""
         return self.inner.apply_chat_template(*args, **kwargs)
-
-    @property
-    def device(self) -> Any:
-        """Where the model is."""
-        return self.inner.device
 
     @property
     def tokenizer_name(self) -> str:

@@ -44,7 +44,7 @@ class Fingerprint:
     """A model's content as one name.
 
     Attributes:
-        digest: sha256, hexadecimal, of `told`.
+        digest: sha256, hexadecimal, of `parts`.
         parts: What it was made of: the backend, the content of each part, other arguments.
     """
 
