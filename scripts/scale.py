@@ -1,6 +1,6 @@
 """What a full study costs: prompts, tokens and GPU-hours, calculated and not measured.
 
-    python -m scripts.scale                                   # more than docs/scale.md has
+    python -m scripts.scale                                   # the tables of docs/scale.md
     python -m scripts.scale --personas 148 --samples 16       # of a study of one's own
     python -m scripts.scale --response-tokens math500=1200    # with a length seen in a pilot
 
@@ -178,20 +178,6 @@ def token_cells(works: Sequence[Work], times_each: int = 1) -> list[str]:
     ]
 
 
-def token_rows(study: Study) -> Iterable[list[str]]:
-    """What one checkpoint is asked; the same for all models, as one tokenizer counted."""
-    for direct, thinking in zip(task_work(study), task_work(study, True), strict=True):
-        yield [
-            TITLES[direct.name],
-            f"{direct.responses:,}",
-            f"{direct.prompt:.1f}",
-            f"{direct.fresh:.1f}",
-            millions(direct.responses * direct.prompt),
-            millions(direct.responses * direct.length.mean),
-            millions(thinking.responses * thinking.length.mean),
-        ]
-
-
 def run_row(name: str, runs: Runs, study: Study) -> list[str]:
     """Tokens and GPU-hours of all checkpoints of these models."""
     works = [work for model, thinks in runs for work in task_work(study, thinks)]
@@ -224,19 +210,6 @@ def model_rows(study: Study) -> Iterable[list[str]]:
             batch = batch_size(model, work, engine)
             cells.append(f"{batch} / {rate(model, work, engine):,.0f} / {of_task:.1f}")
         yield [*cells, f"{model.kv_bytes(4000) / 1e9:.2f}"]
-
-
-def judge_rows(study: Study) -> Iterable[list[str]]:
-    for name, model, work, used in judging(study):
-        yield [
-            name,
-            f"{work.responses:,}",
-            millions(work.responses * work.prompt),
-            millions(work.responses * work.fresh),
-            millions(work.responses * work.length.mean),
-            f"{rate(model, work, study.engine):,.0f}",
-            f"{used:.1f}",
-        ]
 
 
 def longer(study: Study, factor: float) -> Study:
@@ -299,13 +272,6 @@ def print_all(study: Study) -> None:
     table(("calculated", *tokens, used), summary_rows(study))
     head = ("five checkpoints of", "GPU-hours", *TITLES.values(), "GB of 4,000 tokens")
     table(head, model_rows(study))
-    a_prompt = ("prompts", "tokens a prompt", "computed")
-    all_tokens = ("prompt tokens", "response tokens", "thinking")
-    table(("one checkpoint", *a_prompt, *all_tokens), token_rows(study))
-    judge = ("calls", "prompt tokens", "computed", "response tokens")
-    each = JUDGES[0].gpus
-    table(("judge", *judge, f"tokens/s on {each} GPUs", "GPU-hours"), judge_rows(study))
-
     table(("GPU-hours with", "all five", THINK, "judges"), variant_rows(study))
 
 
