@@ -141,9 +141,9 @@ class Knobs:
 
     Attributes:
         persona_set: A bundled set's name, or the path of a YAML file.
-        n_personas: Only so many of them, drawn evenly over the kinds.
+        n_personas: Only this many of them, balanced over the kinds.
         kinds: Only these kinds of persona.
-        n_questions: Only so many questions, drawn evenly over the levels.
+        n_questions: Only this many questions, balanced over the levels.
         persona_seed: Seed of these draws, and of generated questions.
         samples: Responses per prompt; more than one needs sampling.
         system_role: One of `SYSTEM_ROLES`.

@@ -253,7 +253,7 @@ class _Asked:
 
 
 def _cell(request: Request) -> dict[str, Any]:
-    """Whose response it is, and the persona that it is put after."""
+    """The cell of the response, and the persona whose prompt it is put after."""
     return request.instance.doc if request.instance else {}
 
 

@@ -63,7 +63,7 @@ class Note:
 
 
 def read_notes(store: Path) -> list[dict[str, Any]]:
-    """The runs that go on or were stopped, each with the requests of all its processes."""
+    """The runs that are under way or were stopped, each with the requests of all its processes."""
     by_run: dict[str, dict[str, Any]] = {}
     for file in sorted((store / FOLDER).glob("*.json")):
         about = dict(json.loads(file.read_text(encoding="utf-8")))

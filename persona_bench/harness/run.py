@@ -245,11 +245,11 @@ class Session:
     def interrupted(self) -> str:
         """What to tell of a run that was stopped by hand: what is stored, and how to go on."""
         if self.store is None:
-            return "Interrupted: this run keeps no store, so that it starts anew next time"
+            return "Interrupted: this run keeps no store, so the same command starts again"
         record_log = self._record_log if self._record_log is not None else ()
         asked = self._lm.asked if isinstance(self._lm, CachingLM) else set()
         if not asked and not len(record_log):
-            return "Interrupted before anything was asked: the same command starts anew"
+            return "Interrupted before anything was asked: the same command starts again"
         done = f"{sum(key in record_log for key in asked):,} of {len(asked):,}"
         return (
             f"Interrupted: {done if asked else f'{len(record_log):,}'} responses are stored in "
@@ -401,7 +401,8 @@ class Session:
     def _open(self, found: Fingerprint) -> None:
         self._record_log = generations(self.store or self.output_path, found)
         if self._record_log.torn:
-            self.say(f"{self._record_log.torn} record(s) were cut off when a run ended: made anew")
+            torn = self._record_log.torn
+            self.say(f"{torn} record(s) were cut off when a run ended: they are generated again")
 
 
 def multiturn(given: bool | None, apply_chat_template: bool) -> bool:

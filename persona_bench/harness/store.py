@@ -210,7 +210,7 @@ class RecordLog:
         if self.damaged:
             more = f" and {len(self.damaged) - 3} more" if len(self.damaged) > 3 else ""
             warnings.warn(
-                f"damaged records in the store, left out and made anew: "
+                f"damaged records in the store, dropped and generated again: "
                 f"{', '.join(self.damaged[:3])}{more}; is the disk sound?",
                 stacklevel=4,
             )

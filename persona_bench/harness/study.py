@@ -159,7 +159,7 @@ class Study(Part):
     """A study file.
 
     Attributes:
-        output_path: Where results go, a folder a model; the store lies in it too. Relative to
+        output_path: Where results go, one folder per model; the store lies in it too. Relative to
             the working directory, as every path in the file.
         models, tasks: What is run: every model on every task.
         metadata: The knobs of all tasks (`persona_set`, `samples`, `n_questions`, ...).

@@ -1,4 +1,4 @@
-"""Evaluation while training: held-out questions under a few personas, every so many steps.
+"""Evaluation while training: held-out questions under a few personas, every few steps.
 
 The model's responses are graded by the run's verifier and become the benchmark's measures
 (`persona_bench.scoring.stability`), which TRL logs with its own, so that TensorBoard, W&B and

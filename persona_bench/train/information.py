@@ -16,7 +16,7 @@ class Information:
 
         (LL(r | p, q) - logmeanexp over p' of LL(r | p', q)) / tokens of r
 
-    in nats a token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. For a
+    in nats per token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. For a
     reward the likelihoods must be a frozen model's: the policy could raise its own with a code that
     no reader knows.
 

@@ -48,7 +48,7 @@ class Logs(TrainerCallback):
             path = self.folder / name
             if path.is_file():
                 table = pd.read_csv(path, dtype=str, keep_default_na=False)
-                done = state.global_step or -1  # a run that starts anew is evaluated before step 1
+                done = state.global_step or -1  # a new run is evaluated before step 1
                 table = table[table["step"].astype(int) <= done]
                 table.to_csv(path, index=False)
                 if table.empty:

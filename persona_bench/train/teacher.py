@@ -156,7 +156,7 @@ def _checkpoint(
 
 
 def _seed(config: TrainConfig, first: Asked) -> int:
-    """Of a batch, by what is in it: the same after a stop."""
+    """The seed of a batch, from its first question: the same in a resumed run."""
     import random
 
     return random.Random(f"teacher/{config.seed}/{first[0].id}/{first[1]}").randrange(2**31)

@@ -54,7 +54,7 @@ def interrupted(folder: Path) -> str:
         with (folder / FILE).open("rb") as lines:
             count = max(sum(1 for _ in lines) - 1, 0)
         return f"{words}: {count:,} responses of the teacher are stored; the same command uses them"
-    return f"{words}: the same command starts anew"
+    return f"{words}: the same command starts again"
 
 
 def check_installed(settings: TrainConfig, *, dry_run: bool = False) -> None:

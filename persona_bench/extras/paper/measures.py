@@ -91,7 +91,7 @@ def information_measure(
     traces: Mapping[str, Mapping[str, Any]],
     comparisons: Mapping[str, InformationDifference],
 ) -> Measure:
-    """Persona information in nats a token, of `persona-bench trace`."""
+    """Persona information in nats per token, of `persona-bench trace`."""
     p_values = {model: each.p_value for model, each in comparisons.items()}
     marked = holm(p_values, level_of(comparisons))
     cells = {}
@@ -103,7 +103,7 @@ def information_measure(
         cells[model] = Number(value, low, high, marks="f" if model in marked else "")
     notes = (
         "persona information: how much better a response is explained by its own persona than by "
-        "the others, in nats a token; needs no judge.",
+        "the others, in nats per token; needs no judge.",
     )
     return Measure(_short(task), "persona information", cells, notes)
 

@@ -140,7 +140,7 @@ def stability_number(result: Stability, metric: str, marks: str = "") -> Number:
 
 
 def noise_floor(result: Stability) -> Number:
-    """With the middle of the values that occur when personas have no effect."""
+    """The cell with the band of values that occur when personas have no effect."""
     return Number(result.noise_floor, *result.noise_floor.interval)
 
 

@@ -90,7 +90,7 @@ class Moments:
         return own.sum(axis=1) / self.personas, other
 
     def _mean(self, values: Floats) -> Floats:
-        """Over pairs of different personas, from the means of each pair of classes."""
+        """The mean over pairs of different personas, from the means of each pair of classes."""
         return _mean(values, self.pairs * (2 - self.same))
 
 

@@ -51,7 +51,7 @@ class Rounds(NamedTuple):
 
 
 def plan_rounds(questions: int, personas: int, budget: float, decoding: Decoding) -> Rounds:
-    """Splits `budget`, a share of the grid at one sample a cell.
+    """Splits `budget`, a share of the grid at one sample per cell.
 
     Greedy decoding gives the same response each time, so what is left goes into more
     finalists, measured on every question; sampled, into fewer of them and more samples.

@@ -68,7 +68,7 @@ class VLLM(Backend):
         super().ask(requests, **kwargs)
 
     def tagged(self, request: Request) -> Any:
-        """With a seed of its own where decoding samples."""
+        """lm-eval's request, with a seed of its own where decoding samples."""
         if request.seed is None:
             return request.tagged()
         return request.tagged({**request.given, "seed": request.seed})
