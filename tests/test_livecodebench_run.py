@@ -123,7 +123,7 @@ def test_without_a_sandbox_it_runs_where_that_is_asked_for_and_recorded(
     assert record["persona_bench"]["sandbox"] == "none"
 
 
-def test_it_asks_for_confirmation(chat: Any, tmp_path: Path, data_dir: Path) -> None:
+def test_running_programs_needs_confirmation(chat: Any, tmp_path: Path, data_dir: Path) -> None:
     with pytest.raises(RunError, match="--confirm_run_unsafe_code"):
         ask(chat, tmp_path, data_dir, confirm_run_unsafe_code=False)
     assert chat.requests == []

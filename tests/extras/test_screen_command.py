@@ -121,7 +121,7 @@ def test_sampled_finalists_get_several_samples(tmp_path: Path) -> None:
     assert result.pss == pytest.approx(0.1, abs=0.12)
 
 
-def test_what_cannot_work_is_refused_before_a_single_request(tmp_path: Path) -> None:
+def test_impossible_settings_are_refused_before_any_request(tmp_path: Path) -> None:
     with server() as chat:
         for settings, words in (
             ({"metadata": {**KNOBS, "samples": 2}}, "samples in --metadata is set by the screen"),
