@@ -103,7 +103,7 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 4960, "harness": 7400, "judge": 2400, "results": 1150, "scoring": 6300,
+    "grading": 4960, "harness": 7430, "judge": 2400, "results": 1150, "scoring": 6300,
     "report": 7100, "commands": 1950, "benchmarks": 2065, "train": 4430, "extras": 4650,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""

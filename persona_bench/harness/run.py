@@ -25,7 +25,7 @@ from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
-from persona_bench.harness.notes import Note, forget_unfinished, parts_of
+from persona_bench.harness.notes import Note, RunFacts, forget_unfinished, parts_of
 from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import RecordLog
 from persona_bench.harness.task_index import build, is_planned, plan
@@ -318,12 +318,7 @@ class Session:
         if isinstance(self.lm, CachingLM):
             self.lm.seed = seed
             self.lm.starts()
-        about = {
-            "limit": limit,
-            "apply_chat_template": apply_chat_template,
-            "system_instruction": system_instruction,
-        }
-        note = self._note(asked, folder, {**about, "seed": seed})
+        note = self._note(asked, folder, limit, seed, apply_chat_template, system_instruction)
         if isinstance(self.lm, CachingLM) and note is not None:
             self.lm.before = note.write
         results = lm_eval.simple_evaluate(
@@ -371,22 +366,33 @@ class Session:
         finish_push(tracker)
         return str(make_table(results))
 
-    def _note(self, asked: Sequence[Asked], folder: Path, about: Mapping[str, Any]) -> Note | None:
+    def _note(
+        self,
+        asked: Sequence[Asked],
+        folder: Path,
+        limit: float | None,
+        seed: int,
+        apply_chat_template: bool,
+        system_instruction: str | None,
+    ) -> Note | None:
         """What is asked, by which the stored part of a stopped run can be graded."""
         if self.store is None or not isinstance(self.lm, CachingLM):
             return None
         secret = ("header", "auth_token")
         named = GeneralConfigTracker._get_model_name(self.model_args)
-        whole = {
-            **about,
-            "model": self.model,
-            "model_args": {k: v for k, v in self.model_args.items() if k not in secret},
-            "name": self.name or named or self.model,
-            "fingerprint": self.lm.fingerprint,
-            "folder": os.path.relpath(folder, self.store.parent),
-            "think_end_token": getattr(self.lm, "think_end_token", None),
-            "tasks": [asdict(each) for each in asked],
-        }
+        whole = RunFacts(
+            limit=limit,
+            apply_chat_template=apply_chat_template,
+            system_instruction=system_instruction,
+            seed=seed,
+            model=self.model,
+            model_args={k: v for k, v in self.model_args.items() if k not in secret},
+            name=self.name or named or self.model,
+            fingerprint=self.lm.fingerprint,
+            folder=os.path.relpath(folder, self.store.parent),
+            think_end_token=getattr(self.lm, "think_end_token", None),
+            tasks=[asdict(each) for each in asked],
+        )
         return Note(self.store, whole, self.lm.rank)
 
     def _pin_date(self) -> None:

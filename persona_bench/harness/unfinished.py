@@ -20,7 +20,7 @@ from lm_eval.utils import sanitize_model_name
 
 from persona_bench.harness.backends.response import Response
 from persona_bench.harness.metrics import figures
-from persona_bench.harness.notes import forget_unfinished, parts_of, read_notes
+from persona_bench.harness.notes import NotedRun, forget_unfinished, parts_of, read_notes
 from persona_bench.harness.run import Asked, load_tasks
 from persona_bench.harness.store import RecordLog
 from persona_bench.results.samples import find_samples, write_samples
@@ -62,7 +62,7 @@ def grade_unfinished(
     return graded
 
 
-def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> list[Unfinished]:
+def _grade_run(output_path: Path, about: NotedRun, confirmed: bool) -> list[Unfinished]:
     folder = output_path / about["folder"]
     folder /= short_name(sanitize_model_name(about["name"]))
     earlier = find_samples(folder) if folder.is_dir() else []
@@ -88,7 +88,7 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
 def _answered(
     task: Any,
     docs: Mapping[int, dict[str, Any]],
-    about: Mapping[str, Any],
+    about: NotedRun,
     record_log: RecordLog,
 ) -> list[Instance]:
     """The requests of the documents of which everything is stored, with their responses.
@@ -116,7 +116,7 @@ def _answered(
 
 
 def _request(
-    records: Sequence[Mapping[str, Any]], doc: dict[str, Any], about: Mapping[str, Any]
+    records: Sequence[Mapping[str, Any]], doc: dict[str, Any], about: NotedRun
 ) -> Instance:
     """lm-eval's request as it was asked, with the stored responses to it."""
     first = records[0]
@@ -148,7 +148,7 @@ def _write(
     requests: list[Instance],
     stored: int,
     asked: int,
-    about: Mapping[str, Any],
+    about: NotedRun,
 ) -> Path:
     # the reasoning of a model with a think_end_token was taken off before it was stored
     task.reasoning_is_apart = bool(about["think_end_token"])
