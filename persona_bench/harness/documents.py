@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.harness.design import Pairs, is_sparse, read_design
+from persona_bench.harness.script import MOST_SCRIPTS, MOST_TURNS
 from persona_bench.personas import PersonaSet, load_persona_set
 from persona_bench.rendering import merged
 
@@ -106,6 +107,11 @@ class Knobs:
         shard: `i/n`: only each n-th question, from the i-th on, for a run that n machines share.
         training: Method and seed of the checkpoint, where no `train.yaml` lies beside its weights:
             `{"method": "rlvr", "seed": 1}`.
+        turns: Rounds of conversation between the system message and the question; each number
+            becomes a task of its own (docs/conversations.md). Empty where the knob is not given.
+        scripts: Conversations that each persona has, by different scripts; the questions share
+            them in balance.
+        turn_tokens: Tokens that a reply in these conversations may have.
     """
 
     persona_set: str = "core"
@@ -120,6 +126,9 @@ class Knobs:
     design: str | dict[str, Any] | None = None
     shard: str | None = None
     training: Mapping[str, Any] | None = field(default=None, hash=False)
+    turns: tuple[int, ...] = ()
+    scripts: int = 4
+    turn_tokens: int = 256
 
     @classmethod
     def from_metadata(
@@ -168,9 +177,14 @@ class Knobs:
                     + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}")
                 )
         given = {name: metadata[name] for name in names if metadata.get(name) is not None}
-        for name in ("n_personas", "n_questions", "persona_seed", "samples"):
+        if "turns" in given:
+            given["turns"] = numbers_of_turns(given["turns"])
+        for name in ("n_personas", "n_questions", "persona_seed", "samples", "scripts",
+                     "turn_tokens"):  # fmt: skip
             if name in given:
                 given[name] = _whole_number(name, given[name], least=int(name != "persona_seed"))
+        if given.get("scripts", 1) > MOST_SCRIPTS:
+            raise KnobError(f"scripts={given['scripts']}: there are {MOST_SCRIPTS} at most")
         if "kinds" in given:
             given["kinds"] = _names("kinds", given["kinds"])
         if str(given.get("system_role", "native")) not in SYSTEM_ROLES:
@@ -255,7 +269,27 @@ class Knobs:
         """As plain data, for the results file."""
         told = asdict(self)
         del told["training"]  # recorded apart, since a checkpoint may name its training itself
+        if not self.turns:
+            for name in ("turns", "scripts", "turn_tokens"):
+                del told[name]
+        elif len(self.turns) == 1:
+            (told["turns"],) = self.turns
         return {**told, **told.pop("own")}
+
+
+def numbers_of_turns(given: Any) -> tuple[int, ...]:
+    """The knob `turns`: one number of rounds or several, in ascending order.
+
+    Raises:
+        KnobError: no whole numbers, one twice, or more rounds than a script has.
+    """
+    listed = given if isinstance(given, (list, tuple)) else [given]
+    turns = sorted(_whole_number("turns", each, least=0) for each in listed)
+    if not turns or len(set(turns)) < len(turns):
+        raise KnobError(f"turns={given!r} must be different whole numbers, such as [0, 4, 16]")
+    if turns[-1] > MOST_TURNS:
+        raise KnobError(f"turns={given!r}: a script has {MOST_TURNS} turns")
+    return tuple(turns)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -310,6 +344,9 @@ def cross(
     samples: int = 1,
     system_role: SystemRole = "native",
     pairs: Pairs | None = None,
+    turns: int | None = None,
+    scripts: Mapping[str, int] | None = None,
+    n_scripts: int = 1,
 ) -> list[dict[str, Any]]:
     """One document per question, persona and sample.
 
@@ -318,7 +355,9 @@ def cross(
     `system` is the system message (empty for
     none), `prompt` the user message. `pairs` restricts the crossing to a design; where that
     is no full block, every document says so (`sparse`), as its questions lack personas on
-    purpose.
+    purpose. Where the question follows a conversation, `turns` says how many rounds it has,
+    `scripts` by which script its first sample talks, and further samples take the next of
+    `n_scripts`; all personas have the same script, so that they are compared within it.
     """
     documents = []
     sparse = pairs is not None and is_sparse(pairs)
@@ -330,6 +369,7 @@ def cross(
             if question.persona not in ("", persona.id):
                 continue
             merge = system_role == "merge" and persona.prompt
+            ask = merge and not turns  # else the persona stands before the conversation's first turn
             for sample in range(samples):
                 documents.append(
                     {
@@ -344,10 +384,18 @@ def cross(
                         "sample": sample,
                         "persona_prompt": persona.prompt,
                         "system": "" if merge else persona.prompt,
-                        "prompt": merged(persona.prompt, user) if merge else user,
+                        "prompt": merged(persona.prompt, user) if ask else user,
                         "answer": question.answer,
                         **question.extra,
                         "sparse": sparse,
+                        **(
+                            {}
+                            if turns is None
+                            else {
+                                "turns": turns,
+                                "script": ((scripts or {})[question.id] + sample) % n_scripts,
+                            }
+                        ),
                     }
                 )
     return documents

@@ -127,10 +127,10 @@ def plan_tasks(
     singles = [replace(each, task=task) for each in asked for task in parts_named(each)]
     plans = []
     for each in singles:
-        for knob in ("design", "shard"):
+        for knob in ("design", "shard", "turns"):
             if each.metadata.get(knob):
                 raise RunError(
-                    f"--until decides on whole questions in random order: leave out {knob}"
+                    f"--until decides on whole questions in random order, asked once: leave out {knob}"
                 )
         ids, rows, personas = _documents(each, model_args, confirm_run_unsafe_code)
         if base is not None:
