@@ -190,8 +190,8 @@ def ended_early(conversations: Sequence[Conversation], tasks: Iterable[Any]) -> 
     if not lost:
         return ""
     what = (
-        f"{len(lost)} of {len(conversations)} conversations ended at a request that failed for good "
-        f"({lost[0].error}): the same command asks for it again"
+        f"{len(lost)} of {len(conversations)} conversations ended at a request that failed for "
+        f"good ({lost[0].error}): the same command asks for it again"
     )
     if any(task.turns and task.OUTPUT_TYPE != "generate_until" for task in tasks):
         raise ConversationError(what)

@@ -369,7 +369,9 @@ def cross(
             if question.persona not in ("", persona.id):
                 continue
             merge = system_role == "merge" and persona.prompt
-            ask = merge and not turns  # else the persona stands before the conversation's first turn
+            ask = (
+                merge and not turns
+            )  # else the persona stands before the conversation's first turn
             for sample in range(samples):
                 documents.append(
                     {

@@ -547,9 +547,7 @@ def _build(each: Asked, metadata: dict[str, Any]) -> list[tuple[list[Any], Any]]
             task.config.task += suffix
         for part in [] if group is None else (*reversed(group.get_all_groups()), group):
             part.name += suffix
-            part._children = {
-                getattr(each, "task_name", None) or each.name: each for each in part
-            }
+            part._children = {getattr(each, "task_name", None) or each.name: each for each in part}
         found.append((tasks, group))
     return found
 

@@ -1,7 +1,7 @@
 """What the user says before the question, where a persona is asked over a whole conversation.
 
-The turns are in `conversations.yaml`, in topics of four. A script starts with a topic of its own and
-goes through all of them: with four scripts, the first sixteen turns of no two are the same.
+The turns are in `conversations.yaml`, in topics of four. A script starts with a topic of its own
+and goes through all of them: with four scripts, the first sixteen turns of no two are the same.
 """
 
 from __future__ import annotations

@@ -579,10 +579,10 @@ class PersonaTask(ConfigurableTask):
         if tokens + replies + wanted > room and replies:
             raise MissingPersonaError(
                 f"{self.task_name}: the longest prompt may have {tokens + replies} tokens, with "
-                f"{self.turns} replies of up to {self.knobs.turn_tokens}; with {wanted} new ones it "
-                f"exceeds the model's {room}, and the persona would be cut off at the left: lower "
-                "turns or turn_tokens in --metadata, or max_gen_toks in --gen_kwargs, or raise "
-                "max_length in --model_args"
+                f"{self.turns} replies of up to {self.knobs.turn_tokens}; with {wanted} new ones "
+                f"it exceeds the model's {room}, and the persona would be cut off at the left: "
+                "lower turns or turn_tokens in --metadata, or max_gen_toks in --gen_kwargs, or "
+                "raise max_length in --model_args"
             )
         if tokens + wanted > room:
             raise MissingPersonaError(

@@ -130,7 +130,7 @@ def plan_tasks(
         for knob in ("design", "shard", "turns"):
             if each.metadata.get(knob):
                 raise RunError(
-                    f"--until decides on whole questions in random order, asked once: leave out {knob}"
+                    f"--until decides on whole questions in random order: leave out {knob}"
                 )
         ids, rows, personas = _documents(each, model_args, confirm_run_unsafe_code)
         if base is not None:
