@@ -23,6 +23,7 @@ from persona_bench.harness.backends import Backend, backend_of
 from persona_bench.harness.backends.request import Generated, Request
 from persona_bench.harness.backends.response import Response
 from persona_bench.harness.chat_date import dated_template
+from persona_bench.harness.conversations import LOST
 from persona_bench.harness.store import RecordLog
 
 log = logging.getLogger("persona_bench")
@@ -111,18 +112,25 @@ class CachingLM(LM):
             EndpointError: an endpoint that refuses or no longer answers.
         """
         repeated: Counter[int] = Counter()
-        asked = []
+        asked: list[Request | Response] = []
         with without_collection():
             for instance in requests:  # a task with repeats has each of its requests several times
+                if why := instance.doc.get(LOST):
+                    asked.append(Response("", "error", why))
+                    continue
                 asked.append(self.request(instance, repeated[id(instance)]))
                 repeated[id(instance)] += 1
-        found = self._ask(asked, "responses", before="gen_kwargs")
+        to_ask = [each for each in asked if isinstance(each, Request)]
+        found = self._ask(to_ask, "responses", before="gen_kwargs")
         with without_collection():
-            for request in asked:
+            for request in to_ask:
                 if adapted := found.get(request.key, {}).get("adapted"):
                     task = str(request.instance.task_name) if request.instance else ""
                     self.adapted.setdefault(task, {}).update(adapted)
-            return [self._response(request.key, found) for request in asked]
+            return [
+                each if isinstance(each, Response) else self._response(each.key, found)
+                for each in asked
+            ]
 
     def _ask(self, asked: list[Request], what: str, before: str) -> dict[str, dict[str, Any]]:
         """The records of requests, by key; what the store lacks is asked first.

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.harness.design import Pairs, is_sparse, read_design
+from persona_bench.harness.script import MOST_SCRIPTS, MOST_TURNS
 from persona_bench.personas import PersonaSet, load_persona_set
 from persona_bench.rendering import merged
 from persona_bench.yaml_files import Part, sentence
@@ -108,6 +109,22 @@ def _design(value: Any) -> Any:
     return value
 
 
+def numbers_of_turns(given: Any) -> tuple[int, ...]:
+    """The knob `turns`: one number of rounds or several, in ascending order.
+
+    Raises:
+        KnobError: no whole numbers, one twice, or more rounds than a script has.
+    """
+    listed = given if isinstance(given, (list, tuple)) else [given]
+    whole = bool(listed) and all(str(each).isdecimal() for each in listed)
+    if not whole or len(set(map(int, listed))) < len(listed):
+        raise KnobError(f"turns={given!r} must be different whole numbers, such as [0, 4, 16]")
+    turns = sorted(map(int, listed))
+    if turns[-1] > MOST_TURNS:
+        raise KnobError(f"turns={given!r}: a script has {MOST_TURNS} turns")
+    return tuple(turns)
+
+
 def _shard(text: str) -> str:
     return "{}/{}".format(*parse_shard(text))
 
@@ -154,6 +171,11 @@ class Knobs:
         shard: `i/n`: only each n-th question, from the i-th on, for a run that n machines share.
         training: Method and seed of the checkpoint, where no `train.yaml` lies beside its weights:
             `{"method": "rlvr", "seed": 1}`.
+        turns: Rounds of conversation between the system message and the question; each number
+            becomes a task of its own (docs/conversations.md). Empty where the knob is not given.
+        scripts: Conversations that each persona has, by different scripts; the questions share
+            them in balance.
+        turn_tokens: Tokens that a reply in these conversations may have.
     """
 
     persona_set: Annotated[str, BeforeValidator(str)] = "core"
@@ -168,6 +190,9 @@ class Knobs:
     design: Annotated[str | dict[str, Any], BeforeValidator(_design)] | None = None
     shard: Annotated[str, AfterValidator(_shard)] | None = None
     training: Training | None = None
+    turns: Annotated[tuple[int, ...], BeforeValidator(numbers_of_turns)] = ()
+    scripts: Annotated[Count, Field(le=MOST_SCRIPTS)] = 4
+    turn_tokens: Count = 256
 
     @classmethod
     def from_metadata(
@@ -281,6 +306,11 @@ class Knobs:
         """As plain data, for the results file."""
         told = asdict(self)
         del told["training"]  # recorded apart, since a checkpoint may name its training itself
+        if not self.turns:
+            for name in ("turns", "scripts", "turn_tokens"):
+                del told[name]
+        elif len(self.turns) == 1:
+            (told["turns"],) = self.turns
         return {**told, **told.pop("own")}
 
 
@@ -318,6 +348,9 @@ def cross(
     samples: int = 1,
     system_role: SystemRole = "native",
     pairs: Pairs | None = None,
+    turns: int | None = None,
+    scripts: Mapping[str, int] | None = None,
+    n_scripts: int = 1,
 ) -> list[dict[str, Any]]:
     """One document per question, persona and sample.
 
@@ -326,7 +359,9 @@ def cross(
     `system` is the system message (empty for
     none), `prompt` the user message. `pairs` restricts the crossing to a design; where that
     is no full block, every document says so (`sparse`), as its questions lack personas on
-    purpose.
+    purpose. Where the question follows a conversation, `turns` says how many rounds it has,
+    `scripts` by which script its first sample talks, and further samples take the next of
+    `n_scripts`; all personas have the same script, so that they are compared within it.
     """
     documents = []
     sparse = pairs is not None and is_sparse(pairs)
@@ -338,6 +373,9 @@ def cross(
             if question.persona not in ("", persona.id):
                 continue
             merge = system_role == "merge" and persona.prompt
+            ask = (
+                merge and not turns
+            )  # else the persona stands before the conversation's first turn
             for sample in range(samples):
                 documents.append(
                     {
@@ -352,10 +390,18 @@ def cross(
                         "sample": sample,
                         "persona_prompt": persona.prompt,
                         "system": "" if merge else persona.prompt,
-                        "prompt": merged(persona.prompt, user) if merge else user,
+                        "prompt": merged(persona.prompt, user) if ask else user,
                         "answer": question.answer,
                         **question.extra,
                         "sparse": sparse,
+                        **(
+                            {}
+                            if turns is None
+                            else {
+                                "turns": turns,
+                                "script": ((scripts or {})[question.id] + sample) % n_scripts,
+                            }
+                        ),
                     }
                 )
     return documents

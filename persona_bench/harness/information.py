@@ -10,6 +10,7 @@ vllm backends both can. Every log-likelihood is in the store as soon as its batc
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -174,8 +175,10 @@ class _Asked:
         self.chat = bool(facts.get("chat_template", True))
         self.template = f"the chat template of {lm.tokenizer_name.replace('__', '/')}"
         self.personas = dict(zip(rows["persona"], rows["persona_prompt"], strict=True))
+        talks = zip(rows["persona"], rows["script"], rows["conversation"], strict=True)
+        self.conversations = {(who, script): said for who, script, said in talks if said}
         self.others_than_asked = 0
-        self._contexts: dict[tuple[str, str], str] = {}
+        self._contexts: dict[tuple[str, str, str], str] = {}
 
     def request(self, row: Mapping[Any, Any], candidate: str) -> Request:
         """One response under one candidate."""
@@ -215,15 +218,28 @@ class _Asked:
                 )
 
     def _context(self, row: Mapping[Any, Any], candidate: str) -> str:
-        user = self._user(row)
-        if (context := self._contexts.get((candidate, user))) is None:
-            context = self._contexts[candidate, user] = self._rendered(candidate, user)
+        user, said = self._user(row), self._conversation(row, candidate)
+        if (context := self._contexts.get((candidate, user, said))) is None:
+            context = self._rendered(candidate, user, said)
+            self._contexts[candidate, user, said] = context
         return context
+
+    def _conversation(self, row: Mapping[Any, Any], candidate: str) -> str:
+        """What the task would have put before the question: the candidate's own conversation."""
+        if not row["turns"]:
+            return ""
+        if (found := self.conversations.get((candidate, row["script"]))) is None:
+            raise LikelihoodError(
+                f"{self.task}: {candidate!r} has no conversation by script {row['script']}, as "
+                f"{row['persona']!r} has before {row['question']!r}: run all personas on every "
+                "question"
+            )
+        return str(found)
 
     def _user(self, row: Mapping[Any, Any]) -> str:
         """The user message without a persona, as `documents.cross` made it."""
         own, prompt = row["persona_prompt"], str(row["prompt"])
-        if not self.merged or not own:
+        if not self.merged or not own or row["turns"]:
             return prompt
         if not prompt.startswith(merged(own, "")):
             raise LikelihoodError(
@@ -233,17 +249,22 @@ class _Asked:
             )
         return prompt.removeprefix(merged(own, ""))
 
-    def _rendered(self, candidate: str, user: str) -> str:
+    def _rendered(self, candidate: str, user: str, conversation: str) -> str:
         """As `tasks.PersonaTask.fewshot_context` and lm-eval render it."""
         persona = self.personas[candidate]
         merge = self.merged and persona
         system = "\n\n".join(text for text in (self.instruction, "" if merge else persona) if text)
-        if merge:
-            user = merged(persona, user)
+        said = [*(json.loads(conversation) if conversation else []), user]
+        if merge and not conversation:
+            said = [merged(persona, user)]
         if not self.chat:
-            return f"{system}\n\n{user}" if system else user
+            return f"{system}\n\n{said[0]}" if system else said[0]
         messages = [{"role": "system", "content": system}] if system else []
-        rendered = self.lm.apply_chat_template([*messages, {"role": "user", "content": user}])
+        messages += [
+            {"role": "assistant" if place % 2 else "user", "content": text}
+            for place, text in enumerate(said)
+        ]
+        rendered = self.lm.apply_chat_template(messages)
         if not isinstance(rendered, str):
             raise LikelihoodError(
                 f"{self.task}: this backend leaves the chat template to the server: use hf or vllm"

@@ -23,6 +23,8 @@ from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_str
 from persona_bench.harness.backends import model_class
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
+from persona_bench.harness.conversations import NAME, begin, ended_early, hold
+from persona_bench.harness.documents import numbers_of_turns
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
 from persona_bench.harness.notes import Note, RunFacts, forget_unfinished, parts_of
@@ -311,7 +313,7 @@ class Session:
             check_chat_template(self.model, self.model_args)  # quick; the weights are not
         parts = [part for each in tasks for part in parts_of(each)]
         check_kinds(parts, self.model)
-        for notice in (notice for part in parts for notice in part.notices):
+        for notice in dict.fromkeys(notice for part in parts for notice in part.notices):
             self.say(notice)
         tracker = tracker_for(folder, self.hub)
         seed = self.seed if seed is None else seed
@@ -321,6 +323,8 @@ class Session:
         note = self._note(asked, folder, limit, seed, apply_chat_template, system_instruction)
         if isinstance(self.lm, CachingLM) and note is not None:
             self.lm.before = note.write
+        self._converse(parts, limit, apply_chat_template, system_instruction, num_fewshot,
+                       multiturn(fewshot_as_multiturn, apply_chat_template))  # fmt: skip
         results = lm_eval.simple_evaluate(
             model=self.lm,
             model_args=without_secrets(self.model_args),
@@ -365,6 +369,38 @@ class Session:
             note.remove()
         finish_push(tracker)
         return str(make_table(results))
+
+    def _converse(
+        self,
+        tasks: Sequence[Any],
+        limit: float | None,
+        apply_chat_template: bool,
+        system_instruction: str | None,
+        num_fewshot: int | None,
+        as_turns: bool,
+    ) -> None:
+        """Holds the conversations that the questions of some tasks follow."""
+        talking = [task for task in tasks if task.turns]
+        if not talking:
+            return
+        if not apply_chat_template:
+            raise RunError("turns in --metadata needs a chat template: leave its option out")
+        conversations = begin(talking, system_instruction, limit)
+        for task in talking:
+            task.check_conversation_room(self.lm, system_instruction, num_fewshot, as_turns)
+        rounds = sum(each.rounds for each in conversations)
+        self.say(
+            f"First {len(conversations):,} conversations of up to "
+            f"{max(each.rounds for each in conversations)} rounds ({rounds:,} replies)"
+        )
+        hold(conversations, self.lm)
+        if told := ended_early(conversations, talking):
+            self.say(told)
+        for task in talking:
+            task.end_conversations()
+        if isinstance(self.lm, CachingLM):  # what is said of both is about the questions
+            self.lm.failed.clear()
+            self.lm.adapted.pop(NAME, None)
 
     def _note(
         self,
@@ -495,17 +531,34 @@ def load_tasks(
         check_tasks([each.task], each.include_path)
         _check_asked(each, confirm_run_unsafe_code)
     for each in asked:
-        tasks, group = _build(each, {**without_secrets(model_args), **each.metadata})
-        for task in tasks:
-            if each.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
-                task.set_config(key="generation_kwargs", value=dict(each.gen_kwargs), update=True)
-            task.check(limit)
-        loaded += [group] if group is not None else tasks
+        for tasks, group in _build(each, {**without_secrets(model_args), **each.metadata}):
+            for task in tasks:
+                if each.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
+                    given = dict(each.gen_kwargs)
+                    task.set_config(key="generation_kwargs", value=given, update=True)
+                task.check(limit)
+            loaded += [group] if group is not None else tasks
     return loaded
 
 
-def _build(each: Asked, metadata: dict[str, Any]) -> tuple[list[Any], Any]:
-    """The tasks of what is asked, and their group where they have one."""
+def _build(each: Asked, metadata: dict[str, Any]) -> list[tuple[list[Any], Any]]:
+    """The tasks of what is asked, and their group where they have one; for each number of turns."""
+    if metadata.get("turns") is None:
+        return [_build_once(each, metadata)]
+    found = []
+    for turns in numbers_of_turns(metadata["turns"]):
+        tasks, group = _build_once(each, {**metadata, "turns": turns})
+        suffix = f"_turns{turns}" if turns else ""
+        for task in tasks:
+            task.config.task += suffix
+        for part in [] if group is None else (*reversed(group.get_all_groups()), group):
+            part.name += suffix
+            part._children = {getattr(each, "task_name", None) or each.name: each for each in part}
+        found.append((tasks, group))
+    return found
+
+
+def _build_once(each: Asked, metadata: dict[str, Any]) -> tuple[list[Any], Any]:
     if each.task.startswith(FILE):
         return [file_task(each.task, metadata)], None
     if each.task not in task_names():

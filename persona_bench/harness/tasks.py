@@ -10,7 +10,7 @@ import importlib
 import logging
 import pkgutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
+from persona_bench.harness.conversations import LOST, Conversation
 from persona_bench.harness.design import design_record
 from persona_bench.harness.documents import KnobError, Knobs, check_generation, cross
 from persona_bench.harness.grade_finished import grade
@@ -122,6 +123,7 @@ def build_documents(knobs: Knobs, benchmark: Benchmark) -> dict[str, datasets.Da
     personas = knobs.choose_personas(benchmark)
     questions = knobs.choose_questions(benchmark, personas)
     asked = knobs.of_shard(questions)
+    (turns,) = knobs.turns if len(knobs.turns) == 1 else (None,)
     if benchmark.complete is not None:
         asked = [benchmark.complete(question) for question in asked]
     documents = cross(
@@ -131,6 +133,10 @@ def build_documents(knobs: Knobs, benchmark: Benchmark) -> dict[str, datasets.Da
         samples=knobs.samples,
         system_role=knobs.system_role,
         pairs=knobs.choose_pairs(questions, personas),
+        turns=turns,
+        # by the place among all questions, so that shards talk as the whole run would
+        scripts={each.id: place % knobs.scripts for place, each in enumerate(questions)},
+        n_scripts=knobs.scripts,
     )
     if not documents:
         raise KnobError(f"shard={knobs.shard}: the design asks none of its questions")
@@ -172,6 +178,8 @@ class PersonaTask(ConfigurableTask):
         graded: The record of each response, once all are there.
         reasoning_is_apart: Whether responses come without the reasoning, also where they were cut
             off in it.
+        turns: Rounds of conversation before the question.
+        conversations: By persona and script (see `harness.conversations`).
     """
 
     def __init__(self, config: dict[str, Any], benchmark: Benchmark | None = None) -> None:
@@ -183,6 +191,8 @@ class PersonaTask(ConfigurableTask):
         self.knobs, self.benchmark = configured(config.get("metadata") or {}, benchmark)
         self.notices: list[str] = []
         self.graded: dict[Cell, dict[str, Any]] = {}
+        self.conversations: dict[tuple[str, int], Conversation] = {}
+        self.turns = self.knobs.turns[0] if len(self.knobs.turns) == 1 else 0
         self._lm: Any = None
         self.reasoning_is_apart = False
         self._template = ""
@@ -235,6 +245,7 @@ class PersonaTask(ConfigurableTask):
         self._lm = model_of(chat_template)
         self.reasoning_is_apart = self._reasoning_is_apart()
         self.check(limit)
+        self._check_conversations()
         self._seed_rank(kwargs.get("rank", 0))
         if cache_requests:
             log.warning(
@@ -292,11 +303,79 @@ class PersonaTask(ConfigurableTask):
 
     def _render(self, doc: dict[str, Any], **kwargs: Any) -> Any:
         """The prompt, with the system message that is given."""
+        kwargs["chat_template"] = self._after_conversation(doc, kwargs["chat_template"])
         return super().fewshot_context(doc, **kwargs)
+
+    def _after_conversation(
+        self, doc: Mapping[str, Any], chat_template: Callable[..., Any] | None
+    ) -> Callable[..., Any] | None:
+        """A chat template with the document's conversation after the system message."""
+        if not self.turns or chat_template is None:
+            return chat_template
+        said = self.conversations[doc["persona"], doc["script"]].messages(self.turns)
+
+        def apply(messages: list[dict[str, str]], **more: Any) -> Any:
+            first = int(messages[0]["role"] == "system")
+            return chat_template([*messages[:first], *said, *messages[first:]], **more)
+
+        return apply
+
+    def reply_arguments(self) -> dict[str, Any]:
+        """Generation arguments of the replies in a conversation: the task's, of another length."""
+        gen = self.config.generation_kwargs if self.OUTPUT_TYPE == "generate_until" else {}
+        dropped = ("until", "stop", "max_gen_toks", *LENGTH_ALIASES)
+        kept = {name: value for name, value in (gen or {}).items() if name not in dropped}
+        return {"do_sample": False, **kept, "until": [], "max_gen_toks": self.knobs.turn_tokens}
+
+    def check_conversation_room(
+        self, lm: Any, system_instruction: str | None, num_fewshot: int | None, multiturn: bool
+    ) -> None:
+        """Refuses conversations that may outgrow the model's context, before any is held.
+
+        Raises:
+            MissingPersonaError: too long a prompt, or the chat template loses the persona.
+        """
+        self._lm, self._template = lm, self._template_name(True)
+        longest: dict[tuple[str, int], dict[str, Any]] = {}
+        for doc in self.eval_docs:
+            cell = doc["persona"], doc["script"]
+            size = len(longest[cell]["prompt"]) if cell in longest else -1
+            if cell in self.conversations and len(doc["prompt"]) > size:
+                longest[cell] = doc
+        own = self.config.num_fewshot or 0
+        prompts = [
+            self.fewshot_context(
+                doc,
+                num_fewshot=own if num_fewshot is None or not own else num_fewshot,
+                system_instruction=system_instruction,
+                apply_chat_template=True,
+                fewshot_as_multiturn=multiturn,
+                chat_template=lm.apply_chat_template,
+                gen_prefix=self.doc_to_prefix(doc),
+            )
+            for doc in longest.values()
+        ]
+        flat = [each for one in prompts for each in (one if isinstance(one, list) else [one])]
+        self._check_fits([prompt_text(each) for each in flat], self.turns * self.knobs.turn_tokens)
+
+    def end_conversations(self) -> None:
+        """Puts what was said into the documents, and counts it into the record of the run."""
+        said = {
+            cell: [message["content"] for message in each.messages(len(each.replies[: self.turns]))]
+            for cell, each in self.conversations.items()
+        }
+        docs = self.dataset["test"]
+        cells = zip(docs["persona"], docs["script"], strict=True)
+        self.dataset["test"] = docs.add_column(  # a limit may leave some without
+            "conversation", [said.get(cell, []) for cell in cells]
+        )
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Any:
         """As lm-eval's, with a seed per sample where an API would repeat itself."""
         request = self._requests(doc, ctx, **kwargs)
+        talk = self.conversations.get((doc["persona"], doc["script"])) if self.turns else None
+        if talk is not None and (why := talk.lost(self.turns)):
+            request.doc = {**doc, LOST: why}
         if self.knobs.samples > 1 and self._takes_seed():
             context, gen_kwargs = request.arguments
             request.arguments = (context, {**gen_kwargs, "seed": API_SEED + doc["sample"]})
@@ -486,14 +565,35 @@ class PersonaTask(ConfigurableTask):
         # where none is given, the API and vllm backends take 0 and hf takes 1: ask for one
         return bool(gen["do_sample"]) and float(gen.get("temperature") or 0.0) > 0
 
+    def _check_conversations(self) -> None:
+        """Refuses a run in which nobody holds the conversations."""
+        if any(self.knobs.turns) and not self.conversations:
+            raise KnobError(
+                f"{self.task_name}: turns={list(self.knobs.turns)} needs persona-bench run, which "
+                "holds the conversations first; plain lm_eval asks everything at once, before any "
+                "reply is there"
+            )
+
     def _check_room(self) -> None:
         """Refuses prompts that the backend would cut from the left: there stands the persona."""
+        self._check_fits([self._whole_text(each) for each in self.instances])
+
+    def _check_fits(self, texts: Sequence[str], replies: int = 0) -> None:
+        """Whether prompts, the tokens of replies to come and the response fit the context."""
         room = getattr(self._lm, "max_length", None)
         if not isinstance(room, int) or not getattr(self._lm, "tokenized_requests", True):
             return
-        prompts = sorted(map(self._whole_text, self.instances), key=len)[-LONGEST:]
+        prompts = sorted(texts, key=len)[-LONGEST:]
         counts = [count for count in map(self._tokens, prompts) if count is not None]
         tokens, wanted = max(counts, default=0), self._max_gen_toks()
+        if tokens + replies + wanted > room and replies:
+            raise MissingPersonaError(
+                f"{self.task_name}: the longest prompt may have {tokens + replies} tokens, with "
+                f"{self.turns} replies of up to {self.knobs.turn_tokens}; with {wanted} new ones "
+                f"it exceeds the model's {room}, and the persona would be cut off at the left: "
+                "lower turns or turn_tokens in --metadata, or max_gen_toks in --gen_kwargs, or "
+                "raise max_length in --model_args"
+            )
         if tokens + wanted > room:
             raise MissingPersonaError(
                 f"{self.task_name}: the longest prompt has {tokens} tokens; with {wanted} new "
@@ -528,6 +628,13 @@ class PersonaTask(ConfigurableTask):
             "personas_fingerprint": personas.fingerprint,
             "system_instruction": system_instruction or "",
         }
+        if self.turns:
+            talks = self.conversations.values()
+            record["conversations"] = {
+                "held": len(talks),
+                "lost": sum(bool(each.lost(self.turns)) for each in talks),
+                "cut_off": sum(sum(each.cut_off[: self.turns]) for each in talks),
+            }
         given = self.knobs.training
         if training := given.model_dump() if given else training_of(self.config.metadata or {}):
             record["training"] = training

@@ -127,7 +127,7 @@ def plan_tasks(
     singles = [replace(each, task=task) for each in asked for task in parts_named(each)]
     plans = []
     for each in singles:
-        for knob in ("design", "shard"):
+        for knob in ("design", "shard", "turns"):
             if each.metadata.get(knob):
                 raise RunError(
                     f"--until decides on whole questions in random order: leave out {knob}"

@@ -335,6 +335,8 @@ class WrappedTask(PersonaTask):
         return self.inner.doc_to_prefix(self._own(doc))
 
     def _system(self, doc: dict[str, Any]) -> str:
+        if self.turns and self.knobs.system_role == "merge":
+            return ""  # the persona stands in the conversation's first turn
         return str(doc["persona_prompt"])
 
     def _render(self, doc: dict[str, Any], **kwargs: Any) -> Any:
@@ -344,7 +346,7 @@ class WrappedTask(PersonaTask):
         end of a system message decides what lm-eval puts after it, so that it stays there.
         """
         number, system = doc["question"], kwargs.pop("system_instruction") or ""
-        chat_template = kwargs.pop("chat_template", None)
+        chat_template = self._after_conversation(doc, kwargs.pop("chat_template", None))
         end = system[len(system.rstrip()) :]
         marked = f"{MARK}{end}" if system else None
         if self._rendered[0] != number:
