@@ -13,7 +13,7 @@ import pytest
 
 from persona_bench import cli
 from persona_bench.failures import explain
-from persona_bench.harness.documents import check_generation
+from persona_bench.harness.knobs import check_generation
 from persona_bench.harness.preflight import ModelError, check_model
 from persona_bench.harness.run import RunError, Session, parse_arguments
 

@@ -13,9 +13,8 @@ import pytest
 
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.livecodebench import configured
-from persona_bench.harness.documents import KnobError, Knobs
+from persona_bench.harness.knobs import KnobError, Knobs, knobs_of
 from persona_bench.harness.run import RunError, run
-from persona_bench.harness.tasks import knobs_of
 from tests.support.chat_server import ChatServer
 from tests.support.sandbox import needs_sandbox
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_bench.harness.chat_date import record_date, recorded_dates
-from persona_bench.harness.documents import parse_shard
+from persona_bench.harness.knobs import parse_shard
 from persona_bench.harness.metrics import figures
 from persona_bench.harness.run import RunError
 from persona_bench.harness.store import RecordLog, join, record_logs

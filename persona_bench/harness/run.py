@@ -24,14 +24,14 @@ from persona_bench.harness.backends import model_class
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.conversations import NAME, begin, ended_early, hold
-from persona_bench.harness.documents import numbers_of_turns
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
+from persona_bench.harness.knobs import FILE, benchmark_named, check_knobs, numbers_of_turns
 from persona_bench.harness.notes import Note, RunFacts, forget_unfinished, parts_of
 from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import RecordLog
 from persona_bench.harness.task_index import build, is_planned, plan
-from persona_bench.harness.tasks import FILE, benchmark_named, check_knobs, file_task
+from persona_bench.harness.tasks import file_task
 from persona_bench.harness.wrap import PREFIX
 from persona_bench.resources import resource_folder
 from persona_bench.texts import short_name

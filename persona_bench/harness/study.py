@@ -26,9 +26,9 @@ from pydantic import Field, field_validator, model_validator
 
 from persona_bench.failures import missing
 from persona_bench.harness.fingerprint import is_api
+from persona_bench.harness.knobs import benchmark_named
 from persona_bench.harness.preflight import check_chat_template, check_model
 from persona_bench.harness.run import Asked, RunError, load_tasks, task_names, task_settings
-from persona_bench.harness.tasks import benchmark_named
 from persona_bench.yaml_files import Part, read_mapping, validated
 
 THINK_END = "</think>"

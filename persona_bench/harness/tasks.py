@@ -6,12 +6,9 @@ class: !function persona_bench.harness.tasks.PersonaTask
 
 from __future__ import annotations
 
-import importlib
 import logging
-import pkgutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -23,17 +20,22 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import sanitize_model_name
 
 import persona_bench
-from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark
-from persona_bench.benchmarks.questions_file import benchmark_of_file
 from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
 from persona_bench.harness.conversations import LOST, Conversation
 from persona_bench.harness.design import design_record
-from persona_bench.harness.documents import KnobError, Knobs, check_generation, cross
+from persona_bench.harness.documents import build_documents
 from persona_bench.harness.grade_finished import grade
+from persona_bench.harness.knobs import (
+    KnobError,
+    benchmark_named,
+    check_generation,
+    configured,
+    knobs_of,
+)
 from persona_bench.harness.metrics import graded_with_the_others
 from persona_bench.provenance import training_of, versions
 from persona_bench.rendering import (
@@ -46,8 +48,6 @@ from persona_bench.resources import resource_folder
 
 log = logging.getLogger("persona_bench")
 
-FILE = "file:"
-"""What stands before the path of a file of questions, where a task or benchmark is named."""
 API_SEED = 1234  # what lm-eval sends with every API request
 FILE_TOKENS = 2048
 """Tokens that a response to a question from a file may have, unless --gen_kwargs says otherwise."""
@@ -56,52 +56,6 @@ LONGEST_NAME = 255  # bytes of a folder's name
 Cell = tuple[str, str, int]
 """Question, persona and sample."""
 LONGEST = 50  # prompts whose tokens are counted: the longest in characters
-
-
-def benchmark_named(name: str) -> Benchmark:
-    """The benchmark of `persona_bench/benchmarks/<name>.py`, or of a file of questions.
-
-    Args:
-        name: `<name>`, or `file:` and the path of the questions.
-    """
-    if name.startswith(FILE):
-        return benchmark_of_file(Path(name.removeprefix(FILE)))
-    module = importlib.import_module(f"persona_bench.benchmarks.{name}")
-    benchmark: Benchmark = module.BENCHMARK
-    return benchmark
-
-
-def knobs_of(metadata: Mapping[str, Any], name: str) -> tuple[Knobs, Benchmark]:
-    """The knobs of one task, and its benchmark under them.
-
-    Raises:
-        KnobError: an impossible knob, or one of another benchmark's own.
-    """
-    return configured(metadata, benchmark_named(name))
-
-
-def configured(metadata: Mapping[str, Any], benchmark: Benchmark) -> tuple[Knobs, Benchmark]:
-    """As `knobs_of`, for a benchmark that is at hand."""
-    knobs = Knobs.from_metadata(metadata, benchmark, _all_benchmarks())
-    return knobs, knobs.configure(benchmark)
-
-
-def check_knobs(metadata: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Whether metadata without the model's arguments has only knobs of these benchmarks.
-
-    Raises:
-        KnobError: a name or a value that can't be.
-    """
-    for name in names:
-        Knobs.from_metadata(metadata, benchmark_named(name), _all_benchmarks(), only_knobs=True)
-
-
-def _all_benchmarks() -> list[Benchmark]:
-    modules = [
-        importlib.import_module(f"{benchmarks.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(benchmarks.__path__)
-    ]
-    return [module.BENCHMARK for module in modules if hasattr(module, "BENCHMARK")]
 
 
 def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
@@ -116,31 +70,6 @@ def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
             is wrong and what to do.
     """
     return build_documents(*knobs_of(metadata, benchmark))
-
-
-def build_documents(knobs: Knobs, benchmark: Benchmark) -> dict[str, datasets.Dataset]:
-    """As `load`, for knobs and a benchmark that are at hand."""
-    personas = knobs.choose_personas(benchmark)
-    questions = knobs.choose_questions(benchmark, personas)
-    asked = knobs.of_shard(questions)
-    (turns,) = knobs.turns if len(knobs.turns) == 1 else (None,)
-    if benchmark.complete is not None:
-        asked = [benchmark.complete(question) for question in asked]
-    documents = cross(
-        benchmark,
-        asked,
-        personas,
-        samples=knobs.samples,
-        system_role=knobs.system_role,
-        pairs=knobs.choose_pairs(questions, personas),
-        turns=turns,
-        # by the place among all questions, so that shards talk as the whole run would
-        scripts={each.id: place % knobs.scripts for place, each in enumerate(questions)},
-        n_scripts=knobs.scripts,
-    )
-    if not documents:
-        raise KnobError(f"shard={knobs.shard}: the design asks none of its questions")
-    return {"test": datasets.Dataset.from_list(documents)}
 
 
 def file_task(name: str, metadata: Mapping[str, Any]) -> PersonaTask:

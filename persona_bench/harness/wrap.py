@@ -44,8 +44,8 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from persona_bench.benchmarks.base import Benchmark, Question
 from persona_bench.grading import Verdict
 from persona_bench.harness.caching_lm import CachingLM
-from persona_bench.harness.documents import KnobError, Knobs
 from persona_bench.harness.grade_finished import FIXED
+from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.harness.tasks import PersonaTask, cell_of, model_of
 from persona_bench.rendering import merged, prompt_text
 from persona_bench.resources import resource_folder

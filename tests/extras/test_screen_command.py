@@ -20,8 +20,8 @@ from persona_bench.benchmarks.base import choose_questions
 from persona_bench.cli import app
 from persona_bench.extras.screening.rounds import plan_rounds
 from persona_bench.extras.screening.run import decoding_of, screen_model
+from persona_bench.harness.knobs import knobs_of
 from persona_bench.harness.run import RunError, run
-from persona_bench.harness.tasks import knobs_of
 from tests.support.chat_server import ChatServer
 from tests.test_cli import persona_bench
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from persona_bench.benchmarks.arithmetic import BENCHMARK
-from persona_bench.harness.documents import KnobError, Knobs, cross
+from persona_bench.harness.documents import cross
+from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.personas import PersonaSetError, load_persona_set
 
 

@@ -17,9 +17,9 @@ import pandas as pd
 
 from persona_bench.extras.screening.rounds import Decoding, plan_rounds, screen
 from persona_bench.extras.screening.screened import Screening
+from persona_bench.harness.knobs import check_knobs, knobs_of
 from persona_bench.harness.preflight import check_model
 from persona_bench.harness.run import Asked, RunError, Session, check_tasks, task_settings
-from persona_bench.harness.tasks import check_knobs, knobs_of
 from persona_bench.results.outcomes import OutcomesError, read_outcomes
 
 TAKEN = ("design", "samples")
