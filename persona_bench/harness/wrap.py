@@ -457,7 +457,7 @@ class WrappedTask(PersonaTask):
         if finish in FIXED:
             self._record_grade(doc, FIXED[finish], finish, {})
             return
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         value, answer = None, ""
         for name in self.headline.filters:
             filtered = [each.filtered_resps[name] for each in asked]
@@ -469,7 +469,7 @@ class WrappedTask(PersonaTask):
                 return
             for metric, each in metrics.items():
                 if (as_number := number(each)) is not None:
-                    found[f"{metric},{name}"] = as_number
+                    values[f"{metric},{name}"] = as_number
             if name == self.headline.filter:
                 value = self.headline.value(metrics, self.task_name)
                 answer = self._answer(doc, asked, filtered)
@@ -480,7 +480,7 @@ class WrappedTask(PersonaTask):
         else:
             reason = "truncated" if finish == "length" else "wrong_answer"
             verdict = Verdict("wrong" if value == 0 else "scored", reason, answer)  # type: ignore[arg-type]
-        self._record_grade(doc, verdict, finish, {"score": value, "metrics": found})
+        self._record_grade(doc, verdict, finish, {"score": value, "metrics": values})
 
     def _answer(self, doc: dict[str, Any], asked: Sequence[Instance], filtered: list[Any]) -> str:
         """What the model answered, as text: the filtered response, or the likeliest choice."""

@@ -244,7 +244,7 @@ def train(
     if first:
         if config.lora and config.evaluation:
             merge_best(folder, precision(config))
-        made = {
+        summary = {
             "versions": versions(TRAINING_PACKAGES),
             "steps": trainer.state.global_step,
             "settings": as_data(config),
@@ -254,8 +254,8 @@ def train(
             **(facts or {}),
             **({"judge": cost} if (cost := total_cost(folder)) else {}),
         }
-        (folder / "README.md").write_text(model_card(made), encoding="utf-8")
-        (folder / FINISHED).write_text(json.dumps(made, indent=1, ensure_ascii=False))
+        (folder / "README.md").write_text(model_card(summary), encoding="utf-8")
+        (folder / FINISHED).write_text(json.dumps(summary, indent=1, ensure_ascii=False))
         rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
         if rewards and not any(rewards):
             say("Every reward was zero: nothing was learnt. Start with easier questions")

@@ -108,14 +108,14 @@ def _stored(path: Path, teacher: Teacher) -> dict[tuple[str, int], Response]:
 
 
 def _graded(
-    config: TrainConfig, data: Prepared, batch: Sequence[Asked], said: Sequence[Said]
+    config: TrainConfig, data: Prepared, batch: Sequence[Asked], replies: Sequence[Said]
 ) -> list[Response]:
-    texts, cut = [text for text, _ in said], [truncated for _, truncated in said]
+    texts, cut = [text for text, _ in replies], [truncated for _, truncated in replies]
     answers = [question.answer for question, _ in batch]
     verdicts = graded(data.benchmark.grade, texts, answers, cut, config.reward.timeout)
     return [
         Response(question.id, k, text, truncated, verdict.verdict, verdict.reason)
-        for (question, k), (text, truncated), verdict in zip(batch, said, verdicts, strict=True)
+        for (question, k), (text, truncated), verdict in zip(batch, replies, verdicts, strict=True)
     ]
 
 

@@ -119,14 +119,14 @@ def contrasts(
         rows["robustness"] = _robustness(cells, roles, seen, drawn, level, null_rng)
     if len(roles.schooled):
         rows["education_tau"] = _tau(cells, roles, seen, drawn, level, null_rng)
-    found = [
+    group_rows = [
         {"contrast": name, **rows[name], "definition": definition}
         for name, definition in CONTRASTS.items()
         if name in rows
     ]
     low, high = np.array(ends[len(names) :], dtype=float).reshape(-1, 2).T
     per_persona, test = persona_table(cells, roles.kinds, roles.control, low, high)
-    of_groups = pd.DataFrame(found, columns=["contrast", *_COLUMNS]).set_index("contrast")
+    of_groups = pd.DataFrame(group_rows, columns=["contrast", *_COLUMNS]).set_index("contrast")
     if early:
         of_groups["p_value"] = np.nan
         per_persona[["p_value", "p_holm"]] = np.nan

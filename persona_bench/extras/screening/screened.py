@@ -96,12 +96,12 @@ class _Counts:
 
     @classmethod
     def of(cls, table: pd.DataFrame, questions: Sequence[str], personas: Sequence[str]) -> _Counts:
-        known = table[table["correct"].notna()]
-        row = pd.Index(questions).get_indexer(pd.Index(known["question"].astype(str)))
-        column = pd.Index(personas).get_indexer(pd.Index(known["persona"].astype(str)))
+        with_verdict = table[table["correct"].notna()]
+        row = pd.Index(questions).get_indexer(pd.Index(with_verdict["question"].astype(str)))
+        column = pd.Index(personas).get_indexer(pd.Index(with_verdict["persona"].astype(str)))
         correct, scored = (np.zeros((len(questions), len(personas))) for _ in range(2))
         np.add.at(scored, (row, column), 1.0)
-        np.add.at(correct, (row, column), known["correct"].to_numpy(float))
+        np.add.at(correct, (row, column), with_verdict["correct"].to_numpy(float))
         return cls(correct, scored)
 
 

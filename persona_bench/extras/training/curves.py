@@ -301,8 +301,8 @@ def _draw_panels(
         top = 0.05 + 0.14 * max(name.count("\n") + 1 for name in names)
         cells = [(MARGIN + left + i * each, width) for i in range(len(row))]
         height = 0.95 if by == "run" else 1.3
-        made = page.band(height, cells, xlabels=["Step"] * len(row), top=top)
-        for axes, name, (_, own) in zip(made, names, row, strict=True):
+        axes_of_row = page.band(height, cells, xlabels=["Step"] * len(row), top=top)
+        for axes, name, (_, own) in zip(axes_of_row, names, row, strict=True):
             axes.set_title(name, loc="left", fontsize=POINTS, pad=4)
             _draw_curves(axes, own, by, looks)
             if by == "group":
