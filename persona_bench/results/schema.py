@@ -66,6 +66,11 @@ class Outcome(NamedTuple):
     early: str = ""
     """Empty for a whole run. For an unfinished one, or one that `--until` asked in blocks, when it
     was looked at, as JSON (see `scoring.sequential`)."""
+    turns: int = 0
+    """Rounds of conversation before the question."""
+    script: str = ""
+    """Which script the conversation followed; a persona and a script are one conversation. Empty
+    where the run was not asked over conversations."""
     # what was asked; read_outcomes leaves these out
     persona_prompt: str = ""
     """The persona's text."""
@@ -85,10 +90,14 @@ class Outcome(NamedTuple):
     """How many tokens the response has; empty where unknown."""
     limit: str = ""
     """How many tokens were allowed; empty where unknown."""
+    conversation: str = ""
+    """The conversation before the question, as a JSON list of what user and model said in turn;
+    empty where there was none."""
 
 
 ASKED = (
     "persona_prompt", "system", "prompt", "context", "answer", "finish", "taken", "tokens", "limit",
+    "conversation",
 )  # fmt: skip
 """Columns that say what was asked, and what was read from the response."""
 COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
@@ -188,6 +197,13 @@ class TaskFacts(TypedDict, total=False):
     """The days of such a template."""
     training: dict[str, Any]
     """Method and seed of a checkpoint of `persona-bench train`, and how it was trained."""
+    turns: int
+    """Rounds of conversation before each question; absent where the knob was not given."""
+    scripts: int
+    turn_tokens: int
+    """Tokens that a reply in the conversations could have."""
+    conversations: dict[str, int]
+    """How many were `held` and `lost`, and how many replies were `cut_off`."""
     shard: str | None
     """`i/n`: the i-th of n parts of the questions."""
     merged_from: list[str]

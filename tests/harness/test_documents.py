@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from persona_bench.benchmarks.arithmetic import BENCHMARK
-from persona_bench.harness.documents import KnobError, Knobs, cross
+from persona_bench.harness.documents import cross
+from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.personas import PersonaSetError, load_persona_set
 
 
@@ -41,13 +42,18 @@ def test_every_knob_is_read() -> None:
         ({"personas": 6}, "has no 'personas'"),
         ({"n_persona": 6}, "did you mean 'n_personas'"),
         ({"sample": 2}, "did you mean 'samples'"),
-        ({"samples": 0}, "samples=0 must be at least 1"),
-        ({"samples": 2.5}, "must be a whole number"),
-        ({"n_personas": True}, "must be a whole number"),
-        ({"system_role": "user"}, "use native, merge, error"),
-        ({"system_role": ["merge"]}, "use native, merge, error"),
-        ({"kinds": 5}, "must be a list of names"),
-        ({"kinds": []}, "must be a list of names"),
+        ({"samples": 0}, "samples=0 should be greater than or equal to 1"),
+        ({"samples": 2.5}, "samples=2.5 should be a valid integer"),
+        ({"samples": "many"}, "samples='many' should be a valid integer"),
+        ({"n_personas": True}, "n_personas='True' should be a valid integer"),
+        ({"persona_seed": -1}, "persona_seed=-1 should be greater than or equal to 0"),
+        ({"system_role": "user"}, "system_role='user' should be 'native', 'merge' or 'error'"),
+        ({"system_role": ["merge"]}, "should be 'native', 'merge' or 'error'"),
+        ({"kinds": 5}, "kinds=5 should be a valid tuple"),
+        ({"kinds": []}, r"kinds=\[\] should have at least 1 item"),
+        ({"shard": "3/2"}, "shard='3/2' must be i/n"),
+        ({"design": 3}, r"design=3 must be a \.csv or \.json file"),
+        ({"training": {"method": "rlvr"}}, "must have a method and a seed"),
         ({"temperature": 0.5}, "'temperature' is a generation argument"),
         ({"pretrained": "org/name", "do_sample": True}, "'do_sample' is a generation argument"),
     ],

@@ -54,13 +54,16 @@ class Request:
         else:
             context = (TaggedText if isinstance(self.context, str) else TaggedList)(self.context)
         context.request = self
-        made = copy.copy(self.instance) or Instance("generate_until", {}, (), 0)
+        tagged_request = copy.copy(self.instance) or Instance("generate_until", {}, (), 0)
         if self.continuation is None:
-            made.arguments = (context, dict(self.given) if gen_kwargs is None else gen_kwargs)
+            tagged_request.arguments = (
+                context,
+                dict(self.given) if gen_kwargs is None else gen_kwargs,
+            )
         else:
-            made.arguments = (context, self.continuation)
-        made.resps = []
-        return made
+            tagged_request.arguments = (context, self.continuation)
+        tagged_request.resps = []
+        return tagged_request
 
 
 class TaggedText(str):
@@ -113,14 +116,16 @@ class Generated:
             return {"error": self.error}
         if self.likelihood is not None:
             return {"loglikelihood": self.likelihood[0], "greedy": self.likelihood[1]}
-        told = {
+        extra = {
             "finish": self.finish or None,
             "reasoning": sound(self.reasoning) or None,
             "tokens": self.tokens,
             "model": self.model or None,
             "adapted": dict(self.adapted) or None,
         }
-        return {"response": sound(self.response)} | {k: v for k, v in told.items() if v is not None}
+        return {"response": sound(self.response)} | {
+            k: v for k, v in extra.items() if v is not None
+        }
 
 
 def split_reasoning(text: str, end: str | None, finish: str) -> tuple[str, str]:
@@ -134,7 +139,7 @@ def split_reasoning(text: str, end: str | None, finish: str) -> tuple[str, str]:
     """
     if not end:
         return text, ""
-    reasoning, found, answer = text.rpartition(end)
-    if found:
+    reasoning, marker, answer = text.rpartition(end)
+    if marker:
         return answer.lstrip(), reasoning + end
     return ("", text) if finish == "length" else (text, "")
