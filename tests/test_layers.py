@@ -103,8 +103,8 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 4960, "harness": 7940, "judge": 2400, "results": 1150, "scoring": 6620,
-    "report": 7100, "commands": 1950, "benchmarks": 2065, "train": 4430, "extras": 4650,
+    "grading": 5000, "harness": 8000, "judge": 2400, "results": 1150, "scoring": 6900,
+    "report": 7300, "commands": 2000, "benchmarks": 2100, "train": 4450, "extras": 4800,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
 
