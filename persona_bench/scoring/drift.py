@@ -182,10 +182,11 @@ def clustered_mean(rows: pd.DataFrame) -> Clustered:
 
         V = sum_C (sum_u i_u)^2 + sum_Q (sum_u i_u)^2 - sum_CQ (sum_u i_u)^2
 
-    each with the usual correction for few clusters, and V never below half of the second sum. Degrees
-    of freedom are Satterthwaite's (1946) for the first two sums, and not fewer than those of the
-    first, (personas - 1) x (K - 1). One persona alone has no script's mean to take off: its K
-    conversations carry all of it, with K - 1. Where nothing varies there is no error to go by: NaN.
+    each with the usual correction for few clusters, and V never below half of the second sum. The
+    degrees of freedom are Satterthwaite's (1946) for the first two sums, and not fewer than those
+    of the first, (personas - 1) x (K - 1). One persona alone has no script's mean to take off: its
+    K conversations carry all of it, with K - 1. Where nothing varies there is no error to go by,
+    and it is NaN.
 
     Args:
         rows: persona, question, script and value; one row per response.

@@ -29,7 +29,9 @@ class Moments:
         self.member = np.eye(patterns.shape[1])[member.ravel()]  # (personas, classes)
         self.size = self.member.sum(axis=0)
         self.there = patterns.astype(float)
-        squares = np.divide(cells.squares, cells.scored, out=np.zeros(is_scored.shape), where=is_scored)
+        squares = np.divide(
+            cells.squares, cells.scored, out=np.zeros(is_scored.shape), where=is_scored
+        )
         self.square = squares @ self.member  # of single responses; verdicts are their own squares
         self.squares = self.share**2 @ self.member
         sums = self.share @ self.member
