@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from persona_bench.harness.backends import Backend, backend_of
-from persona_bench.harness.backends.request import Generated, Request
+from persona_bench.harness.backends.request import Generated, Request, StoredResponse
 from persona_bench.harness.backends.response import Response
 from persona_bench.harness.chat_date import dated_template
 from persona_bench.harness.conversations import LOST
@@ -132,7 +132,7 @@ class CachingLM(LM):
                 for each in asked
             ]
 
-    def _ask(self, asked: list[Request], what: str, before: str) -> dict[str, dict[str, Any]]:
+    def _ask(self, asked: list[Request], what: str, before: str) -> dict[str, StoredResponse]:
         """The records of requests, by key; what the store lacks is asked first.
 
         Args:
@@ -154,7 +154,7 @@ class CachingLM(LM):
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.record_log.sync()
         with without_collection():
-            return self.record_log.get(unique, before=before)
+            return cast(dict[str, StoredResponse], self.record_log.get(unique, before=before))
 
     def starts(self) -> None:
         """Forgets what an earlier run of the session asked."""
@@ -198,7 +198,7 @@ class CachingLM(LM):
         }
         self.record_log.add({name: value for name, value in record.items() if value is not None})
 
-    def _response(self, key: str, records: dict[str, dict[str, Any]]) -> Response:
+    def _response(self, key: str, records: dict[str, StoredResponse]) -> Response:
         if (record := records.get(key)) is None:
             why = self.failed.get(key, "the backend gave no response")
             return Response("", "error", why)

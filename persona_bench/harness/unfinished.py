@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lm_eval.api.instance import Instance
 from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.utils import sanitize_model_name
 
+from persona_bench.harness.backends.request import StoredResponse
 from persona_bench.harness.backends.response import Response
 from persona_bench.harness.metrics import figures
 from persona_bench.harness.notes import NotedRun, forget_unfinished, parts_of, read_notes
@@ -108,16 +109,14 @@ def _answered(
     requests = []
     for number, keys in whole.items():
         for place, start in enumerate(range(0, len(keys), repeats)):
-            answers = [records[key] for key in keys[start : start + repeats]]
+            answers = [cast(StoredResponse, records[key]) for key in keys[start : start + repeats]]
             request = _request(answers, docs[number], about)
             request.idx, request.doc_id, request.task_name = place, number, task.task_name
             requests.append(request)
     return requests
 
 
-def _request(
-    records: Sequence[Mapping[str, Any]], doc: dict[str, Any], about: NotedRun
-) -> Instance:
+def _request(records: Sequence[StoredResponse], doc: dict[str, Any], about: NotedRun) -> Instance:
     """lm-eval's request as it was asked, with the stored responses to it."""
     first = records[0]
     doc = {**doc, "sparse": True}  # what is missing is no mistake

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from lm_eval.api.instance import Instance
 from lm_eval.models.api_models import JsonChatStr
@@ -82,6 +82,36 @@ class TaggedChat(JsonChatStr):
     """Chat messages, as JSON, that know their request."""
 
     request: Request
+
+
+class StoredResponse(TypedDict, total=False):
+    """A record of the store's generations; what is not known is left out.
+
+    `key` is what the response is found by, `task` to `sample` say what it answers. Of a response
+    there are `response` (without the reasoning), `reasoning`, `finish` and `tokens`; of a
+    likelihood `loglikelihood` (nats), `greedy` (whether greedy decoding would say the same) and the
+    `continuation`; of a request that failed for good, `error`. `model` and `adapted` are what the
+    endpoint reported and did not take, `seed`, `gen_kwargs` and `prompt` what was asked.
+    """
+
+    key: str
+    task: str
+    question: str
+    persona: str
+    sample: int
+    seed: int
+    response: str
+    finish: str
+    reasoning: str
+    tokens: int
+    model: str
+    adapted: dict[str, str]
+    error: str
+    loglikelihood: float
+    greedy: bool
+    gen_kwargs: dict[str, Any]
+    continuation: str
+    prompt: str
 
 
 @dataclass(frozen=True)
