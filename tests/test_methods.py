@@ -16,7 +16,7 @@ from persona_bench.harness.run import RunError
 from persona_bench.harness.study import read_study
 from persona_bench.provenance import training_of
 from persona_bench.results.runs import read_runs
-from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.comparable import CompareError
 from tests.support.studies import ask, server
 
 

@@ -27,13 +27,13 @@ from persona_bench.report.runs import Settings, compared_voice, scored_voice
 from persona_bench.report.score_judged import entry_tests
 from persona_bench.report.voice import voice_comparison_lines
 from persona_bench.results.runs import Run
-from persona_bench.scoring.compare import (
+from persona_bench.scoring.comparable import (
     CompareError,
-    Comparison,
     different_generation,
     generation_differences,
     restrict_to_common,
 )
+from persona_bench.scoring.compare import Comparison
 from persona_bench.scoring.compare import compare as compare_outcomes
 from persona_bench.scoring.drift import DriftComparison
 from persona_bench.scoring.fidelity_compare import (

@@ -15,7 +15,7 @@ from rich.text import Text
 from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.runs import scored_voice
 from persona_bench.results.runs import read_runs
-from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.comparable import CompareError
 from persona_bench.scoring.gate import Criterion, Gate, fidelity_criterion, voice_criterion
 from persona_bench.scoring.gate import gate as test_gate
 

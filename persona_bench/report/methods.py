@@ -19,7 +19,7 @@ from persona_bench.report.places import command_line
 from persona_bench.report.runs import Settings, scored_verdicts
 from persona_bench.report.tables import format_p, interval, number
 from persona_bench.results.runs import Run
-from persona_bench.scoring.compare import (
+from persona_bench.scoring.comparable import (
     CompareError,
     check_comparable,
     different_generation,

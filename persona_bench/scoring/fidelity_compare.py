@@ -23,7 +23,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from persona_bench.scoring.cells import kinds_of
-from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.comparable import CompareError
 from persona_bench.scoring.estimate import Estimate, Result
 from persona_bench.scoring.fidelity_means import (
     NO_SPREAD,

@@ -26,7 +26,8 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.compare import CompareError, corrected_draws, pair_up
+from persona_bench.scoring.comparable import CompareError, pair_up
+from persona_bench.scoring.compare import corrected_draws
 from persona_bench.scoring.corrected import TAIL
 from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.fidelity_compare import compare_fidelity

@@ -25,7 +25,8 @@ from scipy.stats import nct
 from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.compare import ACCURACIES_DIFFER, NO_PLAIN_TEST, CompareError
+from persona_bench.scoring.comparable import CompareError
+from persona_bench.scoring.compare import ACCURACIES_DIFFER, NO_PLAIN_TEST
 from persona_bench.scoring.corrected import corrected_pss
 from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.resampling import worst_over_best

@@ -12,7 +12,8 @@ from scipy.stats import permutation_test, ttest_rel
 
 from persona_bench import compare
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.compare import CompareError, Pair, restrict_to_common
+from persona_bench.scoring.comparable import CompareError, restrict_to_common
+from persona_bench.scoring.compare import Pair
 
 
 def outcomes(correct: np.ndarray, **columns: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import permutation_test, ttest_1samp
 from statsmodels.stats.multitest import multipletests
 
-from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.comparable import CompareError
 from persona_bench.scoring.fidelity import fidelity
 from persona_bench.scoring.fidelity_compare import (
     FidelityComparison,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from persona_bench import gate
 from persona_bench.cli import app
-from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.comparable import CompareError
 from persona_bench.scoring.gate import combined, criteria_of, fidelity_criterion, lower_bounds
 from scripts.stopping_study import Setting, answers, persona_effects, questions_of
 from tests.scoring.simulated import outcomes_of

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
 from persona_bench import compare_methods
-from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.comparable import CompareError
 from persona_bench.scoring.methods import power_of_seeds, seed_difference, seeds_needed
 from tests.scoring.simulated import logistic, outcomes_of
 
