@@ -103,7 +103,7 @@ def drift(
         confidence: Level of the intervals.
 
     Raises:
-        DriftError: one number of turns, or no script.
+        DriftError: one number of turns, no script, or nothing that was measured.
     """
     turns = sorted(int(each) for each in table["turns"].unique())
     if len(turns) < 2:
@@ -111,6 +111,8 @@ def drift(
     if (table["script"].astype(str) == "").any():
         raise DriftError("some responses belong to no script: run them with turns=[0, ...]")
     measures = [name for name in MEASURES if name in table and table[name].notna().any()]
+    if not measures:
+        raise DriftError("nothing is graded, judged or traced: there is nothing that could drift")
     levels, slopes, notes = [], [], []
     for measure in measures:
         for number in turns:

@@ -116,8 +116,7 @@ def test_questions_alone_would_cover_too_little(study: ModuleType) -> None:
     model, rng = study.Model(6, 0.06), np.random.default_rng(1)
     covered = []
     for _ in range(100):
-        units = study._unit_slopes(model.draw(200, 4, rng), "accuracy", TURNS)
-        by_question = units.groupby("question")["value"].mean()
+        by_question = model.units(200, 4, rng).groupby("question")["value"].mean()
         half = 1.96 * by_question.std() / math.sqrt(len(by_question))
         covered.append(abs(by_question.mean() - model.truth) <= half)
     assert np.mean(covered) < 0.85
