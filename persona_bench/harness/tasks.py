@@ -557,7 +557,7 @@ class PersonaTask(ConfigurableTask):
             "personas_fingerprint": personas.fingerprint,
             "system_instruction": system_instruction or "",
         }
-        if self.turns:
+        if self.turns and self.conversations:  # an unfinished run's are not known
             talks = self.conversations.values()
             record["conversations"] = {
                 "held": len(talks),

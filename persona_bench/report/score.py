@@ -92,13 +92,14 @@ def score_folder(
         written, printed, sections, stabilities = _score_graded(
             graded, results, places, by, full, as_json, page, settings, providers
         )
-    drifts, of_drifts, of_pages = _score_drift(
-        [run for run in runs if by is None], places, stabilities, as_json, page, settings
-    )
     more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
-    written += drifts + more
-    printed += of_drifts + fidelities
-    sections += of_pages + of_roles
+    chosen = judged if only_judged else [] if by else tasks
+    drifts, of_drifts, of_pages = _score_drift(
+        runs, chosen, places, stabilities, as_json, page, settings
+    )
+    written += more + drifts
+    printed += fidelities + of_drifts
+    sections += of_roles + of_pages
     if page and not (only_judged and graded):
         index = score_page(results, tasks, places, sections)
         written.append(index)
@@ -132,6 +133,7 @@ def _check_any_scored(tables: Sequence[pd.DataFrame]) -> None:
 
 def _score_drift(
     runs: Sequence[Run],
+    chosen: Sequence[TaskResults],
     places: Places,
     stabilities: Mapping[tuple[str, str], Stability],
     as_json: bool,
@@ -143,7 +145,8 @@ def _score_drift(
     printed: list[dict[str, Any]] = []
     sections: list[Section] = []
     for run in runs:
-        for task, names in drifting(run.tasks).items():
+        own = {name: each for name, each in run.tasks.items() if each in chosen}
+        for task, names in drifting(own).items():
             parts = [run.tasks[name] for name in names]
             known = {
                 int(part.samples.facts["turns"]): stabilities[run.model, name]

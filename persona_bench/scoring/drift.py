@@ -103,7 +103,7 @@ def drift(
         confidence: Level of the intervals.
 
     Raises:
-        DriftError: one number of turns, or no script.
+        DriftError: one number of turns, no script, or nothing that was measured.
     """
     turns = sorted(int(each) for each in table["turns"].unique())
     if len(turns) < 2:
@@ -111,6 +111,8 @@ def drift(
     if (table["script"].astype(str) == "").any():
         raise DriftError("some responses belong to no script: run them with turns=[0, ...]")
     measures = [name for name in MEASURES if name in table and table[name].notna().any()]
+    if not measures:
+        raise DriftError("nothing is graded, judged or traced: there is nothing that could drift")
     levels, slopes, notes = [], [], []
     for measure in measures:
         for number in turns:
@@ -182,10 +184,11 @@ def clustered_mean(rows: pd.DataFrame) -> Clustered:
 
         V = sum_C (sum_u i_u)^2 + sum_Q (sum_u i_u)^2 - sum_CQ (sum_u i_u)^2
 
-    each with the usual correction for few clusters, and V never below half of the second sum. Degrees
-    of freedom are Satterthwaite's (1946) for the first two sums, and not fewer than those of the
-    first, (personas - 1) x (K - 1). One persona alone has no script's mean to take off: its K
-    conversations carry all of it, with K - 1. Where nothing varies there is no error to go by: NaN.
+    each with the usual correction for few clusters, and V never below half of the second sum. The
+    degrees of freedom are Satterthwaite's (1946) for the first two sums, and not fewer than those
+    of the first, (personas - 1) x (K - 1). One persona alone has no script's mean to take off: its
+    K conversations carry all of it, with K - 1. Where nothing varies there is no error to go by,
+    and it is NaN.
 
     Args:
         rows: persona, question, script and value; one row per response.

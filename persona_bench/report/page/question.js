@@ -258,7 +258,8 @@ class QuestionView {
     if (many) verdict.prepend(make("span", { class: "which" }, `sample ${store.sample[row]} `));
     const parts = [verdict, this.#taken(of), this.#response(row, text), said.map((each) => this.#judgement(each))];
     const { context, conversation, system } = store.pools;
-    if (text !== null) parts.push(this.#later("Conversation", "conversation", async () => this.#turns(await context.text(row), await system.text(row), text, await conversation.text(row))));
+    const title = conversation.codes[row] >= 0 ? "The conversation before the question" : "Conversation";
+    if (text !== null) parts.push(this.#later(title, "conversation", async () => this.#turns(await context.text(row), await system.text(row), text, await conversation.text(row))));
     if (context.codes[row] >= 0) parts.push(this.#later("Prompt as rendered", "rendered", () => context.text(row)));
     return make("div", { class: "sample" }, parts);
   }
