@@ -321,10 +321,7 @@ def _compute(
 
     def finished(request: Request, generated: Generated) -> None:
         if request.key not in record_log and generated.likelihood is not None:
-            counted = {
-                "loglikelihood": generated.likelihood[0],
-                "tokens": tokens[request.key][1],
-            }
+            counted = {"loglikelihood": generated.likelihood[0], "tokens": tokens[request.key][1]}
             record_log.add({"key": request.key, **_cell(request), **counted})
             bar.update()
 

@@ -38,12 +38,7 @@ from persona_bench.harness.knobs import (
 )
 from persona_bench.harness.metrics import graded_with_the_others
 from persona_bench.provenance import training_of, versions
-from persona_bench.rendering import (
-    MissingPersonaError,
-    check_persona,
-    prompt_text,
-    template_facts,
-)
+from persona_bench.rendering import MissingPersonaError, check_persona, prompt_text, template_facts
 from persona_bench.resources import resource_folder
 
 log = logging.getLogger("persona_bench")

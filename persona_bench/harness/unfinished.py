@@ -87,10 +87,7 @@ def _grade_run(output_path: Path, about: NotedRun, confirmed: bool) -> list[Unfi
 
 
 def _answered(
-    task: Any,
-    docs: Mapping[int, dict[str, Any]],
-    about: NotedRun,
-    record_log: RecordLog,
+    task: Any, docs: Mapping[int, dict[str, Any]], about: NotedRun, record_log: RecordLog
 ) -> list[Instance]:
     """The requests of the documents of which everything is stored, with their responses.
 
@@ -142,12 +139,7 @@ def _messages_text(prompt: str) -> str:
 
 
 def _write(
-    folder: Path,
-    task: Any,
-    requests: list[Instance],
-    stored: int,
-    asked: int,
-    about: NotedRun,
+    folder: Path, task: Any, requests: list[Instance], stored: int, asked: int, about: NotedRun
 ) -> Path:
     # the reasoning of a model with a think_end_token was taken off before it was stored
     task.reasoning_is_apart = bool(about["think_end_token"])

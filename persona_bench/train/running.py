@@ -121,11 +121,9 @@ def precision(config: TrainConfig) -> torch.dtype:
             "out, or train adapters (lora)",
             stacklevel=2,
         )
-    return {
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-        "float16": torch.float16,
-    }[config.dtype]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+        config.dtype
+    ]
 
 
 def built(kind: type, **given: Any) -> Any:
@@ -159,11 +157,7 @@ def adapters(config: TrainConfig) -> Any:
 
 
 def check_prompts(
-    rows: Iterable[Row],
-    prompts: Iterable[Any],
-    tokenizer: Any,
-    name: str,
-    part: str = "personas",
+    rows: Iterable[Row], prompts: Iterable[Any], tokenizer: Any, name: str, part: str = "personas"
 ) -> None:
     """Checks that the chat template puts every persona into its prompt.
 

@@ -27,11 +27,7 @@ from persona_bench.scoring.cells import Cells, check
 from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.frames import check_settings, labels
 from persona_bench.scoring.groups import scores_by_group
-from persona_bench.scoring.resampling import (
-    Floats,
-    expanded_interval,
-    question_weights,
-)
+from persona_bench.scoring.resampling import Floats, expanded_interval, question_weights
 
 PARTS: dict[str, str] = {
     "question": "shared by the personas: mean covariance of two personas' expected accuracies, "

@@ -20,14 +20,7 @@ from persona_bench.extras.traces.identifiability import identifiability
 from persona_bench.provenance import PACKAGES, versions
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import Places, provenance
-from persona_bench.report.tables import (
-    PADDING,
-    count,
-    interval,
-    number,
-    printable,
-    with_ties,
-)
+from persona_bench.report.tables import PADDING, count, interval, number, printable, with_ties
 from persona_bench.report.trace import MEANING, trace_sentences
 from persona_bench.report.voice import traced_lines
 from persona_bench.results.outcomes import graded_outcomes, read_responses

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from persona_bench.extras.training.curves import (
-    read_training,
-    training_data,
-    training_figure,
-)
-from persona_bench.extras.training.personas import (
-    training_personas_data,
-    training_personas_figure,
-)
+from persona_bench.extras.training.curves import read_training, training_data, training_figure
+from persona_bench.extras.training.personas import training_personas_data, training_personas_figure
 from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.figures.style import set_in
 from persona_bench.report.page.contents import PageContents, Section

@@ -13,12 +13,7 @@ from lm_eval.api.model import LM
 from tqdm import tqdm
 
 from persona_bench.harness.backends.base import Backend, BackendError, Finished
-from persona_bench.harness.backends.request import (
-    Generated,
-    Request,
-    TaggedText,
-    split_reasoning,
-)
+from persona_bench.harness.backends.request import Generated, Request, TaggedText, split_reasoning
 
 
 class ReportingHFLM:
