@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from difflib import get_close_matches
@@ -285,6 +286,32 @@ class Knobs:
             if question.persona in asked
         ]
         return choose_questions(questions, self.n_questions, self.persona_seed)
+
+    def check_limit(self, task: str, questions: Sequence[str], limit: float | None) -> None:
+        """Refuses a `--limit` that cuts a design, or the first question.
+
+        Args:
+            task: The task's name, for the message.
+            questions: The question of each document.
+            limit: How many documents are asked; None: all.
+
+        Raises:
+            KnobError: too small a limit.
+        """
+        if limit is None:
+            return
+        if self.design is not None and limit < len(questions):
+            raise KnobError(
+                f"{task}: --limit {limit} would cut a design of {len(questions)} prompts: leave "
+                "--limit out, and make the design as small as wanted"
+            )
+        block = max(Counter(questions).values())
+        if limit < block:
+            raise KnobError(
+                f"{task}: --limit {limit} is fewer than the {block} prompts of one question "
+                f"({block // self.samples} personas × {self.samples} samples): use a multiple of "
+                f"{block}, or choose questions with n_questions in --metadata"
+            )
 
     def of_shard(self, questions: Sequence[Question]) -> list[Question]:
         """Those questions that are this shard's; all where there are no shards."""

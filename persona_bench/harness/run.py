@@ -30,8 +30,7 @@ from persona_bench.harness.knobs import FILE, benchmark_named, check_knobs, numb
 from persona_bench.harness.notes import Note, RunFacts, forget_unfinished, parts_of
 from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import RecordLog
-from persona_bench.harness.task_index import build, is_planned, plan
-from persona_bench.harness.tasks import file_task
+from persona_bench.harness.task_index import build, file_task, is_planned, plan
 from persona_bench.harness.wrap import PREFIX
 from persona_bench.resources import resource_folder
 from persona_bench.texts import short_name

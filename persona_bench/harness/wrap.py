@@ -49,6 +49,7 @@ from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.harness.tasks import PersonaTask, cell_of, model_of
 from persona_bench.rendering import merged, prompt_text
 from persona_bench.resources import resource_folder
+from persona_bench.results.schema import verdict_of_score
 
 log = logging.getLogger("persona_bench")
 
@@ -473,13 +474,10 @@ class WrappedTask(PersonaTask):
             if name == self.headline.filter:
                 value = self.headline.value(metrics, self.task_name)
                 answer = self._answer(doc, asked, filtered)
-        if value is None:
-            verdict = Verdict("unscored", "no_value", answer)
-        elif value == 1:
-            verdict = Verdict("correct", "", answer)
-        else:
-            reason = "truncated" if finish == "length" else "wrong_answer"
-            verdict = Verdict("wrong" if value == 0 else "scored", reason, answer)  # type: ignore[arg-type]
+        named = verdict_of_score(math.nan if value is None else value)
+        below_one = "truncated" if finish == "length" else "wrong_answer" if value == 0 else ""
+        reason = {"unscored": "no_value", "correct": ""}.get(named, below_one)
+        verdict = Verdict(named, reason, answer)  # type: ignore[arg-type]  # no grader gives scores
         self._record_grade(doc, verdict, finish, {"score": value, "metrics": values})
 
     def _answer(self, doc: dict[str, Any], asked: Sequence[Instance], filtered: list[Any]) -> str:

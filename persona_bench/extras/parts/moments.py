@@ -29,6 +29,10 @@ class Moments:
         self.member = np.eye(patterns.shape[1])[member.ravel()]  # (personas, classes)
         self.size = self.member.sum(axis=0)
         self.there = patterns.astype(float)
+        squares = np.divide(
+            cells.squares, cells.scored, out=np.zeros(is_scored.shape), where=is_scored
+        )
+        self.square = squares @ self.member  # of single responses; verdicts are their own squares
         self.squares = self.share**2 @ self.member
         sums = self.share @ self.member
         self.g, self.h = g, h = np.triu_indices(len(self.size))
@@ -37,12 +41,11 @@ class Moments:
         self.pairs = self.size[g] * (self.size[h] - self.same)
         self.products = (sums[:, g] * sums[:, h] - self.same * self.squares[:, g]) / self._pairs
         self.both = self.there[:, g] * self.there[:, h]
-        # noise, from the cells that have at least two samples: c (n - c) / (n (n - 1))
+        # noise of one sample, from the cells that have at least two; of verdicts
+        # c (n - c) / (n (n - 1))
         n = cells.scored
         self.repeated: Floats = np.where(n > 1, 1.0, 0.0)
-        self.noise = np.divide(
-            cells.correct * (n - cells.correct), n * (n - 1), out=np.zeros(n.shape), where=n > 1
-        )
+        self.noise = np.where(n > 1, cells.sampling_variance * n, 0.0)
         self.separable = bool(n.size) and bool(self.repeated.any(axis=0).all())
         self.personas = n.shape[1] or np.nan  # so that means over nobody are NaN
         self.width = 2 * self.products.shape[1] + 3 * n.shape[1]
@@ -64,7 +67,7 @@ class Moments:
         `weights` has shape (replicates, questions): how often each question counts. Products
         of a question with itself never enter, however often it is drawn.
         """
-        mean = ratio(weights @ self.share @ self.member, weights @ self.there).sum(axis=1)
+        mean = ratio(weights @ self.square, weights @ self.there).sum(axis=1)
         mean = mean / self.personas
         own, other = self._squared_means(weights)
         question = self._mean(ratio(weights @ self.products, weights @ self.both) - other)

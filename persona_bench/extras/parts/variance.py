@@ -36,9 +36,9 @@ PARTS: dict[str, str] = {
     "taken out",
     "interaction": "what personas do on some questions only: mean variance of a persona's expected "
     "accuracy over questions, less `question`",
-    "sampling": "chance in one sample of a cell: mean of pi (1 - pi)",
+    "sampling": "chance in one sample of a cell: mean of pi (1 - pi) for verdicts",
     "interaction_or_noise": "interaction + sampling, which one sample a cell can't tell apart",
-    "total": "variance of one verdict, mean (1 - mean): the sum of the parts",
+    "total": "variance of one verdict, mean (1 - mean), or of one score: the sum of the parts",
     "between_kinds": "the part of `persona` that lies between the means of the kinds; share: of "
     "`persona`",
     "within_kinds": "the part of `persona` that lies among personas of one kind; share: of "

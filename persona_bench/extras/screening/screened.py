@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from persona_bench.extras.screening.effects import draw_effects
 from persona_bench.extras.screening.rasch import RaschFit, between, fit_counts
+from persona_bench.scoring.cells import values_of
 from persona_bench.scoring.estimate import plain
 from persona_bench.scoring.resampling import Floats, Interval, percentile_interval, worst_over_best
 
@@ -91,6 +92,8 @@ class _Counts:
 
     @classmethod
     def of(cls, table: pd.DataFrame, questions: Sequence[str], personas: Sequence[str]) -> _Counts:
+        if not values_of(table).dropna().isin([0.0, 1.0]).all():
+            raise ValueError("a screen needs verdicts, and some responses have scores in between")
         with_verdict = table[table["correct"].notna()]
         row = pd.Index(questions).get_indexer(pd.Index(with_verdict["question"].astype(str)))
         column = pd.Index(personas).get_indexer(pd.Index(with_verdict["persona"].astype(str)))
