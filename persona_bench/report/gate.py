@@ -27,7 +27,7 @@ def gate_runs(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Ga
     """The gate of each task that both runs have; a judged task is tested for its fidelity.
 
     Args:
-        base, new: Folders of one model each, or .csv files with one row per response.
+        base, new: Results of one model each, of any kind that `read_runs` reads.
         margins: Arguments of `scoring.gate.gate`, and `margin_fidelity`.
 
     Raises:
@@ -90,13 +90,7 @@ class Tables(NamedTuple):
 
 
 def read_tables(path: Path) -> Tables:
-    """The tables of one checkpoint; a .csv is one graded task."""
-    if path.suffix.lower() == ".csv":
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
-        table = pd.read_csv(path, dtype={"persona": str, "question": str})
-        table = table.drop(columns=["model", "task"], errors="ignore")
-        return Tables({"outcomes": table}, {}, {})
+    """The tables of one checkpoint."""
     runs = read_runs([path])
     if len(runs) > 1:
         raise ValueError(f"{path} holds {len(runs)} models: give the folder of one of them")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import warnings
@@ -13,17 +12,19 @@ from typing import Any
 
 import pandas as pd
 
+from persona_bench.results.other_run import Choice, OtherRun
 from persona_bench.results.samples import OutcomesError, Samples, newest_samples, response_of
-from persona_bench.results.schema import CORRECT, Outcome, TaskFacts, outcome_table
-from persona_bench.texts import sound
+from persona_bench.results.schema import ASKED, CORRECT, Outcome, TaskFacts, outcome_table
+from persona_bench.results.sources import read_source
+from persona_bench.texts import sound, text_hash
 
 _DECODE = json.JSONDecoder().raw_decode
 _CHUNK = 50_000
 """Rows that are Python objects at a time: as columns they take a quarter of the memory."""
 
 
-def read_outcomes(path: str | Path) -> pd.DataFrame:
-    """Reads the outcomes of persona tasks from an lm-eval output folder.
+def read_outcomes(path: str | Path, choice: Choice | None = None) -> pd.DataFrame:
+    """Reads the outcomes of persona tasks from an lm-eval output folder, or another source.
 
     Looks for `samples_<task>_<date>.jsonl` in the folder and below it (lm-eval writes them
     with `--log_samples --output_path`). Of several runs of one model and task the newest
@@ -32,7 +33,9 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
     in a sparse design (the knob `design`), where it lacks them on purpose.
 
     Args:
-        path: An output folder, or one samples file.
+        path: An output folder, or one samples file; or results of another program, as
+            `sources.read_source` recognises them.
+        choice: What is chosen about another program's logs.
 
     Returns:
         The tidy table, sorted as lm-eval wrote it, with the columns of `schema.COLUMNS`.
@@ -40,6 +43,8 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
     Raises:
         OutcomesError: nothing there, or a file that is not from a persona task.
     """
+    if others := read_source([Path(path)], choice or Choice()):
+        return pd.concat([other_outcomes(each, asked=False) for each in others], ignore_index=True)
     graded = newest_samples(Path(path), judged=False)
     if not graded:
         raise OutcomesError(
@@ -83,6 +88,12 @@ def graded_outcomes(samples: Samples, responses: pd.DataFrame) -> pd.DataFrame:
             "was it run with --predict_only? Run the task again without it"
         )
     return responses if samples.sparse else complete_questions(responses)
+
+
+def other_outcomes(other: OtherRun, *, asked: bool) -> pd.DataFrame:
+    """The rows to score of another program's results, as `read_responses` and `graded_outcomes`."""
+    table = other.table if asked else other.table.drop(columns=list(ASKED))
+    return complete_questions(table) if other.whole else table
 
 
 def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -189,11 +200,6 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
         limit=str((arguments.get("arg_1") or {}).get("max_gen_toks") or ""),
         **run,
     )
-
-
-def text_hash(*texts: str) -> str:
-    """Stands for some texts: 16 digits of their sha256."""
-    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def early_facts(facts: TaskFacts) -> str:

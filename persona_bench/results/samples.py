@@ -169,14 +169,14 @@ def find_samples(path: Path) -> list[Samples]:
         return [Samples(path, *(match.group("task", "date") if match else (path.stem, "")))]
     if not path.is_dir():
         raise OutcomesError(f"{path}: no such folder or file; give lm-eval's --output_path")
-    found = []
-    for file in sorted(path.rglob("samples_*.jsonl")):
-        match = _SAMPLES.fullmatch(file.name)
-        if match:
-            samples = Samples(file, match["task"], match["date"])
-            if "persona" in samples.first:
-                found.append(samples)
-    return found
+    return [samples for samples in every_samples_file(path) if "persona" in samples.first]
+
+
+def every_samples_file(path: Path) -> list[Samples]:
+    """All samples files that lm-eval wrote in a folder and below it, or the one file."""
+    files = [path] if path.is_file() else sorted(path.rglob("samples_*.jsonl"))
+    matches = ((file, _SAMPLES.fullmatch(file.name)) for file in files)
+    return [Samples(file, match["task"], match["date"]) for file, match in matches if match]
 
 
 def newest_samples(path: Path, *, judged: bool | None = None) -> list[Samples]:
