@@ -65,22 +65,27 @@ def export(runs: Sequence[Run], out: Path) -> list[Path]:
 def _write_log(run: Run, task: TaskResults, out: Path) -> Iterator[Path]:
     """Writes the two files of one model and task, where Every Eval Ever wants them."""
     rows = task.responses
-    developer, _, model = run.model.strip("/").rpartition("/")
-    place = Path("data", COLLECTION, file_stem(developer.rpartition("/")[2] or "unknown"))
-    place /= file_stem(model)
+    local = Path(run.model).is_absolute() or "/" not in run.model
+    developer, model = (
+        ("unknown", Path(run.model).name) if local else run.model.rsplit("/", maxsplit=1)
+    )
+    model_id = f"{developer}/{model}"
+    place = Path("data", COLLECTION, file_stem(developer), file_stem(model))
     content = rows.to_json(orient="records", default_handler=str)
     key = f"{run.model}\0{task.samples.task}\0{content}"
     name = uuid.UUID(bytes=hashlib.sha256(key.encode(errors="replace")).digest()[:16], version=4)
     now = f"{time.time():.0f}"
     about = {
         "schema_version": SCHEMA,
-        "evaluation_id": f"{task.samples.task}/{run.model}/{now}",
+        "evaluation_id": f"{task.samples.task}/{model_id}/{now}",
+        "model_id": model_id,
     }
-    lines = [json.dumps(each, ensure_ascii=False) for each in _instances(run, task, about)]
+    lines = [json.dumps(each, ensure_ascii=False) for each in _instances(task, about)]
     text = "".join(f"{line}\n" for line in lines)
     samples = place / f"{name}_samples.jsonl"
     log = {
-        **about,
+        "schema_version": SCHEMA,
+        "evaluation_id": about["evaluation_id"],
         "retrieved_timestamp": now,
         "source_metadata": {
             "source_name": "Persona Bench",
@@ -91,7 +96,7 @@ def _write_log(run: Run, task: TaskResults, out: Path) -> Iterator[Path]:
         "eval_library": {"name": "persona_bench", "version": persona_bench.__version__},
         "model_info": {
             "name": run.name,
-            "id": run.model,
+            "id": model_id,
             "additional_details": {
                 "deployment_type": "unknown",
                 "model_availability": "unknown",
@@ -201,7 +206,7 @@ def _generation(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"generation_config": {"generation_args": known, "additional_details": rest}}
 
 
-def _instances(run: Run, task: TaskResults, about: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _instances(task: TaskResults, about: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """A line for each response that is scored: the schema has no place for others."""
     name = task.samples.task
     scores = _scores(task.responses)
@@ -223,7 +228,6 @@ def _instances(run: Run, task: TaskResults, about: Mapping[str, str]) -> Iterato
                 "verdict": row.verdict, "reason": row.reason, "finish": row.finish}  # fmt: skip
         yield {
             **about,
-            "model_id": run.model,
             "evaluation_name": f"{name} as {row.persona}",
             "evaluation_result_id": f"{name}/{row.persona}",
             "sample_id": row.question,

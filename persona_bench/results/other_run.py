@@ -183,8 +183,9 @@ def persona_of(system: str) -> tuple[str, str]:
     name = "-".join(words)
     if name and len(name) <= LONGEST_NAME and text.isascii():
         return name, ""
-    short = name[:LONGEST_NAME].rpartition("-")[0] or name[:LONGEST_NAME] or "persona"
-    return f"{short}-{_digest(text)}", ""
+    cut = name[:LONGEST_NAME]
+    short = name if cut == name else cut.rpartition("-")[0] or cut
+    return f"{short or 'persona'}-{_digest(text)}", ""
 
 
 def with_different_names(outcomes: Iterable[Outcome]) -> list[Outcome]:
