@@ -53,8 +53,9 @@ def score(
         str,
         typer.Option(
             "--persona-from",
-            metavar="system|metadata:KEY|task_arg:KEY",
-            help="Where inspect_ai's logs have the persona; in the system message by default.",
+            metavar="PLACE",
+            help="Where inspect_ai's logs name the persona: system (the system message, the "
+            "default), metadata:KEY or task_arg:KEY.",
             rich_help_panel=SCORED,
         ),
     ] = "",

@@ -39,8 +39,8 @@ from persona_bench.results.inspect_logs import FINISHES, OURS
 
 INSTALLED = {"site-packages", "dist-packages"} & set(Path(__file__).parts)
 PREFIX = "" if INSTALLED else "persona_bench/"
-"""inspect_ai puts the package before a task's name itself, but not for a checkout (`pip install -e`)
-whose distribution has another name than the package."""
+"""inspect_ai itself puts the package before a task's name, but not where a checkout is installed
+(`pip install -e`) whose distribution has another name than the package."""
 VALUES = {"correct": CORRECT, "wrong": INCORRECT, "unscored": math.nan}
 KNOWN = ("persona", "kind", "question", "level", "subject", "persona_prompt")
 """What the log holds of each document, for `persona-bench score`."""
@@ -115,7 +115,7 @@ def _sample(doc: dict[str, Any]) -> Sample:
 
 @scorer(metrics=[accuracy(), stderr(cluster="question"), grouped(accuracy(), "persona")])
 def verdict(benchmark: str, knobs: dict[str, Any]) -> Scorer:
-    """The grader of a benchmark under its knobs; what it can't grade is NaN, inspect_ai's unscored."""
+    """The grader of a benchmark under its knobs; what it can't grade is NaN, for unscored."""
     _, chosen = _configured(benchmark, knobs)
 
     async def score(state: TaskState, target: Target) -> Score:

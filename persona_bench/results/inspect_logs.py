@@ -92,7 +92,11 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
     for key, of_task in cells.items():
         if not of_task:
             raise OutcomesError(f"{files[0]}: no samples of {key[1]} in it: was it run to its end?")
-        found = list(of_task.values())
+        graders = [row.grader for row in of_task.values() if row.grader]
+        found = [
+            row if row.grader else row._replace(grader=graders[0] if graders else "")
+            for row in of_task.values()
+        ]
         rows[key] = _same_questions(found if choice.persona_from else with_different_names(found))
     return runs_of(rows, root or files[0], made, settings)
 
@@ -158,7 +162,7 @@ def _rows(file: Path, log: EvalLog, choice: Choice) -> Iterator[Outcome]:
             sample=sample.epoch - 1,
             route=str(said.get("route") or ""),
             response=sound(sample.output.completion),
-            grader=grader or f"inspect_ai: {part_name}",
+            grader=grader or (f"inspect_ai: {part_name}" if score else ""),
             prompt_hash=text_hash(system, prompt),
             persona_prompt=system,
             system=system,

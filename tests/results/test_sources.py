@@ -233,7 +233,6 @@ def test_system_instructions_are_personas_and_lm_evals_own_figures_come_out(plai
     sums = run.outcomes["local_sums"]
     assert set(sums["grader"]) == {"lm-eval: exact_match,strict"}
     assert set(sums["kind"]) == {"control", ""}
-    assert set(sums["level"]) >= {"one"} or set(sums["level"]) >= {"two"}
     pirates = sums[sums["persona"] != "none"]
     assert all("You love the sea." in context for context in pirates["context"])
     assert sums["prompt"].str.startswith("What is").all()
@@ -352,9 +351,7 @@ def write_lines(file: Path, lines: list[dict[str, Any]]) -> None:
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("layout", ["model/gsm8k/{}/", "model/{}/eval-results/gsm8k/"])
-def test_prompts_of_nemo_skills_are_personas_and_seeds_samples(
-    tmp_path: Path, layout: str
-) -> None:
+def test_prompts_of_nemo_skills_are_personas_and_seeds_samples(tmp_path: Path, layout: str) -> None:
     for prompt in ("pirate", "none"):
         for seed in (0, 1):
             lines = [nemo_line(n, prompt == "none" or n == seed) for n in range(3)]
@@ -382,7 +379,11 @@ JUDGED = "Reasoning: the same number.\nJudgement: "
         ({"judgement": [f"{JUDGED}Yes", f"{JUDGED}No"]}, "judgement", [1, 0]),
         ({"graded_list": [[True], [False]]}, "", [1, 0]),
         ({"is_correct": [0.25, 1]}, "", [0.25, 1]),
-        ({"strict_eval": [{"follow_all_instructions": each} for each in (True, False)]}, "", [1, 0]),
+        (
+            {"strict_eval": [{"follow_all_instructions": each} for each in (True, False)]},
+            "",
+            [1, 0],
+        ),
         ({"status": ["pass", "fail"]}, "", [1, 0]),
     ],
 )
