@@ -25,6 +25,7 @@ from persona_bench.texts import sound, text_hash
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.model import ChatMessage
     from inspect_ai.scorer import Score
 
 OURS = "persona_bench"
@@ -176,9 +177,18 @@ def _rows(file: Path, log: EvalLog, choice: Choice) -> Iterator[Outcome]:
 
 
 def _system(log: EvalLog, sample: EvalSample) -> str:
+    """The system message of a sample; that of the others for one that failed before it had one."""
     if log.plan.config.system_message:
         return log.plan.config.system_message
-    return "\n\n".join(each.text for each in sample.messages if each.role == "system")
+    if not sample.messages:
+        others = {_joined(each.messages) for each in log.samples or () if each.messages}
+        if len(others) == 1:
+            return others.pop()
+    return _joined(sample.messages)
+
+
+def _joined(messages: Sequence[ChatMessage]) -> str:
+    return "\n\n".join(each.text for each in messages if each.role == "system")
 
 
 def _user(sample: EvalSample) -> str:

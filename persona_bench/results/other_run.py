@@ -93,8 +93,9 @@ class OtherRun(Samples):
 
     @property
     def facts(self) -> TaskFacts:
-        """Empty: no persona task recorded anything."""
-        return {}
+        """Method and seed of the checkpoint where the rows name one."""
+        method, seed = self.table[["method", "seed"]].iloc[0]
+        return {"training": {"method": method, "seed": seed}} if method and seed else {}
 
     @property
     def generation(self) -> dict[str, Any]:

@@ -21,6 +21,10 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 VALUES = ("correct", "score")
 WORDS = {"true": 1.0, "false": 0.0, "correct": 1.0, "wrong": 0.0, "incorrect": 0.0}
 """What may stand for 1 and 0 in the column `correct`, in any case."""
+OTHERS = {"doc", "resps", "generation"}
+"""Fields of samples of lm-eval and outputs of NeMo-Skills."""
+ALWAYS = ("persona", "question", "sample", "correct")
+"""Columns that are written even where nothing stands in them."""
 UNSCORED = ("", "nan", "none", "null", "na")
 TASK = "outcomes"
 """The task of a table that names none."""
@@ -33,9 +37,7 @@ def find(path: Path) -> list[Path]:
         return []
     if path.name.lower().endswith(".jsonl"):
         first = _first_record(path)
-        if first is not None and "persona" not in first and {"resps", "generation"} & set(first):
-            return []  # samples of lm-eval, outputs of NeMo-Skills
-        if first is not None and "doc" in first:
+        if first is not None and "persona" not in first and OTHERS & set(first):
             return []
     return [path]
 
@@ -61,8 +63,12 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
     table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
     runs = []
     for (model, task), rows in table.groupby(["model", "task"], sort=False):
-        one = rows.reset_index(drop=True)
-        runs.append(OtherRun(files[0], str(task), "", named=str(model), table=one, whole=False))
+        trained = rows[["method", "seed"]].drop_duplicates()
+        for method, seed in trained.itertuples(index=False):
+            own = rows[(rows["method"] == method) & (rows["seed"] == seed)].reset_index(drop=True)
+            name = str(model) if len(trained) == 1 else f"{method}@{seed}"
+            own["model"] = name
+            runs.append(OtherRun(files[0], str(task), "", named=name, table=own, whole=False))
     return runs
 
 
@@ -93,7 +99,11 @@ def _checked(file: Path) -> pd.DataFrame:
             _refuse(
                 file, int(empty.to_numpy().argmax()), f"there is no {name}: name one in each row"
             )
-    table["model"] = table["model"].where(table["model"] != "", _stem(file))
+    trained = (table["method"] != "") & (table["seed"] != "")
+    unnamed = (table["method"] + "@" + table["seed"]).where(trained, _stem(file))
+    table["model"] = table["model"].where(table["model"] != "", unnamed)
+    lost = (table["reason"] == "api_error") & (table["response"] == "")
+    table["response"] = table["response"].where(~lost, None)
     table["task"] = table["task"].where(table["task"] != "", TASK)
     _fill_verdicts(file, table)
     _number_samples(file, table, given=whole["sample"] is not None)
@@ -237,9 +247,8 @@ def write(table: pd.DataFrame, file: Path) -> None:
     Raises:
         OutcomesError: another suffix.
     """
-    filled = table.loc[
-        :, [bool((table[name].notna() & (table[name] != "")).any()) for name in table]
-    ]
+    held = {name: bool((table[name].notna() & (table[name] != "")).any()) for name in table}
+    filled = table[[name for name, any_ in held.items() if any_ or name in ALWAYS]]
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix.lower() == ".parquet":
         filled.to_parquet(file, index=False)

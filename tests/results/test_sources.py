@@ -102,6 +102,33 @@ def test_a_table_of_several_models_and_tasks_is_several_runs(tmp_path: Path) -> 
     assert set(runs[1].outcomes["verse"]["level"]) == {"easy"}
 
 
+def test_methods_and_seeds_of_a_table_are_compared_and_ranked(tmp_path: Path) -> None:
+    rows = [
+        {"method": method, "seed": seed, "persona": persona, "question": n, "correct": int(right)}
+        for method, share in (("rlvr", 3), ("permix", 2))
+        for seed in (1, 2, 3)
+        for persona in ("none", "pirate")
+        for n in range(20)
+        for right in [(n + seed) % share == 0]
+    ]
+    file = write_table(tmp_path / "t.csv", rows)
+    runs = read_runs([file])
+    assert [run.checkpoint for run in runs][:2] == [("rlvr", "1"), ("rlvr", "2")]
+    assert len(runs) == 6
+    assert "permix" in command("compare", "--by-method", file, "--json")
+    ranked = command("leaderboard", file)
+    assert ranked.index("permix") < ranked.index("rlvr")
+    same_name = write_table(tmp_path / "m.csv", [{**row, "model": "m"} for row in rows])
+    assert [run.name for run in read_runs([same_name])] == [run.name for run in runs]
+
+
+def test_a_page_of_a_table_without_responses_is_whole(tmp_path: Path) -> None:
+    rows = [{**row, "question": f"{row['question']}{n}"} for n in range(5) for row in ROWS]
+    file = write_table(tmp_path / "t.csv", rows)
+    assert "UNDETERMINED" in command("score", file) or "UNSTABLE" in command("score", file)
+    assert (tmp_path / "scores" / "index.html").is_file()
+
+
 GOOD = {"persona": "a", "question": "q", "correct": "1"}
 
 
