@@ -98,8 +98,24 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
             row if row.grader else row._replace(grader=graders[0] if graders else "")
             for row in of_task.values()
         ]
-        rows[key] = _same_questions(found if choice.persona_from else with_different_names(found))
+        if choice.persona_from in ("", "system"):
+            _check_asked_alike(key[1], found)
+            found = with_different_names(found)
+        rows[key] = _same_questions(found)
     return runs_of(rows, root or files[0], made, settings)
+
+
+def _check_asked_alike(task: str, rows: Sequence[Outcome]) -> None:
+    """Refuses logs in which one sample id asks different things."""
+    asked: dict[str, Outcome] = {}
+    for row in rows:
+        first = asked.setdefault(row.question, row)
+        if first.prompt != row.prompt:
+            raise OutcomesError(
+                f"{task}: sample {row.question} asks something else under {row.persona} than under "
+                f"{first.persona}: give logs of one data set (if the persona stands in the user "
+                "message, name it by --persona-from metadata:KEY)"
+            )
 
 
 def _log(file: Path) -> EvalLog:

@@ -61,11 +61,11 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
             f"--persona-from {choice.persona_from} can't be used with outputs of NeMo-Skills: the "
             "persona is the name of a prompt's folder"
         )
-    top = root if root is not None and root.is_dir() else _common(files)
+    top = root.resolve() if root is not None and root.is_dir() else _common(files)
     rows: dict[tuple[str, str], list[Outcome]] = {}
     asked: dict[tuple[str, str], tuple[str, str]] = {}
     for file in files:
-        benchmark, persona = _names(file, top)
+        benchmark, persona = _names(file)
         for place, row in _rows(file, choice.metric):
             where = f"{file}:{place}"
             text, first = asked.setdefault((benchmark, row.question), (row.prompt, where))
@@ -74,7 +74,8 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
                     f"{where}: question {row.question} is not that of {first}: give folders of "
                     "prompts that were asked the same questions in the same order"
                 )
-            rows.setdefault((top.name, benchmark), []).append(
+            model = top.parent.name if top.name == benchmark else top.name
+            rows.setdefault((model, benchmark), []).append(
                 row._replace(
                     persona=persona, kind="control" if persona == "none" else "",
                     prompt_hash=text_hash(persona, row.prompt),
@@ -86,13 +87,15 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
 
 def _common(files: Sequence[Path]) -> Path:
     """The folder above the prompts' folders."""
-    folder = files[0].resolve().parent
-    while not all(folder in file.resolve().parents for file in files) or folder == files[0].parent:
-        folder = folder.parent
-    return folder
+    inside = [file.resolve() for file in files]
+    return next(
+        folder
+        for folder in inside[0].parents[1:]
+        if all(folder in file.parents[1:] for file in inside)
+    )
 
 
-def _names(file: Path, top: Path) -> tuple[str, str]:
+def _names(file: Path) -> tuple[str, str]:
     """Benchmark and prompt of a file, by its folders."""
     folders = [*file.resolve().parts[:-1]]
     if RESULTS_FOLDER in folders[:-1]:

@@ -81,12 +81,13 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
     rows: dict[tuple[str, str], list[Outcome]] = {}
     made, settings = {}, {}
     chosen: dict[Headline, list[str]] = {}
-    for key, of_task in runs.items():
+    for key, headline in headlines.items():
+        of_task = runs[key]
         first = next(iter(of_task.values()))
-        headline = headlines[key]
         chosen.setdefault(headline, []).append(key[1])
         _check_alike(key[1], of_task)
-        found = [row for text, each in of_task.items() for row in _rows(each, text, headline)]
+        docs: dict[str, str] = {}
+        found = [row for text, each in of_task.items() for row in _rows(each, text, headline, docs)]
         rows[key] = with_different_names(found)
         made[key] = {"files": [each.file.name for each in of_task.values()], **first.provenance}
         settings[key] = first.generation
@@ -98,20 +99,26 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
 def _headlines(
     runs: Mapping[tuple[str, str], Mapping[str, Samples]], wanted: str
 ) -> dict[tuple[str, str], Headline]:
-    """The headline of each run: the metric that is wanted where the task has it."""
+    """The headline of each run: the metric that is wanted where the task has it, else the first.
+
+    Tasks without a metric that can be one are left out with a warning, if others have some.
+    """
     found: dict[tuple[str, str], Headline] = {}
-    errors = []
+    errors: dict[tuple[str, str], OutcomesError] = {}
     for key, of_task in runs.items():
         first = next(iter(of_task.values()))
         try:
             found[key] = Headline.of(first, wanted)
         except OutcomesError as error:
-            errors.append(error)
-            if wanted and len(errors) < len(runs):
-                found[key] = Headline.of(first, "")
-    if errors and (not wanted or len(errors) == len(runs)):
-        raise errors[0]
-    return found
+            errors[key] = error
+    if not found:
+        raise next(iter(errors.values()))
+    for key, problem in errors.items():
+        if not wanted:
+            say(f"left out: {problem}")
+        else:
+            found[key] = Headline.of(next(iter(runs[key].values())), "")
+    return {key: found[key] for key in runs if key in found}
 
 
 def _check_alike(task: str, of_task: Mapping[str, Samples]) -> None:
@@ -216,10 +223,12 @@ def _records(samples: Samples) -> Iterator[dict[str, Any]]:
                 ) from None
 
 
-def _rows(samples: Samples, instruction: str, headline: Headline) -> Iterator[Outcome]:
+def _rows(
+    samples: Samples, instruction: str, headline: Headline, docs: dict[str, str]
+) -> Iterator[Outcome]:
+    """The rows of one system instruction; `docs` has the hash of each document seen so far."""
     persona, kind = persona_of(instruction)
-    lost = 0
-    count = 0
+    count = lost = differ = 0
     for record in _records(samples):
         if _filter(record) != headline.filter:
             continue
@@ -232,16 +241,23 @@ def _rows(samples: Samples, instruction: str, headline: Headline) -> Iterator[Ou
                 "task again with --log_samples"
             ) from None
         lost += not _holds(context, instruction)
-        hashed = text_hash(instruction, str(record.get("doc_hash") or record["doc"]))
+        doc_hash = str(record.get("doc_hash") or record["doc"])
+        differ += docs.setdefault(row.question, doc_hash) != doc_hash
         yield row._replace(
             persona=persona,
             kind=kind,
             persona_prompt=instruction,
             system=instruction,
-            prompt_hash=hashed,
+            prompt_hash=text_hash(instruction, doc_hash),
         )
     if not count:
         raise OutcomesError(f"{samples.file}: no line has the filter {headline.filter}")
+    if differ:
+        say(
+            f"{samples.task} on {samples.model}: {differ:,} of {count:,} documents under the system "
+            f"instruction {instruction[:60]!r} are not those of another one (other data, or "
+            "another seed): personas are compared on different questions"
+        )
     if lost:
         say(
             f"{samples.task} on {samples.model}: {lost:,} of {count:,} prompts lack the system "
@@ -290,9 +306,17 @@ def _requests(arguments: Any) -> list[tuple[str, Any]]:
         pairs = [(each["arg_0"], each["arg_1"]) for each in arguments.values()]
     else:  # lm-eval before 0.4.4
         pairs = [(each[0], each[1]) for each in arguments]
-    return [(each if isinstance(each, str) else json.dumps(each), more) for each, more in pairs]
+    return [(_text(context), more) for context, more in pairs]
+
+
+def _text(context: Any) -> str:
+    """A prompt as text: chat endpoints are sent messages as JSON, in batches of one."""
+    if isinstance(context, list) and len(context) == 1:
+        return _text(context[0])
+    return context if isinstance(context, str) else json.dumps(context, ensure_ascii=False)
 
 
 def _holds(context: str, instruction: str) -> bool:
     """Whether a prompt holds the instruction, as text or as JSON of messages."""
-    return instruction in context or json.dumps(instruction)[1:-1] in context
+    as_json = (json.dumps(instruction, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False))
+    return instruction in context or any(text in context for text in as_json)

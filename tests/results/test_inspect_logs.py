@@ -181,6 +181,19 @@ def test_a_persona_may_be_an_argument_of_the_task(tmp_path: Path) -> None:
 
 @inside
 @pytest.mark.usefixtures("quiet")
+def test_logs_of_different_questions_are_refused(tmp_path: Path) -> None:
+    from inspect_ai.solver import system_message
+
+    ask(sums(), pirate_is_worse, tmp_path)
+    other = sums(system_message("You are a clerk."))
+    other.dataset[1].input = "7 + 1?"
+    ask(other, pirate_is_worse, tmp_path)
+    with pytest.raises(OutcomesError, match="sums: sample q1 asks something else under"):
+        read_outcomes(tmp_path)
+
+
+@inside
+@pytest.mark.usefixtures("quiet")
 def test_one_log_may_cross_questions_and_personas(tmp_path: Path) -> None:
     from inspect_ai import Task
     from inspect_ai.dataset import Sample

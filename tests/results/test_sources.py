@@ -335,6 +335,36 @@ def test_an_instruction_that_a_template_dropped_is_told(plain: Path, tmp_path: P
         read_outcomes(tmp_path)
 
 
+def test_other_documents_and_other_settings_are_told(plain: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(PERSONAS):
+        (file,) = (plain / str(number)).rglob("samples_local_sums_*.jsonl")
+        (results,) = (plain / str(number)).rglob("results_*.json")
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        told = json.loads(results.read_text())
+        if text:
+            lines[0]["doc_hash"] = "another"
+            told["n-shot"]["local_sums"] = 5
+        (tmp_path / file.name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (tmp_path / results.name).write_text(json.dumps(told))
+    with (
+        pytest.warns(UserWarning, match="1 of 6 documents .* are not those of another one"),
+        pytest.warns(UserWarning, match="differ in their few-shot examples as well as in"),
+    ):
+        read_outcomes(tmp_path)
+
+
+def test_a_task_without_a_metric_per_document_is_left_out(plain: Path, tmp_path: Path) -> None:
+    for task in ("local_sums", "local_choice"):
+        (file,) = (plain / "0").rglob(f"samples_{task}_*.jsonl")
+        (results,) = (plain / "0").rglob("results_*.json")
+        (tmp_path / file.name).write_text(file.read_text())
+        told = json.loads(results.read_text())
+        told["higher_is_better"]["local_choice"] = {"acc": False, "acc_norm": False}
+        (tmp_path / results.name).write_text(json.dumps(told))
+    with pytest.warns(UserWarning, match="left out: .*local_choice.*no metric gives each"):
+        assert set(read_outcomes(tmp_path)["task"]) == {"local_sums"}
+
+
 def test_a_cut_off_samples_file_is_named_with_its_line(plain: Path, tmp_path: Path) -> None:
     (file,) = (plain / "0").rglob("samples_local_choice_*.jsonl")
     (results,) = (plain / "0").rglob("results_*.json")
@@ -386,6 +416,12 @@ def test_prompts_of_nemo_skills_are_personas_and_seeds_samples(tmp_path: Path, l
             write_lines(tmp_path / layout.format(prompt) / f"output-rs{seed}.jsonl", lines)
     (run,) = read_folder(tmp_path / "model", asked=True)
     assert run.name == "model"
+    folders = {file.parent for file in tmp_path.rglob("*.jsonl")}
+    (same,) = read_folder(*sorted(folders), asked=True)
+    pd.testing.assert_frame_equal(
+        same.outcomes["gsm8k"].drop(columns="model").sort_values(SHOWN[:3], ignore_index=True),
+        run.outcomes["gsm8k"].drop(columns="model").sort_values(SHOWN[:3], ignore_index=True),
+    )
     table = run.outcomes["gsm8k"].set_index(["persona", "question", "sample"])
     assert len(table) == 12
     assert set(table["grader"]) == {"NeMo-Skills: symbolic_correct"}
