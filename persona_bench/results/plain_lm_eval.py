@@ -254,8 +254,8 @@ def _rows(
         raise OutcomesError(f"{samples.file}: no line has the filter {headline.filter}")
     if differ:
         say(
-            f"{samples.task} on {samples.model}: {differ:,} of {count:,} documents under the system "
-            f"instruction {instruction[:60]!r} are not those of another one (other data, or "
+            f"{samples.task} on {samples.model}: {differ:,} of {count:,} documents under the "
+            f"system instruction {instruction[:60]!r} are not those of another one (other data, or "
             "another seed): personas are compared on different questions"
         )
     if lost:
