@@ -26,7 +26,7 @@ OTHERS = {"doc", "resps", "generation"}
 ALWAYS = ("persona", "question", "sample", "correct")
 """Columns that are written even where nothing stands in them."""
 UNSCORED = ("", "nan", "none", "null", "na")
-TASK = "outcomes"
+NO_TASK = "outcomes"
 """The task of a table that names none."""
 MEND = "the columns are persona, question and correct (1, 0, or empty: unscored) or score (0 to 1)"
 
@@ -104,7 +104,7 @@ def _checked(file: Path) -> pd.DataFrame:
     table["model"] = table["model"].where(table["model"] != "", unnamed)
     lost = (table["reason"] == "api_error") & (table["response"] == "")
     table["response"] = table["response"].where(~lost, None)
-    table["task"] = table["task"].where(table["task"] != "", TASK)
+    table["task"] = table["task"].where(table["task"] != "", NO_TASK)
     _fill_verdicts(file, table)
     _number_samples(file, table, given=whole["sample"] is not None)
     return table

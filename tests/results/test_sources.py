@@ -166,6 +166,8 @@ def test_gate_and_compare_take_tables(tmp_path: Path) -> None:
     base, new = (write_table(tmp_path / f"{name}.csv", rows) for name in ("base", "new"))
     (gate,) = gate_runs(base, new, {"margin": 0.05}).values()
     assert {each.name: each.verdict for each in gate.criteria}["mean accuracy"] == "pass"
+    named = write_table(tmp_path / "named.csv", [{**row, "task": "sums"} for row in rows])
+    assert list(gate_runs(base, named, {})) == list(gate_runs(named, base, {})) == ["sums"]
     said = json.loads(command("compare", base, new, "--no-page", "--json"))
     assert '"mean"' in json.dumps(said)
 
