@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -180,7 +181,8 @@ def persona_of(system: str) -> tuple[str, str]:
         return "none", "control"
     if text in _known():
         return _known()[text]
-    words = re.findall(r"[a-z0-9]+", text.lower())
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    words = re.findall(r"[a-z0-9]+", plain.lower())
     name = "-".join(words)
     if name and len(name) <= LONGEST_NAME and text.isascii():
         return name, ""
