@@ -19,9 +19,11 @@ import pandas as pd
 from persona_bench.personas import load_persona_set
 from persona_bench.results.samples import OutcomesError, Samples
 from persona_bench.results.schema import (
+    ASKED,
     CORRECT,
     Outcome,
     TaskFacts,
+    complete_questions,
     outcome_table,
     verdict_of_score,
 )
@@ -107,6 +109,15 @@ class OtherRun(Samples):
     def provenance(self) -> dict[str, Any]:
         """How it was run, as far as the source tells."""
         return {"source": str(self.file), **self.made}
+
+    def responses(self, *, asked: bool) -> pd.DataFrame:
+        """All responses, with what was asked (the columns `schema.ASKED`) if wanted."""
+        return self.table if asked else self.table.drop(columns=list(ASKED))
+
+    def outcomes(self, *, asked: bool) -> pd.DataFrame:
+        """The responses to score."""
+        rows = self.responses(asked=asked)
+        return complete_questions(rows) if self.whole else rows
 
 
 def value_of(value: float | None, reason: str = "wrong_answer") -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from persona_bench.results.judged import JudgeFile, judge_files, judged_table
 from persona_bench.results.other_run import Choice, OtherRun
-from persona_bench.results.outcomes import graded_outcomes, other_outcomes, read_responses
+from persona_bench.results.outcomes import graded_outcomes, read_responses
 from persona_bench.results.samples import (
     NoSamplesError,
     OutcomesError,
@@ -22,7 +22,6 @@ from persona_bench.results.samples import (
     newest_samples,
     progress,
 )
-from persona_bench.results.schema import ASKED
 from persona_bench.results.sources import read_source
 from persona_bench.texts import file_stem
 
@@ -142,7 +141,10 @@ def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
     verdicts = judged_table(judges) if judges else None
     if not samples.judged:
         outcomes = graded_outcomes(samples, responses)
-        return TaskResults(samples, responses, outcomes, judges, voice=verdicts)
+        likelihoods = _trace(samples, folder)[1] if "turns" in samples.facts else None
+        return TaskResults(
+            samples, responses, outcomes, judges, voice=verdicts, likelihoods=likelihoods
+        )
     trace, likelihoods = _trace(samples, folder)
     return TaskResults(
         samples, responses, None, judges, verdicts, trace=trace, likelihoods=likelihoods
@@ -152,8 +154,7 @@ def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
 def _other_runs(others: Sequence[OtherRun], folder: Path, asked: bool) -> list[Run]:
     by_model: dict[str, dict[str, TaskResults]] = {}
     for each in others:
-        responses = each.table if asked else each.table.drop(columns=list(ASKED))
-        outcomes = other_outcomes(each, asked=asked)
+        responses, outcomes = each.responses(asked=asked), each.outcomes(asked=asked)
         by_model.setdefault(each.model, {})[each.task] = TaskResults(each, responses, outcomes)
     return [Run(_shown(model), model, folder, tasks) for model, tasks in by_model.items()]
 

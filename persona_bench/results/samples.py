@@ -14,6 +14,7 @@ from typing import Any, cast
 from persona_bench.results.schema import TaskFacts, Until
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d{2}-\d{2}T[\d\-.]+)\.jsonl")
+_DECODE = json.JSONDecoder().raw_decode
 
 
 class OutcomesError(ValueError):
@@ -91,8 +92,9 @@ class Samples:
         model_args = (self.results.get("config") or {}).get("model_args")
         if isinstance(model_args, dict) and model_args.get("enable_thinking") is not None:
             settings["enable_thinking"] = model_args["enable_thinking"]
-        if "samples" in self.facts:
-            settings["samples"] = self.facts["samples"]
+        for name in ("samples", "turns", "scripts", "turn_tokens"):
+            if name in self.facts:
+                settings[name] = self.facts[name]  # type: ignore[literal-required]
         return settings
 
     @property
@@ -148,6 +150,25 @@ class Samples:
             for line in lines:
                 if line.strip():
                     yield json.loads(line)
+
+
+def decode_keys(line: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """The values of these keys of a line of a samples file, given in the order of the line.
+
+    lm-eval repeats the verdict for each metric. Decoding only what is asked for takes a third of
+    the time. A quote inside a text is escaped, so that `"name": ` can only be a key; a line with
+    another order or other spaces is decoded whole.
+    """
+    values: dict[str, Any] = {}
+    end = 0
+    if not line.rstrip().endswith("}"):  # cut off
+        return dict(json.loads(line))
+    for key in keys:
+        start = line.find(f'"{key}": ', end)
+        if start < 0:
+            return dict(json.loads(line))
+        values[key], end = _DECODE(line, start + len(key) + 4)
+    return values
 
 
 def response_of(record: Mapping[str, Any]) -> Any:
@@ -233,6 +254,16 @@ def _newest(model: str, task: str, files: list[Samples]) -> Samples:
             stacklevel=4,
         )
     return newest
+
+
+def early_facts(facts: TaskFacts) -> str:
+    """The column `early` of a run: JSON for `sequential.early_of`, empty for a whole run."""
+    if part := facts.get("unfinished"):
+        return json.dumps({"stored": part["stored"], "asked": part["asked"]})
+    plan = facts.get("until")
+    if not plan or plan["looks"] == [plan["questions"]]:
+        return ""  # looked at once, at its end
+    return json.dumps({"looks": plan["looks"], "questions": plan["questions"]})
 
 
 def progress(plan: Until) -> str:

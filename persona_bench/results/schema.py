@@ -7,6 +7,7 @@ on tables of them. A field with a default may be missing in what is read.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -78,6 +79,11 @@ class Outcome(NamedTuple):
     early: str = ""
     """Empty for a whole run. For an unfinished one, or one that `--until` asked in blocks, when it
     was looked at, as JSON (see `scoring.sequential`)."""
+    turns: int = 0
+    """Rounds of conversation before the question."""
+    script: str = ""
+    """Which script the conversation followed; a persona and a script are one conversation. Empty
+    where the run was not asked over conversations."""
     # what was asked; read_outcomes leaves these out
     persona_prompt: str = ""
     """The persona's text."""
@@ -97,10 +103,14 @@ class Outcome(NamedTuple):
     """How many tokens the response has; empty where unknown."""
     limit: str = ""
     """How many tokens were allowed; empty where unknown."""
+    conversation: str = ""
+    """The conversation before the question, as a JSON list of what user and model said in turn;
+    empty where there was none."""
 
 
 ASKED = (
     "persona_prompt", "system", "prompt", "context", "answer", "finish", "taken", "tokens", "limit",
+    "conversation",
 )  # fmt: skip
 """Columns that say what was asked, and what was read from the response."""
 COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
@@ -111,6 +121,25 @@ def outcome_table(rows: Iterable[Outcome], *, asked: bool = False) -> pd.DataFra
     """Rows as a table with the columns `COLUMNS`, and `ASKED` if wanted."""
     columns = list(Outcome._fields if asked else COLUMNS)
     return pd.DataFrame([row[: len(columns)] for row in rows], columns=columns)
+
+
+def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Drops questions that have fewer rows than the fullest one, with a warning.
+
+    Accuracies are compared over the same questions: a limit that cuts a question in half
+    would give some personas a question that the others did not get.
+    """
+    counts = outcomes.groupby("question", sort=False).size()
+    short = counts[counts < counts.max()]
+    if short.empty:
+        return outcomes
+    warnings.warn(
+        f"{len(short)} of {len(counts)} questions lack some of their personas and are left out "
+        f"(first: {short.index[0]!r} has {short.iloc[0]} of {counts.max()} responses); a --limit "
+        f"that is a multiple of {counts.max()} keeps every question whole",
+        stacklevel=2,
+    )
+    return outcomes[~outcomes["question"].isin(short.index)].reset_index(drop=True)
 
 
 class Judgement(NamedTuple):
@@ -200,6 +229,13 @@ class TaskFacts(TypedDict, total=False):
     """The days of such a template."""
     training: dict[str, Any]
     """Method and seed of a checkpoint of `persona-bench train`, and how it was trained."""
+    turns: int
+    """Rounds of conversation before each question; absent where the knob was not given."""
+    scripts: int
+    turn_tokens: int
+    """Tokens that a reply in the conversations could have."""
+    conversations: dict[str, int]
+    """How many were `held` and `lost`, and how many replies were `cut_off`."""
     shard: str | None
     """`i/n`: the i-th of n parts of the questions."""
     merged_from: list[str]

@@ -90,6 +90,9 @@ def _checked(file: Path) -> pd.DataFrame:
             table[name] = [_value(file, n, name, value) for n, value in enumerate(values)]
         elif isinstance(default, float):
             table[name] = pd.to_numeric(column, errors="coerce") if column is not None else default
+        elif isinstance(default, int) and name != "sample":
+            numbers = default if column is None else pd.to_numeric(column, errors="coerce")
+            table[name] = pd.Series(numbers, index=raw.index).fillna(default).astype(int)
         elif name == "response":
             table[name] = None if column is None else column
         else:
