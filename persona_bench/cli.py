@@ -70,7 +70,14 @@ def main() -> None:
         sys.exit(1)
 
 
+_shown: set[str] = set()
+"""Warnings that were shown: what is true of several runs is said once."""
+
+
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    if str(message) in _shown:
+        return
+    _shown.add(str(message))
     err.print(f"[yellow]Warning:[/] {escape(str(message))}", soft_wrap=True)
 
 

@@ -36,3 +36,8 @@ def file_stem(name: str) -> str:
     """A task's or model's name as the start of a file name."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")
     return short_name(stem, 100) or "task"
+
+
+def text_hash(*texts: str) -> str:
+    """Stands for some texts: 16 digits of their sha256."""
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]

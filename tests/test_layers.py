@@ -103,8 +103,8 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 4950, "harness": 7930, "judge": 2400, "results": 1150, "scoring": 6900,
-    "report": 7550, "commands": 1950, "benchmarks": 2065, "train": 4410, "extras": 4620,
+    "grading": 5000, "harness": 8120, "judge": 2400, "results": 2480, "scoring": 6900,
+    "report": 7750, "commands": 2000, "benchmarks": 2100, "train": 4450, "extras": 4800,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
 

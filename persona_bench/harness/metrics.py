@@ -14,8 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from persona_bench.results.outcomes import complete_questions
-from persona_bench.results.schema import CORRECT, Outcome, outcome_table
+from persona_bench.results.schema import CORRECT, Outcome, complete_questions, outcome_table
 from persona_bench.scoring.estimate import UNKNOWN
 from persona_bench.scoring.stability import Stability, stability
 

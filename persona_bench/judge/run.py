@@ -37,11 +37,10 @@ from persona_bench.judge.session import (
 )
 from persona_bench.provenance import versions
 from persona_bench.results.judged import JudgeFile
-from persona_bench.results.outcomes import text_hash
 from persona_bench.results.samples import OutcomesError, newest_samples
 from persona_bench.results.schema import Judgement
 from persona_bench.scoring.audit import Audit
-from persona_bench.texts import short_name
+from persona_bench.texts import short_name, text_hash
 
 
 @dataclass

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
+    from persona_bench.results.other_run import Choice
     from persona_bench.results.runs import Run, TaskResults
     from persona_bench.results.schema import TaskFacts
     from persona_bench.scoring.stability import Stability
@@ -52,6 +53,8 @@ def score_folder(
     results: Path,
     folder: Path,
     *,
+    more: Sequence[Path] = (),
+    choice: Choice | None = None,
     by: str | None = None,
     full: bool = False,
     as_json: bool = False,
@@ -62,8 +65,10 @@ def score_folder(
     """Scores every model and task in a folder, prints the scores and writes files and figures.
 
     Args:
-        results: An output folder of lm-eval, or a samples file.
+        results: An output folder of lm-eval, a samples file, or results of another program.
         folder: Where files go.
+        more: Further results of another program, scored with the first as one.
+        choice: What is chosen about another program's logs.
         by: Score each value of this column of questions by itself: level, subject or date.
         full: Print every table, not the summary alone.
         as_json: Print JSON instead of tables.
@@ -79,7 +84,7 @@ def score_folder(
     if by not in (None, "level", "subject", "date"):
         raise ValueError(f"--by {by} is unknown: use level, subject or date")
     settings = Settings()
-    runs = read_folder(results, asked=page)
+    runs = read_folder(results, *more, asked=page, choice=choice)
     tasks = [each for run in runs for each in run.tasks.values()]
     graded = [each for each in tasks if each.outcomes is not None]
     judged = [each for each in tasks if each.outcomes is None]

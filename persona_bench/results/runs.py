@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from persona_bench.results.judged import JudgeFile, judge_files, judged_table
+from persona_bench.results.other_run import Choice, OtherRun
 from persona_bench.results.outcomes import graded_outcomes, read_responses
 from persona_bench.results.samples import (
     NoSamplesError,
@@ -21,6 +22,7 @@ from persona_bench.results.samples import (
     newest_samples,
     progress,
 )
+from persona_bench.results.sources import read_source
 from persona_bench.texts import file_stem
 
 
@@ -105,16 +107,23 @@ class Run:
         return None
 
 
-def read_folder(folder: Path, *, asked: bool = False) -> list[Run]:
+def read_folder(
+    folder: Path, *more: Path, asked: bool = False, choice: Choice | None = None
+) -> list[Run]:
     """The models of one output folder, with the newest results of each task; graded tasks first.
 
     Args:
-        folder: An output folder, or one samples file.
+        folder: An output folder, one samples file, or results of another program (`sources`).
+        more: Further results of another program, read with the first as one.
         asked: Whether to read what was asked, too (the columns `schema.ASKED`).
+        choice: What is chosen about another program's logs.
 
     Raises:
         OutcomesError: no results there, or a file that can't be read.
     """
+    others = read_source([folder, *more], choice or Choice())
+    if others is not None:
+        return _other_runs(others, folder, asked)
     by_model: dict[str, list[Samples]] = {}
     for samples in newest_samples(folder):
         by_model.setdefault(samples.model, []).append(samples)
@@ -140,6 +149,14 @@ def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
     return TaskResults(
         samples, responses, None, judges, verdicts, trace=trace, likelihoods=likelihoods
     )
+
+
+def _other_runs(others: Sequence[OtherRun], folder: Path, asked: bool) -> list[Run]:
+    by_model: dict[str, dict[str, TaskResults]] = {}
+    for each in others:
+        responses, outcomes = each.responses(asked=asked), each.outcomes(asked=asked)
+        by_model.setdefault(each.model, {})[each.task] = TaskResults(each, responses, outcomes)
+    return [Run(_shown(model), model, folder, tasks) for model, tasks in by_model.items()]
 
 
 def _shown(model: str) -> str:

@@ -7,6 +7,7 @@ on tables of them. A field with a default may be missing in what is read.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -120,6 +121,25 @@ def outcome_table(rows: Iterable[Outcome], *, asked: bool = False) -> pd.DataFra
     """Rows as a table with the columns `COLUMNS`, and `ASKED` if wanted."""
     columns = list(Outcome._fields if asked else COLUMNS)
     return pd.DataFrame([row[: len(columns)] for row in rows], columns=columns)
+
+
+def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Drops questions that have fewer rows than the fullest one, with a warning.
+
+    Accuracies are compared over the same questions: a limit that cuts a question in half
+    would give some personas a question that the others did not get.
+    """
+    counts = outcomes.groupby("question", sort=False).size()
+    short = counts[counts < counts.max()]
+    if short.empty:
+        return outcomes
+    warnings.warn(
+        f"{len(short)} of {len(counts)} questions lack some of their personas and are left out "
+        f"(first: {short.index[0]!r} has {short.iloc[0]} of {counts.max()} responses); a --limit "
+        f"that is a multiple of {counts.max()} keeps every question whole",
+        stacklevel=2,
+    )
+    return outcomes[~outcomes["question"].isin(short.index)].reset_index(drop=True)
 
 
 class Judgement(NamedTuple):

@@ -158,10 +158,10 @@ def check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
     for name in ("task", "grader"):
         if name in a.columns and name in b.columns:
             mine, theirs = (", ".join(sorted(map(str, x[name].unique()))) for x in (a, b))
-            if mine != theirs:
+            if mine and theirs and mine != theirs:  # empty where a table does not tell
                 raise CompareError(
-                    f"{name}s differ: {mine or 'none'} and {theirs or 'none'}; grade both runs "
-                    "with the same version, on the same task"
+                    f"{name}s differ: {mine} and {theirs}; grade both runs with the same version, "
+                    "on the same task"
                 )
     for name in ("persona", "question"):
         one, other = set(a[name]), set(b[name])
