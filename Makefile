@@ -117,10 +117,8 @@ verifiers: $(VERIFIERS_INSTALLED)
 inspect: $(INSPECT_INSTALLED)
 
 calibrate: $(INSTALLED)
-	@echo "== Simulated models: 159 settings of 150 replicates, pairs, and an independent fit"
-	@$(BIN)/python scripts/calibrate.py --replicates 150 --csv calibration.csv
-	@echo "== Simulated trainings: methods over 2 to 8 seeds"
-	@$(BIN)/python -m scripts.method_study
+	@echo "== Simulated models: 159 settings of 150 replicates, pairs, methods over seeds, and an independent fit"
+	@$(BIN)/python -m scripts.calibrate --replicates 150 --csv calibration.csv
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m scripts.bench $(BENCH)

@@ -113,14 +113,9 @@ def compare(
         ValueError: a table that `stability` would refuse.
     """
     first, second = check(a), check(b)
-    check_comparable(first, second)
-    differing = generation_differences(first, second)
-    if differing and not allow_different_generation:
-        raise CompareError(different_generation(differing))
-    left, right, left_out = paired_cells(Cells.count(first), Cells.count(second))
-    notes = _notes(left, right, left_out)
-    if differing:
-        notes = (f"generated under different settings: {differing}", *notes)
+    left, right, left_out, notes = pair_up(
+        first, second, allow_different_generation=allow_different_generation
+    )
     looked = [early for each in (a, b) if (early := early_of(each))]
     notes = (*dict.fromkeys(early.note for early in looked), *notes)
     for note in notes:
@@ -154,6 +149,30 @@ def compare(
 
 
 # ------------------------------------------------------------------ may they be compared?
+def pair_up(
+    a: pd.DataFrame, b: pd.DataFrame, *, allow_different_generation: bool = False
+) -> tuple[Cells, Cells, int, tuple[str, ...]]:
+    """Counts of the cells that both runs have scored, the number of responses left out, and notes.
+
+    Args:
+        a: One model's outcomes, checked.
+        b: The other's.
+        allow_different_generation: As in `compare`.
+
+    Raises:
+        CompareError: as `compare`.
+    """
+    check_comparable(a, b)
+    differing = generation_differences(a, b)
+    if differing and not allow_different_generation:
+        raise CompareError(different_generation(differing))
+    left, right, left_out = paired_cells(Cells.count(a), Cells.count(b))
+    notes = _notes(left, right, left_out)
+    if differing:
+        notes = (f"generated under different settings: {differing}", *notes)
+    return left, right, left_out, notes
+
+
 def check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
     for name in ("task", "grader"):
         if name in a.columns and name in b.columns:
@@ -366,23 +385,28 @@ class Pair:
         return beyond / (1 + self.resamples)
 
     def corrected(self, rng: np.random.Generator) -> dict[str, Any]:
-        """The row of the corrected PSS: draws of b less draws of a.
-
-        Both models' chains have the same draws of questions, so that what the choice of questions
-        does to both of them cancels; the rest of their noise is independent.
-        """
-        weights = question_draws(self.n, rng)
-        a, b = (posterior(cells, rng, weights) for cells in (self.a, self.b))
-        if a is None or b is None:
-            return _row("pss_corrected", math.nan, math.nan, math.nan, "draws")
-        difference = b.pss - rng.permutation(a.pss, axis=0)
+        """The row of the corrected PSS: draws of b less draws of a."""
+        a, b = corrected_draws(self.a, self.b, rng)
+        difference = b - a
         tail = (1 - self.confidence) / 2 * TAIL
         low, high = np.quantile(difference, [tail, 1 - tail])
-        middle = np.median(a.pss), np.median(b.pss)
-        return _row("pss_corrected", *middle, two_sided(difference), "draws") | {
-            "low": float(low),
-            "high": float(high),
-        }
+        p = two_sided(difference) if difference.size > 1 else math.nan
+        row = _row("pss_corrected", np.median(a), np.median(b), p, "draws")
+        return row | {"low": float(low), "high": float(high)}
+
+
+def corrected_draws(a: Cells, b: Cells, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draws of the corrected PSS of two models with the same cells scored; a NaN each where one of
+    them has none.
+
+    Both models' chains have the same draws of questions, so that what the choice of questions does
+    to both of them cancels; the rest of their noise is independent.
+    """
+    weights = question_draws(len(a.questions), rng)
+    before, after = (posterior(cells, rng, weights) for cells in (a, b))
+    if before is None or after is None:
+        return np.full((1, 1), math.nan), np.full((1, 1), math.nan)
+    return rng.permutation(before.pss, axis=0), after.pss
 
 
 def two_sided(draws: Floats) -> float:

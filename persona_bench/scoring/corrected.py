@@ -195,8 +195,9 @@ def detectable_pss(fit: Crossed) -> float:
 
     All personas but one have the mean accuracy of `fit`, and one has a lower effect in log-odds.
     The test is that of the plain PSS against its noise floor at 5%, with 80% power. Verdicts of the
-    worse persona take part in the exchanges, so that they widen the floor too. The questions of a
-    run are a draw, so the power is averaged over harder and easier ones.
+    worse persona take part in the exchanges, so that they widen the floor too. Where cells are
+    missing, plain accuracies differ by the questions that a persona lacks, under the floor as well.
+    The questions of a run are a draw, so the power is averaged over harder and easier ones.
 
     Returns:
         To three digits; 0 where not even a persona with nothing correct would be noticed.
@@ -223,6 +224,7 @@ def detectable_pss(fit: Crossed) -> float:
         variance = np.full(personas, noise * float(ease @ (chance * (1 - chance))))
         accuracy[0] = ease @ worse
         variance[0] = noise * float(ease @ (worse * (1 - worse)))
+        variance += fit.missing_variance
         gap = float(ease @ (chance - worse) ** 2) / questions / personas
         floor = seen(np.full(personas, accuracy.mean()), np.full(personas, variance.mean() + gap))
         return float((seen(accuracy, variance) < np.quantile(floor, 0.05)).mean())
