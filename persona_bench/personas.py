@@ -11,7 +11,9 @@ A set is a YAML file:
         prompt: ""
       - id: pirate
         kind: speech
-        prompt: You are a pirate who answers everything as if at sea.
+        prompts:  # several wordings, from the shortest to the fullest; the last is the default
+          - You are a pirate.
+          - You are a pirate who answers everything as if at sea.
 
 An error in a file is one sentence with the file, the line and what to do.
 """
@@ -23,10 +25,10 @@ import json
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
@@ -62,6 +64,7 @@ KINDS: dict[str, str] = {
     "speech": "a register, a dialect, a verse form",
     "irrelevant": "an attribute that should not matter: a name, a favourite colour",
     "harmful": "a persona that would drag the work down",
+    "placebo": "a system prompt without a role and without an instruction, for comparison",
 }
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -73,6 +76,10 @@ class PersonaSetError(ValueError):
     """A persona set that can't be used; the message says where and what to do."""
 
 
+Wording = int | Literal["last", "all"]
+"""Which wordings of its personas a set asks: the last, all, or the one with a number, from 1."""
+
+
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Persona:
     """One persona; values that a persona can't have raise pydantic's ValidationError.
@@ -80,7 +87,9 @@ class Persona:
     Attributes:
         id: Its name in tables and files: lower-case letters, digits and hyphens.
         kind: One of `KINDS`.
-        prompt: The system message; empty only for a `control`, and then none is sent.
+        prompt: The system message; empty only for a `control`, and then none is sent. Of several
+            wordings the last.
+        prompts: All wordings of it, if there are several; the last is `prompt`.
         domain: The field of an `expert` or `adjacent_expert`, where given.
         level: The place of an `education` persona in the order of schooling.
         note: For people.
@@ -92,6 +101,22 @@ class Persona:
     domain: str = ""
     level: int | None = None
     note: str = ""
+    prompts: tuple[str, ...] = ()
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """All wordings of the system message; most personas have one."""
+        return self.prompts or (self.prompt,)
+
+    def asked(self, wording: Wording) -> list[tuple[int, str]]:
+        """The number of each wording to ask, from 1, and its text; the last one first.
+
+        A persona with fewer wordings than `wording` is asked in its last one.
+        """
+        numbered = list(enumerate(self.wordings, start=1))
+        if wording == "all":
+            return [numbered[-1], *numbered[:-1]]
+        return [numbered[-1] if wording == "last" else numbered[min(wording, len(numbered)) - 1]]
 
     @field_validator("id")
     @classmethod
@@ -135,7 +160,13 @@ class Persona:
         return int(level)
 
     @model_validator(mode="after")
-    def _check_education(self) -> Persona:
+    def _check_whole(self) -> Persona:
+        if self.prompts and (self.prompts[-1] != self.prompt or not all(self.prompts)):
+            raise ValueError(
+                f"the last of the prompts of {self.id!r} must be its prompt, none empty"
+            )
+        if len(set(self.prompts)) < len(self.prompts):
+            raise ValueError(f"two prompts of {self.id!r} are the same; remove one of them")
         if self.kind == "education" and self.level is None:
             raise ValueError(f"{self.id!r} needs a 'level' (1, 2, ... from the least schooling up)")
         return self
@@ -143,13 +174,18 @@ class Persona:
 
 @dataclass(frozen=True)
 class PersonaSet:
-    """A named list of personas, in the order of its file."""
+    """A named list of personas, in the order of its file.
+
+    Attributes:
+        wording: Which wordings are asked (see `Persona.asked`).
+    """
 
     name: str
     version: str
     description: str
     personas: tuple[Persona, ...]
     path: Path | None = None
+    wording: Wording = "last"
 
     def __len__(self) -> int:
         return len(self.personas)
@@ -165,8 +201,10 @@ class PersonaSet:
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of every id, kind and prompt: equal exactly where the prompts are."""
-        content = [(p.id, p.kind, p.prompt) for p in self.personas]
+        """A short hash of every id, kind and asked wording: equal exactly where the prompts are."""
+        content = [
+            (p.id, p.kind, *(text for _, text in p.asked(self.wording))) for p in self.personas
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def choose(
@@ -202,7 +240,41 @@ class PersonaSet:
                 )
             ids = {p.id for p in _draw_balanced(pool, n, seed)}
             pool = [p for p in pool if p.id in ids]
-        return PersonaSet(self.name, self.version, self.description, tuple(pool), self.path)
+        return replace(self, personas=tuple(pool))
+
+    def worded(self, wording: Wording) -> PersonaSet:
+        """The same personas, of which other wordings are asked.
+
+        Raises:
+            PersonaSetError: no persona has as many wordings.
+        """
+        most = max(len(persona.wordings) for persona in self.personas)
+        if wording not in ("last", "all") and not 1 <= int(wording) <= most:
+            raise PersonaSetError(
+                f"wording {wording} asked for, but no persona of {self.name!r} has more than "
+                f"{most}: use 1 to {most}, last or all"
+            )
+        return replace(self, wording=wording)
+
+    def beside(self, placebos: PersonaSet) -> PersonaSet:
+        """These personas, and the placebos of another set after them.
+
+        Raises:
+            PersonaSetError: the other set has no placebo, or an id that is used here.
+        """
+        added = tuple(each for each in placebos if each.kind == "placebo")
+        if not added:
+            raise PersonaSetError(
+                f"placebos: persona set {placebos.name!r} has no persona of kind 'placebo': use "
+                f"{' or '.join(name for name in bundled_sets() if name.endswith('-placebos'))}, or "
+                "a set with some"
+            )
+        if both := sorted({each.id for each in added} & {each.id for each in self}):
+            raise PersonaSetError(
+                f"placebos: the id {both[0]!r} is used in {self.name!r} and in {placebos.name!r}; "
+                "rename one of the two"
+            )
+        return replace(self, personas=(*self.personas, *added))
 
 
 def _draw_balanced(pool: Sequence[Persona], n: int, seed: int) -> list[Persona]:
@@ -293,8 +365,9 @@ def read_persona_set(path: str | Path) -> PersonaSet:
         )
     persona_set = _persona_set(root, path)
     for place, persona in enumerate(persona_set):
-        node = node_at(root, ("personas", place, "prompt"))
-        warn_of_comment(node, text, path, f"the prompt of {persona.id!r}")
+        for key in [("prompt",), *(("prompts", i) for i in range(len(persona.prompts)))]:
+            node = node_at(root, ("personas", place, *key))
+            warn_of_comment(node, text, path, f"the prompt of {persona.id!r}")
     return persona_set
 
 
@@ -333,7 +406,8 @@ def dump_persona_set(chosen: PersonaSet) -> str:
     """The YAML of a set; `read_persona_set` reads it back."""
     personas = []
     for persona in chosen:
-        keys: dict[str, Any] = {"id": persona.id, "kind": persona.kind, "prompt": persona.prompt}
+        told = {"prompts": list(persona.prompts)} if persona.prompts else {"prompt": persona.prompt}
+        keys: dict[str, Any] = {"id": persona.id, "kind": persona.kind, **told}
         more = {"domain": persona.domain, "level": persona.level, "note": persona.note}
         personas.append(keys | {key: value for key, value in more.items() if value})
     head = {"name": chosen.name, "version": chosen.version, "description": chosen.description}
@@ -364,8 +438,18 @@ def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
         raise PersonaSetError(
             f"{path}:1: the file is empty; it needs {', '.join(_SetFile.model_fields)}"
         )
+    told = texts(root, depth=5)
+    for place, each in enumerate(_mappings(told)):
+        if isinstance(each.get("prompts"), list) and each["prompts"]:
+            if "prompt" in each:
+                line = line_of(root, ("personas", place, "prompt"))
+                raise PersonaSetError(
+                    f"{path}:{line}: {each.get('id')!r} has both 'prompt' and 'prompts'; put all "
+                    "its wordings into 'prompts', the default last"
+                )
+            each["prompt"] = each["prompts"][-1]
     try:
-        found = _SetFile.model_validate(texts(root, depth=3))
+        found = _SetFile.model_validate(told)
     except ValidationError as error:
         raise PersonaSetError(_in_words(error, root, path)) from None
     ids: dict[str, int] = {}
@@ -377,13 +461,22 @@ def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
                 f"{path}:{line}: the id {persona.id!r} is already used on line {ids[persona.id]}; "
                 "give each persona an id of its own"
             )
-        if persona.prompt in prompts:
-            raise PersonaSetError(
-                f"{path}:{line}: {persona.id!r} has the same prompt as "
-                f"{prompts[persona.prompt]!r}; remove one of them"
-            )
-        ids[persona.id], prompts[persona.prompt] = line, persona.id
+        for prompt in persona.wordings:
+            if prompt in prompts:
+                raise PersonaSetError(
+                    f"{path}:{line}: {persona.id!r} has the same prompt as "
+                    f"{prompts[prompt]!r}; remove one of them"
+                )
+            prompts[prompt] = persona.id
+        ids[persona.id] = line
     return PersonaSet(found.name, found.version, found.description, tuple(found.personas), path)
+
+
+def _mappings(told: Any) -> Iterator[dict[str, Any]]:
+    """What a file says of each persona; an empty mapping where that is none."""
+    listed = told.get("personas") if isinstance(told, dict) else None
+    for each in listed if isinstance(listed, list) else ():
+        yield each if isinstance(each, dict) else {}
 
 
 def _in_words(error: ValidationError, root: yaml.Node, path: Path) -> str:
@@ -404,6 +497,8 @@ def _in_words(error: ValidationError, root: yaml.Node, path: Path) -> str:
             words = f"unknown key {key!r} ({hint}; {what} has {', '.join(allowed)})"
         case "string_type":
             words = f'{key!r} must be text; write it as text (empty is "")'
+        case "tuple_type":
+            words = "'prompts' must be a list of texts; write one wording as 'prompt'"
         case "list_type" | "too_short":
             words = "'personas' must be a list with at least one persona"
         case "model_type" | "dataclass_type":

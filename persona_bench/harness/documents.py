@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.harness.design import Pairs, is_sparse, read_design
-from persona_bench.personas import PersonaSet, load_persona_set
+from persona_bench.personas import PersonaSet, Wording, load_persona_set
 from persona_bench.rendering import merged
 
 SystemRole = Literal["native", "merge", "error"]
@@ -95,6 +95,10 @@ class Knobs:
         persona_set: A bundled set's name, or the path of a YAML file.
         n_personas: Only so many of them, drawn evenly over the kinds.
         kinds: Only these kinds of persona.
+        wording: Which wording of each persona is asked: `last` (the fullest), a number from 1, or
+            `all`.
+        placebos: A bundled set's name, or the path of a YAML file, whose placebos are asked beside
+            the personas.
         n_questions: Only so many questions, drawn evenly over the levels.
         persona_seed: Seed of these draws, and of generated questions.
         samples: Responses per prompt; more than one needs sampling.
@@ -111,6 +115,8 @@ class Knobs:
     persona_set: str = "core"
     n_personas: int | None = None
     kinds: tuple[str, ...] | None = None
+    wording: Wording = "last"
+    placebos: str | None = None
     n_questions: int | None = None
     persona_seed: int = 0
     samples: int = 1
@@ -177,7 +183,11 @@ class Knobs:
             raise KnobError(
                 f"system_role={given['system_role']!r} is unknown: use {', '.join(SYSTEM_ROLES)}"
             )
-        for name in ("persona_set", "data_dir"):
+        if given.get("wording", "last") not in ("last", "all"):
+            given["wording"] = _whole_number(
+                "wording", given["wording"], least=1, or_else=", last or all"
+            )
+        for name in ("persona_set", "placebos", "data_dir"):
             if name in given:
                 given[name] = str(given[name])
         if not isinstance(given.get("design", ""), (str, dict)):
@@ -199,8 +209,10 @@ class Knobs:
     def choose_personas(self, benchmark: Benchmark) -> PersonaSet:
         """The persona set, or the benchmark's own, loaded and cut to what was asked for.
 
+        Placebos stand beside it, except where responses are judged: they have no role to play.
+
         Raises:
-            KnobError: nobody is left who could be judged; controls have no role to play.
+            KnobError: nobody is left who could be judged, or nothing but placebos.
             PersonaSetError, SourceError: see there.
         """
         if benchmark.personas:
@@ -208,14 +220,24 @@ class Knobs:
         else:
             found = load_persona_set(self.persona_set)
         if benchmark.judged:
-            roles = tuple(persona for persona in found if persona.kind != "control")
+            roles = tuple(each for each in found if each.kind not in ("control", "placebo"))
             if not roles:
                 raise KnobError(
-                    f"persona_{benchmark.name}: persona set {found.name!r} has only controls, "
-                    "which have no role to play: choose another persona_set"
+                    f"persona_{benchmark.name}: persona set {found.name!r} has only controls and "
+                    "placebos, which have no role to play: choose another persona_set"
                 )
             found = replace(found, personas=roles)
-        return found.choose(self.n_personas, self.kinds, self.persona_seed)
+        found = found.choose(self.n_personas, self.kinds, self.persona_seed)
+        if all(persona.kind == "placebo" for persona in found):
+            raise KnobError(
+                f"persona set {found.name!r} has only placebos, which are for comparison: name it "
+                "in the knob placebos, beside a persona_set"
+            )
+        if not benchmark.personas:
+            found = found.worded(self.wording)
+        if self.placebos is not None and not benchmark.judged:
+            found = found.beside(load_persona_set(self.placebos))
+        return found
 
     @property
     def folder(self) -> Path | None:
@@ -292,11 +314,11 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
     return tuple(str(item).strip() for item in value)
 
 
-def _whole_number(name: str, value: Any, least: int) -> int:
+def _whole_number(name: str, value: Any, least: int, or_else: str = "") -> int:
     if isinstance(value, bool) or not (
         isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit())
     ):
-        raise KnobError(f"{name}={value!r} must be a whole number")
+        raise KnobError(f"{name}={value!r} must be a whole number{or_else}")
     if int(value) < least:
         raise KnobError(f"{name}={value!r} must be at least {least}")
     return int(value)
@@ -315,13 +337,17 @@ def cross(
 
     Question-major, so that lm-eval's `--limit` keeps whole blocks: every persona and
     sample of one question stand together; a question of one persona's own is asked of it alone.
-    `system` is the system message (empty for
+    Where all wordings are asked, each has `samples` responses, numbered on from one wording to the
+    next, the last wording first: its responses are then those of a run that asks it alone. A
+    persona with fewer wordings than another is asked in some of them again, so that all personas
+    have equally many responses. `system` is the system message (empty for
     none), `prompt` the user message. `pairs` restricts the crossing to a design; where that
     is no full block, every document says so (`sparse`), as its questions lack personas on
     purpose.
     """
     documents = []
     sparse = pairs is not None and is_sparse(pairs)
+    slots = max(len(persona.asked(personas.wording)) for persona in personas)
     for question in questions:
         user = benchmark.prompt(question.problem)
         for persona in personas:
@@ -329,8 +355,10 @@ def cross(
                 continue
             if question.persona not in ("", persona.id):
                 continue
-            merge = system_role == "merge" and persona.prompt
-            for sample in range(samples):
+            wordings = persona.asked(personas.wording)
+            for sample in range(slots * samples):
+                wording, text = wordings[sample // samples % len(wordings)]
+                merge = system_role == "merge" and text
                 documents.append(
                     {
                         "question": question.id,
@@ -341,10 +369,11 @@ def cross(
                         "kind": persona.kind,
                         "persona_domain": persona.domain,
                         "persona_level": persona.level,
+                        "wording": wording,
                         "sample": sample,
-                        "persona_prompt": persona.prompt,
-                        "system": "" if merge else persona.prompt,
-                        "prompt": merged(persona.prompt, user) if merge else user,
+                        "persona_prompt": text,
+                        "system": "" if merge else text,
+                        "prompt": merged(text, user) if merge else user,
                         "answer": question.answer,
                         **question.extra,
                         "sparse": sparse,

@@ -59,6 +59,7 @@ def _of_scores(records: Sequence[Record]) -> _Scores:
 
 
 def _scored(records: Sequence[Record]) -> Stability | _Scores:
+    records = [record for record in records if record.get("kind") != "placebo"]
     if any(record["verdict"] == "scored" for record in records):
         return _of_scores(records)
     rows = tuple(

@@ -292,7 +292,7 @@ class PersonaTask(ConfigurableTask):
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Any:
         """As lm-eval's, with a seed per sample where an API would repeat itself."""
         request = self._requests(doc, ctx, **kwargs)
-        if self.knobs.samples > 1 and self._takes_seed():
+        if (self.knobs.samples > 1 or doc["sample"]) and self._takes_seed():
             context, gen_kwargs = request.arguments
             request.arguments = (context, {**gen_kwargs, "seed": API_SEED + doc["sample"]})
         return request
@@ -333,7 +333,7 @@ class PersonaTask(ConfigurableTask):
         self, doc: dict[str, Any], verdict: Verdict, finish: str, more: Mapping[str, Any]
     ) -> None:
         self.graded[cell_of(doc)] = {
-            **{name: doc[name] for name in ("question", "persona", "sample")},
+            **{name: doc[name] for name in ("question", "persona", "kind", "sample")},
             **verdict._asdict(),
             "sparse": doc["sparse"],
             "finish": finish,
@@ -459,7 +459,7 @@ class PersonaTask(ConfigurableTask):
         if limit is not None and limit < block:
             raise KnobError(
                 f"{self.task_name}: --limit {limit} is fewer than the {block} prompts of one "
-                f"question ({block // samples} personas × {samples} samples): "
+                f"question (personas × wordings × {samples} samples): "
                 f"use a multiple of {block}, or choose questions with n_questions in --metadata"
             )
 

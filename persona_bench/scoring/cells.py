@@ -11,8 +11,11 @@ import pandas as pd
 from persona_bench.scoring.resampling import Counts, Floats
 
 
-def check(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The table with names as text and `correct` as float, or a ValueError that says why not."""
+def check(outcomes: pd.DataFrame, *, placebos: bool = False) -> pd.DataFrame:
+    """The table with names as text and `correct` as float, or a ValueError that says why not.
+
+    Rows of the kind `placebo` are left out unless `placebos` keeps them: a placebo is no persona.
+    """
     needed = ("persona", "question", "correct")
     if lacking := [name for name in needed if name not in outcomes.columns]:
         raise ValueError(
@@ -21,6 +24,10 @@ def check(outcomes: pd.DataFrame) -> pd.DataFrame:
         )
     if outcomes.empty:
         raise ValueError("outcomes are empty: there is no response to score")
+    if "kind" in outcomes.columns and not placebos:
+        outcomes = outcomes[outcomes["kind"] != "placebo"]
+        if outcomes.empty:
+            raise ValueError("outcomes hold only placebos: there is no persona to score")
     table = outcomes.reset_index(drop=True)
     _check_one_run(table)
     for name in ("persona", "question"):

@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count, islice
+from itertools import count, islice, product
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -468,6 +468,8 @@ def overlaps(
 def check_personas(personas: PersonaSet, evaluation: Sequence[str]) -> None:
     """Checks that no persona is in an evaluation set, and none a near copy of one that is.
 
+    Every wording of both is compared.
+
     Raises:
         TrainError: the overlaps are listed.
     """
@@ -475,7 +477,7 @@ def check_personas(personas: PersonaSet, evaluation: Sequence[str]) -> None:
     for name in evaluation:
         for other in load_persona_set(name):
             for persona in personas:
-                if near_copy(persona.prompt, other.prompt):
+                if any(near_copy(*pair) for pair in product(persona.wordings, other.wordings)):
                     shared.append(f"{persona.id} = {other.id} of {name}")
     if shared:
         raise TrainError(

@@ -54,6 +54,8 @@ def screen_model(
     for name in TAKEN:
         if name in knobs_given:
             raise RunError(f"{name} in --metadata is set by the screening: leave it out")
+    if knobs_given.get("wording") == "all" or "placebos" in knobs_given:
+        raise RunError("screening looks for personas: leave out placebos, and choose one wording")
     check_tasks([task])
     defaults = task_settings(task)
     check_knobs(knobs_given, [defaults["dataset_kwargs"]["benchmark"]])
