@@ -16,7 +16,8 @@ from rich.markup import escape
 from persona_bench.report.compose.pages import score_page, stability_page
 from persona_bench.report.files import write_stability
 from persona_bench.report.places import Places, provenance
-from persona_bench.report.runs import Settings, scored_voice
+from persona_bench.report.prompts import print_prompts, prompt_lines, write_prompts
+from persona_bench.report.runs import Settings, scored_prompts, scored_voice
 from persona_bench.report.score_judged import score_judged
 from persona_bench.report.sensitivity import (
     print_sensitivity,
@@ -145,6 +146,7 @@ def _score_graded(
         sections = [provider.section(rows, by_group, settings) for provider in providers]
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
         voice = scored_voice(rows, task.voice, settings.confidence)
+        prompts = scored_prompts(rows, settings)
         place, name = places.of(model), places.name(model)
         used = {key: getattr(result, key) for key in SETTINGS}
         beside: dict[str, Any] = {}
@@ -152,6 +154,8 @@ def _score_graded(
             beside |= section.record()
         if sensitivity is not None:
             beside["grader_sensitivity"] = sensitivity.to_dict()
+        if prompts is not None:
+            beside["prompts"] = prompts.to_dict()
         if voice is not None:
             beside["voice"] = voice.to_dict()
         written += write_stability(
@@ -165,11 +169,12 @@ def _score_graded(
         for section in sections:
             written += section.write(place, task=title)
         written += write_sensitivity(sensitivity, place, task=title)
+        written += write_prompts(prompts, place, task=title)
         if voice is not None:
             written += write_voice(voice, place, task=title)
         if page:
             of_page, figures = stability_page(
-                title, name, result, by_group, sensitivity, rows, place, settings, voice
+                title, name, result, by_group, sensitivity, rows, place, settings, voice, prompts
             )
             pages.append(of_page)
             written += figures
@@ -185,10 +190,14 @@ def _score_graded(
                 print_sensitivity(sensitivity, out)
             for section in sections:
                 section.print(out)
+            if prompts is not None:
+                print_prompts(prompts, out)
             if voice is not None:
                 print_voice(voice, out)
         else:
             print_summary(result, title=heading, console=out)
+            for line in prompt_lines(prompts)[:2] if prompts is not None else ():
+                out.print(escape(line), soft_wrap=True)
             if voice is not None:
                 out.print(escape(voice_line(voice)), soft_wrap=True)
             if sensitivity is not None and sensitivity.disagree:

@@ -19,6 +19,7 @@ from persona_bench.report.files import SIZES, metric_table
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.charts import bar_chart, interval_chart, line_chart, map_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
+from persona_bench.report.prompts import prompt_lines, prompt_page_tables
 from persona_bench.report.sensitivity import NOTE, TITLE, sensitivity_lines
 from persona_bench.report.tables import by_accuracy, conclusion, how_little, meaning
 from persona_bench.report.voice import NAMES as SHARE_NAMES
@@ -69,6 +70,8 @@ def graded_section(
     if by in ("level", "subject"):
         link[by] = str(outcomes[by].iloc[0])
     notes = [conclusion(result), how_little(result), *(f"Note: {each}." for each in result.notes)]
+    if scored.prompts is not None:
+        notes += prompt_lines(scored.prompts)
     if scored.voice is not None:
         notes += voice_lines(scored.voice)
     routes = []
@@ -86,6 +89,7 @@ def graded_section(
         notes=[line for line in notes if line],
         more=[
             *more,
+            *prompt_page_tables(stem, scored.prompts),
             *_voice(stem, scored),
             *routes,
             metrics_page_table(stem, result),
