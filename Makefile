@@ -101,6 +101,8 @@ calibrate: $(INSTALLED)
 	@$(BIN)/python scripts/calibrate.py --replicates 150 --csv calibration.csv
 	@echo "== Simulated trainings: methods over 2 to 8 seeds"
 	@$(BIN)/python -m scripts.method_study
+	@echo "== Simulated prompts: persona, wording, placebo or nothing"
+	@$(BIN)/python -m scripts.wording_study
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m scripts.bench $(BENCH)

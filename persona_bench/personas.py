@@ -440,14 +440,20 @@ def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
         )
     told = texts(root, depth=5)
     for place, each in enumerate(_mappings(told)):
-        if isinstance(each.get("prompts"), list) and each["prompts"]:
-            if "prompt" in each:
-                line = line_of(root, ("personas", place, "prompt"))
-                raise PersonaSetError(
-                    f"{path}:{line}: {each.get('id')!r} has both 'prompt' and 'prompts'; put all "
-                    "its wordings into 'prompts', the default last"
-                )
-            each["prompt"] = each["prompts"][-1]
+        if "prompts" not in each:
+            continue
+        where = f"{path}:{line_of(root, ('personas', place, 'prompts'))}: {each.get('id')!r}"
+        if "prompt" in each:
+            raise PersonaSetError(
+                f"{where} has both 'prompt' and 'prompts'; put all its wordings into 'prompts', "
+                "the default last"
+            )
+        prompts = each["prompts"]
+        if not isinstance(prompts, list) or not all(isinstance(text, str) for text in prompts):
+            raise PersonaSetError(f"{where}: 'prompts' must be a list of texts")
+        if not prompts:
+            raise PersonaSetError(f"{where} has no prompts; write one")
+        each["prompt"] = prompts[-1]
     try:
         found = _SetFile.model_validate(told)
     except ValidationError as error:
@@ -497,8 +503,6 @@ def _in_words(error: ValidationError, root: yaml.Node, path: Path) -> str:
             words = f"unknown key {key!r} ({hint}; {what} has {', '.join(allowed)})"
         case "string_type":
             words = f'{key!r} must be text; write it as text (empty is "")'
-        case "tuple_type":
-            words = "'prompts' must be a list of texts; write one wording as 'prompt'"
         case "list_type" | "too_short":
             words = "'personas' must be a list with at least one persona"
         case "model_type" | "dataclass_type":

@@ -95,10 +95,6 @@ class Knobs:
         persona_set: A bundled set's name, or the path of a YAML file.
         n_personas: Only so many of them, drawn evenly over the kinds.
         kinds: Only these kinds of persona.
-        wording: Which wording of each persona is asked: `last` (the fullest), a number from 1, or
-            `all`.
-        placebos: A bundled set's name, or the path of a YAML file, whose placebos are asked beside
-            the personas.
         n_questions: Only so many questions, drawn evenly over the levels.
         persona_seed: Seed of these draws, and of generated questions.
         samples: Responses per prompt; more than one needs sampling.
@@ -110,13 +106,15 @@ class Knobs:
         shard: `i/n`: only each n-th question, from the i-th on, for a run that n machines share.
         training: Method and seed of the checkpoint, where no `train.yaml` lies beside its weights:
             `{"method": "rlvr", "seed": 1}`.
+        wording: Which wording of each persona is asked: `last` (the fullest), a number from 1, or
+            `all`.
+        placebos: A bundled set's name, or the path of a YAML file, whose placebos are asked beside
+            the personas.
     """
 
     persona_set: str = "core"
     n_personas: int | None = None
     kinds: tuple[str, ...] | None = None
-    wording: Wording = "last"
-    placebos: str | None = None
     n_questions: int | None = None
     persona_seed: int = 0
     samples: int = 1
@@ -126,6 +124,8 @@ class Knobs:
     design: str | dict[str, Any] | None = None
     shard: str | None = None
     training: Mapping[str, Any] | None = field(default=None, hash=False)
+    wording: Wording = "last"
+    placebos: str | None = None
 
     @classmethod
     def from_metadata(

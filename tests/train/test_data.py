@@ -419,6 +419,13 @@ def test_an_evaluations_own_set_is_refused(tmp_path: Path) -> None:
     check_personas(core, ())
 
 
+def test_every_wording_of_an_evaluations_persona_is_refused() -> None:
+    for persona in load_persona_set("core"):
+        for text in filter(None, persona.wordings):
+            with pytest.raises(TrainError, match=f"own-0 = {persona.id} of core"):
+                check_personas(set_of(text), ("core",))
+
+
 def test_a_near_copy_of_an_evaluations_persona_is_refused(tmp_path: Path) -> None:
     theirs = next(p for p in load_persona_set("core") if "professor" in p.prompt)
     reworded = theirs.prompt.replace("professor", "teacher")
