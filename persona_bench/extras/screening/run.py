@@ -80,6 +80,7 @@ def screen_model(
             "seed": seed,
             "questions": len(questions),
             "personas": len(personas),
+            "persona prompts": chosen.fingerprint,
             "apply_chat_template": settings.get("apply_chat_template", True),
             "system_instruction": settings.get("system_instruction"),
         },
