@@ -34,6 +34,7 @@ from persona_bench.train.sources import (
 
 MILD_TO_FAR = (
     "control",
+    "placebo",
     "expert",
     "adjacent_expert",
     "education",
