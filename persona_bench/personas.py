@@ -448,12 +448,12 @@ def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
                 f"{where} has both 'prompt' and 'prompts'; put all its wordings into 'prompts', "
                 "the default last"
             )
-        prompts = each["prompts"]
-        if not isinstance(prompts, list) or not all(isinstance(text, str) for text in prompts):
+        listed = each["prompts"]
+        if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
             raise PersonaSetError(f"{where}: 'prompts' must be a list of texts")
-        if not prompts:
+        if not listed:
             raise PersonaSetError(f"{where} has no prompts; write one")
-        each["prompt"] = prompts[-1]
+        each["prompt"] = listed[-1]
     try:
         found = _SetFile.model_validate(told)
     except ValidationError as error:

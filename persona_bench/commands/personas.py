@@ -47,7 +47,7 @@ def personas_list() -> None:
 
 
 def personas_show(name: Name) -> None:
-    """The personas of a set, with their prompts.
+    """The personas of a set, with all wordings of their prompts; the last is the default.
 
     Example: persona-bench personas show core
     """
@@ -64,7 +64,8 @@ def personas_show(name: Name) -> None:
     table.add_column("prompt")
     for persona in chosen:
         level = f" {persona.level}" if persona.level else ""
-        prompt = escape(persona.prompt) or "[dim](no system message)[/]"
+        texts = [f"{number}. {text}" for number, text in enumerate(persona.prompts, start=1)]
+        prompt = escape("\n".join(texts) or persona.prompt) or "[dim](no system message)[/]"
         table.add_row(persona.id, persona.kind + level, prompt)
     out.print(table)
 

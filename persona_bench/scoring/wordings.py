@@ -179,8 +179,8 @@ def cells_on(table: pd.DataFrame, questions: Sequence[str]) -> Cells:
     """The counts of some personas on these questions; a question that they lack has zeros."""
     counts = [(table["correct"] >= 0).to_numpy(), (table["correct"] == 1).to_numpy()]
     names = sorted(table["persona"].unique())
-    row = pd.Index(questions).get_indexer(table["question"])
-    column = pd.Index(names).get_indexer(table["persona"])
+    row = pd.Index(questions).get_indexer(pd.Index(table["question"]))
+    column = pd.Index(names).get_indexer(pd.Index(table["persona"]))
     shape = (len(questions), len(names))
     tallies = [
         np.bincount((row * shape[1] + column)[each], minlength=shape[0] * shape[1]).reshape(shape)

@@ -195,7 +195,9 @@ def test_a_curriculum_has_no_stage_for_a_kind_left_out() -> None:
     settings = {"mix_ratio": 1, "curriculum": 1, "weights": {"expert": 0, "harmful": 0}}
     rows = schedule(questions(2000), 1, 0, mix(**settings))
     first = first_comings(rows)
-    assert list(first) == [k for k in MILD_TO_FAR if k not in ("control", "expert", "harmful")]
+    assert list(first) == [
+        k for k in MILD_TO_FAR if k not in ("control", "placebo", "expert", "harmful")
+    ]
     assert first["adjacent_expert"] == 0
 
 
