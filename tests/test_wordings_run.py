@@ -91,4 +91,6 @@ def test_a_run_of_all_wordings_beside_placebos(
     parts = {row["part"] for row in record["variance_parts"]["parts"]}
     assert {"wording", "placebo"} <= parts
     assert (tmp_path / "scores" / "persona_arithmetic_wordings.csv").is_file()
-    assert sentence in (tmp_path / "scores" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "scores" / "index.html").read_text(encoding="utf-8")
+    for words in (sentence, "Of the variance of a verdict lies between personas", "by placebo"):
+        assert words in page

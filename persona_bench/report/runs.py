@@ -57,7 +57,6 @@ def scored_outcomes(outcomes: pd.DataFrame, settings: Settings) -> Scored:
             stability(outcomes, **told),
             scores_by_group(outcomes, **told),
             stability_by_level(outcomes, settings),
-            prompts=scored_prompts(outcomes, settings),
         )
 
 

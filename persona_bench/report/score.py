@@ -147,6 +147,8 @@ def _score_graded(
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
         voice = scored_voice(rows, task.voice, settings.confidence)
         prompts = scored_prompts(rows, settings)
+        said = prompt_lines(prompts) if prompts is not None else []
+        said[2:2] = [line for section in sections for line in section.lines()]
         place, name = places.of(model), places.name(model)
         used = {key: getattr(result, key) for key in SETTINGS}
         beside: dict[str, Any] = {}
@@ -174,7 +176,17 @@ def _score_graded(
             written += write_voice(voice, place, task=title)
         if page:
             of_page, figures = stability_page(
-                title, name, result, by_group, sensitivity, rows, place, settings, voice, prompts
+                title,
+                name,
+                result,
+                by_group,
+                sensitivity,
+                rows,
+                place,
+                settings,
+                voice,
+                prompts,
+                said,
             )
             pages.append(of_page)
             written += figures
@@ -196,7 +208,7 @@ def _score_graded(
                 print_voice(voice, out)
         else:
             print_summary(result, title=heading, console=out)
-            for line in prompt_lines(prompts)[:2] if prompts is not None else ():
+            for line in said:
                 out.print(escape(line), soft_wrap=True)
             if voice is not None:
                 out.print(escape(voice_line(voice)), soft_wrap=True)

@@ -99,6 +99,7 @@ def stability_page(
     settings: Settings,
     voice: Voice | None = None,
     prompts: PromptEffects | None = None,
+    notes: Sequence[str] = (),
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
     gallery = Gallery(folder, provenance_line([model], asdict(settings)))
@@ -106,7 +107,7 @@ def stability_page(
     by = same[0] if same and task != str(outcomes["task"].iloc[0]) else ""
     levels = stability_by_level(outcomes, settings)
     scored = Scored(result, groups, levels, sensitivity, prompts, voice)
-    return graded_section(task, model, scored, outcomes, gallery, by=by), gallery.paths
+    return graded_section(task, model, scored, outcomes, gallery, by=by, notes=notes), gallery.paths
 
 
 def score_page(
