@@ -132,20 +132,19 @@ def prompt_effects(
     compared = cells.only(personas=role | placebo)
     beyond = beyond_placebo(compared, placebo[role | placebo], level, rngs[0])
     questions = cells.questions
+    table = table[table["question"].isin(questions)]  # without those that nobody answered
     is_placebo = placebos_in(table)
     worded = list(wording_cells(table[~is_placebo], questions))
     several = [each for each in worded if len(each.personas) > 1]
-    units = _side_by_side([*worded, *wording_cells(table[is_placebo], questions)])
-    p = {
-        "p_any": _exchanged([units], resamples, rngs[1]),
-        "p_wording": _exchanged(several, resamples, rngs[2]) if several else math.nan,
-        "p_persona": _persona_beyond_wording(several, resamples, rngs[3]),
-        "p_placebo": _exchanged([cells.only(personas=placebo)], resamples, rngs[4])
-        if placebo.sum() > 1
-        else math.nan,
-    }
-    if early:
-        p = dict.fromkeys(p, math.nan)
+    units = _side_by_side(questions, [*worded, *wording_cells(table[is_placebo], questions)])
+    p = dict.fromkeys(("p_any", "p_wording", "p_persona", "p_placebo"), math.nan)
+    if questions and not early:
+        p["p_any"] = _exchanged([units], resamples, rngs[1])
+        p["p_persona"] = _persona_beyond_wording(several, resamples, rngs[3])
+        if several:
+            p["p_wording"] = _exchanged(several, resamples, rngs[2])
+        if placebo.sum() > 1:
+            p["p_placebo"] = _exchanged([cells.only(personas=placebo)], resamples, rngs[4])
     conclusion, sentence = _conclude(beyond, **p)
     accuracy = cells.accuracy
     return PromptEffects(
@@ -202,13 +201,14 @@ def wording_cells(table: pd.DataFrame, questions: Sequence[str]) -> Iterator[Cel
         yield cells_on(worded, questions)
 
 
-def _side_by_side(parts: Sequence[Cells]) -> Cells:
+def _side_by_side(questions: Sequence[str], parts: Sequence[Cells]) -> Cells:
     """The columns of several counts on the same questions."""
+    nothing = np.zeros((len(questions), 0), dtype=np.int64)
     return Cells(
-        parts[0].questions,
+        list(questions),
         [name for part in parts for name in part.personas],
         *(
-            np.hstack([getattr(part, name) for part in parts])
+            np.hstack([nothing, *(getattr(part, name) for part in parts)])
             for name in ("responses", "scored", "correct")
         ),
     )

@@ -113,6 +113,14 @@ def test_controls_play_no_role_and_a_run_of_one_wording_has_nothing_to_tell() ->
         prompt_effects(one)
 
 
+@pytest.mark.parametrize("verdict", [0.0, math.nan])
+def test_a_run_with_nothing_right_or_nothing_scored_tells_nothing(verdict: float) -> None:
+    found = prompt_effects(run_of(prompts([0, 1], [0, 0]), 8).assign(correct=verdict), resamples=20)
+    assert found.conclusion == "undetermined"
+    assert math.isnan(found.pss_beyond_placebo)
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_an_early_look_has_no_p_values_and_tells_nothing() -> None:
     rows = run_of(prompts([-2, -2, 0, 0], [0] * 3)).assign(
         early=json.dumps({"stored": 10, "asked": 20})
