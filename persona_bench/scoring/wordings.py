@@ -14,7 +14,7 @@ was measured of the intervals and tests.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any, ClassVar, Literal
@@ -132,11 +132,13 @@ def prompt_effects(
     compared = cells.only(personas=role | placebo)
     beyond = beyond_placebo(compared, placebo[role | placebo], level, rngs[0])
     questions = cells.questions
-    table = table[table["question"].isin(questions)]  # without those that nobody answered
-    is_placebo = placebos_in(table)
-    worded = list(wording_cells(table[~is_placebo], questions))
-    several = [each for each in worded if len(each.personas) > 1]
-    units = _side_by_side(questions, [*worded, *wording_cells(table[is_placebo], questions)])
+    units = wording_counts(table, questions)
+    placebos = set(np.array(cells.personas, dtype=object)[placebo])
+    several = [
+        each
+        for name, each in by_persona(units).items()
+        if name not in placebos and len(each.personas) > 1
+    ]
     p = dict.fromkeys(("p_any", "p_wording", "p_persona", "p_placebo"), math.nan)
     if questions and not early:
         p["p_any"] = _exchanged([units], resamples, rngs[1])
@@ -157,7 +159,7 @@ def prompt_effects(
         worst_placebo=_worst(cells, accuracy, placebo),
         n_personas=int(role.sum()),
         n_placebos=int(placebo.sum()),
-        n_wordings=max((len(each.personas) for each in worded), default=1),
+        n_wordings=max((len(each.personas) for each in several), default=1),
         placebos=_placebo_table(cells, placebo, level),
         wordings=_wording_table(several, dict(zip(cells.personas, kinds, strict=True)), level),
         confidence=confidence,
@@ -174,43 +176,37 @@ def placebos_in(table: pd.DataFrame) -> pd.Series:
     return table["kind"] == "placebo"
 
 
-def cells_on(table: pd.DataFrame, questions: Sequence[str]) -> Cells:
-    """The counts of some personas on these questions; a question that they lack has zeros."""
-    counts = [(table["correct"] >= 0).to_numpy(), (table["correct"] == 1).to_numpy()]
-    names = sorted(table["persona"].unique())
-    row = pd.Index(questions).get_indexer(pd.Index(table["question"]))
-    column = pd.Index(names).get_indexer(pd.Index(table["persona"]))
-    shape = (len(questions), len(names))
-    tallies = [
-        np.bincount((row * shape[1] + column)[each], minlength=shape[0] * shape[1]).reshape(shape)
-        for each in (np.ones(len(table), dtype=bool), *counts)
-    ]
-    found = Cells(list(questions), names, *tallies)
-    return found.only(personas=found.scored.any(axis=0))
+def wording_counts(table: pd.DataFrame, questions: Sequence[str]) -> Cells:
+    """The counts of each wording of each persona and placebo, in place of personas.
 
-
-def wording_cells(table: pd.DataFrame, questions: Sequence[str]) -> Iterator[Cells]:
-    """For each persona the counts of its wordings, which stand in place of the personas.
-
-    A persona without a wording that is known has one.
+    Args:
+        table: As `cells.check` gives it; one without a column wording has one wording per persona.
+        questions: The questions to keep.
     """
-    wording = table["wording"] if "wording" in table.columns else 0
-    named = table.assign(persona=table["persona"], named=wording)
-    for persona, rows in named.groupby("persona", sort=True):
-        worded = rows.assign(persona=f"{persona}\0" + rows["named"].astype(int).astype(str))
-        yield cells_on(worded, questions)
+    wording = table["wording"] if "wording" in table.columns else pd.Series(0, index=table.index)
+    named = table["persona"] + "\0" + wording.astype(int).astype(str)
+    units = Cells.count(table.assign(persona=named))
+    return units.only(
+        questions=np.isin(np.array(units.questions, dtype=object), list(questions)),
+        personas=units.scored.any(axis=0),
+    )
 
 
-def _side_by_side(questions: Sequence[str], parts: Sequence[Cells]) -> Cells:
-    """The columns of several counts on the same questions."""
-    nothing = np.zeros((len(questions), 0), dtype=np.int64)
-    return Cells(
-        list(questions),
-        [name for part in parts for name in part.personas],
-        *(
-            np.hstack([nothing, *(getattr(part, name) for part in parts)])
-            for name in ("responses", "scored", "correct")
-        ),
+def by_persona(units: Cells) -> dict[str, Cells]:
+    """The wordings of each persona, from `wording_counts`."""
+    owners = np.array([name.partition("\0")[0] for name in units.personas], dtype=object)
+    return {str(owner): units.only(personas=owners == owner) for owner in dict.fromkeys(owners)}
+
+
+def placebo_counts(table: pd.DataFrame, questions: Sequence[str]) -> Cells:
+    """The counts of the placebos on these questions."""
+    cells = Cells.count(table)
+    names = set(table.loc[placebos_in(table), "persona"])
+    return cells.only(
+        questions=np.isin(np.array(cells.questions, dtype=object), list(questions)),
+        personas=[
+            i for i, each in enumerate(cells.personas) if each in names and cells.scored[:, i].any()
+        ],
     )
 
 

@@ -33,7 +33,7 @@ from persona_bench.scoring.resampling import (
     expanded_interval,
     question_weights,
 )
-from persona_bench.scoring.wordings import cells_on, placebos_in, wording_cells
+from persona_bench.scoring.wordings import by_persona, placebo_counts, placebos_in, wording_counts
 
 PARTS: dict[str, str] = {
     "question": "shared by the personas: mean covariance of two personas' expected accuracies, "
@@ -147,16 +147,12 @@ class _Prompts:
     """The parts of the wordings and of the placebos, on the questions of the personas' cells."""
 
     def __init__(self, table: pd.DataFrame, cells: Cells) -> None:
-        table = table[table["question"].isin(cells.questions)]
-        placebo = placebos_in(table)
-        worded = wording_cells(table[~placebo], cells.questions)
-        several = [each for each in worded if len(each.personas) > 1]
+        worded = by_persona(wording_counts(table[~placebos_in(table)], cells.questions))
+        several = [each for each in worded.values() if len(each.personas) > 1]
         self.share = len(several) / max(len(cells.personas), 1)
         self.wordings = [Moments(each) for each in several]
-        self.placebos: Moments | None = None
-        found = cells_on(table[placebo], cells.questions)
-        if len(found.personas) > 1:
-            self.placebos = Moments(found)
+        found = placebo_counts(table, cells.questions)
+        self.placebos = Moments(found) if len(found.personas) > 1 else None
         known = {"wording": self.wordings, "placebo": self.placebos}
         self.absent = tuple(name for name, there in known.items() if not there)
 
