@@ -41,6 +41,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from persona_bench.persona_faults import in_words, prompts_fault
 from persona_bench.resources import resource_folder
 from persona_bench.yaml_files import (
     Part,
@@ -67,9 +68,6 @@ KINDS: dict[str, str] = {
     "placebo": "a system prompt without a role and without an instruction, for comparison",
 }
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-
-
-UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 class PersonaSetError(ValueError):
@@ -303,23 +301,6 @@ def bundled_sets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(resource_folder("persona_sets").glob("*.yaml"))}
 
 
-def near_copy(one: str, other: str) -> bool:
-    """Whether two prompts are nearly the same: most of their words, or of their runs of three.
-
-    Measured by Jaccard's index, above 0.6 of the words or 0.35 of the runs; empty prompts are no
-    copies.
-    """
-    words = [re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text.lower()) for text in (one, other)]
-    if words[0] and words[0] == words[1]:
-        return True
-    runs = [set(zip(each, each[1:], each[2:], strict=False)) for each in words]
-    return _jaccard(set(words[0]), set(words[1])) > 0.6 or _jaccard(*runs) > 0.35
-
-
-def _jaccard(one: set[Any], other: set[Any]) -> float:
-    return len(one & other) / len(one | other) if one | other else 0.0
-
-
 def load_persona_set(name_or_path: str | Path) -> PersonaSet:
     """Read and check a set: one of `bundled_sets()` by name, or a YAML file by path.
 
@@ -371,51 +352,6 @@ def read_persona_set(path: str | Path) -> PersonaSet:
     return persona_set
 
 
-def build_persona_set(name: str, kind: str, template: str, values: Sequence[str]) -> PersonaSet:
-    """A set from one template and a list: the published studies' way of writing personas.
-
-    Values of kind `education` are taken as ordered, from the least schooling up. The control
-    `none` comes first, as the baseline.
-
-    Args:
-        name: Name of the set.
-        kind: Kind of its personas; see `KINDS`.
-        template: The prompt, with `{}` where the value goes: `You are a {}.`
-        values: What goes there; their ids are made from them.
-
-    Raises:
-        PersonaSetError: no `{}` in the template, an unknown kind, or values whose ids meet.
-    """
-    if template.count("{}") != 1:
-        raise PersonaSetError(f"the template {template!r} must hold {{}} once, for the value")
-    if kind not in KINDS:
-        raise PersonaSetError(f"unknown kind {kind!r}: use {', '.join(KINDS)}")
-    personas = [Persona("none", "control", "")]
-    for place, value in enumerate(values, start=1):
-        id_ = "-".join(re.findall(r"[a-z0-9]+", value.lower()))
-        if not id_ or any(id_ == persona.id for persona in personas):
-            raise PersonaSetError(
-                f"the value {value!r} gives no id of its own; reword or remove it"
-            )
-        level = place if kind == "education" else None
-        personas.append(Persona(id_, kind, template.replace("{}", value.strip()), level=level))
-    return PersonaSet(name, "1", f"{kind}: {template}", tuple(personas))
-
-
-def dump_persona_set(chosen: PersonaSet) -> str:
-    """The YAML of a set; `read_persona_set` reads it back."""
-    personas = []
-    for persona in chosen:
-        told = {"prompts": list(persona.prompts)} if persona.prompts else {"prompt": persona.prompt}
-        keys: dict[str, Any] = {"id": persona.id, "kind": persona.kind, **told}
-        more = {"domain": persona.domain, "level": persona.level, "note": persona.note}
-        personas.append(keys | {key: value for key, value in more.items() if value})
-    head = {"name": chosen.name, "version": chosen.version, "description": chosen.description}
-    return yaml.safe_dump(
-        {**head, "personas": personas}, sort_keys=False, allow_unicode=True, width=100
-    )
-
-
 # ---------------------------------------------------------------------- what a file may hold
 
 
@@ -439,25 +375,13 @@ def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
             f"{path}:1: the file is empty; it needs {', '.join(_SetFile.model_fields)}"
         )
     told = texts(root, depth=5)
-    for place, each in enumerate(_mappings(told)):
-        if "prompts" not in each:
-            continue
-        where = f"{path}:{line_of(root, ('personas', place, 'prompts'))}: {each.get('id')!r}"
-        if "prompt" in each:
-            raise PersonaSetError(
-                f"{where} has both 'prompt' and 'prompts'; put all its wordings into 'prompts', "
-                "the default last"
-            )
-        listed = each["prompts"]
-        if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
-            raise PersonaSetError(f"{where}: 'prompts' must be a list of texts")
-        if not listed:
-            raise PersonaSetError(f"{where} has no prompts; write one")
-        each["prompt"] = listed[-1]
+    if fault := prompts_fault(told, root, path):
+        raise PersonaSetError(fault)
     try:
         found = _SetFile.model_validate(told)
     except ValidationError as error:
-        raise PersonaSetError(_in_words(error, root, path)) from None
+        keys = list(_SetFile.model_fields), [field.name for field in fields(Persona)]
+        raise PersonaSetError(in_words(error, root, path, *keys)) from None
     ids: dict[str, int] = {}
     prompts: dict[str, str] = {}
     for place, persona in enumerate(found.personas):
@@ -476,37 +400,3 @@ def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
             prompts[prompt] = persona.id
         ids[persona.id] = line
     return PersonaSet(found.name, found.version, found.description, tuple(found.personas), path)
-
-
-def _mappings(told: Any) -> Iterator[dict[str, Any]]:
-    """What a file says of each persona; an empty mapping where that is none."""
-    listed = told.get("personas") if isinstance(told, dict) else None
-    for each in listed if isinstance(listed, list) else ():
-        yield each if isinstance(each, dict) else {}
-
-
-def _in_words(error: ValidationError, root: yaml.Node, path: Path) -> str:
-    """The first fault as a sentence with its line."""
-    # a misspelt key is named before the key that is missing for it
-    first = min(error.errors(), key=lambda each: each["type"] not in UNKNOWN_KEY)
-    place = first["loc"]
-    what, allowed = "a persona set", list(_SetFile.model_fields)
-    if len(place) > 1:
-        what, allowed = "a persona", [field.name for field in fields(Persona)]
-    key = str(place[-1]) if place else ""
-    match first["type"]:
-        case "missing":
-            words = f"{key!r} is missing; add {'a list of personas' if key == 'personas' else 'it'}"
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            close = get_close_matches(key, allowed, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "remove it"
-            words = f"unknown key {key!r} ({hint}; {what} has {', '.join(allowed)})"
-        case "string_type":
-            words = f'{key!r} must be text; write it as text (empty is "")'
-        case "list_type" | "too_short":
-            words = "'personas' must be a list with at least one persona"
-        case "model_type" | "dataclass_type":
-            words = f"{what} must be a mapping with the keys {', '.join(allowed)}"
-        case _:
-            words = first["msg"].removeprefix("Value error, ")
-    return f"{path}:{line_of(root, place)}: {words}"

@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from persona_bench.persona_building import build_persona_set, dump_persona_set
 from persona_bench.personas import (
     KINDS,
     PersonaSetError,
-    build_persona_set,
     bundled_sets,
-    dump_persona_set,
     load_persona_set,
-    near_copy,
     read_persona_set,
 )
+from persona_bench.texts import near_copy
 
 GOOD = """\
 name: mine

@@ -21,7 +21,8 @@ from persona_bench.harness.merge import MergeError, merge
 from persona_bench.harness.run import RunError, run
 from persona_bench.harness.store import RecordLog
 from persona_bench.harness.unfinished import Unfinished, grade_unfinished
-from persona_bench.personas import PersonaSetError, dump_persona_set
+from persona_bench.persona_building import dump_persona_set
+from persona_bench.personas import PersonaSetError
 from persona_bench.results.samples import NoSamplesError, find_samples
 from tests.support.chat_server import ChatServer
 from tests.support.studies import N_QUESTIONS, server

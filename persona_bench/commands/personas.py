@@ -11,14 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from persona_bench.commands import options
-from persona_bench.personas import (
-    KINDS,
-    PersonaSet,
-    build_persona_set,
-    bundled_sets,
-    dump_persona_set,
-    load_persona_set,
-)
+from persona_bench.persona_building import build_persona_set, dump_persona_set
+from persona_bench.personas import KINDS, PersonaSet, bundled_sets, load_persona_set
 
 CHOSEN = "Personas"
 app = typer.Typer(no_args_is_help=True, help="List, show, draw, build and check persona sets.")

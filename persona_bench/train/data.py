@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.benchmarks.sources import SourceError
-from persona_bench.personas import Persona, PersonaSet, load_persona_set, near_copy
+from persona_bench.personas import Persona, PersonaSet, load_persona_set
 from persona_bench.rendering import merged
+from persona_bench.texts import near_copy
 from persona_bench.train.config import Data, Personas, SystemRole, TrainConfig, TrainError
 from persona_bench.train.folder import read_sources
 from persona_bench.train.sources import (

@@ -15,13 +15,8 @@ import pytest
 from persona_bench.benchmarks import aime24, arithmetic, math500
 from persona_bench.benchmarks.base import Question
 from persona_bench.benchmarks.sources import SourceError
-from persona_bench.personas import (
-    KINDS,
-    Persona,
-    PersonaSet,
-    dump_persona_set,
-    load_persona_set,
-)
+from persona_bench.persona_building import dump_persona_set
+from persona_bench.personas import KINDS, Persona, PersonaSet, load_persona_set
 from persona_bench.train.config import Data, Personas, TrainConfig, TrainError
 from persona_bench.train.data import (
     MILD_TO_FAR,
