@@ -119,6 +119,8 @@ inspect: $(INSPECT_INSTALLED)
 calibrate: $(INSTALLED)
 	@echo "== Simulated models: 159 settings of 150 replicates, pairs, methods over seeds, and an independent fit"
 	@$(BIN)/python -m scripts.calibrate --replicates 150 --csv calibration.csv
+	@echo "== Simulated prompts: persona, wording, placebo or nothing"
+	@$(BIN)/python -m scripts.wording_study
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m scripts.bench $(BENCH)

@@ -77,7 +77,8 @@ def _frontier() -> Section:
 def _responses(outcomes: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The verdicts, with the questions and the personas' texts."""
     questions = {q.id: q for q in BENCHMARK.load(None, 0, per_level=160, levels=["2"])}
-    personas = {persona.id: persona.prompt or "" for persona in load_persona_set("core")}
+    # the run asked version 1 of core, whose personas are all in wide
+    personas = {persona.id: persona.prompt or "" for persona in load_persona_set("wide")}
     table = pd.concat(
         [each.assign(model=model) for model, each in outcomes.items()], ignore_index=True
     )

@@ -103,7 +103,7 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 5000, "harness": 8120, "judge": 2400, "results": 2480, "scoring": 6900,
+    "grading": 5000, "harness": 8120, "judge": 2400, "results": 2480, "scoring": 7200,
     "report": 7750, "commands": 2000, "benchmarks": 2100, "train": 4450, "extras": 4800,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
@@ -122,7 +122,7 @@ def test_the_spine_is_named_in_order_and_read_in_an_hour() -> None:
     assert -1 not in places
     assert places == sorted(places)
     files = [(PACKAGE / f"{name}.py").read_text(encoding="utf-8") for name in SPINE]
-    assert sum(len(text.splitlines()) for text in files) <= 2500
+    assert sum(len(text.splitlines()) for text in files) <= 2550
 
 
 def test_no_room_grows_unseen() -> None:

@@ -10,14 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from persona_bench.commands import options
-from persona_bench.personas import (
-    KINDS,
-    PersonaSet,
-    build_persona_set,
-    bundled_sets,
-    dump_persona_set,
-    load_persona_set,
-)
+from persona_bench.persona_building import build_persona_set, dump_persona_set
+from persona_bench.personas import KINDS, PersonaSet, bundled_sets, load_persona_set
 
 CHOSEN = "Personas"
 app = typer.Typer(no_args_is_help=True, help="List, show, draw, build and check persona sets.")
@@ -42,7 +36,7 @@ def personas_list() -> None:
 
 
 def personas_show(name: Name) -> None:
-    """The personas of a set, with their prompts.
+    """The personas of a set, with all wordings of their prompts; the last is the default.
 
     Example: persona-bench personas show core
     """
@@ -59,7 +53,8 @@ def personas_show(name: Name) -> None:
     table.add_column("prompt")
     for persona in chosen:
         level = f" {persona.level}" if persona.level else ""
-        prompt = escape(persona.prompt) or "[dim](no system message)[/]"
+        texts = [f"{number}. {text}" for number, text in enumerate(persona.prompts, start=1)]
+        prompt = escape("\n".join(texts) or persona.prompt) or "[dim](no system message)[/]"
         table.add_row(persona.id, persona.kind + level, prompt)
     out.print(table)
 

@@ -29,6 +29,7 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
 
 
 def _scored(records: Sequence[Record]) -> Stability:
+    records = [record for record in records if record.get("kind") != "placebo"]
     rows = tuple(
         Outcome(
             persona=record["persona"],

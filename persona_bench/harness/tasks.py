@@ -279,7 +279,7 @@ class PersonaTask(ConfigurableTask):
         talk = self.conversations.get((doc["persona"], doc["script"])) if self.turns else None
         if talk is not None and (why := talk.lost(self.turns)):
             request.doc = {**doc, LOST: why}
-        if self.knobs.samples > 1 and self._takes_seed():
+        if (self.knobs.samples > 1 or doc["sample"]) and self._takes_seed():
             context, gen_kwargs = request.arguments
             request.arguments = (context, {**gen_kwargs, "seed": API_SEED + doc["sample"]})
         return request
@@ -320,7 +320,7 @@ class PersonaTask(ConfigurableTask):
         self, doc: dict[str, Any], verdict: Verdict, finish: str, more: Mapping[str, Any]
     ) -> None:
         self.graded[cell_of(doc)] = {
-            **{name: doc[name] for name in ("question", "persona", "sample")},
+            **{name: doc[name] for name in ("question", "persona", "kind", "sample")},
             **verdict._asdict(),
             "sparse": doc["sparse"],
             "finish": finish,

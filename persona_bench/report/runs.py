@@ -13,6 +13,7 @@ from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.sensitivity import GraderSensitivity
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.voice import Voice, VoiceComparison, VoiceError, compare_voice, voice
+from persona_bench.scoring.wordings import PromptEffects, has_prompts, prompt_effects
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Scored:
     """Stability on the questions of each level; empty with fewer than two levels."""
     sensitivity: GraderSensitivity | None = None
     """What a strict grader would give; None where routes are not recorded, or not asked for."""
+    prompts: PromptEffects | None = None
+    """Persona, wording or any prompt; None where one wording and no placebo was asked."""
     voice: Voice | None = None
     """How often responses are right and in character; None where no judge was asked."""
 
@@ -67,6 +70,11 @@ def stability_by_level(outcomes: pd.DataFrame, settings: Settings) -> dict[str, 
             if str(level)
         }
     return levels if len(levels) > 1 else {}
+
+
+def scored_prompts(outcomes: pd.DataFrame, settings: Settings) -> PromptEffects | None:
+    """Persona, wording or any prompt; None where one wording and no placebo was asked."""
+    return prompt_effects(outcomes, **asdict(settings)) if has_prompts(outcomes) else None
 
 
 def scored_verdicts(verdicts: pd.DataFrame, settings: Settings) -> Fidelity:

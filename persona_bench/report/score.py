@@ -19,7 +19,8 @@ from persona_bench.report.compose.pages import provenance_line, score_page, stab
 from persona_bench.report.drift import drift_of, drifting, print_drift, write_drift
 from persona_bench.report.files import write_stability
 from persona_bench.report.places import Places, provenance
-from persona_bench.report.runs import Settings, scored_voice
+from persona_bench.report.prompts import print_prompts, prompt_lines, write_prompts
+from persona_bench.report.runs import Settings, scored_prompts, scored_voice
 from persona_bench.report.score_judged import score_judged
 from persona_bench.report.sensitivity import (
     print_sensitivity,
@@ -199,6 +200,9 @@ def _score_graded(
         sections = [provider.section(rows, by_group, settings) for provider in providers]
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
         voice = scored_voice(rows, task.voice, settings.confidence)
+        prompts = scored_prompts(rows, settings)
+        said = prompt_lines(prompts) if prompts is not None else []
+        said[2:2] = [line for section in sections for line in section.lines()]
         place, name = places.of(model), places.name(model)
         used = {key: getattr(result, key) for key in SETTINGS}
         beside: dict[str, Any] = {}
@@ -206,6 +210,8 @@ def _score_graded(
             beside |= section.record()
         if sensitivity is not None:
             beside["grader_sensitivity"] = sensitivity.to_dict()
+        if prompts is not None:
+            beside["prompts"] = prompts.to_dict()
         if voice is not None:
             beside["voice"] = voice.to_dict()
         written += write_stability(
@@ -219,11 +225,22 @@ def _score_graded(
         for section in sections:
             written += section.write(place, task=title)
         written += write_sensitivity(sensitivity, place, task=title)
+        written += write_prompts(prompts, place, task=title)
         if voice is not None:
             written += write_voice(voice, place, task=title)
         if page:
             of_page, figures = stability_page(
-                title, name, result, by_group, sensitivity, rows, place, settings, voice
+                title,
+                name,
+                result,
+                by_group,
+                sensitivity,
+                rows,
+                place,
+                settings,
+                voice,
+                prompts,
+                said,
             )
             pages.append(of_page)
             written += figures
@@ -239,10 +256,14 @@ def _score_graded(
                 print_sensitivity(sensitivity, out)
             for section in sections:
                 section.print(out)
+            if prompts is not None:
+                print_prompts(prompts, out)
             if voice is not None:
                 print_voice(voice, out)
         else:
             print_summary(result, title=heading, console=out)
+            for line in said:
+                out.print(escape(line), soft_wrap=True)
             if voice is not None:
                 out.print(escape(voice_line(voice)), soft_wrap=True)
             if sensitivity is not None and sensitivity.disagree:

@@ -108,6 +108,9 @@ def _rows(samples: Samples, asked: bool) -> Iterator[Outcome]:
         "method": str(training.get("method", "")),
         "seed": str(training.get("seed", "")),
         "generation": json.dumps(generation, sort_keys=True, default=str) if generation else "",
+        "persona_set": " ".join(
+            str(facts[key]) for key in ("persona_set_name", "persona_set_version") if facts.get(key)
+        ),
         "early": early_facts(facts),
     }
     keys = ("doc", "arguments", "resps") if asked else ("doc", "resps")
@@ -150,6 +153,7 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
         domain=doc.get("domain") or "",
         persona_domain=doc.get("persona_domain") or "",
         persona_level=math.nan if place is None else place,
+        wording=int(doc.get("wording") or 0),
         persona_prompt=doc.get("persona_prompt") or "",
         system=doc.get("system") or "",
         prompt=doc.get("prompt") or "",

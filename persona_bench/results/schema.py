@@ -76,6 +76,10 @@ class Outcome(NamedTuple):
     """Seed of that training."""
     generation: str = ""
     """How the response was generated (temperature, tokens, samples, ...), as JSON."""
+    wording: int = 0
+    """Number of the persona's wording that was asked, from 1; 0 where the run does not say."""
+    persona_set: str = ""
+    """Name and version of the persona set, e.g. `core 2`; empty where the run does not say."""
     early: str = ""
     """Empty for a whole run. For an unfinished one, or one that `--until` asked in blocks, when it
     was looked at, as JSON (see `scoring.sequential`)."""
@@ -216,7 +220,14 @@ class TaskFacts(TypedDict, total=False):
     """Responses to each question under each persona."""
     personas: list[str]
     """Ids."""
+    persona_set_name: str
+    persona_set_version: str
     personas_fingerprint: str
+    """Hash of ids, kinds and the prompts that were asked."""
+    wording: int | str
+    """Which wording of each persona was asked: `last`, `all`, or a number from 1."""
+    placebos: str | None
+    """The set of the placebos that were asked beside the personas."""
     system_role: Literal["native", "merge", "error"]
     system_instruction: str
     """A text before every persona."""

@@ -91,6 +91,7 @@ def trace_samples(
     settings = {"others": others, "embeddings": embeddings, "resamples": resamples, "seed": seed}
     for samples in chosen:
         responses = read_responses(samples)
+        responses = responses[responses["kind"] != "placebo"].reset_index(drop=True)
         result = identifiability(
             responses, embeddings=embeddings, permutations=resamples, seed=seed
         )
