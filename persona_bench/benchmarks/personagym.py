@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,11 @@ FOLDER = GitFolder(
     patterns=(
         "questions/benchmark-v1/*.json",
         "rubrics/*.txt",
+        "prompts/rubric_grading/prompt.txt",
         "prompts/rubric_grading/sys_prompt.txt",
         "prompts/score_examples/prompt.txt",
     ),
-    sha256="57c030d1f4279c8a157d05d0555183ff05343a044c091dd664c90ecd3950c386",
+    sha256="e86aee5e47ef19d2fbacb18a2b833934e7097bf5f074946607da70288bb78fae",
 )
 
 BEFORE = "Adopt the identity of "
@@ -137,6 +139,42 @@ def rubrics(data_dir: Path | None) -> RubricSet:
         return read_personagym_rubrics(FOLDER.locate(data_dir), FOLDER.commit[:12])
     except RubricError as error:
         raise SourceError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class PublishedPrompts:
+    """What PersonaGym's released code sends to its judges, before slots are filled.
+
+    Attributes:
+        system: The system message, which only the first judge is sent.
+        outline: The user message around several rubrics, with the slot {rubrics}.
+        rubrics: By evaluation task, with the slots of `Rubric.text`.
+    """
+
+    system: str
+    outline: str
+    rubrics: Mapping[str, str]
+
+
+def published_prompts(data_dir: Path | None) -> PublishedPrompts:
+    """PersonaGym's own prompts, read from its files and not changed.
+
+    Raises:
+        SourceError: a file can't be had.
+    """
+    folder = FOLDER.locate(data_dir)
+    grading = folder / "prompts" / "rubric_grading"
+    files = {name: folder / "rubrics" / f"{name}.txt" for name in EVAL_TASKS}
+    try:
+        return PublishedPrompts(
+            system=(grading / "sys_prompt.txt").read_text(encoding="utf-8"),
+            outline=(grading / "prompt.txt").read_text(encoding="utf-8"),
+            rubrics={name: file.read_text(encoding="utf-8") for name, file in files.items()},
+        )
+    except OSError as error:
+        raise SourceError(
+            f"{folder}: a file of PersonaGym is missing ({error}); clone {FOLDER.repository} again"
+        ) from None
 
 
 # ---------------------------------------------------------------------- knobs

@@ -193,20 +193,21 @@ def make_call(
     form: Form = "text" if settings.form == "text" else "json"
     told = [settings.form, settings.parameters, repeat]
     messages = judge_messages(judged.rubrics, item, form, shown)
-    return JudgeCall(_key("verdict", digest, told, messages), response, item, shown, repeat)
+    return JudgeCall(hash_key("verdict", digest, told, messages), response, item, shown, repeat)
 
 
 def example_key(rubrics: RubricSet, item: Item) -> str:
     """Which examples belong to an item: those of its persona, question and rubric."""
-    return _key("examples", rubrics.fingerprint, item.eval_task, item.persona, item.question)
+    return hash_key("examples", rubrics.fingerprint, item.eval_task, item.persona, item.question)
 
 
 def stored_example_key(rubrics: RubricSet, item: Item, parameters: Any, digest: str) -> str:
     """The same for what one model wrote under these parameters."""
-    return _key("examples", digest, parameters, example_messages(rubrics, item))
+    return hash_key("examples", digest, parameters, example_messages(rubrics, item))
 
 
-def _key(*parts: Any) -> str:
+def hash_key(*parts: Any) -> str:
+    """A hash of JSON data, by which a record is found again."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 

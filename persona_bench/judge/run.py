@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from persona_bench.judge.as_published import PublishedCalls, published_calls, published_record
 from persona_bench.judge.audit import audit_calls, measure, swapped_items
 from persona_bench.judge.calls import Done, verdict_work
 from persona_bench.judge.client import JudgeError, JudgeSettings
@@ -54,6 +55,8 @@ class JudgedBy:
         unscored: Number of missing verdicts by reason.
         file: The file with the verdicts.
         audit: The judge's audit on these responses; None unless the plan asks for one.
+        published: Counts of the calls of PersonaGym's published protocol; None unless the plan
+            asks for it.
     """
 
     model: str
@@ -63,6 +66,7 @@ class JudgedBy:
     unscored: dict[str, int]
     file: Path
     audit: Audit | None = None
+    published: Done | None = None
 
 
 @dataclass
@@ -174,6 +178,7 @@ class Judging:
             StoreError: the store can't be written.
         """
         found = Finished()
+        self._check_published(judged)
         self.let_in()
         for each in judged:
             wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
@@ -191,6 +196,7 @@ class Judging:
     def estimates(self, judged: Sequence[JudgedTask]) -> list[Estimate]:
         """What `run` would take, without making a call."""
         rows = []
+        self._check_published(judged)
         for judge in self.plan.judges if self.plan.entry_test else ():
             task, calls = entry_calls(judge, self.session.digest_or_unknown(judge))
             work = [verdict_work(call, task, judge) for call in calls]
@@ -209,7 +215,26 @@ class Judging:
                 for what, calls in kinds.items():
                     work = [verdict_work(call, each, judge) for call in calls]
                     rows.append(self.session.estimate(what, work, judge))
+                if published := self._published_calls(each, judge, digest):
+                    rows.append(
+                        self.session.estimate("as published", published.work, published.judge)
+                    )
         return rows
+
+    def _check_published(self, judged: Sequence[JudgedTask]) -> None:
+        if self.plan.as_published and not any(map(_of_personagym, judged)):
+            raise JudgeError(
+                "as_published is for responses to persona_personagym, and there are none: leave it "
+                "out of the judges' file, or run that task first"
+            )
+
+    def _published_calls(
+        self, judged: JudgedTask, judge: JudgeSettings, digest: str
+    ) -> PublishedCalls | None:
+        """The calls of PersonaGym's published protocol; None where it is not asked for."""
+        if not self.plan.as_published or not _of_personagym(judged):
+            return None
+        return published_calls(judged, judge, list(self.plan.judges).index(judge), digest)
 
     def _items(self, judged: JudgedTask) -> list[Item]:
         items = [response.item for response in judged.with_text]
@@ -233,13 +258,20 @@ class Judging:
         samples, digest = judged.samples, self.session.digest(judge)
         calls = self._calls(judged, judge, digest, examples)
         extra = audit_calls(judged, self.plan, judge, digest, examples) if self.plan.audit else None
+        published = self._published_calls(judged, judge, digest)
         done, audited, trouble = Done(), Done(), None
+        of_published = Done() if published else None
         try:
             work = [verdict_work(call, judged, judge) for call in calls if not waits]
             done = self.session.carry_out("verdicts", work, judge, f"{judge.model}: {samples.task}")
             if extra:
                 work = [verdict_work(call, judged, judge) for call in extra.all if not waits]
                 audited = self.session.carry_out("audit", work, judge, f"audit of {judge.model}")
+            if published:
+                show = f"{judge.model}: as published"
+                of_published = self.session.carry_out(
+                    "as published", published.work, published.judge, show
+                )
         except JudgeError as error:
             trouble = error  # raised after the finished verdicts are written
         keys = [call.key for call in (*calls, *(extra.all if extra else ()))]
@@ -248,6 +280,7 @@ class Judging:
             done.left = len(set(keys) - set(records))
         found.count(done)
         found.count(audited)
+        found.count(of_published or Done())
         measured = None
         if extra and trouble is None and not done.left + audited.left:
             measured = measure(judge.model, calls, extra, records, self.plan.seed)
@@ -273,22 +306,35 @@ class Judging:
         }
         entered = self._entered.get(judge.model)
         told["entry_test"] = entered.to_dict() if entered else None
-        told["audit"] = measured.to_dict() if measured else _earlier_audit(file, told)
+        told["audit"] = measured.to_dict() if measured else _earlier(file, told, "audit")
+        told["as_published"] = _earlier(file, told, "as_published")
+        if published and of_published and trouble is None and not of_published.left:
+            records = self.session.record_log("as published", judge).get(
+                work.key for work in published.work
+            )
+            place = list(self.plan.judges).index(judge)
+            told["as_published"] = published_record(published, self.plan.judges, place, records)
         JudgeFile(file).write(rows, told)
         if trouble is not None:
             raise trouble
         missing = [row.reason for row in rows if row.verdict == "unscored"]
         counts = {reason: missing.count(reason) for reason in sorted(set(missing))}
-        return JudgedBy(samples.model, samples.task, judge.model, done, counts, file, measured)
+        return JudgedBy(
+            samples.model, samples.task, judge.model, done, counts, file, measured, of_published
+        )
 
 
-def _earlier_audit(file: Path, now: dict[str, Any]) -> dict[str, Any] | None:
-    """The earlier audit, if the same judge was asked in the same way; it still holds then."""
-    told = JudgeFile(file).about
+def _of_personagym(judged: JudgedTask) -> bool:
+    return judged.rubrics.name == "personagym"
+
+
+def _earlier(file: Path, now: dict[str, Any], what: str) -> dict[str, Any] | None:
+    """A part of the earlier record, if the same judge was asked in the same way."""
+    earlier = JudgeFile(file).about
     same = all(
-        told.get(what) == now[what] for what in ("fingerprint", "parameters", "form", "rubric")
+        earlier.get(name) == now[name] for name in ("fingerprint", "parameters", "form", "rubric")
     )
-    return dict(told["audit"]) if same and told.get("audit") else None
+    return dict(earlier[what]) if same and earlier.get(what) else None
 
 
 # ---------------------------------------------------------------------- the files of a judging

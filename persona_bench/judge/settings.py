@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from persona_bench.harness.study import StudyJudge
-from persona_bench.judge.client import JudgeError, JudgeSettings, Price
+from persona_bench.judge.client import KEY_VARIABLE, JudgeError, JudgeSettings, Price
 from persona_bench.judge.session import Plan
 from persona_bench.yaml_files import read_mapping, validated
 
@@ -52,13 +52,14 @@ def judge_plan(
     if isinstance(by_name, tuple):
         by_name = dict.fromkeys(settings.names, by_name)
     known = {name: Price(*each) for name, each in (by_name or {}).items()} | dict(prices or {})
+    urls, keys = settings.base_url, settings.api_key_variable
     judges = {
         name: JudgeSettings(
             model=name,
-            base_url=settings.base_url,
+            base_url=urls.get(name) if isinstance(urls, dict) else urls,
             form=settings.form,
             gen_kwargs=settings.gen_kwargs,
-            key_variable=settings.api_key_variable,
+            key_variable=keys.get(name, KEY_VARIABLE) if isinstance(keys, dict) else keys,
             timeout=settings.timeout,
             price=known.get(name),
         )
@@ -73,4 +74,6 @@ def judge_plan(
         examples_by=judges[settings.examples_by] if settings.examples_by else None,
         audit=settings.audit,
         audited=settings.audited,
+        entry_test=settings.entry_test,
+        as_published=settings.as_published,
     )

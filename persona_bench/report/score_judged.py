@@ -16,11 +16,13 @@ from persona_bench.report.compose.judged import judged_section
 from persona_bench.report.fidelity import (
     judge_lines,
     print_fidelity,
+    published_lines,
     rater_lines,
     write_fidelity,
 )
 from persona_bench.report.places import Places, provenance
 from persona_bench.report.runs import Settings
+from persona_bench.scoring.as_published import as_published
 from persona_bench.scoring.audit import agreement
 from persona_bench.scoring.estimate import plain
 from persona_bench.scoring.fidelity import fidelity
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from persona_bench.results.judged import JudgeFile
     from persona_bench.results.runs import TaskResults
     from persona_bench.scoring.estimate import Estimate
+
+
+ELSEWHERE = ("audit", "entry_test", "as_published")
+"""Parts of a judge's record that have a place of their own in the scores."""
 
 
 def score_judged(
@@ -78,8 +84,11 @@ def score_judged(
                 rows, ratings, confidence=settings.confidence, seed=settings.seed
             )
         )
+        published = as_published(
+            [file.as_published for file in each.judges], confidence=settings.confidence
+        )
         judges = [
-            {key: value for key, value in file.about.items() if key not in ("audit", "entry_test")}
+            {name: value for name, value in file.about.items() if name not in ELSEWHERE}
             for file in each.judges
         ]
         run = {"samples_file": samples.file.name, "task": samples.facts, "judges": judges}
@@ -90,11 +99,13 @@ def score_judged(
             if alpha is None
             else plain({"alpha": alpha.value, **alpha.interval._asdict()}),
             "raters": held.to_dict() if held else None,
+            "as_published": published.to_dict() if published else None,
             "provenance": provenance(results, run, asdict(settings)),
         }
         written += write_fidelity(result, places.of(model), task=task, record=beside)
         records.append({"model": model, "task": task, **result.to_dict(), **beside})
-        said = judge_lines(result.judges["judge"], entries, audits)
+        said = published_lines(published) if published else []
+        said += judge_lines(result.judges["judge"], entries, audits)
         said += rater_lines(held) if held else []
         sections.append(judged_section(task, places.name(model), result, said, trace))
         if not as_json:
@@ -106,6 +117,7 @@ def score_judged(
                 entries=entries,
                 agreement=alpha,
                 held=held,
+                published=published,
             )
     return written, records, sections
 
