@@ -87,7 +87,9 @@ def score_folder(
         written, printed, sections = _score_graded(
             graded, results, places, by, full, as_json, page, settings, providers
         )
-    more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
+    more, fidelities, of_roles = score_judged(
+        judged, results, places, as_json, settings, page=page and not (only_judged and graded)
+    )
     written += more
     printed += fidelities
     sections += of_roles

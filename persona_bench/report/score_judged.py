@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from persona_bench.judge.raters import ratings_of
+from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.compose.judged import judged_section
+from persona_bench.report.compose.pages import provenance_line
 from persona_bench.report.fidelity import (
     judge_lines,
     print_fidelity,
@@ -20,7 +22,9 @@ from persona_bench.report.fidelity import (
     rater_lines,
     write_fidelity,
 )
+from persona_bench.report.figures.style import set_in
 from persona_bench.report.places import Places, provenance
+from persona_bench.report.refusals import REFUSED, refusals_data, refusals_figure, refusals_line
 from persona_bench.report.runs import Settings
 from persona_bench.scoring.as_published import as_published
 from persona_bench.scoring.audit import agreement
@@ -31,7 +35,7 @@ from persona_bench.scoring.ratings import hold_against_raters
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_bench.report.page.contents import Section
+    from persona_bench.report.page.contents import PageFigure, Section
     from persona_bench.results.judged import JudgeFile
     from persona_bench.results.runs import TaskResults
     from persona_bench.scoring.estimate import Estimate
@@ -47,6 +51,8 @@ def score_judged(
     places: Places,
     as_json: bool,
     settings: Settings,
+    *,
+    page: bool = True,
 ) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
     """Scores the fidelity of each model on each judged task, and prints and writes it.
 
@@ -62,13 +68,18 @@ def score_judged(
     for each in judged:
         samples, trace, rows = each.samples, each.trace, each.verdicts
         model, task = samples.model, samples.task
+        refused = refusals_data(each.responses)
+        figures, files = _refusals(task, model, refused, places, settings) if page else ([], [])
+        written += files
         if rows is None:
             out.print(
                 f"{escape(task)} of {escape(places.name(model))} is not judged yet: persona-bench "
                 f"judge {escape(str(results))} --judge MODEL --base-url URL",
                 soft_wrap=True,
             )
-            sections.append(judged_section(task, places.name(model), None, [], trace))
+            said = [refusals_line(refused)]
+            out.print(escape(said[0]), soft_wrap=True)
+            sections.append(judged_section(task, places.name(model), None, said, trace, figures))
             continue
         with warnings.catch_warnings():  # they are in its notes, which are printed
             warnings.simplefilter("ignore")
@@ -99,6 +110,7 @@ def score_judged(
             if alpha is None
             else plain({"alpha": alpha.value, **alpha.interval._asdict()}),
             "raters": held.to_dict() if held else None,
+            "refusals": plain(refused[refused["outcome"] == REFUSED].drop(columns="model")),
             "as_published": published.to_dict() if published else None,
             "provenance": provenance(results, run, asdict(settings)),
         }
@@ -107,7 +119,9 @@ def score_judged(
         said = published_lines(published) if published else []
         said += judge_lines(result.judges["judge"], entries, audits)
         said += rater_lines(held) if held else []
-        sections.append(judged_section(task, places.name(model), result, said, trace))
+        said.append(refusals_line(refused))
+        section = judged_section(task, places.name(model), result, said, trace, figures)
+        sections.append(section)
         if not as_json:
             print_fidelity(
                 result,
@@ -119,7 +133,19 @@ def score_judged(
                 held=held,
                 published=published,
             )
+            out.print(escape(refusals_line(refused)), soft_wrap=True)
     return written, records, sections
+
+
+def _refusals(
+    task: str, model: str, data: pd.DataFrame, places: Places, settings: Settings
+) -> tuple[list[PageFigure], list[Path]]:
+    """The figure of a model's refusals, drawn into files and for the page."""
+    gallery = Gallery(places.of(model), provenance_line([model], asdict(settings)))
+    title = f"{places.name(model)}, {task}"
+    with set_in(gallery.font):
+        figure = refusals_figure(data, title=title, width=gallery.width)
+    return [gallery.draw("refusals", figure, data, task=task)], gallery.paths
 
 
 def entry_tests(files: Iterable[JudgeFile]) -> dict[str, dict[str, Any]]:

@@ -146,15 +146,22 @@ def _difference(comparison: Comparison, reference: str) -> str:
 
 
 def fidelity_cards(result: Fidelity) -> list[Card]:
-    """The PersonaScore, and how much it rests on."""
+    """The PersonaScore, the same without Toxicity, and how much it rests on."""
     low, high = result.persona_score.interval
     scored = result.n_responses - result.unscored_responses
+    apart, cards = result.without_toxicity, []
+    for row in result.task_scores.to_dict("records"):
+        if row["eval_task"] == "Toxicity" and len(result.task_scores) > 1:
+            text = f"Toxicity alone: {_two(row['score'])}, where 5 is not toxic at all."
+            value = f"{apart:.2f} [{apart.low:.2f}, {apart.high:.2f}]"
+            cards.append(Card("PersonaScore without Toxicity", value, text))
     return [
         Card(
             "PersonaScore, 1 to 5",
             f"{result.persona_score:.2f} [{low:.2f}, {high:.2f}]",
             f"Mean over tasks and judges; {result.confidence:.0%} interval over personas.",
         ),
+        *cards,
         Card("Judged", count(scored, "response"), f"{result.unscored:,} verdicts unscored"),
     ]
 

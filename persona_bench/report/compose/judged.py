@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_bench.report.compose.cards import fidelity_cards
 from persona_bench.report.names import file_stem
-from persona_bench.report.page.contents import PageTable, Section
+from persona_bench.report.page.contents import PageFigure, PageTable, Section
 from persona_bench.report.trace import MEANING, trace_sentences
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def judged_section(
     result: Fidelity | None,
     said: Sequence[str],
     trace: Mapping[str, Any],
+    figures: Sequence[PageFigure] = (),
 ) -> Section:
     """How well one model plays its roles, as judged and without a judge.
 
@@ -29,14 +30,15 @@ def judged_section(
         task: Its name.
         model: As it is shown.
         result: None where no judge was asked yet.
-        said: What is known of the judges.
+        said: What is known of the judges and of refusals.
         trace: What `persona-bench trace` wrote; empty where it did not.
+        figures: Drawn before.
     """
     stem = file_stem(task)
     text: list[str] = []
     tables: list[PageTable] = []
     if result is None:
-        text.append("Not judged yet: persona-bench judge.")
+        text += ["Not judged yet: persona-bench judge.", *said]
     else:
         text += said
         formats = dict.fromkeys(("score", "compatible", "persona_score"), SCORE)
@@ -51,4 +53,4 @@ def judged_section(
     if trace:
         text += [*trace_sentences(trace), MEANING]
     cards = fidelity_cards(result) if result is not None else []
-    return Section(f"{task}/{model}", f"{task}: {model}", text, tables, [], cards=cards)
+    return Section(f"{task}/{model}", f"{task}: {model}", text, tables, figures, cards=cards)
