@@ -214,8 +214,14 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def ratings_folder(results: Path) -> Path:
-    """Where the rating page and the ratings of an output folder lie."""
-    return (results if results.is_dir() else results.parent) / "ratings"
+    """Where the rating page and the ratings of a run lie: in its output folder.
+
+    A samples file belongs to the folder around it that has a store.
+    """
+    if results.is_dir():
+        return results / "ratings"
+    around = list(results.resolve().parents)[:3]
+    return next((each for each in around if (each / "store").is_dir()), around[0]) / "ratings"
 
 
 def keep_ratings(new: pd.DataFrame, results: Path) -> pd.DataFrame:

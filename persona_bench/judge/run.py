@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from persona_bench.judge.session import (
     write_examples,
 )
 from persona_bench.provenance import versions
-from persona_bench.results.judged import JudgeFile
+from persona_bench.results.judged import JudgeFile, judge_files, judged_table
 from persona_bench.results.outcomes import text_hash
 from persona_bench.results.samples import OutcomesError, newest_samples
 from persona_bench.results.schema import Judgement
@@ -122,6 +122,38 @@ def find_judged(path: Path, sample: int | None = None, seed: int = 0) -> list[Ju
         )
     judged = [read_judged(each) for each in found]
     return judged if sample is None else [sample_responses(each, sample, seed) for each in judged]
+
+
+def find_rateable(path: Path, *, asked: bool = False) -> list[JudgedTask]:
+    """The newest responses that people can rate.
+
+    Args:
+        path: An output folder: its judged tasks, and the voice of graded ones that a judge was
+            asked about. Or one samples file: whatever it holds.
+        asked: Of the voice only what the judges were asked about, if any were asked.
+
+    Raises:
+        OutcomesError: none there.
+    """
+    tasks = []
+    for samples in newest_samples(path):
+        judges = judge_files(samples)
+        if not samples.judged and not judges and path.is_dir():
+            continue
+        task = read_judged(samples)
+        if asked and judges and not samples.judged:
+            rows = judged_table(judges)
+            cells = {*zip(rows["persona"], rows["question"], rows["sample"], strict=True)}
+            kept = [r for r in task.responses if (r.persona, r.question, r.sample) in cells]
+            task = replace(task, responses=kept)
+        tasks.append(task)
+    if not tasks:
+        raise OutcomesError(
+            f"{path}: nothing to rate: run persona_personagym or persona_roleplay, or have the "
+            "voice of a graded task judged (persona-bench judge --sample N), or give the samples "
+            "file of a graded task"
+        )
+    return tasks
 
 
 def find_store(path: Path) -> Path:

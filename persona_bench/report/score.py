@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from persona_bench.judge.raters import ratings_of
 from persona_bench.report.compose.pages import score_page, stability_page
 from persona_bench.report.files import write_stability
 from persona_bench.report.places import Places, provenance
@@ -25,7 +26,7 @@ from persona_bench.report.sensitivity import (
 )
 from persona_bench.report.summary import print_summary
 from persona_bench.report.tables import print_stability
-from persona_bench.report.voice import print_voice, voice_line, write_voice
+from persona_bench.report.voice import print_voice, voice_line, voice_rater_lines, write_voice
 from persona_bench.results.runs import read_folder
 from persona_bench.results.samples import progress
 from persona_bench.scoring.groups import scores_by_group
@@ -146,7 +147,8 @@ def _score_graded(
         by_group = scores_by_group(rows, **asdict(settings))
         sections = [provider.section(rows, by_group, settings) for provider in providers]
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
-        voice = scored_voice(rows, task.voice, settings.confidence)
+        ratings = None if task.voice is None else ratings_of(task.voice, results)
+        voice = scored_voice(rows, task.voice, settings.confidence, ratings)
         place, name = places.of(model), places.name(model)
         used = {key: getattr(result, key) for key in SETTINGS}
         beside: dict[str, Any] = {}
@@ -193,6 +195,8 @@ def _score_graded(
             print_summary(result, title=heading, console=out)
             if voice is not None:
                 out.print(escape(voice_line(voice)), soft_wrap=True)
+                for line in voice_rater_lines(voice):
+                    out.print(escape(line), soft_wrap=True)
             if sensitivity is not None and sensitivity.disagree:
                 out.print(escape(sensitivity_lines(sensitivity)[-1]))
         if plan:
