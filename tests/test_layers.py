@@ -103,8 +103,8 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 5000, "harness": 7400, "judge": 2400, "results": 1150, "scoring": 6300,
-    "report": 7100, "commands": 2000, "benchmarks": 2100, "train": 4450, "extras": 4800,
+    "grading": 5000, "harness": 7400, "judge": 2600, "results": 1150, "scoring": 6550,
+    "report": 7300, "commands": 2000, "benchmarks": 2100, "train": 4450, "extras": 4800,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
 

@@ -120,10 +120,10 @@ def judges_in_words(judges: pd.DataFrame) -> str:
     Args:
         judges: Columns judge and entry_test, as `Fidelity.judges` or the judged table.
     """
-    rows = judges[["judge", "entry_test"]].drop_duplicates("judge")
+    accuracies = judges.groupby("judge", sort=False)["entry_test"].min()  # NaN if never taken
     return ", ".join(
         f"{name} ({'no entry test' if math.isnan(value) else f'entry test {value:.0%}'})"
-        for name, value in rows.itertuples(index=False)
+        for name, value in accuracies.items()
     )
 
 

@@ -98,7 +98,8 @@ def voice_line(found: Voice) -> str:
     inside, right = found.in_character, found.accuracy
     return (
         f"In-character accuracy {inside:.2f} [{inside.low:.2f}, {inside.high:.2f}]: right and in "
-        f"voice, where {right:.2f} are right; {found.judged:,} of {found.n:,} responses judged"
+        f"voice, where {right:.2f} are right; {found.judged:,} of {found.n:,} responses judged by "
+        f"{judges_in_words(found.judges)}"
     )
 
 
@@ -165,4 +166,4 @@ def voice_comparison_lines(found: VoiceComparison, a: str, b: str) -> list[str]:
         f"{row['difference']:+.3f} {interval((row['low'], row['high']))} "
         f"({format_p(row['p_value'])})."
         for name, row in rows.drop(index="right_in").iterrows()
-    ]
+    ] + [f"Voice judged by {judges_in_words(found.judges)}."]

@@ -66,6 +66,26 @@ class CorrectedFidelity(Result):
     confidence: float
 
 
+@dataclass(frozen=True, eq=False)
+class CorrectedVoice(Result):
+    """The rates of one model and task as the raters would find them over all responses.
+
+    Attributes:
+        rates: One row for `in_voice` and one for `in_character`: rate; value, low, high
+            (corrected); judged, judged_low, judged_high (by the judges alone); rated, rated_low,
+            rated_high (by the ratings alone); slope (1: what judges call in voice the raters do
+            too; 0: judges are noise, and the ratings count alone).
+        n_rated, n_judged, n: Responses with a rating, with a judge's score, and all that have text.
+        confidence: Level of the intervals.
+    """
+
+    rates: pd.DataFrame
+    n_rated: int
+    n_judged: int
+    n: int
+    confidence: float
+
+
 @dataclass(frozen=True)
 class AgainstRaters(Result):
     """One judge and the mean of the raters on the same responses.

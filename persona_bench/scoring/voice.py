@@ -28,8 +28,7 @@ from persona_bench.scoring.estimate import UNKNOWN, Estimate, Result
 from persona_bench.scoring.resampling import Floats, influence_se, mean_interval
 
 if TYPE_CHECKING:
-    from persona_bench.scoring.ratings import HeldAgainstRaters
-    from persona_bench.scoring.voice_corrected import CorrectedVoice
+    from persona_bench.scoring.ratings import CorrectedVoice, HeldAgainstRaters
 
 SHARES = ("right_in", "right_out", "wrong_in", "wrong_out")
 """The four shares: right or wrong, in or out of voice."""
@@ -301,10 +300,12 @@ class VoiceComparison(Result):
 
     Attributes:
         rates: rate, a, b, difference, low, high, p_value; paired by question.
+        judges: judge, entry_test.
         confidence: Level of the intervals.
     """
 
     rates: pd.DataFrame
+    judges: pd.DataFrame
     confidence: float
 
 
@@ -334,4 +335,5 @@ def compare_voice(a: Voice, b: Voice) -> VoiceComparison:
         p = 2 * float(student.sf(abs(value) / se, df)) if se > 0 else math.nan
         ends = {"difference": value, "low": value - half, "high": value + half, "p_value": p}
         found.append({"rate": name, "a": in_a, "b": in_b, **ends})
-    return VoiceComparison(pd.DataFrame(found), a.confidence)
+    judges = pd.concat([a.judges, b.judges]).drop_duplicates(ignore_index=True)
+    return VoiceComparison(pd.DataFrame(found), judges, a.confidence)

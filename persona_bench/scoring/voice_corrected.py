@@ -10,41 +10,17 @@ question, as all rates of `voice` are. Formulas are in docs/metrics.md.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from persona_bench.benchmarks.voice import IN_VOICE
-from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.fidelity_means import NO_SPREAD, Mean, t_interval
-from persona_bench.scoring.ratings import FEWEST
+from persona_bench.scoring.ratings import FEWEST, CorrectedVoice
 from persona_bench.scoring.resampling import Floats, Interval, influence_se, mean_interval
 from persona_bench.scoring.voice import KEYS, joined, two_phase
 
 CORRECTED = ("in_voice", "in_character")
 """The rates that ratings correct; a grader's verdict needs no rater."""
-
-
-@dataclass(frozen=True, eq=False)
-class CorrectedVoice(Result):
-    """The rates of one model and task as the raters would find them over all responses.
-
-    Attributes:
-        rates: One row per rate of `CORRECTED`: rate, value, low, high (corrected); judged,
-            judged_low, judged_high (by the judges alone); rated, rated_low, rated_high (by the
-            ratings alone); slope (1: what judges call in voice the raters do too; 0: judges are
-            noise, and the ratings count alone).
-        n_rated, n_judged, n: Responses with a rating, with a judge's score, and all that have text.
-        confidence: Level of the intervals.
-    """
-
-    rates: pd.DataFrame
-    n_rated: int
-    n_judged: int
-    n: int
-    confidence: float
 
 
 def corrected_voice(
@@ -95,8 +71,8 @@ def corrected_voice(
         rest = np.where(rated, seen - slope * guess, 0.0)
         judges, correction = float(np.mean(by_persona)), float((counts * rest).sum())
         mean = correction / counts.sum()
-        scale = math.sqrt((rated.sum() - 1) / (rated.sum() - 2))  # the slope takes one, too
-        added = _by_question(rows, scale * counts * np.where(rated, rest - mean, 0.0))
+        off = np.where(rated, rest - mean, 0.0) / (1 - _leverage(guess, rated))
+        added = _by_question(rows, counts * off)
         alone = float((counts * seen).sum() / counts.sum())
         own = _by_question(rows, counts * np.where(rated, seen - alone, 0.0)) / counts.sum()
         parts = {
@@ -121,6 +97,18 @@ def _slope(seen: Floats, guess: Floats) -> float:
     about = guess - guess.mean()
     square = float((about**2).sum())
     return float((about * seen).sum() / square) if square > 0 else 0.0
+
+
+def _leverage(guess: Floats, rated: np.ndarray) -> Floats:
+    """How much each rated response pulls mean and slope towards itself; 0 for the others.
+
+    Residuals are divided by 1 less this, as in MacKinnon & White's HC3 (1985): with few ratings
+    plain ones are too small.
+    """
+    about = np.where(rated, guess - guess[rated].mean(), 0.0)
+    square = float((about**2).sum())
+    pull = about**2 / square if square > 0 else np.zeros(len(about))
+    return np.where(rated, np.minimum(1 / rated.sum() + pull, 0.5), 0.0)
 
 
 def _by_question(rows: pd.DataFrame, added: Floats) -> pd.Series:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.page.contents import Card
 from persona_bench.report.tables import FEW_QUESTIONS, count, format_p, number, with_ties
 
@@ -159,7 +160,8 @@ def fidelity_cards(result: Fidelity) -> list[Card]:
         Card(
             "PersonaScore, 1 to 5",
             f"{result.persona_score:.2f} [{low:.2f}, {high:.2f}]",
-            f"Mean over tasks and judges; {result.confidence:.0%} interval over personas.",
+            f"Mean over tasks and judges, {judges_in_words(result.judges)}; "
+            f"{result.confidence:.0%} interval over personas.",
         ),
         *cards,
         Card("Judged", count(scored, "response"), f"{result.unscored:,} verdicts unscored"),
