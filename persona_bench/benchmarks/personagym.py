@@ -1,8 +1,8 @@
 """PersonaGym: 200 personas, each asked 10 questions on each of five evaluation tasks.
 
 Samuel et al. 2024 (arXiv 2407.18416). Responses are judged afterwards, by `persona-bench judge`.
-The system message and the sampling are PersonaGym's; docs/fidelity.md says what else is, and which
-faults of the released code were mended.
+The system message and the sampling are PersonaGym's. docs/fidelity.md lists what else is, and which
+faults of its released code are corrected.
 
     lm_eval --model vllm --model_args pretrained=... --tasks persona_personagym \
         --apply_chat_template --log_samples --output_path results
@@ -63,16 +63,15 @@ def personas(data_dir: Path | None) -> PersonaSet:
 
 @lru_cache(maxsize=2)
 def _personas(folder: Path) -> PersonaSet:
-    found: dict[str, Persona] = {}
+    personas: dict[str, Persona] = {}
     for file in _files(folder):
         slug = "-".join(re.findall(r"[a-z0-9]+", file.stem.lower()))
         id_ = slug[:60].rstrip("-")
-        if id_ in found:
+        if id_ in personas:
             id_ = slug  # whole, where the beginnings are the same
-        found[id_] = Persona(id_, "character", BEFORE + file.stem + AFTER)
-    return PersonaSet(
-        "personagym", FOLDER.commit[:12], "PersonaGym's benchmark personas", tuple(found.values())
-    )
+        personas[id_] = Persona(id_, "character", BEFORE + file.stem + AFTER)
+    about = "PersonaGym's benchmark personas"
+    return PersonaSet("personagym", FOLDER.commit[:12], about, tuple(personas.values()))
 
 
 def description(prompt: str) -> str:
@@ -92,8 +91,8 @@ def load(
     Args:
         data_dir: The mirror folder.
         seed: Not used.
-        eval_tasks: Only these.
-        questions_per_task: Only the first so many of each persona and evaluation task.
+        eval_tasks: The evaluation tasks whose questions are loaded.
+        questions_per_task: Number of questions of each persona and evaluation task.
 
     Raises:
         SourceError: a file can't be had, or is not the benchmark's.
@@ -120,8 +119,8 @@ def _files(folder: Path) -> list[Path]:
 @lru_cache(maxsize=2 * PERSONAS)
 def _read(file: Path) -> dict[str, list[str]]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        by_task = {eval_task: [str(text) for text in found[eval_task]] for eval_task in EVAL_TASKS}
+        questions = json.loads(file.read_text(encoding="utf-8"))
+        by_task = {name: [str(text) for text in questions[name]] for name in EVAL_TASKS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{file}: not a question file of PersonaGym ({error!r})") from None
     if any(len(texts) != PER_TASK for texts in by_task.values()):
@@ -133,7 +132,7 @@ def rubrics(data_dir: Path | None) -> RubricSet:
     """PersonaGym's rubrics, read from its files.
 
     Raises:
-        SourceError: the files can't be had, or are not PersonaGym's.
+        SourceError: the files are not there and can't be fetched, or are not PersonaGym's.
     """
     try:
         return read_personagym_rubrics(FOLDER.locate(data_dir), FOLDER.commit[:12])
@@ -181,9 +180,9 @@ def published_prompts(data_dir: Path | None) -> PublishedPrompts:
 
 
 def _eval_tasks(value: Any) -> tuple[str, ...]:
-    given = value.replace("+", ",").split(",") if isinstance(value, str) else list(value)
+    texts = value.replace("+", ",").split(",") if isinstance(value, str) else list(value)
     by_name = {name.lower(): name for name in EVAL_TASKS}
-    names = [str(name).strip().lower().replace("-", " ").replace("_", " ") for name in given]
+    names = [str(name).strip().lower().replace("-", " ").replace("_", " ") for name in texts]
     if not names or not set(names) <= set(by_name):
         raise ValueError(f"{value!r} is unknown: use some of {', '.join(EVAL_TASKS)}")
     return tuple(name for name in EVAL_TASKS if name.lower() in names)

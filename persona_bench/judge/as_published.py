@@ -134,8 +134,8 @@ def published_calls(
 def _work(batch: Batch, messages: Messages, settings: JudgeSettings, digest: str) -> Work:
     async def make(judge: Judge) -> dict[str, Any]:
         answer = await judge.write(messages)
-        found = {"scores": read_evaluations(answer.text), "answer": answer.text}
-        return {**found, "model": answer.model, "adapted": dict(judge.parameters.adapted)}
+        record = {"scores": read_evaluations(answer.text), "answer": answer.text}
+        return {**record, "model": answer.model, "adapted": dict(judge.parameters.adapted)}
 
     about = {
         "eval_task": batch.eval_task,

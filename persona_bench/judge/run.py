@@ -106,21 +106,21 @@ def find_judged(path: Path, sample: int | None = None, seed: int = 0) -> list[Ju
         OutcomesError: none there.
         JudgeError: a sample of a judged task, or one that is too small (see `sample_responses`).
     """
-    found = newest_samples(path)
+    files = newest_samples(path)
     if path.is_dir():
-        found = [each for each in found if each.judged == (sample is None)]
-    if not found and sample is None:
+        files = [each for each in files if each.judged == (sample is None)]
+    if not files and sample is None:
         raise OutcomesError(
             f"{path}: no responses of a judged task: run persona_personagym or persona_roleplay "
             "first; the voice of a graded task is judged with --sample N, or where its samples "
             "file is given instead of the folder"
         )
-    if not found:
+    if not files:
         raise OutcomesError(
             f"{path}: no responses of a graded task, and --sample is for their voice: leave it out "
             "to have judged tasks judged"
         )
-    judged = [read_judged(each) for each in found]
+    judged = [read_judged(each) for each in files]
     return judged if sample is None else [sample_responses(each, sample, seed) for each in judged]
 
 
@@ -144,8 +144,8 @@ def find_rateable(path: Path, *, asked: bool = False) -> list[JudgedTask]:
         if asked and judges and not samples.judged:
             rows = judged_table(judges)
             cells = {*zip(rows["persona"], rows["question"], rows["sample"], strict=True)}
-            kept = [r for r in task.responses if (r.persona, r.question, r.sample) in cells]
-            task = replace(task, responses=kept)
+            asked_about = [r for r in task.responses if (r.persona, r.question, r.sample) in cells]
+            task = replace(task, responses=asked_about)
         tasks.append(task)
     if not tasks:
         raise OutcomesError(
@@ -189,10 +189,10 @@ class Judging:
             FingerprintError: an endpoint does not answer.
         """
         for judge in self.plan.judges:
-            asked = self.plan.entry_test is True
-            take = take_entry_test if asked else stored_entry_test
+            required = self.plan.entry_test is True
+            take = take_entry_test if required else stored_entry_test
             result = self._entered[judge.model] = take(self.session, judge)
-            if result and (asked or not result.passed):
+            if result and (required or not result.passed):
                 self.say(result.words)
             if result and not result.passed and self.plan.entry_test is not False:
                 raise JudgeError(
@@ -209,21 +209,21 @@ class Judging:
             FingerprintError: an endpoint does not answer.
             StoreError: the store can't be written.
         """
-        found = Finished()
+        finished = Finished()
         self._check_published(judged)
         self.let_in()
         for each in judged:
             wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
             written = write_examples(wanted, self.plan.writer, self.session) if wanted else Done()
-            found.count(written)
+            finished.count(written)
             examples = stored_examples(wanted, self.plan.writer, self.session)
-            found.without_examples += len(wanted) - len(examples) - written.left
+            finished.without_examples += len(wanted) - len(examples) - written.left
             for judge in self.plan.judges:
                 waits = written.left > 0  # for examples: without them it is another prompt
-                found.verdicts.append(self._judge(each, judge, examples, found, waits))
+                finished.verdicts.append(self._judge(each, judge, examples, finished, waits))
         if any(judge.price for judge in self.plan.judges):
-            found.cost = self.session.budget.spent
-        return found
+            finished.cost = self.session.budget.spent
+        return finished
 
     def estimates(self, judged: Sequence[JudgedTask]) -> list[Estimate]:
         """What `run` would take, without making a call."""
@@ -284,7 +284,7 @@ class Judging:
         judged: JudgedTask,
         judge: JudgeSettings,
         examples: Examples,
-        found: Finished,
+        finished: Finished,
         waits: bool,
     ) -> JudgedBy:
         samples, digest = judged.samples, self.session.digest(judge)
@@ -310,9 +310,9 @@ class Judging:
         records = self.session.record_log("verdicts", judge).get(keys)
         if waits:
             done.left = len(set(keys) - set(records))
-        found.count(done)
-        found.count(audited)
-        found.count(of_published or Done())
+        finished.count(done)
+        finished.count(audited)
+        finished.count(of_published or Done())
         measured = None
         if extra and trouble is None and not done.left + audited.left:
             measured = measure(judge.model, calls, extra, records, self.plan.seed)
@@ -322,7 +322,7 @@ class Judging:
         adapted = {
             name: how for r in records.values() for name, how in r.get("adapted", {}).items()
         }
-        told: dict[str, Any] = {
+        about: dict[str, Any] = {
             "judge": judge.model,
             "fingerprint": digest,
             "parameters": judge.parameters,
@@ -337,16 +337,16 @@ class Judging:
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         entered = self._entered.get(judge.model)
-        told["entry_test"] = entered.to_dict() if entered else None
-        told["audit"] = measured.to_dict() if measured else _earlier(file, told, "audit")
-        told["as_published"] = _earlier(file, told, "as_published")
+        about["entry_test"] = entered.to_dict() if entered else None
+        about["audit"] = measured.to_dict() if measured else _earlier(file, about, "audit")
+        about["as_published"] = _earlier(file, about, "as_published")
         if published and of_published and trouble is None and not of_published.left:
             records = self.session.record_log("as published", judge).get(
                 work.key for work in published.work
             )
             place = list(self.plan.judges).index(judge)
-            told["as_published"] = published_record(published, self.plan.judges, place, records)
-        JudgeFile(file).write(rows, told)
+            about["as_published"] = published_record(published, self.plan.judges, place, records)
+        JudgeFile(file).write(rows, about)
         if trouble is not None:
             raise trouble
         missing = [row.reason for row in rows if row.verdict == "unscored"]

@@ -149,8 +149,8 @@ class JudgeSession:
 
     def stored(self) -> int:
         """Number of stored verdicts of the judges that were asked so far."""
-        kept = {self._digests[name] for name in self._digests}
-        record_logs = [self.plan.store / "verdicts" / digest[:16] for digest in kept]
+        digests = {self._digests[name] for name in self._digests}
+        record_logs = [self.plan.store / "verdicts" / digest[:16] for digest in digests]
         return sum(len(RecordLog(folder, {})) for folder in record_logs)
 
     def carry_out(self, what: str, work: Sequence[Work], judge: JudgeSettings, show: str) -> Done:
@@ -174,15 +174,15 @@ class JudgeSession:
         before = self._estimated.setdefault(judge.model, set())
         unique = {each.key: each for each in work if each.key not in before}
         before.update(unique)
-        known = self.digest_or_unknown(judge) != UNKNOWN
-        record_log = self.record_log(what, judge) if known else ()
+        answers = self.digest_or_unknown(judge) != UNKNOWN
+        record_log = self.record_log(what, judge) if answers else ()
         todo = [each for each in unique.values() if each.key not in record_log]
         prompt, completion = estimate(todo)
         return Estimate(
             judge=judge.model,
             what=what,
             calls=len(todo),
-            stored=len(unique) - len(todo) if known else None,
+            stored=len(unique) - len(todo) if answers else None,
             prompt_tokens=prompt,
             completion_tokens=completion,
             cost=judge.price.of(prompt, completion) if judge.price else None,
