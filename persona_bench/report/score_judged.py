@@ -120,8 +120,9 @@ def score_judged(
         said += judge_lines(result.judges["judge"], entries, audits)
         said += rater_lines(held) if held else []
         said.append(refusals_line(refused))
-        section = judged_section(task, places.name(model), result, said, trace, figures)
-        sections.append(section)
+        sections.append(
+            judged_section(task, places.name(model), result, said, trace, figures, published)
+        )
         if not as_json:
             print_fidelity(
                 result,

@@ -158,7 +158,9 @@ def test_the_published_number_is_the_one_computed_by_hand(
     for each in (ran, again):
         assert f"{said} {SECOND} without the system message): {PERSONA_SCORE:.2f} [" in each.out
         assert re.search("averaged as PersonaGym +as published", each.out)
-    assert said in unescape((out / "scores" / "index.html").read_text())
+    page = unescape((out / "scores" / "index.html").read_text())
+    assert said in page
+    assert "As published: by PersonaGym's protocol" in page
 
     prompts = data_dir / "personagym" / "prompts" / "rubric_grading"
     assert len(asked) == 2 * len(ANSWERS)

@@ -11,6 +11,7 @@ from persona_bench.report.page.contents import PageFigure, PageTable, Section
 from persona_bench.report.trace import MEANING, trace_sentences
 
 if TYPE_CHECKING:
+    from persona_bench.scoring.as_published import AsPublished
     from persona_bench.scoring.fidelity import Fidelity
 
 SCORE = ".2f"
@@ -23,6 +24,7 @@ def judged_section(
     said: Sequence[str],
     trace: Mapping[str, Any],
     figures: Sequence[PageFigure] = (),
+    published: AsPublished | None = None,
 ) -> Section:
     """How well one model plays its roles, as judged and without a judge.
 
@@ -33,6 +35,7 @@ def judged_section(
         said: What is known of the judges and of refusals.
         trace: What `persona-bench trace` wrote; empty where it did not.
         figures: Drawn before.
+        published: The scores of PersonaGym's published protocol; None where it was not asked for.
     """
     stem = file_stem(task)
     text: list[str] = []
@@ -50,6 +53,11 @@ def judged_section(
             PageTable(f"{stem}_fidelity", "Fidelity", result.task_scores, "", formats, ends),
             PageTable(f"{stem}_fidelity_personas", "By persona", result.personas, "", of_personas),
         ]
+    if published:
+        numbers, ends = {"score": SCORE}, {"score": ("low", "high")}
+        title = "As published: by PersonaGym's protocol"
+        table = published.task_scores
+        tables.append(PageTable(f"{stem}_as_published", title, table, "", numbers, ends))
     if trace:
         text += [*trace_sentences(trace), MEANING]
     cards = fidelity_cards(result) if result is not None else []
