@@ -15,6 +15,11 @@ from rich.markup import escape
 
 from persona_bench.report.comparison import print_comparison, write_comparison
 from persona_bench.report.compose.pages import PaperTables, Trainings, compare_page
+from persona_bench.report.drift import (
+    compared_drifts,
+    drift_comparison_lines,
+    write_drift_comparison,
+)
 from persona_bench.report.fidelity import print_fidelity_comparison, write_fidelity_comparison
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
@@ -35,6 +40,7 @@ from persona_bench.scoring.compare import (
     restrict_to_common,
 )
 from persona_bench.scoring.compare import compare as compare_outcomes
+from persona_bench.scoring.drift import DriftComparison
 from persona_bench.scoring.estimate import plain
 from persona_bench.scoring.fidelity_compare import (
     FidelityComparison,
@@ -113,15 +119,17 @@ def compare_runs(
         }
         for task, others in roles.items()
     }
+    drifts = compared_drifts(runs, settings.confidence)
     records = [
         *_records(runs, pairs, write_comparison, out_folder, of_voice),
         *_records(runs, roles, write_fidelity_comparison, out_folder, tests),
+        *_records(runs, drifts, write_drift_comparison, out_folder, {}),
     ]
     console = Console()
     if as_json:
         print(json.dumps(records, indent=2))
     else:
-        _print(runs, pairs, roles, voices, published, console)
+        _print(runs, pairs, roles, voices, published, drifts, console)
     if out_folder is None:
         return
     if not as_json:
@@ -134,6 +142,7 @@ def compare_runs(
             verdicts,
             roles,
             voices,
+            drifts,
             trainings,
             paper,
             settings,
@@ -304,7 +313,7 @@ def _records(
     records = []
     for task, others in results.items():
         for name, result in others.items():
-            more = beside[task].get(name, {})
+            more = beside.get(task, {}).get(name, {})
             record = {"task": task, **_provenance(runs, name), **result.to_dict(), **more}
             records.append(record)
             if out_folder is not None:
@@ -318,6 +327,7 @@ def _print(
     roles: Mapping[str, RolePairs],
     voices: Mapping[str, Mapping[str, VoiceComparison]],
     published: Mapping[str, Mapping[str, PublishedComparison | None]],
+    drifts: Mapping[str, Mapping[str, DriftComparison]],
     console: Console,
 ) -> None:
     a = runs[0].name
@@ -327,6 +337,10 @@ def _print(
             if b in voices[task]:
                 for line in voice_comparison_lines(voices[task][b], a, b):
                     console.print(escape(line), soft_wrap=True)
+    for task, of_drift in drifts.items():
+        for b, told in of_drift.items():
+            for line in drift_comparison_lines(told, a, b):
+                console.print(escape(f"{task}. {line}"), soft_wrap=True)
     for task, of_roles in roles.items():
         for b, fidelities in of_roles.items():
             print_fidelity_comparison(

@@ -84,7 +84,8 @@ def scored_voice(
     confidence: float = 0.95,
     ratings: pd.DataFrame | None = None,
 ) -> Voice | None:
-    """How often one model is right and in character; None where no judge can tell.
+    """How often one model is right and in character; None, with a warning if there are judgements,
+    where that can't be told.
 
     With people's ratings of these responses (`judge.raters.ratings_of`) also what they say of the
     judges, and the rates corrected by them.
@@ -93,7 +94,8 @@ def scored_voice(
         return None
     try:
         found = voice(outcomes, judged, confidence=confidence)
-    except VoiceError:
+    except VoiceError as error:
+        warnings.warn(f"no in-character accuracy: {error}", stacklevel=2)
         return None
     if ratings is None or ratings.empty:
         return found
