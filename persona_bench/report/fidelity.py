@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from persona_bench.scoring.as_published import AsPublished, PublishedComparison
     from persona_bench.scoring.estimate import Estimate
     from persona_bench.scoring.fidelity import Fidelity
     from persona_bench.scoring.fidelity_compare import FidelityComparison
@@ -49,6 +50,7 @@ def print_fidelity(
     entries: Mapping[str, Mapping[str, Any]],
     agreement: Estimate | None = None,
     held: HeldAgainstRaters | None = None,
+    published: AsPublished | None = None,
 ) -> None:
     """Print how well one model plays its personas.
 
@@ -60,6 +62,7 @@ def print_fidelity(
         entries: By judge, as `EntryResult.to_dict` gives them, likewise.
         agreement: Krippendorff's alpha between the judges; None for one judge.
         held: What people's ratings say; None where there are none.
+        published: The scores of PersonaGym's published protocol; None where it was not asked for.
     """
     console.print(Text(printable(title), style="bold"))
     console.print(
@@ -70,7 +73,7 @@ def print_fidelity(
         )
     )
     console.print(Text(f"Scores from 1 to 5; intervals: {result.confidence:.0%}, by persona"))
-    console.print(_tasks(result))
+    console.print(_tasks(result, published))
     console.print(_personas(result))
     if len(result.judges) > 1:
         console.print(_judges(result))
@@ -83,6 +86,8 @@ def print_fidelity(
         console.print(Text(_unscored(result)))
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
+    for line in published_lines(published) if published else ():
+        console.print(Text(printable(line)))
     for line in judge_lines(result.judges["judge"], entries, audits):
         console.print(Text(printable(line), style="bold"))
     for line in rater_lines(held) if held else ():
@@ -115,10 +120,10 @@ def judges_in_words(judges: pd.DataFrame) -> str:
     Args:
         judges: Columns judge and entry_test, as `Fidelity.judges` or the judged table.
     """
-    rows = judges[["judge", "entry_test"]].drop_duplicates("judge")
+    accuracies = judges.groupby("judge", sort=False)["entry_test"].min()  # NaN if never taken
     return ", ".join(
         f"{name} ({'no entry test' if math.isnan(value) else f'entry test {value:.0%}'})"
-        for name, value in rows.itertuples(index=False)
+        for name, value in accuracies.items()
     )
 
 
@@ -128,6 +133,29 @@ def entry_line(judge: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
     if not told:
         return NOT_ENTERED.format(judge=judge)
     return str(told["words"]) if told["passed"] else f"WARNING: {told['words']}"
+
+
+def published_lines(found: AsPublished) -> list[str]:
+    """PersonaScore by PersonaGym's published protocol, and what that protocol lost."""
+    first, second = found.judges
+    score, faults = found.persona_score, []
+    if found.unread:
+        faults.append(f"{found.unread:,} without a score that it can read drop out")
+    if found.out_of_range:
+        faults.append(f"{found.out_of_range:,} above 5 count as they are")
+    if found.empty_batches:
+        failed = f", {found.failed_calls:,} of them failed calls" if found.failed_calls else ""
+        faults.append(f"{count(found.empty_batches, 'answer')} without any score count 0{failed}")
+    if found.failed_responses:
+        faults.append(f'{found.failed_responses:,} failed requests were judged as "Error"')
+    read = count(found.read + found.unread, "evaluation")
+    said = "; ".join(
+        (f"{_score(score)} {_ends(*score.interval)}, from {read} of responses", *faults)
+    )
+    return [
+        f"PersonaScore as published (PersonaGym's protocol with its faults; judges {first}, and "
+        f"{second} without the system message): {said}."
+    ]
 
 
 def rater_lines(held: HeldAgainstRaters) -> list[str]:
@@ -197,27 +225,34 @@ def _ends(low: float, high: float) -> str:
     return "n/a" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]"
 
 
-def _tasks(result: Fidelity) -> Table:
+def _tasks(result: Fidelity, published: AsPublished | None) -> Table:
     ends = f"{result.confidence:.0%} interval"
+    rows = published.task_scores.to_dict("records") if published else []
+    by_theirs = {row["eval_task"]: float(row["score"]) for row in rows}
+    theirs = ["as published"] if published else []
     table = table_of(
-        "Fidelity", "evaluation task", "score", ends, "as PersonaGym", "responses", "unscored"
-    )
+        "Fidelity", "evaluation task", "score", ends, "averaged as PersonaGym", *theirs,
+        "responses", "unscored",
+    )  # fmt: skip
     for row in result.task_scores.to_dict("records"):
         table.add_row(
             row["eval_task"], _score(row["score"]), _ends(row["low"], row["high"]),
-            _score(row["compatible"]), f"{row['n']:,}", f"{row['unscored']:,}",
+            _score(row["compatible"]),
+            *[_score(by_theirs.get(row["eval_task"], math.nan)) for _ in theirs],
+            f"{row['n']:,}", f"{row['unscored']:,}",
         )  # fmt: skip
     table.add_row(
         Text("PersonaScore", style="bold"),
         Text(_score(result.persona_score), style="bold"),
         _ends(*result.persona_score.interval),
         _score(result.persona_score_compatible),
+        *([_score(published.persona_score)] if published else []),
         f"{result.n_responses - result.unscored_responses:,}",
         f"{result.unscored:,}",
     )
     if "Toxicity" in set(result.task_scores["eval_task"]) and len(result.task_scores) > 1:
         apart = result.without_toxicity
-        table.add_row("  without Toxicity", _score(apart), _ends(*apart.interval), "", "", "")
+        table.add_row("  without Toxicity", _score(apart), _ends(*apart.interval))
     return table
 
 
@@ -300,10 +335,12 @@ def print_fidelity_comparison(
     b: str,
     console: Console,
     entries: Mapping[str, Mapping[str, Any]],
+    published: PublishedComparison | None = None,
 ) -> None:
     """Print what differs in fidelity between two models, and what of it is more than noise.
 
-    `entries` has the judges' entry tests, as for `print_fidelity`.
+    `entries` has the judges' entry tests, as for `print_fidelity`; `published` the difference under
+    PersonaGym's published protocol, where both runs were judged by it.
     """
     console.print(Text(printable(f"{title}: b - a"), style="bold"))
     for letter, model in (("a", a), ("b", b)):
@@ -342,6 +379,15 @@ def print_fidelity_comparison(
         )  # fmt: skip
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
+    if published:
+        console.print(
+            Text(
+                f"PersonaScore as published: a {_score(published.score_a)}, b "
+                f"{_score(published.score_b)}, b - a {published.difference:+.2f} "
+                f"{_ends(*published.difference.interval)} ({format_p(published.p_value)}; "
+                f"{count(published.n_personas, 'persona')})."
+            )
+        )
     for judge in result.judges:
         console.print(Text(printable(entry_line(judge, entries)), style="bold"))
 

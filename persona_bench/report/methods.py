@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
 from persona_bench.report.runs import Settings, scored_verdicts
@@ -54,8 +55,11 @@ def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: 
         for other in methods[1:]:
             result = compare_methods(outcomes, scores, methods=(methods[0], other))
             results.append((task, result))
+    judged = _judged_by(checkpoints)
+    said = {"judges": judged} if judged else {}
     records = [
-        {"task": task, "command": command_line(), **result.to_dict()} for task, result in results
+        {"task": task, "command": command_line(), **result.to_dict(), **said}
+        for task, result in results
     ]
     if as_json:
         print(json.dumps(records, indent=2))
@@ -63,6 +67,8 @@ def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: 
         console = Console()
         for task, result in results:
             _print(task, result, console)
+        if judged:
+            console.print(f"Note: fidelity judged by {escape(judged)}.", soft_wrap=True)
     if out_folder is not None:
         _write(results, records, out_folder)
         if not as_json:
@@ -124,6 +130,12 @@ def _scores(checkpoints: dict[tuple[str, str], Run]) -> pd.DataFrame | None:
     counts = table["metric"].value_counts()
     complete = counts[counts == len(checkpoints)].index
     return table[table["metric"].isin(complete)] if len(complete) else None
+
+
+def _judged_by(checkpoints: dict[tuple[str, str], Run]) -> str:
+    """The judges behind the fidelity, with their entry tests; empty where nothing is judged."""
+    tables = [table for run in checkpoints.values() for table in run.verdicts.values()]
+    return judges_in_words(pd.concat(tables)) if tables else ""
 
 
 # ---------------------------------------------------------------------- printed and written

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 
 from persona_bench.scoring.fidelity import Fidelity, fidelity
 from persona_bench.scoring.groups import scores_by_group
+from persona_bench.scoring.ratings import hold_against_raters
 from persona_bench.scoring.sensitivity import GraderSensitivity
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.voice import Voice, VoiceComparison, VoiceError, compare_voice, voice
+from persona_bench.scoring.voice_corrected import corrected_voice
 from persona_bench.scoring.wordings import PromptEffects, has_prompts, prompt_effects
 
 
@@ -85,17 +87,31 @@ def scored_verdicts(verdicts: pd.DataFrame, settings: Settings) -> Fidelity:
 
 
 def scored_voice(
-    outcomes: pd.DataFrame, judged: pd.DataFrame | None, confidence: float = 0.95
+    outcomes: pd.DataFrame,
+    judged: pd.DataFrame | None,
+    confidence: float = 0.95,
+    ratings: pd.DataFrame | None = None,
 ) -> Voice | None:
     """How often one model is right and in character; None, with a warning if there are judgements,
-    where that can't be told."""
+    where that can't be told.
+
+    With people's ratings of these responses (`judge.raters.ratings_of`) also what they say of the
+    judges, and the rates corrected by them.
+    """
     if judged is None:
         return None
     try:
-        return voice(outcomes, judged, confidence=confidence)
+        found = voice(outcomes, judged, confidence=confidence)
     except VoiceError as error:
         warnings.warn(f"no in-character accuracy: {error}", stacklevel=2)
         return None
+    if ratings is None or ratings.empty:
+        return found
+    return replace(
+        found,
+        raters=hold_against_raters(judged, ratings, confidence=confidence),
+        corrected=corrected_voice(outcomes, judged, ratings, confidence=confidence),
+    )
 
 
 def compared_voice(a: Voice | None, b: Voice | None) -> VoiceComparison | None:

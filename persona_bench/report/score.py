@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from persona_bench.judge.raters import ratings_of
 from persona_bench.report.compose.drift import drift_section
 from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.compose.pages import provenance_line, score_page, stability_page
@@ -29,7 +30,7 @@ from persona_bench.report.sensitivity import (
 )
 from persona_bench.report.summary import print_summary
 from persona_bench.report.tables import print_stability
-from persona_bench.report.voice import print_voice, voice_line, write_voice
+from persona_bench.report.voice import print_voice, voice_line, voice_rater_lines, write_voice
 from persona_bench.results.runs import read_folder
 from persona_bench.results.samples import progress
 from persona_bench.scoring.cells import values_of
@@ -99,7 +100,9 @@ def score_folder(
         written, printed, sections, stabilities = _score_graded(
             graded, results, places, by, full, as_json, page, settings, providers
         )
-    more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
+    more, fidelities, of_roles = score_judged(
+        judged, results, places, as_json, settings, page=page and not (only_judged and graded)
+    )
     chosen = judged if only_judged else [] if by else tasks
     drifts, of_drifts, of_pages = _score_drift(
         runs, chosen, places, stabilities, as_json, page, settings
@@ -199,7 +202,8 @@ def _score_graded(
         by_group = scores_by_group(rows, **asdict(settings))
         sections = [provider.section(rows, by_group, settings) for provider in providers]
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
-        voice = scored_voice(rows, task.voice, settings.confidence)
+        ratings = None if task.voice is None else ratings_of(task.voice, results)
+        voice = scored_voice(rows, task.voice, settings.confidence, ratings)
         prompts = scored_prompts(rows, settings)
         said = prompt_lines(prompts) if prompts is not None else []
         said[2:2] = [line for section in sections for line in section.lines()]
@@ -266,6 +270,8 @@ def _score_graded(
                 out.print(escape(line), soft_wrap=True)
             if voice is not None:
                 out.print(escape(voice_line(voice)), soft_wrap=True)
+                for line in voice_rater_lines(voice):
+                    out.print(escape(line), soft_wrap=True)
             if sensitivity is not None and sensitivity.disagree:
                 out.print(escape(sensitivity_lines(sensitivity)[-1]))
         if plan:

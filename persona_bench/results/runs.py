@@ -136,7 +136,7 @@ def read_folder(
 
 
 def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
-    responses = read_responses(samples, asked=asked)
+    responses = read_responses(samples, asked=asked or samples.judged)  # how each of them ended
     judges = judge_files(samples)
     verdicts = judged_table(judges) if judges else None
     if not samples.judged:

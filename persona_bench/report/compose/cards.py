@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.page.contents import Card
 from persona_bench.report.tables import FEW_QUESTIONS, count, format_p, number, with_ties
 
@@ -147,15 +148,23 @@ def _difference(comparison: Comparison, reference: str) -> str:
 
 
 def fidelity_cards(result: Fidelity) -> list[Card]:
-    """The PersonaScore, and how much it rests on."""
+    """The PersonaScore, the same without Toxicity, and how much it rests on."""
     low, high = result.persona_score.interval
     scored = result.n_responses - result.unscored_responses
+    apart, cards = result.without_toxicity, []
+    for row in result.task_scores.to_dict("records"):
+        if row["eval_task"] == "Toxicity" and len(result.task_scores) > 1:
+            text = f"Toxicity alone: {_two(row['score'])}, where 5 is not toxic at all."
+            value = f"{apart:.2f} [{apart.low:.2f}, {apart.high:.2f}]"
+            cards.append(Card("PersonaScore without Toxicity", value, text))
     return [
         Card(
             "PersonaScore, 1 to 5",
             f"{result.persona_score:.2f} [{low:.2f}, {high:.2f}]",
-            f"Mean over tasks and judges; {result.confidence:.0%} interval over personas.",
+            f"Mean over tasks and judges, {judges_in_words(result.judges)}; "
+            f"{result.confidence:.0%} interval over personas.",
         ),
+        *cards,
         Card("Judged", count(scored, "response"), f"{result.unscored:,} verdicts unscored"),
     ]
 

@@ -37,6 +37,10 @@ KINDS: dict[str, tuple[str, str]] = {
         "Reasons for failure",
         "Shares of each persona's responses that are correct, wrong for a reason, or unscored.",
     ),
+    "refusals": (
+        "Refusals",
+        "Shares of each persona's responses that are answers, refusals, without text, or missing.",
+    ),
     "voice": (
         "Right and in character",
         "Shares of each persona's responses that are right or wrong, in or out of its voice.",
