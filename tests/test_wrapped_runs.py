@@ -183,3 +183,60 @@ def test_the_literal_lm_eval_asks_the_same(
             assert mine["arguments"] == other["arguments"]
             assert mine["acc"]["metrics"] == other["acc"]["metrics"]
             assert mine["acc"]["verdict"] == other["acc"]["verdict"]
+
+
+def test_scores_of_a_stopped_run_are_resumed_scored_compared_and_gated(
+    folder: Path, tmp_path: Path
+) -> None:
+    """local_digits gives the share of the answer's digits that a response holds."""
+
+    def answer(out: Path, salt: str) -> None:
+        metadata = {"persona_set": str(folder / "set.yaml")}
+        asked = [Asked("local_digits", metadata, {}, (str(folder / "tasks"),))]
+        with Session(
+            "answering", {"pretrained": str(folder / "tiny"), "salt": salt}, out
+        ) as session:
+            session.run(asked)
+
+    old, new = tmp_path / "old", tmp_path / "new"
+    answer(old, "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RecordLog, "add", stop_after(7))
+        with pytest.raises(KeyboardInterrupt):
+            answer(new, "b")
+    (part,) = grade_unfinished(new)
+    assert (part.stored, part.asked) == (7, 12)
+    early = read_outcomes(new)
+    answer(new, "b")
+    outcomes = read_outcomes(new)
+    keys = ["question", "persona"]
+    for row in early.to_dict("records"):
+        (same,) = outcomes[(outcomes[keys] == [row[key] for key in keys]).all(axis=1)]["score"]
+        assert same == row["score"]
+    by_verdict = outcomes.groupby("verdict")["score"].agg(["min", "max", "size"])
+    assert by_verdict.loc["correct"].tolist()[:2] == [1, 1]
+    assert by_verdict.loc["wrong"].tolist()[:2] == [0, 0]
+    assert 0 < by_verdict.loc["scored", "min"] <= by_verdict.loc["scored", "max"] < 1
+    assert outcomes["correct"].isna().sum() == by_verdict.loc["scored", "size"]
+
+    def told(*command: str) -> Any:
+        result = CliRunner().invoke(app, [*command, "--json"])
+        assert result.exit_code in (0, 1, 3), result.output
+        return json.loads(result.stdout)
+
+    means = outcomes.groupby("persona")["score"].mean()
+    (scored,) = told("score", str(new))
+    assert scored["measure"] == "score"
+    assert scored["pss"]["value"] == pytest.approx(means.min() / means.max())
+    assert scored["agreement"]["value"] is None
+    page = (new / "scores" / "index.html").read_text(encoding="utf-8")
+    assert "Score, worst to best persona" in page
+    (compared,) = told("compare", str(old), str(new), "--no-page")
+    (mean,) = [row for row in compared["metrics"] if row["metric"] == "mean"]
+    assert mean["a"] == pytest.approx(read_outcomes(old)["score"].mean())
+    assert mean["b"] == pytest.approx(outcomes["score"].mean())
+    (gated,) = told("gate", str(old), str(new))["tasks"].values()
+    (criterion,) = [each for each in gated["criteria"] if each["name"] == "mean accuracy"]
+    assert criterion["difference"] == pytest.approx(mean["difference"])
+    result = CliRunner().invoke(app, ["leaderboard", str(old), str(new)])
+    assert "accuracy stands for the mean score" in " ".join(result.output.split())

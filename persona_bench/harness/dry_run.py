@@ -48,7 +48,6 @@ def plan_run(
     confirm_run_unsafe_code: bool = False,
     apply_chat_template: bool = True,
     system_instruction: str | None = None,
-    num_fewshot: int | None = None,
     fewshot_as_multiturn: bool | None = None,
 ) -> list[TaskPlan]:
     """Renders every prompt as the run would, and looks it up in the store.
@@ -76,8 +75,6 @@ def plan_run(
     check_kinds(parts, model)
     for task in parts:
         task.set_fewshot_seed(seed)
-        if num_fewshot is not None and task.config.num_fewshot != 0:  # as lm-eval does
-            task.set_config("num_fewshot", num_fewshot)
         task.build_all_requests(
             limit=int(limit) if limit and limit >= 1 else limit,
             rank=0,

@@ -26,6 +26,7 @@ import persona_bench
 from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark
 from persona_bench.benchmarks.questions_file import benchmark_of_file
+from persona_bench.benchmarks.questions_hub import benchmark_of_hub
 from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
@@ -44,11 +45,12 @@ from persona_bench.resources import resource_folder
 
 log = logging.getLogger("persona_bench")
 
-FILE = "file:"
-"""What stands before the path of a file of questions, where a task or benchmark is named."""
+FILE, HUB = "file:", "hub:"
+"""What stands before the path of a file of questions, and before a dataset of the hub, where a task
+or benchmark is named."""
 API_SEED = 1234  # what lm-eval sends with every API request
 FILE_TOKENS = 2048
-"""Tokens that a response to a question from a file may have, unless --gen_kwargs says otherwise."""
+"""Tokens that a response to a question of the user may have, if --gen_kwargs says nothing else."""
 LENGTH_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 LONGEST_NAME = 255  # bytes of a folder's name
 Cell = tuple[str, str, int]
@@ -57,11 +59,13 @@ LONGEST = 50  # prompts whose tokens are counted: the longest in characters
 
 
 def benchmark_named(name: str) -> Benchmark:
-    """The benchmark of `persona_bench/benchmarks/<name>.py`, or of a file of questions.
+    """The benchmark of `persona_bench/benchmarks/<name>.py`, of a file, or of a dataset.
 
     Args:
-        name: `<name>`, or `file:` and the path of the questions.
+        name: `<name>`, or `file:` and the path of the questions, or `hub:ORG/NAME`.
     """
+    if name.startswith(HUB):
+        return benchmark_of_hub(name)
     if name.startswith(FILE):
         return benchmark_of_file(Path(name.removeprefix(FILE)))
     module = importlib.import_module(f"persona_bench.benchmarks.{name}")
@@ -136,14 +140,19 @@ def build_documents(knobs: Knobs, benchmark: Benchmark) -> dict[str, datasets.Da
     return {"test": datasets.Dataset.from_list(documents)}
 
 
-def file_task(name: str, metadata: Mapping[str, Any]) -> PersonaTask:
-    """The task of a file of questions.
+def is_own_data(name: str) -> bool:
+    """Whether a task is a file of questions, or a dataset of the hub."""
+    return name.startswith((FILE, HUB))
+
+
+def own_data_task(name: str, metadata: Mapping[str, Any]) -> PersonaTask:
+    """The task of a file of questions, or of a dataset of the hub.
 
     Args:
-        name: `file:` and the path.
+        name: `file:` and the path, or `hub:ORG/NAME`.
         metadata: The knobs.
     """
-    benchmark = benchmark_named(name)
+    benchmark = knobs_of(metadata, name)[1]
     config = load_yaml(resource_folder("tasks") / "_persona.yaml")
     config |= {
         "task": f"persona_{benchmark.name}",

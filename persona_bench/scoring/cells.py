@@ -15,9 +15,10 @@ import pandas as pd
 
 from persona_bench.scoring.resampling import Counts, Floats
 
+SCORES = "responses have scores between 0 and 1: accuracy stands for the mean score"
 NO_VERDICTS = (
-    "responses have scores between 0 and 1: accuracy stands for the mean score, and what needs "
-    "verdicts (agreement, solid, pass@k, effects in log-odds) is undefined (NaN)"
+    f"{SCORES}, and what needs verdicts (agreement, solid, pass@k, effects in log-odds) is "
+    "undefined (NaN)"
 )
 
 

@@ -16,6 +16,7 @@ from persona_bench.extras.paper.table import Cell, Column, Number, PaperTable
 from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.names import file_stem
 from persona_bench.report.runs import Settings, scored_verdicts
+from persona_bench.scoring.cells import SCORES
 from persona_bench.scoring.stability import stability
 
 if TYPE_CHECKING:
@@ -93,7 +94,12 @@ def _stability(
     values = {model: float(getattr(result, sort_by)) for model, result in found.items()}
     ordered = {model: found[model] for model in _highest_first(values)}
     table = models_table(task, ordered, {})
-    table = replace(table, notes=[f"Ordered by {SORT_BY[sort_by]}.", *table.notes])
+    told = (
+        [f"{SCORES[0].upper()}{SCORES[1:]}."]
+        if any(x.measure == "score" for x in found.values())
+        else []
+    )
+    table = replace(table, notes=[f"Ordered by {SORT_BY[sort_by]}.", *told, *table.notes])
     return _ranked(replace(table, name=f"{file_stem(task)}_leaderboard"), values)
 
 
