@@ -115,7 +115,7 @@ def _fields(row: Mapping[str, Any], knobs: Mapping[str, str], named: bool) -> di
     if wants_choices and row.get("choices"):
         choices = fields["choices"] = row["choices"]
         answer = row["answer"]
-        is_place = isinstance(answer, int) and answer not in map(str, choices)
+        is_place = isinstance(answer, int) and str(answer) not in map(str, choices)
         if is_place and 0 <= answer < len(choices):
             fields["answer"] = str(choices[answer])
     for name in ("level", "subject"):

@@ -18,6 +18,7 @@ from persona_bench.report.compose.pages import PaperTables, Trainings, compare_p
 from persona_bench.report.fidelity import print_fidelity_comparison, write_fidelity_comparison
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
+from persona_bench.report.rankings import ranking_line
 from persona_bench.report.runs import Settings, compared_voice, scored_voice
 from persona_bench.report.score_judged import entry_tests
 from persona_bench.report.voice import voice_comparison_lines
@@ -35,6 +36,7 @@ from persona_bench.scoring.fidelity_compare import (
     compare_fidelity,
     restrict_to_common_verdicts,
 )
+from persona_bench.scoring.rankings import Ranking, ranking_agreement
 from persona_bench.scoring.voice import VoiceComparison
 
 Pairs = dict[str, Comparison]
@@ -89,23 +91,28 @@ def compare_runs(
     pairs = {task: _compare(each, settings, allowed) for task, each in tables.items()}
     roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
     voices = {task: _compare_voice(task, runs, each, settings) for task, each in tables.items()}
-    of_voice = {
-        task: {name: {"voice": each.to_dict()} for name, each in others.items()}
-        for task, others in voices.items()
+    rankings = {task: ranking_agreement(each) for task, each in tables.items()}
+    beside = {
+        task: {
+            name: {"ranking": rankings[task].to_dict()}
+            | ({"voice": voices[task][name].to_dict()} if name in voices[task] else {})
+            for name in others
+        }
+        for task, others in pairs.items()
     }
     tests = {
         task: {name: {"entry_tests": _entries(task, runs)} for name in others}
         for task, others in roles.items()
     }
     records = [
-        *_records(runs, pairs, write_comparison, out_folder, of_voice),
+        *_records(runs, pairs, write_comparison, out_folder, beside),
         *_records(runs, roles, write_fidelity_comparison, out_folder, tests),
     ]
     console = Console()
     if as_json:
         print(json.dumps(records, indent=2))
     else:
-        _print(runs, pairs, roles, voices, console)
+        _print(runs, pairs, roles, voices, rankings, console)
     if out_folder is None:
         return
     if not as_json:
@@ -292,6 +299,7 @@ def _print(
     pairs: Mapping[str, Pairs],
     roles: Mapping[str, RolePairs],
     voices: Mapping[str, Mapping[str, VoiceComparison]],
+    rankings: Mapping[str, Ranking],
     console: Console,
 ) -> None:
     a = runs[0].name
@@ -301,6 +309,8 @@ def _print(
             if b in voices[task]:
                 for line in voice_comparison_lines(voices[task][b], a, b):
                     console.print(escape(line), soft_wrap=True)
+        if line := ranking_line(rankings[task]):
+            console.print(escape(line), soft_wrap=True)
     for task, of_roles in roles.items():
         for b, fidelities in of_roles.items():
             print_fidelity_comparison(

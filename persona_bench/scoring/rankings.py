@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from persona_bench.scoring.resampling import (
     percentile_interval,
     question_weights,
 )
+from persona_bench.scoring.sequential import early_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Ranking(Result):
         by_chance: Mean of W if personas had no effect, and the middle `confidence` of it.
         p_value: Chance that the models' differences vary as much from persona to persona if
             personas had no effect: sum of squares of accuracies, less each model's and each
-            persona's mean, against the same exchanges.
+            persona's mean, against the same exchanges. NaN in an early look.
         ranks: One row per persona: `persona`, and the rank of each model (1: most accurate).
         n_models, n_personas, n_questions: What all models have scored.
         confidence: Level of the interval.
@@ -104,11 +106,13 @@ def ranking_agreement(
         value, null = float(concordance(seen)[0]), concordance(drawn)
         beyond = _interaction(drawn) >= _interaction(seen) - 1e-12
         p = float((1 + beyond.sum()) / (1 + resamples))
+        if any(early_of(table) for table in tables.values()):
+            p = math.nan
         if not math.isnan(value):
             low, high = percentile_interval(_redrawn(shares, common, resamples, boot), confidence)
-            high = 1.0 if p > 1 - confidence else max(high, value)
+            high = max(high, value) if p <= 1 - confidence else 1.0
             w = Estimate(value, min(low, value), high)
-            floor = Estimate(np.nanmean(null), *percentile_interval(null, confidence))
+            floor = Estimate(float(np.nanmean(null)), *percentile_interval(null, confidence))
     return Ranking(w, floor, p, ranks, len(cells), len(names), int(rows.sum()), confidence)
 
 
@@ -137,7 +141,7 @@ def _interaction(accuracies: Floats) -> Floats:
     return squares
 
 
-def _shares(cells: Cells, questions: list[str], personas: list[str]) -> tuple[Floats, Floats]:
+def _shares(cells: Cells, questions: list[str], personas: list[str]) -> tuple[Floats, Any]:
     row = pd.Index(cells.questions).get_indexer(pd.Index(questions))
     column = pd.Index(cells.personas).get_indexer(pd.Index(personas))
     chosen = cells.only(questions=row, personas=column)
@@ -146,7 +150,7 @@ def _shares(cells: Cells, questions: list[str], personas: list[str]) -> tuple[Fl
     return share, there
 
 
-def _redrawn(shares: Floats, common: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+def _redrawn(shares: Floats, common: Any, resamples: int, rng: np.random.Generator) -> Floats:
     models, questions, personas = shares.shape
     flat = shares.transpose(1, 0, 2).reshape(questions, models * personas)
     found = []
@@ -157,7 +161,7 @@ def _redrawn(shares: Floats, common: Floats, resamples: int, rng: np.random.Gene
     return np.concatenate(found)
 
 
-def _exchanged(shares: Floats, common: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+def _exchanged(shares: Floats, common: Any, resamples: int, rng: np.random.Generator) -> Floats:
     """Accuracies with the personas of each question in random order, the same for all models."""
     models, questions, personas = shares.shape
     found = np.empty((resamples, models, personas))
