@@ -187,6 +187,9 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
         taken=graded.get("answer") or "",
         tokens=str(graded.get("tokens") or ""),
         limit=str((arguments.get("arg_1") or {}).get("max_gen_toks") or ""),
+        turns=int(doc.get("turns") or 0),
+        script=str(doc.get("script", "")),
+        conversation=json.dumps(said) if (said := doc.get("conversation")) else "",
         **run,
     )
 

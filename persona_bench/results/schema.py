@@ -80,6 +80,11 @@ class Outcome(NamedTuple):
     was looked at, as JSON (see `scoring.sequential`)."""
     taken: str = ""
     """The answer that the grader read from the response; empty where there is none."""
+    turns: int = 0
+    """Rounds of conversation before the question."""
+    script: str = ""
+    """Which script the conversation followed; a persona and a script are one conversation. Empty
+    where the run was not asked over conversations."""
     # what was asked; read_outcomes leaves these out
     persona_prompt: str = ""
     """The persona's text."""
@@ -97,10 +102,14 @@ class Outcome(NamedTuple):
     """How many tokens the response has; empty where unknown."""
     limit: str = ""
     """How many tokens were allowed; empty where unknown."""
+    conversation: str = ""
+    """The conversation before the question, as a JSON list of what user and model said in turn;
+    empty where there was none."""
 
 
 ASKED = (
     "persona_prompt", "system", "prompt", "context", "answer", "finish", "tokens", "limit",
+    "conversation",
 )  # fmt: skip
 """Columns that say what was asked."""
 COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
@@ -200,6 +209,13 @@ class TaskFacts(TypedDict, total=False):
     """The days of such a template."""
     training: dict[str, Any]
     """Method and seed of a checkpoint of `persona-bench train`, and how it was trained."""
+    turns: int
+    """Rounds of conversation before each question; absent where the knob was not given."""
+    scripts: int
+    turn_tokens: int
+    """Tokens that a reply in the conversations could have."""
+    conversations: dict[str, int]
+    """How many were `held` and `lost`, and how many replies were `cut_off`."""
     shard: str | None
     """`i/n`: the i-th of n parts of the questions."""
     merged_from: list[str]

@@ -21,13 +21,17 @@ class Moments:
     """Columns that the weights are multiplied with."""
 
     def __init__(self, cells: Cells) -> None:
-        there = cells.scored > 0
-        self.share = np.divide(cells.correct, cells.scored, out=np.zeros(there.shape), where=there)
-        patterns, member = np.unique(there, axis=1, return_inverse=True)
+        is_scored = cells.scored > 0
+        self.share = np.divide(
+            cells.correct, cells.scored, out=np.zeros(is_scored.shape), where=is_scored
+        )
+        patterns, member = np.unique(is_scored, axis=1, return_inverse=True)
         self.member = np.eye(patterns.shape[1])[member.ravel()]  # (personas, classes)
         self.size = self.member.sum(axis=0)
         self.there = patterns.astype(float)
-        squares = np.divide(cells.squares, cells.scored, out=np.zeros(there.shape), where=there)
+        squares = np.divide(
+            cells.squares, cells.scored, out=np.zeros(is_scored.shape), where=is_scored
+        )
         self.square = squares @ self.member  # of single responses; verdicts are their own squares
         self.squares = self.share**2 @ self.member
         sums = self.share @ self.member
@@ -89,7 +93,7 @@ class Moments:
         return own.sum(axis=1) / self.personas, other
 
     def _mean(self, values: Floats) -> Floats:
-        """Over pairs of different personas, from the means of each pair of classes."""
+        """The mean over pairs of different personas, from the means of each pair of classes."""
         return _mean(values, self.pairs * (2 - self.same))
 
 
@@ -100,5 +104,5 @@ def ratio(top: Floats, bottom: Floats) -> Floats:
 
 def _mean(values: Floats, weights: Any = 1.0) -> Floats:
     """Along the last axis, of what is known; NaN where nothing is."""
-    known = ~np.isnan(values) * weights
-    return ratio((np.nan_to_num(values) * known).sum(axis=1), known.sum(axis=1))
+    counts = ~np.isnan(values) * weights
+    return ratio((np.nan_to_num(values) * counts).sum(axis=1), counts.sum(axis=1))

@@ -31,6 +31,7 @@ RESPONSE_COLUMNS = (
     "response",
     "system",
     "context",
+    "conversation",
     "judgements",
 )
 """The columns of `PageContents.responses`."""

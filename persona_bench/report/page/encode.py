@@ -114,7 +114,8 @@ def encode_responses(responses: pd.DataFrame) -> Iterator[str]:
     by = ("persona", "model", "question", "task")
     order = np.lexsort((sample, *(columns[name][0] for name in by)))
     pools = [
-        _pool(responses, name, order) for name in ("question_text", "response", "system", "context")
+        _pool(responses, name, order)
+        for name in ("question_text", "response", "system", "context", "conversation")
     ]
     if "judgements" in responses.columns:
         lists = [_judgements(each) for each in responses["judgements"].to_numpy(object)[order]]

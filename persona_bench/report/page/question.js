@@ -258,8 +258,9 @@ class QuestionView {
     if (of("reward")) verdict.append(" ", make("span", { class: "reward" }, "reward: ", of("reward")));
     if (many) verdict.prepend(make("span", { class: "which" }, `sample ${store.sample[row]} `));
     const parts = [verdict, this.#taken(of), this.#response(row, text), said.map((each) => this.#judgement(each))];
-    const { context, system } = store.pools;
-    if (text !== null) parts.push(this.#later("Conversation", "conversation", async () => this.#turns(await context.text(row), await system.text(row), text)));
+    const { context, conversation, system } = store.pools;
+    const title = conversation.codes[row] >= 0 ? "The conversation before the question" : "Conversation";
+    if (text !== null) parts.push(this.#later(title, "conversation", async () => this.#turns(await context.text(row), await system.text(row), text, await conversation.text(row))));
     if (context.codes[row] >= 0) parts.push(this.#later("Prompt as rendered", "rendered", () => context.text(row)));
     return make("div", { class: "sample" }, parts);
   }
@@ -276,8 +277,8 @@ class QuestionView {
     return parts.length ? make("p", { class: "taken" }, parts) : null;
   }
 
-  #turns(context, system, text) {
-    const turns = [...turnsOf(context, system, this.asked), ["assistant", text]].filter(([, said], place, all) => said || place === all.length - 1);
+  #turns(context, system, text, conversation) {
+    const turns = [...turnsOf(context, system, this.asked, conversation), ["assistant", text]].filter(([, said], place, all) => said || place === all.length - 1);
     return turns.map(([role, said]) => make("div", { class: `turn ${role === "assistant" || role === "model" ? "own" : ""}` }, make("p", { class: "role" }, named(role)), make("div", { class: "response", dir: "auto" }, marked(said, this.pattern))));
   }
 
