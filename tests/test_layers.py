@@ -103,8 +103,8 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 5000, "harness": 8120, "judge": 2600, "results": 2480, "scoring": 7200,
-    "report": 7800, "commands": 2000, "benchmarks": 2100, "train": 4450, "extras": 4800,
+    "grading": 5000, "harness": 8120, "judge": 2600, "results": 2480, "scoring": 7250,
+    "report": 7800, "commands": 2000, "benchmarks": 2250, "train": 4450, "extras": 4800,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
 

@@ -17,13 +17,15 @@ from pydantic.dataclasses import dataclass
 from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.benchmarks.questions_file import benchmark_of_file
+from persona_bench.benchmarks.questions_hub import benchmark_of_hub
 from persona_bench.harness.design import Pairs, read_design
 from persona_bench.harness.script import MOST_SCRIPTS, MOST_TURNS
 from persona_bench.personas import PersonaSet, Wording, load_persona_set
 from persona_bench.yaml_files import Part, sentence
 
-FILE = "file:"
-"""What stands before the path of a file of questions, where a task or benchmark is named."""
+FILE, HUB = "file:", "hub:"
+"""What stands before the path of a file of questions, and before a dataset of the hub, where a task
+or benchmark is named."""
 SystemRole = Literal["native", "merge", "error"]
 GENERATION = frozenset(
     {
@@ -396,12 +398,19 @@ def _own(
 
 
 # ---------------------------------------------------------------------- of a benchmark
+def is_own_data(name: str) -> bool:
+    """Whether a task is a file of questions, or a dataset of the hub."""
+    return name.startswith((FILE, HUB))
+
+
 def benchmark_named(name: str) -> Benchmark:
-    """The benchmark of `persona_bench/benchmarks/<name>.py`, or of a file of questions.
+    """The benchmark of `persona_bench/benchmarks/<name>.py`, of a file, or of a dataset.
 
     Args:
-        name: `<name>`, or `file:` and the path of the questions.
+        name: `<name>`, or `file:` and the path of the questions, or `hub:ORG/NAME`.
     """
+    if name.startswith(HUB):
+        return benchmark_of_hub(name)
     if name.startswith(FILE):
         return benchmark_of_file(Path(name.removeprefix(FILE)))
     module = importlib.import_module(f"persona_bench.benchmarks.{name}")

@@ -13,6 +13,8 @@ tasks:
   - task: persona_math500
     metadata: {n_questions: 100}
     gen_kwargs: {max_gen_toks: 1024}
+  - task: gsm8k
+    num_fewshot: 5
 metadata: {persona_set: core}
 """
 
@@ -88,11 +90,17 @@ class StudyModel(Part):
 
 
 class StudyTask(Part):
-    """One task of a study, with knobs and generation arguments of its own."""
+    """One task of a study, with knobs and generation arguments of its own.
+
+    Attributes:
+        task: As in `--tasks`: this project's, any of lm-eval's, `file:FILE` or `hub:ORG/NAME`.
+        num_fewshot: For this task, in place of the study's.
+    """
 
     task: str
     metadata: dict[str, Any] = Field(default_factory=dict)
     gen_kwargs: dict[str, Any] = Field(default_factory=dict)
+    num_fewshot: int | None = Field(default=None, ge=0)
 
 
 Url = Annotated[str, Field(pattern=r"^https?://")]
@@ -181,6 +189,8 @@ class Study(Part):
         models, tasks: What is run: every model on every task.
         metadata: The knobs of all tasks (`persona_set`, `samples`, `n_questions`, ...).
         gen_kwargs: The generation arguments of all tasks.
+        include_path: Folders of further lm-eval tasks.
+        num_fewshot: As lm-eval's, for the tasks of lm-eval's; by default as each task says.
         seed: Seed of Python, NumPy and torch, and of the draws where decoding samples.
         system_instruction: Before each persona.
         confirm_run_unsafe_code: For tasks that run programs which a model wrote.
@@ -193,6 +203,8 @@ class Study(Part):
     tasks: list[StudyTask] = Field(min_length=1)
     metadata: dict[str, Any] = Field(default_factory=dict)
     gen_kwargs: dict[str, Any] = Field(default_factory=dict)
+    include_path: list[Path] = Field(default_factory=list)
+    num_fewshot: int | None = Field(default=None, ge=0)
     seed: int = 1234
     system_instruction: str | None = None
     confirm_run_unsafe_code: bool = False
@@ -205,6 +217,11 @@ class Study(Part):
         if isinstance(given, list):
             return [{"task": each} if isinstance(each, str) else each for each in given]
         return given
+
+    @field_validator("include_path", mode="before")
+    @classmethod
+    def _one_folder_is_a_list(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _no_name_twice(self) -> Study:
@@ -227,6 +244,8 @@ class Study(Part):
                 task.task,
                 {**self.metadata, **task.metadata, **extra},
                 {**self.gen_kwargs, **task.gen_kwargs, **model.generation()},
+                tuple(map(str, self.include_path)),
+                self.num_fewshot if task.num_fewshot is None else task.num_fewshot,
             )
             for task in self.tasks
         ]

@@ -231,7 +231,7 @@ class PersonaTask(ConfigurableTask):
         return {"do_sample": False, **kept, "until": [], "max_gen_toks": self.knobs.turn_tokens}
 
     def check_conversation_room(
-        self, lm: Any, system_instruction: str | None, num_fewshot: int | None, multiturn: bool
+        self, lm: Any, system_instruction: str | None, multiturn: bool
     ) -> None:
         """Refuses conversations that may outgrow the model's context, before any is held.
 
@@ -245,11 +245,10 @@ class PersonaTask(ConfigurableTask):
             size = len(longest[cell]["prompt"]) if cell in longest else -1
             if cell in self.conversations and len(doc["prompt"]) > size:
                 longest[cell] = doc
-        own = self.config.num_fewshot or 0
         prompts = [
             self.fewshot_context(
                 doc,
-                num_fewshot=own if num_fewshot is None or not own else num_fewshot,
+                num_fewshot=self.config.num_fewshot or 0,
                 system_instruction=system_instruction,
                 apply_chat_template=True,
                 fewshot_as_multiturn=multiturn,

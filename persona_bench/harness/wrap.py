@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import logging
 import math
 import random
@@ -523,7 +524,7 @@ class WrappedTask(PersonaTask):
             "metric": str(self.headline),
             "num_fewshot": self.config.num_fewshot or 0,
             "fewshot_seed": self._seed,
-            "config": self.inner.dump_config(),
+            "config": json.loads(json.dumps(self.inner.dump_config(), default=_name_of)),
         }
         return record
 
@@ -631,6 +632,11 @@ def _completed(question: Question, task: Any, doc: Any) -> Question:
         for each in answers
     ]
     return replace(question, problem=str(text), answer=" | ".join(map(str, answers)))
+
+
+def _name_of(value: Any) -> str:
+    """What stands in a results file for a function, which has no form in JSON."""
+    return str(getattr(value, "__qualname__", value))
 
 
 class _Messages:

@@ -23,6 +23,7 @@ from persona_bench.report.drift import (
 from persona_bench.report.fidelity import print_fidelity_comparison, write_fidelity_comparison
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
+from persona_bench.report.rankings import ranking_line
 from persona_bench.report.runs import Settings, compared_voice, scored_voice
 from persona_bench.report.score_judged import entry_tests
 from persona_bench.report.voice import voice_comparison_lines
@@ -47,6 +48,7 @@ from persona_bench.scoring.fidelity_compare import (
     compare_fidelity,
     restrict_to_common_verdicts,
 )
+from persona_bench.scoring.rankings import Ranking, ranking_agreement
 from persona_bench.scoring.voice import VoiceComparison
 
 Pairs = dict[str, Comparison]
@@ -101,9 +103,14 @@ def compare_runs(
     pairs = {task: _compare(each, settings, allowed) for task, each in tables.items()}
     roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
     voices = {task: _compare_voice(task, runs, each, settings) for task, each in tables.items()}
-    of_voice = {
-        task: {name: {"voice": each.to_dict()} for name, each in others.items()}
-        for task, others in voices.items()
+    rankings = {task: ranking_agreement(each) for task, each in tables.items()}
+    beside = {
+        task: {
+            name: {"ranking": rankings[task].to_dict()}
+            | ({"voice": voices[task][name].to_dict()} if name in voices[task] else {})
+            for name in others
+        }
+        for task, others in pairs.items()
     }
     published = {
         task: {run.name: _compare_published(task, runs[0], run) for run in runs[1:]}
@@ -121,7 +128,7 @@ def compare_runs(
     }
     drifts = compared_drifts(runs, settings.confidence)
     records = [
-        *_records(runs, pairs, write_comparison, out_folder, of_voice),
+        *_records(runs, pairs, write_comparison, out_folder, beside),
         *_records(runs, roles, write_fidelity_comparison, out_folder, tests),
         *_records(runs, drifts, write_drift_comparison, out_folder, {}),
     ]
@@ -129,7 +136,7 @@ def compare_runs(
     if as_json:
         print(json.dumps(records, indent=2))
     else:
-        _print(runs, pairs, roles, voices, published, drifts, console)
+        _print(runs, pairs, roles, voices, published, drifts, rankings, console)
     if out_folder is None:
         return
     if not as_json:
@@ -328,6 +335,7 @@ def _print(
     voices: Mapping[str, Mapping[str, VoiceComparison]],
     published: Mapping[str, Mapping[str, PublishedComparison | None]],
     drifts: Mapping[str, Mapping[str, DriftComparison]],
+    rankings: Mapping[str, Ranking],
     console: Console,
 ) -> None:
     a = runs[0].name
@@ -337,6 +345,8 @@ def _print(
             if b in voices[task]:
                 for line in voice_comparison_lines(voices[task][b], a, b):
                     console.print(escape(line), soft_wrap=True)
+        if line := ranking_line(rankings[task]):
+            console.print(escape(line), soft_wrap=True)
     for task, of_drift in drifts.items():
         for b, told in of_drift.items():
             for line in drift_comparison_lines(told, a, b):

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from persona_bench.scoring.stability import Stability
 
-FAMILY = ("mean", "spread", "agreement", "solid", "pss_mean", "pss_cv")
+FAMILY = (
+    "mean", "spread", "agreement", "answer_agreement", "answer_agreement_self", "solid", "pss_mean",
+    "pss_cv",
+)  # fmt: skip
 """The metrics that stand beside the PSS, in the order in which they are printed."""
 
 UNKNOWN = "n/a"
@@ -56,8 +59,8 @@ def print_stability(result: Stability, *, title: str, console: Console) -> None:
     console.print(Text(meaning(result), style="bold"))
     if verdict := conclusion(result):
         console.print(Text(verdict, style="bold"))
-    if little := how_little(result):
-        console.print(Text(little))
+    for line in filter(None, (near_zero(result), how_little(result))):
+        console.print(Text(line))
     for line in extremes(result):
         console.print(Text(line))
     console.print(_metric_table(result, _family_rows(result)))
@@ -145,6 +148,18 @@ def how_little(result: Stability) -> str:
         f"A wide range is possible with {count(result.n_questions, 'question')}: a model that no "
         f"persona affects would show a plain PSS between {low} and {high} in "
         f"{result.confidence:.0%} of runs by chance alone. More questions or samples narrow that."
+    )
+
+
+def near_zero(result: Stability) -> str:
+    """What to read in place of a ratio where the worst accuracy is near 0; empty elsewhere."""
+    if not result.is_near_zero:
+        return ""
+    gap, odds = result.worst_minus_best, result.worst_odds_ratio
+    return (
+        f"The worst {result.measure} is near 0, where a ratio tells little. Worst - best, without "
+        f"the noise: {number(gap)} {interval(gap.interval)}; log-odds ratio {odds:.2f} "
+        f"[{odds.low:.2f}, {odds.high:.2f}]."
     )
 
 
@@ -381,6 +396,8 @@ def _headline_rows(result: Stability) -> list[tuple[str, str, str, str]]:
 def _family_rows(result: Stability) -> list[tuple[str, str, str, str]]:
     rows = []
     for name in FAMILY:
+        if name.startswith("answer_") and math.isnan(getattr(result, name)):
+            continue
         definition = DEFINITIONS[name]
         if name == "mean":
             definition += f"; standard error {number(result.mean_se)}, clustered by question"

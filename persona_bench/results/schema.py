@@ -83,6 +83,8 @@ class Outcome(NamedTuple):
     early: str = ""
     """Empty for a whole run. For an unfinished one, or one that `--until` asked in blocks, when it
     was looked at, as JSON (see `scoring.sequential`)."""
+    taken: str = ""
+    """The answer that the grader read from the response; empty where there is none."""
     turns: int = 0
     """Rounds of conversation before the question."""
     script: str = ""
@@ -101,8 +103,6 @@ class Outcome(NamedTuple):
     """The reference answer."""
     finish: str = ""
     """How the response ended, e.g. `stop`, `length`, `error`; empty where unknown."""
-    taken: str = ""
-    """The answer that the grader read from the response."""
     tokens: str = ""
     """How many tokens the response has; empty where unknown."""
     limit: str = ""
@@ -113,10 +113,10 @@ class Outcome(NamedTuple):
 
 
 ASKED = (
-    "persona_prompt", "system", "prompt", "context", "answer", "finish", "taken", "tokens", "limit",
+    "persona_prompt", "system", "prompt", "context", "answer", "finish", "tokens", "limit",
     "conversation",
 )  # fmt: skip
-"""Columns that say what was asked, and what was read from the response."""
+"""Columns that say what was asked."""
 COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
 """Columns of the tidy table."""
 

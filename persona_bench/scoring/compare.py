@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
-from persona_bench.scoring.cells import Cells, check, kinds_of
+from persona_bench.scoring.cells import SCORES, Cells, check, kinds_of
 from persona_bench.scoring.corrected import TAIL, posterior, question_draws
 from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.resampling import (
@@ -295,7 +295,7 @@ def paired_cells(a: Cells, b: Cells) -> tuple[Cells, Cells, int]:
 
 
 def _notes(a: Cells, b: Cells, left_out: int) -> tuple[str, ...]:
-    found = []
+    found = [] if a.has_verdicts and b.has_verdicts else [SCORES]
     if left_out:
         found.append(
             f"{left_out} responses are not compared: the other run has nothing scored in their cell"

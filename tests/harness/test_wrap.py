@@ -97,7 +97,8 @@ def wrapped(
 ) -> dict[str, list[dict[str, Any]]]:
     """The samples of a run with personas, by task."""
     metadata = {"persona_set": str(folder / "set.yaml"), **(knobs or {})}
-    asked = [Asked(task, metadata, {}, (str(folder / "tasks"),)) for task in tasks]
+    num_fewshot = settings.pop("num_fewshot", None)
+    asked = [Asked(task, metadata, {}, (str(folder / "tasks"),), num_fewshot) for task in tasks]
     with Session("answering", {}, out) as session:
         session.run(asked, **settings)
     return samples_in(out)

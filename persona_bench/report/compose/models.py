@@ -28,8 +28,10 @@ from persona_bench.report.figures.style import set_in
 from persona_bench.report.names import file_stem, generation_sentences
 from persona_bench.report.page.charts import bar_chart, interval_chart, map_chart, point_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
+from persona_bench.report.rankings import ranking_line
 from persona_bench.report.tables import format_p, meaning
 from persona_bench.report.trace import MEANING, trace_sentences
+from persona_bench.scoring.rankings import ranking_agreement
 
 if TYPE_CHECKING:
     from persona_bench.report.compose.gallery import Gallery
@@ -88,6 +90,8 @@ def graded_models_section(
     """Models beside each other on one task: differences and figures, below other tables."""
     results = {model: each.stability for model, each in models.scored.items()}
     notes = [f"{model}: {meaning(result)}" for model, result in results.items()]
+    if line := ranking_line(ranking_agreement(models.outcomes)):
+        notes.append(line)
     first, *more = _figures(models, gallery)
     return Section(
         name=file_stem(models.task),

@@ -21,7 +21,14 @@ from persona_bench.report.page.charts import bar_chart, interval_chart, line_cha
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
 from persona_bench.report.prompts import prompt_page_tables
 from persona_bench.report.sensitivity import NOTE, TITLE, sensitivity_lines
-from persona_bench.report.tables import by_accuracy, conclusion, how_little, meaning, of_responses
+from persona_bench.report.tables import (
+    by_accuracy,
+    conclusion,
+    how_little,
+    meaning,
+    near_zero,
+    of_responses,
+)
 from persona_bench.report.voice import NAMES as SHARE_NAMES
 from persona_bench.report.voice import voice_lines
 from persona_bench.scoring.sensitivity import ROUTES, UNFOUND
@@ -71,7 +78,8 @@ def graded_section(
     link = {"task": str(outcomes["task"].iloc[0]) if by else task, "model": model}
     if by in ("level", "subject"):
         link[by] = str(outcomes[by].iloc[0])
-    said = [conclusion(result), how_little(result), *(f"Note: {each}." for each in result.notes)]
+    little = near_zero(result), how_little(result)
+    said = [conclusion(result), *little, *(f"Note: {each}." for each in result.notes)]
     notes = [*said, *notes]
     if scored.voice is not None:
         notes += voice_lines(scored.voice)
