@@ -57,8 +57,11 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "training": (
         "Training",
-        "Reward, entropy, KL, length and the share of groups without a signal, step by step; and "
-        "reward by persona.",
+        "Reward, entropy, KL, length and the share of groups without a signal, step by step.",
+    ),
+    "training_groups": (
+        "Reward by group of personas",
+        "Mean reward of the completions under each group of personas, over a window of steps.",
     ),
     "training_personas": (
         "Training, persona by persona",

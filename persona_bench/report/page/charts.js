@@ -57,8 +57,8 @@ const DRAWINGS = {
     return chart.svg(bottom + 42, legend.parts, chart.across(x, top, bottom, label, left, right), marksOfLines, marks);
   },
 
-  /** Personas downwards, questions to the right: what was solved. */
-  map(chart, { rows, columns, cells, values, links, unsolved }, width) {
+  /** Personas downwards, questions or steps to the right: what was solved. */
+  map(chart, { rows, across, columns, cells, values, links, about }, width) {
     const left = namesWidth(rows, width);
     const partly = values.some(([correct, scored]) => correct > 0 && correct < scored);
     const legend = chart.legend([
@@ -94,7 +94,7 @@ const DRAWINGS = {
     });
     const over = draw("rect", { width: wide, height: tall - 1, fill: "none", stroke: "var(--ink)", "stroke-width": 2, visibility: "hidden" });
     const names = rows.map((name, row) =>
-      chart.mark(`${name}: its responses`, responsesAt(links[0], { persona: name }), writing(fitted(name, left - 10), left - 8, top + (row + 0.5) * tall - 0.5, { "text-anchor": "end" })),
+      chart.mark(name, responsesAt(links[0], { persona: name }), writing(fitted(name, left - 10), left - 8, top + (row + 0.5) * tall - 0.5, { "text-anchor": "end" })),
     );
     const area = draw("rect", { x: left, y: top, width: Math.max(0, width - left - 2), height: bottom - top, fill: "transparent", class: "cells" });
     const at = (event) => {
@@ -112,14 +112,13 @@ const DRAWINGS = {
       over.setAttribute("y", top + row * tall);
       const [correct, scored, asked] = values[cells[row][column]];
       const what = !asked ? "not asked" : !scored ? "unscored" : asked === 1 ? (correct ? "correct" : "wrong") : `${correct} of ${scored} correct`;
-      return `${rows[row]} × question ${columns[column]}: ${what}`;
+      return `${rows[row]} × ${across} ${columns[column]}: ${what}`;
     };
     area.addEventListener("click", (event) => {
       const cell = at(event);
-      const to = cell && responsesAt(links[0], { question: columns[cell[1]], at: rows[cell[0]] });
+      const to = cell && responsesAt(links[0], { [across]: columns[cell[1]], at: rows[cell[0]] });
       if (to) go(to);
     });
-    const about = `${columns.length} questions, from the easiest to the hardest${unsolved ? `; ${unsolved} more that nobody solved` : ""}`;
     return chart.svg(bottom + 24, legend.parts, names, paths, over, area, writing(fitted(about, width), left, bottom + 12, { fill: "var(--soft)" }));
   },
 
