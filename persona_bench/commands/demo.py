@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 FOLDER = Path("demo-results")
 TASK = "persona_arithmetic"
 QUESTIONS = 16
-FIRST = 4
+FIRST = 3
 """Questions after which a first table is shown."""
 TOKENS = 192
 """Room for the longest explanations of a one-digit sum: 1 response in 100 is cut off."""
@@ -68,6 +69,7 @@ def demo(
         verbose=options.is_verbose(context),
         say=say,
     ) as session:
+        warnings.filterwarnings("ignore", message=".*: the newest counts")  # the first questions'
         for n in sorted({min(FIRST, questions), questions}):
             knobs = {"persona_set": "demo", "levels": ["1"], "n_questions": n}
             session.run([Asked(TASK, knobs, {"max_gen_toks": TOKENS})])
@@ -75,7 +77,8 @@ def demo(
                 show_counts(read_outcomes(FOLDER), out)
     say("Scoring, figures, and a page of everything that the model said")
     page = score_folder(FOLDER, FOLDER / "scores")[-1]
-    say("Done. Three commands to try next:")
+    show_page(page, out)
+    say("Three commands to try next:")
     for command in (
         "persona-bench score demo-results --full",
         f"persona-bench run --model hf --model_args pretrained={pretrained} "
@@ -84,7 +87,6 @@ def demo(
         "--output_path results/mine",
     ):
         out.print(f"  {escape(command)}", soft_wrap=True, highlight=False)
-    show_page(page, out)
 
 
 def show_stored(console: Console) -> None:

@@ -240,8 +240,9 @@ def test_a_metric_is_chosen_by_name_and_filter_and_asks_for_nothing_again(
         with Session("answering", {}, tmp_path, say=said.append) as session:
             session.run(asked)
     assert "persona_local_sums is scored by exact_match,strict; others" in said[0]
-    assert "persona_local_sums is scored by exact_match,flexible; others" in said[1]
-    assert "18 of 18 responses are in the store, 0 to generate" in said[2]
+    assert "persona_local_sums is scored by exact_match,flexible; others" in said[2]
+    assert said[1] == said[3] == "persona_local_sums: 6 questions × 3 personas, 18 responses"
+    assert said[4] == "18 of 18 responses are in the store, 0 to generate"
     rows = samples_in(tmp_path)["local_sums"]
     for row in rows:
         assert row["acc"]["score"] == row["acc"]["metrics"]["exact_match,flexible"]
