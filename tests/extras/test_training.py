@@ -140,8 +140,10 @@ def test_what_is_drawn_is_the_data(runs) -> None:
 def test_the_page_has_a_chart_of_everything_logged(runs, tmp_path) -> None:
     section = training_section(runs, Gallery(tmp_path, "made up"))
     data = training_data(runs)
-    charts = {figure.title: figure.chart for figure in section.figures}
-    assert len(charts) == len(section.figures)
+    charts = {figure.title: figure.chart for figure in section.all_figures}
+    assert len(charts) == len(section.all_figures)
+    assert section.figures[0].title == "Mean reward"
+    assert "Loss (cross-entropy, nats): sft" in charts
     assert None not in charts.values()
     rewards = data[data["quantity"] == "reward"]
     assert charts["Mean reward"] is not None

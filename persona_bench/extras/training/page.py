@@ -11,6 +11,7 @@ import pandas as pd
 from persona_bench.extras.training.curves import (
     ALL_QUANTITIES,
     BY_GROUP,
+    HELD_OUT,
     read_training,
     training_data,
     training_figure,
@@ -75,11 +76,16 @@ def training_section(logs: Mapping[str, TrainingLog], gallery: Gallery) -> Secti
             if len(log.personas) and log.personas["persona"].nunique() > 1
         }
     drawn = gallery.draw("training", curves, data[~by_group], numbers=False)
-    figures = [
-        PageFigure(f"{drawn.name}_{file_stem(quantity)}", name, "", curves_chart(own, "run", name))
-        for quantity, name in ALL_QUANTITIES.items()
-        if len(own := data[data["quantity"] == quantity])
-    ]
+    charts = {}
+    for quantity, name in ALL_QUANTITIES.items():
+        own = data[data["quantity"] == quantity]
+        if len(shown := own["run"].unique()):
+            of = f": {shown[0]}" if len(shown) == 1 < len(logs) else ""
+            chart = curves_chart(own, "run", name)
+            stem = f"{drawn.name}_{file_stem(quantity)}"
+            charts[quantity] = PageFigure(stem, name + of, "", chart)
+    first = [*HELD_OUT, "reward"] if {*HELD_OUT, "reward"} & {*charts} else [*charts]
+    figures = [charts.pop(quantity) for quantity in first if quantity in charts]
     if groups is not None:
         drawn = gallery.draw("training_groups", groups, data[by_group], numbers=False)
         for run, own in data[by_group].groupby("run", sort=False):
@@ -90,7 +96,7 @@ def training_section(logs: Mapping[str, TrainingLog], gallery: Gallery) -> Secti
         blocks = training_personas_data(logs[name])
         chart = blocks_chart(blocks, name if len(logs[name].completions) else "")
         figures.append(gallery.draw("training_personas", figure, blocks, of=name, chart=chart))
-    return Section("training", "Training", [], [], figures)
+    return Section("training", "Training", [], [], figures, more=[*charts.values()])
 
 
 def curves_chart(data: pd.DataFrame, by: str, label: str) -> Chart:

@@ -162,22 +162,26 @@ const DRAWINGS = {
 
   /** Curves, with a ribbon where there is one. */
   lines(chart, { label, up, curves }, width) {
-    const legend = chart.legend(curves.length > 1 ? curves.map(({ name }, place) => ({ name, colour: coloured(place), shape: SHAPES[place % 8], dash: "" })) : []);
-    const [left, right, top, bottom] = [52, width - 14, legend.height + 26, legend.height + Math.min(340, 0.5 * width + 60)];
+    const ofGroups = curves.every(({ name }) => GROUPS[name]);
+    const looks = curves.map(({ name }, place) => (ofGroups ? { colour: `var(--${name})`, shape: GROUPS[name] } : { colour: coloured(place), shape: SHAPES[place % 8] }));
+    const legend = chart.legend(curves.length > 1 ? curves.map(({ name }, place) => ({ name, ...looks[place], dash: "" })) : []);
+    const [left, right, top, bottom] = [52, width - 14, legend.height + 26, legend.height + Math.min(300, 0.4 * width + 90)];
     const all = curves.flatMap(({ points }) => points);
     const x = scaleOf(all.map((point) => point[0]), left, right);
     const y = scaleOf(all.flatMap((point) => point.slice(1)), bottom, top);
     const marks = curves.map(({ name, points }, place) => {
+      const { colour, shape } = looks[place];
       const own = points.filter((point) => point[1] !== null);
+      const apart = Math.ceil(own.length / 20);
       const path = (column) => own.map((point, at) => `${at ? "L" : "M"}${x(point[0]).toFixed(1)} ${y(point[column]).toFixed(1)}`).join("");
       const back = own.length && own[0].length > 3 ? path(2) + [...own].reverse().map((point) => `L${x(point[0]).toFixed(1)} ${y(point[3]).toFixed(1)}`).join("") + "Z" : null;
-      const dots = own.map((point) => {
+      const dots = own.map((point, at) => {
         const ends = point.length > 3 ? ` [${shown(point[2])}, ${shown(point[3])}]` : "";
         const says = `${name}, ${label.toLowerCase()} ${point[0]}: ${shown(point[1])}${ends}`;
         const [px, py] = [x(point[0]), y(point[1])];
-        return chart.mark(says, null, draw("circle", { cx: px, cy: py, r: 9, fill: "transparent" }), own.length <= 40 && marker(SHAPES[place % 8], px, py, 3.5, coloured(place)));
+        return chart.mark(says, null, draw("circle", { cx: px, cy: py, r: 9, fill: "transparent" }), at % apart === 0 && marker(shape, px, py, 3.5, colour));
       });
-      return [back && draw("path", { d: back, fill: coloured(place), "fill-opacity": 0.15 }), draw("path", { d: path(1), fill: "none", stroke: coloured(place), "stroke-width": 1.8 }), dots];
+      return [back && draw("path", { d: back, fill: colour, "fill-opacity": 0.15 }), draw("path", { d: path(1), fill: "none", stroke: colour, "stroke-width": 1.8 }), dots];
     });
     return chart.svg(bottom + 42, legend.parts, chart.across(x, top, bottom, label, left, right), chart.upwards(y, left, right, up, legend.height + 10), marks);
   },
