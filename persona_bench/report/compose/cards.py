@@ -61,7 +61,7 @@ def _verdict(result: Stability) -> Card:
     says = {
         "stable": f"The corrected PSS lies wholly from {result.stable_from:g} on.",
         "unstable": f"The corrected PSS lies wholly below {result.stable_from:g}.",
-        "undetermined": f"The interval of the corrected PSS holds {result.stable_from:g}.",
+        "undetermined": f"The interval of the corrected PSS contains {result.stable_from:g}.",
     }[word]
     return Card("Verdict", word.upper(), result.why_undetermined or says, word)
 

@@ -65,7 +65,7 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "training_personas": (
         "Training, persona by persona",
-        "Mean reward of the completions under each persona, over blocks of steps.",
+        "The share of correct completions under each persona, in blocks of steps.",
     ),
 }
 """Heading and caption of each kind of figure; the caption is for those who can't see it too."""

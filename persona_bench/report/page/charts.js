@@ -119,7 +119,8 @@ const DRAWINGS = {
       const to = cell && responsesAt(links[0], { [across]: columns[cell[1]], at: rows[cell[0]] });
       if (to) go(to);
     });
-    return chart.svg(bottom + 24, legend.parts, names, paths, over, area, writing(fitted(about, width), left, bottom + 12, { fill: "var(--soft)" }));
+    const told = about.split("; ").map((part, line) => writing(fitted(part, width), 0, bottom + 14 + 17 * line, { fill: "var(--soft)" }));
+    return chart.svg(bottom + 10 + 17 * told.length, legend.parts, names, paths, over, area, told);
   },
 
   /** Checkpoints by two numbers. */
