@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -327,6 +329,7 @@ class Session:
         note = self._note(asked, folder, {**about, "seed": seed})
         if isinstance(self.lm, CachingLM) and note is not None:
             self.lm.before = note.write
+        _silence_git()
         results = lm_eval.simple_evaluate(
             model=self.lm,
             model_args=without_secrets(self.model_args),
@@ -403,6 +406,16 @@ class Session:
         self._record_log = generations(self.store or self.output_path, found)
         if self._record_log.torn:
             self.say(f"{self._record_log.torn} record(s) were cut off when a run ended: made anew")
+
+
+def _silence_git() -> None:
+    """Keeps lm-eval from asking git for a commit where git would only print that there is none."""
+    from lm_eval import evaluator
+
+    with suppress(OSError):  # without git there is no complaint
+        done = subprocess.run(["git", "rev-parse"], capture_output=True, check=False)
+        if done.returncode:
+            evaluator.get_git_commit_hash = lambda: None
 
 
 def multiturn(given: bool | None, apply_chat_template: bool) -> bool:

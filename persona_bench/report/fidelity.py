@@ -7,18 +7,25 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from persona_bench.report.names import file_stem
-from persona_bench.report.tables import PADDING, count, format_p, interval, number, printable
+from persona_bench.report.summary import two
+from persona_bench.report.tables import (
+    bare_p,
+    count,
+    interval,
+    number,
+    plain_table,
+    printable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
     from rich.console import Console
+    from rich.table import Table
 
     from persona_bench.scoring.estimate import Estimate
     from persona_bench.scoring.fidelity import Fidelity
@@ -143,10 +150,10 @@ def rater_lines(held: HeldAgainstRaters) -> list[str]:
     lines += [_against_raters(each) for each in held.judges if each.n]
     if found := held.corrected:
         lines.append(
-            f"PersonaScore corrected for the judges' error: {_score(found.persona_score)} "
+            f"PersonaScore corrected for the judges' error: {two(found.persona_score)} "
             f"{_ends(*found.interval)} from {found.n_rated:,} ratings and {found.n_responses:,} "
-            f"judged responses (judges alone {_score(found.judged)} "
-            f"{_ends(*found.judged_interval)}, ratings alone {_score(found.rated)} "
+            f"judged responses (judges alone {two(found.judged)} "
+            f"{_ends(*found.judged_interval)}, ratings alone {two(found.rated)} "
             f"{_ends(*found.rated_interval)}; {found.confidence:.0%} intervals, by persona)."
         )
         lines.append(
@@ -171,7 +178,7 @@ def _against_raters(found: AgainstRaters) -> str:
         table = getattr(found, f"by_{by}")
         if len(table) > 1:
             parts += [
-                f"{row[by]} {row['bias']:+.2f} (p {_p(row['p_holm'])})"
+                f"{row[by]} {row['bias']:+.2f} (p {bare_p(row['p_holm'])})"
                 for row in table.to_dict("records")
                 if row["p_holm"] <= BIASED
             ]
@@ -180,17 +187,10 @@ def _against_raters(found: AgainstRaters) -> str:
 
 def table_of(title: str, *columns: str) -> Table:
     """A table of the terminal, the first column on the left."""
-    table = Table(
-        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False,
-        padding=PADDING,
-    )  # fmt: skip
+    table = plain_table(title)
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
     return table
-
-
-def _score(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.2f}"
 
 
 def _ends(low: float, high: float) -> str:
@@ -204,20 +204,20 @@ def _tasks(result: Fidelity) -> Table:
     )
     for row in result.task_scores.to_dict("records"):
         table.add_row(
-            row["eval_task"], _score(row["score"]), _ends(row["low"], row["high"]),
-            _score(row["compatible"]), f"{row['n']:,}", f"{row['unscored']:,}",
+            row["eval_task"], two(row["score"]), _ends(row["low"], row["high"]),
+            two(row["compatible"]), f"{row['n']:,}", f"{row['unscored']:,}",
         )  # fmt: skip
     table.add_row(
         Text("PersonaScore", style="bold"),
-        Text(_score(result.persona_score), style="bold"),
+        Text(two(result.persona_score), style="bold"),
         _ends(*result.persona_score.interval),
-        _score(result.persona_score_compatible),
+        two(result.persona_score_compatible),
         f"{result.n_responses - result.unscored_responses:,}",
         f"{result.unscored:,}",
     )
     if "Toxicity" in set(result.task_scores["eval_task"]) and len(result.task_scores) > 1:
         apart = result.without_toxicity
-        table.add_row("  without Toxicity", _score(apart), _ends(*apart.interval), "", "", "")
+        table.add_row("  without Toxicity", two(apart), _ends(*apart.interval), "", "", "")
     return table
 
 
@@ -235,7 +235,7 @@ def _personas(result: Fidelity) -> Table:
             table.add_row("...", "", "", "", "", "")
             continue
         table.add_row(
-            Text(printable(str(row["persona"]))), row["kind"], _score(row["persona_score"]),
+            Text(printable(str(row["persona"]))), row["kind"], two(row["persona_score"]),
             _ends(row["low"], row["high"]), f"{row['n']:,}", f"{row['unscored']:,}",
         )  # fmt: skip
     return table
@@ -249,7 +249,7 @@ def _judges(result: Fidelity) -> Table:
         shares = " / ".join(f"{row[f'share_{k}']:.0%}" for k in range(1, 6))
         name = Text(printable(str(row["judge"])))
         table.add_row(
-            name, _score(row["persona_score"]), f"{row['n']:,}", f"{row['unscored']:,}", shares
+            name, two(row["persona_score"]), f"{row['n']:,}", f"{row['unscored']:,}", shares
         )
     return table
 
@@ -259,7 +259,7 @@ def _unscored(result: Fidelity) -> str:
     low, high = result.bounds
     return (
         f"{count(result.unscored, 'verdict')} unscored ({reasons}): PersonaScore would be "
-        f"{_score(low)} if all of them were 1, {_score(high)} if all were 5."
+        f"{two(low)} if all of them were 1, {two(high)} if all were 5."
     )
 
 
@@ -318,7 +318,7 @@ def print_fidelity_comparison(
     ends = f"{result.confidence:.0%} interval"
     table = table_of("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
     for row in result.task_scores.to_dict("records"):
-        table.add_row(row["eval_task"], *_difference(row), _p(row["p_holm"]))
+        table.add_row(row["eval_task"], *_difference(row), bare_p(row["p_holm"]))
     low, high = result.difference.interval
     whole = {
         "a": result.score_a, "b": result.score_b, "difference": result.difference, "low": low,
@@ -333,7 +333,7 @@ def print_fidelity_comparison(
     table = table_of("By persona", "persona", "a", "b", "b - a", ends, "p", "Holm")
     for row in rows:
         name = Text(printable(str(row["persona"])))
-        table.add_row(name, *_difference(row), _p(row["p_holm"]))
+        table.add_row(name, *_difference(row), bare_p(row["p_holm"]))
     console.print(table)
     if result.left_out:
         console.print(
@@ -350,13 +350,9 @@ def _difference(row: Mapping[Any, Any]) -> list[str]:
     value = row["difference"]
     signed = "n/a" if math.isnan(value) else f"{value:+.2f}"
     return [
-        _score(row["a"]), _score(row["b"]), signed, _ends(row["low"], row["high"]),
-        _p(row["p_value"]),
+        two(row["a"]), two(row["b"]), signed, _ends(row["low"], row["high"]),
+        bare_p(row["p_value"]),
     ]  # fmt: skip
-
-
-def _p(value: float) -> str:
-    return format_p(value).removeprefix("p ").removeprefix("= ")
 
 
 def write_fidelity_comparison(

@@ -288,6 +288,21 @@ def test_merged_personas_stand_before_the_first_user_message(
             assert prompt == mine + asked.removeprefix(head)
 
 
+def test_outside_a_repository_git_prints_no_complaint(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = lm_eval.evaluator.get_git_commit_hash
+    monkeypatch.setattr("lm_eval.evaluator.get_git_commit_hash", own)  # it is put back at the end
+    knobs = {"persona_set": str(folder / "set.yaml")}
+    with Session("answering", {}, tmp_path / "out") as session:
+        session.run([Asked("local_sums", knobs, {}, (str(folder / "tasks"),))])
+    assert "fatal" not in capfd.readouterr().err
+
+
 def test_scores_that_are_no_verdicts_have_a_mean_in_lm_eval_s_table(
     folder: Path, tmp_path: Path
 ) -> None:

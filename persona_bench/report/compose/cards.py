@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from persona_bench.report.page.contents import Card
-from persona_bench.report.tables import FEW_QUESTIONS, count, format_p, number, with_ties
+from persona_bench.report.summary import two
+from persona_bench.report.tables import (
+    FEW_QUESTIONS,
+    bare_p,
+    count,
+    format_p,
+    with_ties,
+)
 
 if TYPE_CHECKING:
     from persona_bench.scoring.compare import Comparison
@@ -24,7 +31,7 @@ def stability_cards(result: Stability, link: Mapping[str, str]) -> list[Card]:
     low, high = result.pss_corrected.interval
     percent = f"{result.confidence:.0%}"
     worst, best = (with_ties(names) for names in (result.worst_personas, result.best_personas))
-    p = format_p(result.p_value).removeprefix("p ").removeprefix("= ")
+    p = bare_p(result.p_value)
     cells = f"{count(result.n_personas, 'persona')} × {count(result.n_samples, 'sample')}"
     lost = f"; {result.unscored:,} unscored" if result.unscored else ""
     few = result.n_questions < FEW_QUESTIONS
@@ -32,14 +39,14 @@ def stability_cards(result: Stability, link: Mapping[str, str]) -> list[Card]:
         _verdict(result),
         Card(
             "Accuracy, worst to best persona",
-            f"{_two(result.worst)} to {_two(result.best)}",
-            f"{worst or 'n/a'} to {best or 'n/a'}; mean {_two(result.mean)}",
+            f"{two(result.worst)} to {two(result.best)}",
+            f"{worst or 'n/a'} to {best or 'n/a'}; mean {two(result.mean)}",
         ),
         Card(
             "Corrected PSS (worst / best, without noise)",
-            f"{_two(result.pss_corrected)} [{_two(low)}, {_two(high)}]",
-            f"Bar: {percent} interval. Tick: {_two(result.noise_floor)}, the plain PSS by chance "
-            f"alone; this run's plain PSS is {_two(result.pss)}.",
+            f"{two(result.pss_corrected)} [{two(low)}, {two(high)}]",
+            f"Bar: {percent} interval. Tick: {two(result.noise_floor)}, the plain PSS by chance "
+            f"alone; this run's plain PSS is {two(result.pss)}.",
             gauge=(result.pss_corrected, low, high, result.noise_floor),
         ),
         Card("p, if personas had no effect", p, "How often chance alone spreads personas as far."),
@@ -118,15 +125,15 @@ def comparison_cards(
     for model, result in results.items():
         low, high = result.pss_corrected.interval
         text = (
-            f"Accuracy, worst to best persona. Corrected PSS {_two(result.pss_corrected)} "
-            f"[{_two(low)}, {_two(high)}]; by chance alone {_two(result.noise_floor)}."
+            f"Accuracy, worst to best persona. Corrected PSS {two(result.pss_corrected)} "
+            f"[{two(low)}, {two(high)}]; by chance alone {two(result.noise_floor)}."
         )
         if model in comparisons:
             text += _difference(comparisons[model], reference)
         cards.append(
             Card(
                 f"{model} (reference)" if model == reference else model,
-                f"{_two(result.worst)} to {_two(result.best)}",
+                f"{two(result.worst)} to {two(result.best)}",
                 text,
                 gauge=(result.pss_corrected, low, high, result.noise_floor),
             )
@@ -157,7 +164,3 @@ def fidelity_cards(result: Fidelity) -> list[Card]:
         ),
         Card("Judged", count(scored, "response"), f"{result.unscored:,} verdicts unscored"),
     ]
-
-
-def _two(value: float) -> str:
-    return number(value) if math.isnan(value) else f"{value:.2f}"
