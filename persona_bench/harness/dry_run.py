@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from persona_bench.harness.backends.request import Request
 from persona_bench.harness.caching_lm import request_of
 from persona_bench.harness.chat_date import dated_template, first_date, pin_date
+from persona_bench.harness.conversations import NAME, Reply, begin, hold
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
 from persona_bench.harness.notes import parts_of
 from persona_bench.harness.preflight import check_chat_template, load
 from persona_bench.harness.run import Asked, check_kinds, generations, load_tasks, multiturn
+from persona_bench.harness.store import RecordLog
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,32 @@ def plan_run(
     pin_date(lm, first_date(store, record=False))
     dated = dated_template(lm)
     try:
-        found = fingerprint(model, model_args)
-        record_log = generations(store, found)
+        identity = fingerprint(model, model_args)
+        record_log = generations(store, identity)
     except FingerprintError as error:
-        found, record_log, note = None, None, str(error)
+        identity, record_log, note = None, None, str(error)
     plans = []
     parts = [part for each in tasks for part in parts_of(each)]
     check_kinds(parts, model)
+    digest, undated = identity.digest if identity else "", dated.undated if dated else None
+
+    def requested(instance: Any, repeat: int = 0) -> Request:
+        return request_of(instance, digest, seed, 256, repeat, undated=undated)
+
+    if talking := [task for task in parts if task.turns]:
+        talks = begin(talking, system_instruction, limit)
+        as_turns = multiturn(fewshot_as_multiturn, apply_chat_template)
+        for task in talking:
+            task.check_conversation_room(lm, system_instruction, num_fewshot, as_turns)
+        hold(
+            talks, lm, lambda requests: _stored([requested(each) for each in requests], record_log)
+        )
+        rounds, done = sum(each.rounds for each in talks), sum(len(each.replies) for each in talks)
+        most = sum(
+            (each.rounds - len(each.replies)) * each.arguments["max_gen_toks"] for each in talks
+        )
+        known = done if record_log is not None else None
+        plans.append(TaskPlan(NAME, rounds, known, None, most, note))
     for task in parts:
         task.set_fewshot_seed(seed)
         if num_fewshot is not None and task.config.num_fewshot != 0:  # as lm-eval does
@@ -88,16 +110,11 @@ def plan_run(
             chat_template=lm.apply_chat_template if apply_chat_template else None,
             tokenizer_name="",
         )
-        digest = found.digest if found else ""
         requests = {
             request.key: request
-            for request in (
-                request_of(
-                    instance, digest, seed, 256, repeat, undated=dated.undated if dated else None
-                )
-                for instance in task.instances
-                for repeat in range(instance.repeats or 1)
-            )
+            for instance in task.instances
+            for repeat in range(instance.repeats or 1)
+            for request in [requested(instance, repeat)]
         }
         todo = [
             each for key, each in requests.items() if record_log is None or key not in record_log
@@ -115,6 +132,13 @@ def plan_run(
             )
         )
     return plans
+
+
+def _stored(requests: Sequence[Request], record_log: RecordLog | None) -> list[Reply]:
+    """The replies that are in the store."""
+    found = record_log.get(each.key for each in requests) if record_log is not None else {}
+    records = [found.get(each.key) for each in requests]
+    return [(each["response"], each.get("finish", ""), "") if each else None for each in records]
 
 
 def _tokens(lm: Any, text: str) -> int | None:

@@ -15,6 +15,11 @@ from rich.markup import escape
 
 from persona_bench.report.comparison import print_comparison, write_comparison
 from persona_bench.report.compose.pages import PaperTables, Trainings, compare_page
+from persona_bench.report.drift import (
+    compared_drifts,
+    drift_comparison_lines,
+    write_drift_comparison,
+)
 from persona_bench.report.fidelity import print_fidelity_comparison, write_fidelity_comparison
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
@@ -30,6 +35,7 @@ from persona_bench.scoring.compare import (
     restrict_to_common,
 )
 from persona_bench.scoring.compare import compare as compare_outcomes
+from persona_bench.scoring.drift import DriftComparison
 from persona_bench.scoring.fidelity_compare import (
     FidelityComparison,
     compare_fidelity,
@@ -97,15 +103,17 @@ def compare_runs(
         task: {name: {"entry_tests": _entries(task, runs)} for name in others}
         for task, others in roles.items()
     }
+    drifts = compared_drifts(runs, settings.confidence)
     records = [
         *_records(runs, pairs, write_comparison, out_folder, of_voice),
         *_records(runs, roles, write_fidelity_comparison, out_folder, tests),
+        *_records(runs, drifts, write_drift_comparison, out_folder, {}),
     ]
     console = Console()
     if as_json:
         print(json.dumps(records, indent=2))
     else:
-        _print(runs, pairs, roles, voices, console)
+        _print(runs, pairs, roles, voices, drifts, console)
     if out_folder is None:
         return
     if not as_json:
@@ -118,6 +126,7 @@ def compare_runs(
             verdicts,
             roles,
             voices,
+            drifts,
             trainings,
             paper,
             settings,
@@ -279,7 +288,7 @@ def _records(
     records = []
     for task, others in results.items():
         for name, result in others.items():
-            more = beside[task].get(name, {})
+            more = beside.get(task, {}).get(name, {})
             record = {"task": task, **_provenance(runs, name), **result.to_dict(), **more}
             records.append(record)
             if out_folder is not None:
@@ -292,6 +301,7 @@ def _print(
     pairs: Mapping[str, Pairs],
     roles: Mapping[str, RolePairs],
     voices: Mapping[str, Mapping[str, VoiceComparison]],
+    drifts: Mapping[str, Mapping[str, DriftComparison]],
     console: Console,
 ) -> None:
     a = runs[0].name
@@ -301,6 +311,10 @@ def _print(
             if b in voices[task]:
                 for line in voice_comparison_lines(voices[task][b], a, b):
                     console.print(escape(line), soft_wrap=True)
+    for task, of_drift in drifts.items():
+        for b, told in of_drift.items():
+            for line in drift_comparison_lines(told, a, b):
+                console.print(escape(f"{task}. {line}"), soft_wrap=True)
     for task, of_roles in roles.items():
         for b, fidelities in of_roles.items():
             print_fidelity_comparison(

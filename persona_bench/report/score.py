@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from persona_bench.report.compose.pages import score_page, stability_page
+from persona_bench.report.compose.drift import drift_section
+from persona_bench.report.compose.gallery import Gallery
+from persona_bench.report.compose.pages import provenance_line, score_page, stability_page
+from persona_bench.report.drift import drift_of, drifting, print_drift, write_drift
 from persona_bench.report.files import write_stability
 from persona_bench.report.places import Places, provenance
 from persona_bench.report.runs import Settings, scored_voice
@@ -28,6 +31,7 @@ from persona_bench.report.tables import print_stability
 from persona_bench.report.voice import print_voice, voice_line, write_voice
 from persona_bench.results.runs import read_folder
 from persona_bench.results.samples import progress
+from persona_bench.scoring.cells import values_of
 from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.pass_at_k import pass_at_k
 from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
@@ -37,8 +41,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
-    from persona_bench.results.runs import TaskResults
+    from persona_bench.results.runs import Run, TaskResults
     from persona_bench.results.schema import TaskFacts
+    from persona_bench.scoring.stability import Stability
 
 SETTINGS = ("confidence", "resamples", "seed", "stratify", "population", "stable_from")
 
@@ -82,15 +87,19 @@ def score_folder(
     written: list[Path] = []
     printed: list[dict[str, Any]] = []
     sections: list[Section] = []
+    stabilities: dict[tuple[str, str], Stability] = {}
     index: Path | None = None
     if not only_judged:
-        written, printed, sections = _score_graded(
+        written, printed, sections, stabilities = _score_graded(
             graded, results, places, by, full, as_json, page, settings, providers
         )
+    drifts, of_drifts, of_pages = _score_drift(
+        [run for run in runs if by is None], places, stabilities, as_json, page, settings
+    )
     more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
-    written += more
-    printed += fidelities
-    sections += of_roles
+    written += drifts + more
+    printed += of_drifts + fidelities
+    sections += of_pages + of_roles
     if page and not (only_judged and graded):
         index = score_page(results, tasks, places, sections)
         written.append(index)
@@ -112,7 +121,7 @@ class NothingScoredError(RuntimeError):
 
 def _check_any_scored(tables: Sequence[pd.DataFrame]) -> None:
     """Raises where no graded task has a scored response; what was written stays."""
-    if any(table["correct"].notna().any() for table in tables):
+    if any(values_of(table).notna().any() for table in tables):
         return
     counts = Counter(reason for table in tables for reason in table["reason"])
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())
@@ -120,6 +129,41 @@ def _check_any_scored(tables: Sequence[pd.DataFrame]) -> None:
         f"every response is unscored ({reasons}): this says nothing about the model; put right "
         "what failed and start the run again, which asks only for what is missing"
     )
+
+
+def _score_drift(
+    runs: Sequence[Run],
+    places: Places,
+    stabilities: Mapping[tuple[str, str], Stability],
+    as_json: bool,
+    page: bool,
+    settings: Settings,
+) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
+    """What changes over a conversation, for each model and task asked after several turns."""
+    written: list[Path] = []
+    printed: list[dict[str, Any]] = []
+    sections: list[Section] = []
+    for run in runs:
+        for task, names in drifting(run.tasks).items():
+            parts = [run.tasks[name] for name in names]
+            known = {
+                int(part.samples.facts["turns"]): stabilities[run.model, name]
+                for name, part in zip(names, parts, strict=True)
+                if (run.model, name) in stabilities
+            }
+            if (found := drift_of(parts, settings.confidence, known)) is None:
+                continue
+            place, name = places.of(run.model), places.name(run.model)
+            record = {"model": run.model, "task": task, "parts": names}
+            written += write_drift(found, place, task=task, record=record)
+            printed.append({**record, "drift": found.to_dict()})
+            if page:
+                gallery = Gallery(place, provenance_line([name], asdict(settings)))
+                sections.append(drift_section(task, {name: found}, gallery))
+                written += gallery.paths
+            if not as_json:
+                print_drift(found, f"{task} · {name}, over a conversation", Console())
+    return written, printed, sections
 
 
 def _score_graded(
@@ -132,8 +176,9 @@ def _score_graded(
     page: bool,
     settings: Settings,
     providers: Sequence[ModuleType],
-) -> tuple[list[Path], list[dict[str, Any]], list[Section]]:
+) -> tuple[list[Path], list[dict[str, Any]], list[Section], dict[tuple[str, str], Stability]]:
     out = Console()
+    stabilities: dict[tuple[str, str], Stability] = {}
     written: list[Path] = []
     printed: list[dict[str, Any]] = []
     pages: list[Section] = []
@@ -141,6 +186,7 @@ def _score_graded(
         samples = task.samples
         model, facts = samples.model, samples.facts
         result = stability(rows, **asdict(settings))
+        stabilities[model, title] = result
         by_group = scores_by_group(rows, **asdict(settings))
         sections = [provider.section(rows, by_group, settings) for provider in providers]
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
@@ -199,7 +245,7 @@ def _score_graded(
             out.print(f"Unfinished run: {part['stored']:,} of {part['asked']:,} responses.")
         for line in _of_programs(rows, facts):
             out.print(escape(line), soft_wrap=True)
-    return written, printed, pages
+    return written, printed, pages, stabilities
 
 
 def _parts(

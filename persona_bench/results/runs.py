@@ -135,7 +135,10 @@ def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
     verdicts = judged_table(judges) if judges else None
     if not samples.judged:
         outcomes = graded_outcomes(samples, responses)
-        return TaskResults(samples, responses, outcomes, judges, voice=verdicts)
+        likelihoods = _trace(samples, folder)[1] if "turns" in samples.facts else None
+        return TaskResults(
+            samples, responses, outcomes, judges, voice=verdicts, likelihoods=likelihoods
+        )
     trace, likelihoods = _trace(samples, folder)
     return TaskResults(
         samples, responses, None, judges, verdicts, trace=trace, likelihoods=likelihoods

@@ -91,8 +91,9 @@ class Samples:
         model_args = (self.results.get("config") or {}).get("model_args")
         if isinstance(model_args, dict) and model_args.get("enable_thinking") is not None:
             settings["enable_thinking"] = model_args["enable_thinking"]
-        if "samples" in self.facts:
-            settings["samples"] = self.facts["samples"]
+        for name in ("samples", "turns", "scripts", "turn_tokens"):
+            if name in self.facts:
+                settings[name] = self.facts[name]  # type: ignore[literal-required]
         return settings
 
     @property

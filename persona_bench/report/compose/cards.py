@@ -38,7 +38,7 @@ def stability_cards(result: Stability, link: Mapping[str, str]) -> list[Card]:
     return [
         _verdict(result),
         Card(
-            "Accuracy, worst to best persona",
+            f"{result.measure.capitalize()}, worst to best persona",
             f"{two(result.worst)} to {two(result.best)}",
             f"{worst or 'n/a'} to {best or 'n/a'}; mean {two(result.mean)}",
         ),
@@ -125,8 +125,9 @@ def comparison_cards(
     for model, result in results.items():
         low, high = result.pss_corrected.interval
         text = (
-            f"Accuracy, worst to best persona. Corrected PSS {two(result.pss_corrected)} "
-            f"[{two(low)}, {two(high)}]; by chance alone {two(result.noise_floor)}."
+            f"{result.measure.capitalize()}, worst to best persona. "
+            f"Corrected PSS {two(result.pss_corrected)} [{two(low)}, {two(high)}]; "
+            f"by chance alone {two(result.noise_floor)}."
         )
         if model in comparisons:
             text += _difference(comparisons[model], reference)

@@ -41,6 +41,11 @@ KINDS: dict[str, tuple[str, str]] = {
         "Right and in character",
         "Shares of each persona's responses that are right or wrong, in or out of its voice.",
     ),
+    "drift": (
+        "Over a conversation",
+        "Each measure by the number of turns of conversation before the question, with its "
+        "interval.",
+    ),
     "by_group": (
         "By level and kind of persona",
         "Stability on the questions of each level, and accuracy under each kind of persona.",

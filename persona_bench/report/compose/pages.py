@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from persona_bench.provenance import versions
+from persona_bench.report.compose.drift import drift_section
 from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.compose.models import (
     GradedModels,
@@ -19,6 +20,7 @@ from persona_bench.report.compose.models import (
     overview_section,
 )
 from persona_bench.report.compose.run import graded_section
+from persona_bench.report.drift import drift_comparison_lines, drift_of, drifting
 from persona_bench.report.page.contents import PageContents, PageTable, Section
 from persona_bench.report.page.responses import page_responses
 from persona_bench.report.page.write import write_page
@@ -36,6 +38,7 @@ from persona_bench.results.samples import progress
 if TYPE_CHECKING:
     from persona_bench.results.runs import Run, TaskResults
     from persona_bench.scoring.compare import Comparison
+    from persona_bench.scoring.drift import DriftComparison
     from persona_bench.scoring.fidelity_compare import FidelityComparison
     from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
@@ -147,6 +150,7 @@ def compare_page(
     verdicts: Mapping[str, Mapping[str, pd.DataFrame]],
     roles: Mapping[str, Mapping[str, FidelityComparison]],
     voices: Mapping[str, Mapping[str, VoiceComparison]],
+    drifts: Mapping[str, Mapping[str, DriftComparison]],
     training: Trainings | None,
     paper: PaperTables | None,
     settings: Settings,
@@ -178,6 +182,18 @@ def compare_page(
             for line in voice_comparison_lines(found, names[0], name)
         ]
         sections.append(replace(section, notes=[*section.notes, *said]))
+    for task, of_drift in drifts.items():
+        found = {
+            run.name: drifted
+            for run in runs
+            if (parts := [run.tasks[name] for name in drifting(run.tasks).get(task, ())])
+            and (drifted := drift_of(parts, settings.confidence, {})) is not None
+        }
+        said = [
+            line for name, told in of_drift.items()
+            for line in drift_comparison_lines(told, names[0], name)
+        ]  # fmt: skip
+        sections.append(drift_section(task, found, gallery, said, of_drift))
     sections += [judged_models_section(each) for each in judged]
     shown = [(run.name, each) for run in runs for each in run.tasks.values()]
     responses = [responses_of(shown)]

@@ -93,8 +93,8 @@ def grid_chart(data: pd.DataFrame, across: str, about: str, link: Link) -> Chart
     """
     personas = [str(name) for name in data["persona"].unique()]
     columns = [str(name) for name in data[across].unique()]
-    codes: dict[tuple[int, int, int], int] = {}
-    counts = (data[name].astype(int) for name in ("correct", "scored", "responses"))
+    codes: dict[tuple[Any, ...], int] = {}
+    counts = (map(_plain, data[name]) for name in ("correct", "scored", "responses"))
     cells = [codes.setdefault(cell, len(codes)) for cell in zip(*counts, strict=True)]
     return {
         "kind": "map",

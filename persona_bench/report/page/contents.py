@@ -20,6 +20,7 @@ RESPONSE_COLUMNS = (
     "subject",
     "sample",
     "verdict",
+    "score",
     "reason",
     "route",
     "taken",
@@ -30,6 +31,7 @@ RESPONSE_COLUMNS = (
     "response",
     "system",
     "context",
+    "conversation",
     "judgements",
 )
 """The columns of `PageContents.responses`."""

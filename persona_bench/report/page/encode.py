@@ -28,7 +28,10 @@ HEAD = 100
 
 CATEGORIES = ("model", "task", "question", "persona", "kind", "level", "subject", "verdict")
 """Columns by which responses are grouped and filtered."""
-VALUES = (*CATEGORIES, "reason", "route", "voice", "reward", "answer", "taken", "tokens", "limit")
+VALUES = (
+    *CATEGORIES, "score", "reason", "route", "voice", "reward", "answer", "taken", "tokens",
+    "limit",
+)  # fmt: skip
 """All columns that are codes into a list of their distinct values."""
 
 
@@ -111,7 +114,8 @@ def encode_responses(responses: pd.DataFrame) -> Iterator[str]:
     by = ("persona", "model", "question", "task")
     order = np.lexsort((sample, *(columns[name][0] for name in by)))
     pools = [
-        _pool(responses, name, order) for name in ("question_text", "response", "system", "context")
+        _pool(responses, name, order)
+        for name in ("question_text", "response", "system", "context", "conversation")
     ]
     if "judgements" in responses.columns:
         lists = [_judgements(each) for each in responses["judgements"].to_numpy(object)[order]]

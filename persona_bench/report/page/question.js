@@ -250,15 +250,17 @@ class QuestionView {
     const { store } = this;
     const of = (name) => store.value(name, row);
     const score = store.score[row];
-    const more = score === score && !of("voice") ? ` ${+score.toFixed(2)}` : "";
+    const [points, judged] = [store.graded[row], score === score && !of("voice")];
+    const more = points === points ? ` ${+points.toFixed(2)}` : judged ? ` ${+score.toFixed(2)}` : "";
     const verdict = make("p", { class: "verdict" }, badge(of("verdict"), more));
     if (of("reason")) verdict.append(" ", make("span", { class: "reason" }, named(spaced(of("reason")))));
     if (of("voice")) verdict.append(" · ", make("span", { class: "voice" }, of("voice")));
     if (of("reward")) verdict.append(" ", make("span", { class: "reward" }, "reward: ", of("reward")));
     if (many) verdict.prepend(make("span", { class: "which" }, `sample ${store.sample[row]} `));
     const parts = [verdict, this.#taken(of), this.#response(row, text), said.map((each) => this.#judgement(each))];
-    const { context, system } = store.pools;
-    if (text !== null) parts.push(this.#later("Conversation", "conversation", async () => this.#turns(await context.text(row), await system.text(row), text)));
+    const { context, conversation, system } = store.pools;
+    const title = conversation.codes[row] >= 0 ? "The conversation before the question" : "Conversation";
+    if (text !== null) parts.push(this.#later(title, "conversation", async () => this.#turns(await context.text(row), await system.text(row), text, await conversation.text(row))));
     if (context.codes[row] >= 0) parts.push(this.#later("Prompt as rendered", "rendered", () => context.text(row)));
     return make("div", { class: "sample" }, parts);
   }
@@ -275,8 +277,8 @@ class QuestionView {
     return parts.length ? make("p", { class: "taken" }, parts) : null;
   }
 
-  #turns(context, system, text) {
-    const turns = [...turnsOf(context, system, this.asked), ["assistant", text]].filter(([, said], place, all) => said || place === all.length - 1);
+  #turns(context, system, text, conversation) {
+    const turns = [...turnsOf(context, system, this.asked, conversation), ["assistant", text]].filter(([, said], place, all) => said || place === all.length - 1);
     return turns.map(([role, said]) => make("div", { class: `turn ${role === "assistant" || role === "model" ? "own" : ""}` }, make("p", { class: "role" }, named(role)), make("div", { class: "response", dir: "auto" }, marked(said, this.pattern))));
   }
 

@@ -161,11 +161,16 @@ const TURNS = [
   /(?:^|\n\n)(system|user|assistant):\n([\s\S]*?)(?=\n\n(?:system|user|assistant):\n|$)/g,
 ];
 
-/** The messages of a prompt, as [role, text]; of one in an unknown template what is known of it. */
-function turnsOf(context, system, question) {
+/**
+ * The messages of a prompt, as [role, text]; of one in an unknown template what is known of it.
+ *
+ * @param conversation the rounds before the question, as a JSON list of texts; null for none
+ */
+function turnsOf(context, system, question, conversation) {
   for (const pattern of TURNS) {
     const found = [...(context ?? "").matchAll(pattern)].map(([, role, text]) => [role, text.trim()]);
     if (found.length) return found;
   }
-  return [["system", system], ["user", question]].filter(([, text]) => text);
+  const rounds = JSON.parse(conversation ?? "[]").map((text, place) => [place % 2 ? "assistant" : "user", text]);
+  return [["system", system], ...rounds, ["user", question]].filter(([, text]) => text);
 }

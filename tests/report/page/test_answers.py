@@ -189,6 +189,22 @@ def test_the_conversation_is_told_turn_by_turn(opened: Open, context: str) -> No
     browser.shows(".turn .response", "Be brief.", "Hi?", "Hello.")
 
 
+def test_the_rounds_before_the_question_are_told_where_the_template_is_unknown(
+    opened: Open,
+) -> None:
+    frame = responses(1, 1)
+    frame["context"], frame["response"] = "### a template of somebody's own", "Four."
+    frame["system"], frame["question_text"] = "Be brief.", "2 + 2?"
+    frame["conversation"] = '["Nice day!", "Yes. <b>Sun</b>."]'
+    browser = opened(contents(frame), "#responses")
+    shown(browser, "algebra/000")
+    assert browser.text(".card details summary") == "The conversation before the question"
+    browser.click(".card details summary")
+    browser.shows(".turn .role", "system", "user", "assistant", "user", "assistant")
+    said = ("Be brief.", "Nice day!", "Yes. <b>Sun</b>.", "2 + 2?", "Four.")
+    browser.shows(".turn .response", *said)
+
+
 def test_on_a_phone_filters_and_lists_are_folded_and_reach_their_end(opened: Open) -> None:
     page = contents(responses(60, 4))
     with phone(opened(page)):

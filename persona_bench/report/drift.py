@@ -1,0 +1,212 @@
+"""Drift over a conversation: what it is computed from, in the terminal, as files, in sentences."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.text import Text
+
+from persona_bench.report.fidelity import table_of
+from persona_bench.report.names import file_stem
+from persona_bench.report.tables import count, format_p, interval, number, printable, with_ties
+from persona_bench.scoring.drift import (
+    LEVEL,
+    UNIT,
+    Drift,
+    DriftComparison,
+    DriftError,
+    by_task,
+    compare_drift,
+    drift,
+)
+from persona_bench.scoring.information import response_information
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from persona_bench.results.runs import Run, TaskResults
+    from persona_bench.scoring.stability import Stability
+
+NAMES = {
+    "accuracy": "accuracy",
+    "pss": "plain PSS",
+    "pss_corrected": "corrected PSS",
+    "fidelity": "fidelity",
+    "information": "persona information",
+}
+NAMED = 6
+"""Personas that a sentence names."""
+
+
+def drift_table(parts: Sequence[TaskResults]) -> pd.DataFrame:
+    """The responses of one model to a task at its numbers of turns, as `scoring.drift` takes them.
+
+    Fidelity is what judges gave, of a graded task for the voice; information needs a trace.
+    """
+    tables = []
+    for each in parts:
+        rows = each.responses if each.outcomes is None else each.outcomes
+        rows = rows[[*UNIT, "kind", "script", "turns", "response", "correct"]]
+        rows = rows.rename(columns={"correct": "accuracy"}).astype({"question": str})
+        judged = each.verdicts if each.outcomes is None else each.voice
+        if judged is not None:
+            said = judged.astype({"question": str}).groupby(UNIT, as_index=False)
+            rows = rows.merge(said.agg(fidelity=("score", "mean")), on=UNIT, how="left")
+        if each.likelihoods is not None:
+            told = response_information(each.likelihoods).astype({"question": str})
+            rows = rows.merge(told, on=UNIT, how="left")
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
+
+
+def drifting(tasks: Mapping[str, TaskResults]) -> dict[str, list[str]]:
+    """One model's tasks that it was asked after several numbers of turns, with their parts."""
+    asked = {
+        name: int(each.samples.facts["turns"])
+        for name, each in tasks.items()
+        if "turns" in each.samples.facts
+    }
+    return by_task(asked)
+
+
+def drift_of(
+    parts: Sequence[TaskResults], confidence: float, stabilities: Mapping[int, Stability]
+) -> Drift | None:
+    """The drift of one model on a task; None where nothing can be told."""
+    try:
+        return drift(drift_table(parts), stabilities=stabilities, confidence=confidence)
+    except DriftError:
+        return None
+
+
+def compared_drifts(runs: Sequence[Run], confidence: float) -> dict[str, dict[str, Any]]:
+    """What differs in drift between the first model and each other one, by task and model."""
+    found: dict[str, dict[str, Any]] = {}
+    first = drifting(runs[0].tasks)
+    for run in runs[1:]:
+        for task, names in drifting(run.tasks).items():
+            if names != first.get(task):
+                continue
+            tables = [drift_table([each.tasks[name] for name in names]) for each in (runs[0], run)]
+            try:
+                told = compare_drift(*tables, confidence=confidence)
+            except DriftError:
+                continue
+            found.setdefault(task, {})[run.name] = told
+    return found
+
+
+# ------------------------------------------------------------------------------- in words
+def drift_lines(found: Drift) -> list[str]:
+    """What drifts, and which personas can no longer be told from the control, a sentence each."""
+    lines = []
+    for row in found.slopes[found.slopes["persona"] == ""].to_dict("records"):
+        at = found.levels[found.levels["measure"] == row["measure"]].sort_values("turns")
+        values = " → ".join(number(value) for value in at["value"])
+        lines.append(
+            f"{_upper(NAMES[row['measure']])} after {_turns(found)} turns: {values}; "
+            f"{_change(row['slope'])} per round {_ends(row)} ({format_p(row['p_value'])}), over "
+            f"{count(int(row['conversations']), 'conversation')}."
+        )
+    if len(found.lost):
+        lines.append(_lost(found))
+    return [*lines, *(f"Note: {note}." for note in found.notes)]
+
+
+def _upper(name: str) -> str:
+    return name[0].upper() + name[1:]
+
+
+def _turns(found: Drift) -> str:
+    return " → ".join(map(str, found.turns))
+
+
+def _ends(row: Mapping[Any, Any]) -> str:
+    if math.isnan(row["low"]):
+        return "(no interval: nothing varies between conversations, or there are too few)"
+    return f"[{_change(row['low'])}, {_change(row['high'])}]"
+
+
+def _change(value: float) -> str:
+    return f"{round(value, 4) + 0.0:+.4f}"  # no -0.0000
+
+
+def _lost(found: Drift) -> str:
+    parts = []
+    lost = found.lost
+    for status, words in (("told", "are told from it throughout"), ("never told", "never are")):
+        names = list(lost.loc[lost["status"] == status, "persona"])
+        if names:
+            parts.append(f"{_listed(names)} {words}")
+    for at, own in lost[lost["status"] == "lost"].groupby("lost_from"):
+        parts.append(f"{_listed(list(own['persona']))} no longer from {at:.0f} turns on")
+    return (
+        f"By their responses, against {found.control!r} (a classifier that learned on other "
+        f"conversations, each persona at p of {LEVEL:.2f}): {'; '.join(parts)}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = with_ties(names).removesuffix(" (tie)") if len(names) <= NAMED else ""
+    return shown or f"{len(names)} personas ({', '.join(names[:NAMED])}, ...)"
+
+
+def drift_comparison_lines(found: DriftComparison, a: str, b: str) -> list[str]:
+    """What differs in drift between two models, a sentence per measure."""
+    rows = found.slopes[found.slopes["persona"] == ""]
+    return [
+        f"Drift of {NAMES[row['measure']]} per round: {a} {_change(row['a'])}, {b} "
+        f"{_change(row['b'])}, difference {_change(row['difference'])} {_ends(row)} "
+        f"({format_p(row['p_value'])})."
+        for row in rows.to_dict("records")
+    ]
+
+
+def print_drift(found: Drift, title: str, console: Console) -> None:
+    """Prints a row for each number of turns, and the conclusions."""
+    wide = {(row["measure"], row["turns"]): row for row in found.levels.to_dict("records")}
+    measures = [name for name in NAMES if name in set(found.levels["measure"])]
+    heads = [head for name in measures for head in (NAMES[name], f"{found.confidence:.0%}")]
+    table = table_of(title, "turns", *heads, "told from the control")
+    for turns in found.turns:
+        cells = []
+        for name in measures:
+            row = wide[name, turns]
+            cells += [number(row["value"]), interval((row["low"], row["high"]))]
+        own = found.told[found.told["turns"] == turns]
+        table.add_row(str(turns), *cells, f"{int(own['told'].sum())} of {len(own)}")
+    console.print(table)
+    for line in drift_lines(found):
+        console.print(Text(printable(line)), soft_wrap=True)
+
+
+# ------------------------------------------------------------------------------- files
+def write_drift(found: Drift, folder: Path, *, task: str, record: Mapping[str, Any]) -> list[Path]:
+    """`<task>_drift.json`, and tables: `_levels`, `_slopes`, `_told` and `_lost`, as CSV."""
+    tables = {name: getattr(found, name) for name in ("levels", "slopes", "told", "lost")}
+    return _write(tables, f"{file_stem(task)}_drift", folder, {**record, **found.to_dict()})
+
+
+def write_drift_comparison(
+    found: DriftComparison, folder: Path, *, task: str, record: Mapping[str, Any]
+) -> list[Path]:
+    """`<task>_drift_comparison.json` and `_slopes.csv`."""
+    return _write({"slopes": found.slopes}, f"{file_stem(task)}_drift_comparison", folder, record)
+
+
+def _write(
+    tables: Mapping[str, pd.DataFrame], stem: str, folder: Path, record: Mapping[str, Any]
+) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{stem}.json"]
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    paths[0].write_text(text + "\n", encoding="utf-8", newline="\n")
+    for name, table in tables.items():
+        paths.append(folder / f"{stem}_{name}.csv")
+        table.to_csv(paths[-1], index=False, encoding="utf-8", lineterminator="\n")
+    return paths

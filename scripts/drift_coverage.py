@@ -1,0 +1,109 @@
+"""How often the interval of a drift's slope covers the truth, on simulated models.
+
+    python scripts/drift_coverage.py --replicates 1000
+
+Each model has fixed personas, each with a slope of its own in log-odds per round; questions of
+different difficulty and drift; and conversations (persona x script) that drift on their own by
+`conversation_sd` per round. The truth is the mean slope over personas of the expected accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from persona_bench.scoring.drift import _unit_slopes, clustered_mean
+
+TURNS = np.array([0, 4, 16])
+
+
+class Model:
+    """A model whose accuracy drifts.
+
+    Args:
+        personas: How many.
+        conversation_sd: Of the drift that a conversation has by itself, in log-odds per round.
+        question_sd: Of the drift that a question has by itself.
+        seed: Of the personas' own slopes.
+    """
+
+    def __init__(
+        self, personas: int, conversation_sd: float, question_sd: float = 0.02, seed: int = 0
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.ease = rng.normal(0.2, 0.4, personas)
+        self.slope = rng.normal(-0.04, 0.03, personas)
+        self.conversation_sd, self.question_sd = conversation_sd, question_sd
+        many = rng.normal(size=(3, 200_000))
+        p = [self._right(each, *many).mean(axis=0) for each in range(personas)]
+        self.truth = float(np.mean([self._slope_of(each) for each in p]))
+
+    def _right(
+        self, persona: int, ease: np.ndarray, own: np.ndarray, talk: np.ndarray
+    ) -> np.ndarray:
+        """Probabilities, shape (questions, turns), from standard normal numbers."""
+        rate = self.slope[persona] + self.question_sd * own + self.conversation_sd * talk
+        logit = self.ease[persona] + 1.2 * ease[:, None] + rate[:, None] * TURNS
+        return 1 / (1 + np.exp(-logit))
+
+    @staticmethod
+    def _slope_of(accuracies: np.ndarray) -> float:
+        away = TURNS - TURNS.mean()
+        return float(accuracies @ away / (away**2).sum())
+
+    def draw(self, questions: int, scripts: int, rng: np.random.Generator) -> pd.DataFrame:
+        """A table as `drift` takes it: accuracy alone."""
+        ease, own = rng.normal(size=(2, questions))
+        script = np.arange(questions) % scripts
+        parts = []
+        for persona in range(len(self.slope)):
+            talk = rng.normal(size=scripts)[script]
+            right = rng.random((questions, len(TURNS))) < self._right(persona, ease, own, talk)
+            for place, turns in enumerate(TURNS):
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "persona": f"p{persona}",
+                            "question": [f"q{n}" for n in range(questions)],
+                            "sample": 0,
+                            "script": script.astype(str),
+                            "turns": int(turns),
+                            "accuracy": right[:, place].astype(float),
+                        }
+                    )
+                )
+        return pd.concat(parts, ignore_index=True)
+
+
+def coverage(
+    model: Model, questions: int, scripts: int, replicates: int, seed: int = 1
+) -> tuple[float, float]:
+    """Share of 95% intervals that hold the truth, and their mean half width."""
+    rng = np.random.default_rng(seed)
+    hits, widths = [], []
+    for _ in range(replicates):
+        found = clustered_mean(
+            _unit_slopes(model.draw(questions, scripts, rng), "accuracy", TURNS.tolist())
+        )
+        low, high = found.interval(0.95)
+        hits.append(low <= model.truth <= high)
+        widths.append((high - low) / 2)
+    return float(np.mean(hits)), float(np.mean(widths))
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--replicates", type=int, default=1000)
+    given = parser.parse_args()
+    print("personas  questions  scripts  conversation sd  coverage  half width")
+    for personas, questions, scripts, sd in product((1, 2, 6, 16), (40, 200), (4, 8), (0.0, 0.06)):
+        found, width = coverage(Model(personas, sd), questions, scripts, given.replicates)
+        print(f"{personas:8}{questions:11}{scripts:9}{sd:17}{found:10.3f}{width:12.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
