@@ -65,22 +65,6 @@ KINDS: dict[str, str] = {
 }
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
-GROUPS = {
-    "control": "control",
-    "placebo": "control",
-    "expert": "expert",
-    "adjacent_expert": "expert",
-    "harmful": "harmful",
-}
-
-
-def group_of(kind: str) -> str:
-    """`control`, `expert`, `harmful`, or `neutral` for every other kind of persona.
-
-    Figures and charts tell these four apart by colour and marker.
-    """
-    return GROUPS.get(kind, "neutral")
-
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 

@@ -20,8 +20,9 @@ from persona_bench.extras.training.personas import (
     training_personas_data,
     training_personas_figure,
 )
-from persona_bench.personas import group_of, load_persona_set
+from persona_bench.personas import load_persona_set
 from persona_bench.report.compose.gallery import Gallery
+from persona_bench.report.names import group_of
 from tests.report.figures.readable import LONG, TITLE, assert_readable, words
 
 STEPS = 40

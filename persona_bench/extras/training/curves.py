@@ -20,7 +20,7 @@ import pandas as pd
 import yaml
 from matplotlib.lines import Line2D
 
-from persona_bench.personas import PersonaSetError, group_of, load_persona_set
+from persona_bench.personas import PersonaSetError, load_persona_set
 from persona_bench.report.figures.layout import MARGIN, TEXT_WIDTH, Page
 from persona_bench.report.figures.style import (
     BASELINE,
@@ -31,6 +31,7 @@ from persona_bench.report.figures.style import (
     set_ticks,
     styled,
 )
+from persona_bench.report.names import group_of
 from persona_bench.report.tables import printable
 
 if TYPE_CHECKING:

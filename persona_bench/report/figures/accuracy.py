@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from persona_bench.personas import group_of
 from persona_bench.report.figures.layout import TEXT_WIDTH, Page
 from persona_bench.report.figures.rows import Rows, draw_interval
 from persona_bench.report.figures.several import by_model, persona_order, size_notes
@@ -32,6 +31,7 @@ from persona_bench.report.figures.style import (
     styled,
     with_interval,
 )
+from persona_bench.report.names import group_of
 from persona_bench.report.tables import format_p, number, printable
 from persona_bench.scoring.stability import Stability
 

@@ -19,8 +19,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from persona_bench.personas import group_of
 from persona_bench.report.latex import escape
+from persona_bench.report.names import group_of
 from persona_bench.report.tables import number
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_bench.personas import group_of
+from persona_bench.report.names import group_of
 
 Chart = dict[str, Any]
 Link = Mapping[str, str]

@@ -26,7 +26,7 @@ FRAME = responses(12, 8)
 
 def outcomes(frame: pd.DataFrame = FRAME) -> pd.DataFrame:
     correct = frame["verdict"].map({"correct": 1.0, "wrong": 0.0}).astype(float)
-    return frame.assign(correct=correct, prompt_hash="x")
+    return frame.drop(columns="score").assign(correct=correct, prompt_hash="x")
 
 
 def page_of(chart: dict[str, Any], frame: pd.DataFrame = FRAME) -> Any:
