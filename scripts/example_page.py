@@ -19,6 +19,7 @@ import pandas as pd
 from persona_bench import load_persona_set
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.commands.publish import publish_page
+from persona_bench.extras.paper.comparison import page_table, task_tables
 from persona_bench.extras.training.page import training_section
 from persona_bench.provenance import versions
 from persona_bench.report.compose.gallery import KINDS, Gallery
@@ -48,7 +49,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         gallery = Gallery(Path(scratch) / "figures", "")
-        section = graded_models_section(graded, gallery)
+        tables = [page_table(table) for table in task_tables(graded)]
+        section = graded_models_section(graded, gallery, tables)
         contents = PageContents(
             title="A small model before and after training",
             summary=[
