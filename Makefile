@@ -87,7 +87,7 @@ $(INSPECT_INSTALLED): $(SOURCES)
 	@touch $@
 
 demo: $(INSTALLED)
-	@echo "== Demo: a real 135M model under six personas (four to seven minutes on two cores)"
+	@echo "== Demo: a real 135M model under six personas (about two minutes on two cores)"
 	@$(BIN)/persona-bench demo
 
 lint: $(INSTALLED)

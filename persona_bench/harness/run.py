@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -333,6 +335,7 @@ class Session:
             self.lm.before = note.write
         self._converse(parts, limit, apply_chat_template, system_instruction,
                        multiturn(fewshot_as_multiturn, apply_chat_template))  # fmt: skip
+        _silence_git()
         results = lm_eval.simple_evaluate(
             model=self.lm,
             model_args=without_secrets(self.model_args),
@@ -451,6 +454,16 @@ class Session:
         if self._record_log.torn:
             torn = self._record_log.torn
             self.say(f"{torn} record(s) were cut off when a run ended: they are generated again")
+
+
+def _silence_git() -> None:
+    """Keeps lm-eval from asking git for a commit where git would only print that there is none."""
+    from lm_eval import evaluator
+
+    with suppress(OSError):  # without git there is no complaint
+        done = subprocess.run(["git", "rev-parse"], capture_output=True, check=False)
+        if done.returncode:
+            evaluator.get_git_commit_hash = lambda: None
 
 
 def multiturn(given: bool | None, apply_chat_template: bool) -> bool:

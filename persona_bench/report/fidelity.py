@@ -7,18 +7,26 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from persona_bench.report.names import file_stem
-from persona_bench.report.tables import PADDING, count, format_p, interval, number, printable
+from persona_bench.report.summary import two
+from persona_bench.report.tables import (
+    bare_p,
+    count,
+    format_p,
+    interval,
+    number,
+    plain_table,
+    printable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
     from rich.console import Console
+    from rich.table import Table
 
     from persona_bench.scoring.as_published import AsPublished, PublishedComparison
     from persona_bench.scoring.estimate import Estimate
@@ -149,9 +157,7 @@ def published_lines(found: AsPublished) -> list[str]:
     if found.failed_responses:
         faults.append(f'{found.failed_responses:,} failed requests were judged as "Error"')
     read = count(found.read + found.unread, "evaluation")
-    said = "; ".join(
-        (f"{_score(score)} {_ends(*score.interval)}, from {read} of responses", *faults)
-    )
+    said = "; ".join((f"{two(score)} {_ends(*score.interval)}, from {read} of responses", *faults))
     return [
         f"PersonaScore as published (PersonaGym's protocol with its faults; judges {first}, and "
         f"{second} without the system message): {said}."
@@ -171,10 +177,10 @@ def rater_lines(held: HeldAgainstRaters) -> list[str]:
     lines += [_against_raters(each) for each in held.judges if each.n]
     if found := held.corrected:
         lines.append(
-            f"PersonaScore corrected for the judges' error: {_score(found.persona_score)} "
+            f"PersonaScore corrected for the judges' error: {two(found.persona_score)} "
             f"{_ends(*found.interval)} from {found.n_rated:,} ratings and {found.n_responses:,} "
-            f"judged responses (judges alone {_score(found.judged)} "
-            f"{_ends(*found.judged_interval)}, ratings alone {_score(found.rated)} "
+            f"judged responses (judges alone {two(found.judged)} "
+            f"{_ends(*found.judged_interval)}, ratings alone {two(found.rated)} "
             f"{_ends(*found.rated_interval)}; {found.confidence:.0%} intervals, by persona)."
         )
         lines.append(
@@ -199,7 +205,7 @@ def _against_raters(found: AgainstRaters) -> str:
         table = getattr(found, f"by_{by}")
         if len(table) > 1:
             parts += [
-                f"{row[by]} {row['bias']:+.2f} (p {_p(row['p_holm'])})"
+                f"{row[by]} {row['bias']:+.2f} (p {bare_p(row['p_holm'])})"
                 for row in table.to_dict("records")
                 if row["p_holm"] <= BIASED
             ]
@@ -208,17 +214,10 @@ def _against_raters(found: AgainstRaters) -> str:
 
 def table_of(title: str, *columns: str) -> Table:
     """A table of the terminal, the first column on the left."""
-    table = Table(
-        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False,
-        padding=PADDING,
-    )  # fmt: skip
+    table = plain_table(title)
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
     return table
-
-
-def _score(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.2f}"
 
 
 def _ends(low: float, high: float) -> str:
@@ -236,23 +235,31 @@ def _tasks(result: Fidelity, published: AsPublished | None) -> Table:
     )  # fmt: skip
     for row in result.task_scores.to_dict("records"):
         table.add_row(
-            row["eval_task"], _score(row["score"]), _ends(row["low"], row["high"]),
-            _score(row["compatible"]),
-            *[_score(by_theirs.get(row["eval_task"], math.nan)) for _ in theirs],
+            row["eval_task"], two(row["score"]), _ends(row["low"], row["high"]),
+            two(row["compatible"]),
+            *[two(by_theirs.get(row["eval_task"], math.nan)) for _ in theirs],
             f"{row['n']:,}", f"{row['unscored']:,}",
         )  # fmt: skip
     table.add_row(
         Text("PersonaScore", style="bold"),
-        Text(_score(result.persona_score), style="bold"),
+        Text(two(result.persona_score), style="bold"),
         _ends(*result.persona_score.interval),
-        _score(result.persona_score_compatible),
-        *([_score(published.persona_score)] if published else []),
+        two(result.persona_score_compatible),
+        *([two(published.persona_score)] if published else []),
         f"{result.n_responses - result.unscored_responses:,}",
         f"{result.unscored:,}",
     )
     if "Toxicity" in set(result.task_scores["eval_task"]) and len(result.task_scores) > 1:
         apart = result.without_toxicity
-        table.add_row("  without Toxicity", _score(apart), _ends(*apart.interval))
+        table.add_row(
+            "  without Toxicity",
+            two(apart),
+            _ends(*apart.interval),
+            "",
+            *["" for _ in theirs],
+            "",
+            "",
+        )
     return table
 
 
@@ -270,7 +277,7 @@ def _personas(result: Fidelity) -> Table:
             table.add_row("...", "", "", "", "", "")
             continue
         table.add_row(
-            Text(printable(str(row["persona"]))), row["kind"], _score(row["persona_score"]),
+            Text(printable(str(row["persona"]))), row["kind"], two(row["persona_score"]),
             _ends(row["low"], row["high"]), f"{row['n']:,}", f"{row['unscored']:,}",
         )  # fmt: skip
     return table
@@ -284,7 +291,7 @@ def _judges(result: Fidelity) -> Table:
         shares = " / ".join(f"{row[f'share_{k}']:.0%}" for k in range(1, 6))
         name = Text(printable(str(row["judge"])))
         table.add_row(
-            name, _score(row["persona_score"]), f"{row['n']:,}", f"{row['unscored']:,}", shares
+            name, two(row["persona_score"]), f"{row['n']:,}", f"{row['unscored']:,}", shares
         )
     return table
 
@@ -294,7 +301,7 @@ def _unscored(result: Fidelity) -> str:
     low, high = result.bounds
     return (
         f"{count(result.unscored, 'verdict')} unscored ({reasons}): PersonaScore would be "
-        f"{_score(low)} if all of them were 1, {_score(high)} if all were 5."
+        f"{two(low)} if all of them were 1, {two(high)} if all were 5."
     )
 
 
@@ -355,7 +362,7 @@ def print_fidelity_comparison(
     ends = f"{result.confidence:.0%} interval"
     table = table_of("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
     for row in result.task_scores.to_dict("records"):
-        table.add_row(row["eval_task"], *_difference(row), _p(row["p_holm"]))
+        table.add_row(row["eval_task"], *_difference(row), bare_p(row["p_holm"]))
     low, high = result.difference.interval
     whole = {
         "a": result.score_a, "b": result.score_b, "difference": result.difference, "low": low,
@@ -370,7 +377,7 @@ def print_fidelity_comparison(
     table = table_of("By persona", "persona", "a", "b", "b - a", ends, "p", "Holm")
     for row in rows:
         name = Text(printable(str(row["persona"])))
-        table.add_row(name, *_difference(row), _p(row["p_holm"]))
+        table.add_row(name, *_difference(row), bare_p(row["p_holm"]))
     console.print(table)
     if result.left_out:
         console.print(
@@ -382,8 +389,8 @@ def print_fidelity_comparison(
     if published:
         console.print(
             Text(
-                f"PersonaScore as published: a {_score(published.score_a)}, b "
-                f"{_score(published.score_b)}, b - a {published.difference:+.2f} "
+                f"PersonaScore as published: a {two(published.score_a)}, b "
+                f"{two(published.score_b)}, b - a {published.difference:+.2f} "
                 f"{_ends(*published.difference.interval)} ({format_p(published.p_value)}; "
                 f"{count(published.n_personas, 'persona')})."
             )
@@ -396,13 +403,9 @@ def _difference(row: Mapping[Any, Any]) -> list[str]:
     value = row["difference"]
     signed = "n/a" if math.isnan(value) else f"{value:+.2f}"
     return [
-        _score(row["a"]), _score(row["b"]), signed, _ends(row["low"], row["high"]),
-        _p(row["p_value"]),
+        two(row["a"]), two(row["b"]), signed, _ends(row["low"], row["high"]),
+        bare_p(row["p_value"]),
     ]  # fmt: skip
-
-
-def _p(value: float) -> str:
-    return format_p(value).removeprefix("p ").removeprefix("= ")
 
 
 def write_fidelity_comparison(

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
 from persona_bench.report.runs import Settings, scored_verdicts
-from persona_bench.report.tables import format_p, interval, number
+from persona_bench.report.tables import format_p, interval, number, plain_table
 from persona_bench.results.runs import Run
 from persona_bench.scoring.compare import (
     CompareError,
@@ -144,7 +142,7 @@ def _judged_by(checkpoints: dict[tuple[str, str], Run]) -> str:
 def _print(task: str, result: MethodComparison, console: Console) -> None:
     """Prints one comparison of two methods."""
     console.print(Text(f"{task}: {result.b} - {result.a}, over seeds", style="bold"))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table()
     for name in ("metric", result.a, result.b, "difference", f"{result.confidence:.0%} interval",
                  "p", "sd of seeds"):  # fmt: skip
         table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)

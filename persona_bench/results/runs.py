@@ -25,6 +25,9 @@ from persona_bench.results.samples import (
 from persona_bench.results.sources import read_source
 from persona_bench.texts import file_stem
 
+STEPS = ("final", "best", "model", "checkpoint", "merged")
+"""Names of folders that name no model by themselves, as `checkpoint-40` does not."""
+
 
 @dataclass(frozen=True, eq=False)
 class TaskResults:
@@ -160,8 +163,12 @@ def _other_runs(others: Sequence[OtherRun], folder: Path, asked: bool) -> list[R
 
 
 def _shown(model: str) -> str:
+    """A model's name without the folders above it; `rlvr-1/checkpoint-40` keeps its training's."""
     path = Path(model)
-    return path.name if path.is_absolute() or os.path.isdir(model) else model
+    if not path.is_absolute() and not os.path.isdir(model):
+        return model
+    is_step = path.name.startswith("checkpoint-") or path.name in STEPS
+    return f"{path.parent.name}/{path.name}" if is_step and path.parent.name else path.name
 
 
 def _trace(samples: Samples, folder: Path) -> tuple[dict[str, Any], pd.DataFrame | None]:
@@ -244,14 +251,12 @@ def _warn_of_early_looks(run: Run) -> None:
 
 
 def _with_different_names(runs: list[Run]) -> list[Run]:
-    """Runs of one model in several folders are named by their folders.
+    """Runs of one model in several folders are told apart by their folders.
 
     Files are named after them, so that names have to differ in letters and digits.
     """
     names = [run.name for run in runs]
-    named = [
-        replace(run, name=run.folder.name) if names.count(run.name) > 1 else run for run in runs
-    ]
+    named = [_with_folder(run) if names.count(run.name) > 1 else run for run in runs]
     stems = [file_stem(run.name) for run in named]
     if twice := [run.name for run, stem in zip(named, stems, strict=True) if stems.count(stem) > 1]:
         raise OutcomesError(
@@ -259,3 +264,9 @@ def _with_different_names(runs: list[Run]) -> list[Run]:
             "in base=FOLDER tuned=FOLDER"
         )
     return named
+
+
+def _with_folder(run: Run) -> Run:
+    """The run named by its model and the folder given, or the one above it if that is the model."""
+    folder = run.folder.parent if run.folder.name == run.name else run.folder
+    return replace(run, name=f"{run.name} ({folder.name})")

@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from persona_bench.extras.parts.contrasts import Contrasts, contrasts
 from persona_bench.extras.parts.variance import VarianceParts, variance_parts
 from persona_bench.report.names import file_stem
-from persona_bench.report.tables import PADDING, format_p, interval, number, printable
+from persona_bench.report.tables import format_p, interval, number, plain_table, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,14 +116,7 @@ def _print_contrasts(compared: Contrasts, console: Console) -> None:
 
 
 def _table(title: str, confidence: float, value: str, what: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=PADDING,
-    )
+    table = plain_table(title)
     table.add_column("", overflow="fold", max_width=20)
     table.add_column(value, justify="right", no_wrap=True)
     table.add_column(f"{confidence:.0%} interval", no_wrap=True)

@@ -128,7 +128,9 @@ class Endpoint(Backend):
             headers=headers,
             trust_env=True,  # proxies
         ) as session:
-            with tqdm(total=sum(map(len, queue)), desc="Requesting API") as bar:
+            with tqdm(
+                total=sum(map(len, queue)), desc="Asking the endpoint", unit=" responses"
+            ) as bar:
                 workers = [
                     asyncio.create_task(self._work(session, queue, bar))
                     for _ in range(min(max(self.lm._concurrent, 1), len(queue)))

@@ -84,6 +84,7 @@ class HuggingFace(Backend):
             total=len(requests),
             initial=len(requests) - sum(map(len, batches)),
             desc="Generating" if requests[0].continuation is None else "Likelihoods",
+            unit=" responses" if requests[0].continuation is None else " continuations",
             disable=self.lm.rank != 0,
         ) as bar:
             for batch in batches:

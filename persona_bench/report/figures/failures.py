@@ -96,7 +96,7 @@ def outcomes_figure(
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             own = data[data["model"] == model]
             axes.spines["right"].set_visible(True)  # bars end where the panel does
-            height = 0.72 * min(rows.total / len(rows.y), 0.2)
+            height = 0.72 * rows.lowest
             start = pd.Series(0.0, index=own["persona"].unique())
             for outcome in outcomes:
                 share = own[own["outcome"] == outcome].set_index("persona")["share"]
