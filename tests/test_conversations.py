@@ -219,7 +219,7 @@ def faded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("faded")
     for name, strength in (("steady", 0.0), ("fading", 0.1)):
         with server(fading(strength)) as chat:
-            ask(chat, folder / name, n_questions=40)
+            ask(chat, folder / name, n_questions=24)
     return {name: folder / name for name in ("steady", "fading")}
 
 
