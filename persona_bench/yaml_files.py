@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 
 class Part(BaseModel):
@@ -257,3 +258,13 @@ def _in_words(error: ValidationError, model: type[Part], parts: Mapping[str, typ
     given = first.get("input")
     shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool, type(None))) else ""
     return f"{place + ': ' if place else ''}{message}{shown}"
+
+
+def sentence(fault: ErrorDetails) -> str:
+    """A fault of a value that stands in no file: `samples=0 should be greater than ...`."""
+    if fault["type"] == "value_error":  # one of our own, which names the place
+        return fault["msg"].removeprefix("Value error, ")
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place}={fault['input']!r} {fault['msg'].partition(' ')[2]}"  # `Input should be ...`

@@ -14,6 +14,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from persona_bench.judge.run import Judging, find_judged
 from persona_bench.judge.session import Plan
 
 DELAY, CONCURRENCY, RESPONSES = 0.2, 64, 6400
+VERDICT = json.dumps({"justification": "In the role, and plainly so. " * 10, "score": 4})
 WORDS = "I would take the money to the nearest house and ask whose it might be, matey. " * 8
 
 
@@ -86,16 +88,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def serve(port: int) -> None:
-    asyncio.run(_serve(port))
+def serve(port: int, delay: float = DELAY, content: str = VERDICT) -> None:
+    """Answers every chat request with the same message.
+
+    Args:
+        delay: Seconds before the answer.
+        content: The message's text.
+    """
+    asyncio.run(_serve(port, delay, _answer(content)))
 
 
-async def _serve(port: int) -> None:
-    server = await asyncio.start_server(_connection, "127.0.0.1", port, backlog=1024)
+async def _serve(port: int, delay: float, answer: bytes) -> None:
+    connected = partial(_connection, delay=delay, answer=answer)
+    server = await asyncio.start_server(connected, "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 
-async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _connection(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float, answer: bytes
+) -> None:
     while True:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -107,24 +118,16 @@ async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         if head.startswith(b"get"):
             body = b'{"object": "list", "data": [{"id": "judge"}]}'
         else:
-            await asyncio.sleep(DELAY)
-            body = _ANSWER
+            await asyncio.sleep(delay)
+            body = answer
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
         writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
 
 
-_MESSAGE = {
-    "role": "assistant",
-    "content": json.dumps({"justification": "In the role, and plainly so. " * 10, "score": 4}),
-}
-_ANSWER = json.dumps(
-    {
-        "id": "x",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "judge",
-        "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 600, "completion_tokens": 80, "total_tokens": 680},
-    }
-).encode()
+def _answer(content: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}}
+    usage = {"prompt_tokens": 600, "completion_tokens": 80, "total_tokens": 680}
+    answer = {"id": "x", "object": "chat.completion", "created": 0, "model": "judge"}
+    choices = [{**choice, "finish_reason": "stop"}]
+    return json.dumps({**answer, "choices": choices, "usage": usage}).encode()

@@ -11,7 +11,6 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,8 +21,10 @@ from lm_eval.models.api_models import JsonChatStr
 
 from persona_bench.benchmarks.arithmetic import BENCHMARK as ARITHMETIC
 from persona_bench.demo import demo_model
+from persona_bench.harness.backends import model_class
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.store import RecordLog
+from scripts.bench_judge import free_port, serve
 
 ROUNDS = 5
 RESPONSE = "We multiply the two numbers and add what is left over, step by step. " * 28  # 2 kB
@@ -37,7 +38,9 @@ def bench_store(header: Callable[[str], None], line: Callable[..., None]) -> Non
     header(f"The store: overhead, median of {ROUNDS} pairs")
     prompts = [ARITHMETIC.prompt(q.problem) for q in ARITHMETIC.load(None, 0)]
     overhead("transformers, SmolLM2-135M, 24 tokens, batch 16", real_model(), prompts[:48], line)
-    server = multiprocessing.Process(target=serve, args=(port := free_port(),), daemon=True)
+    server = multiprocessing.Process(
+        target=serve, args=(port := free_port(), 0.05, RESPONSE), daemon=True
+    )
     server.start()
     time.sleep(1)
     chat = [JsonChatStr(f'[{{"role": "user", "content": "{n}"}}]') for n in range(800)]
@@ -128,9 +131,9 @@ def timed_writes(record_log: RecordLog) -> list[float]:
 
 
 def real_model() -> LM:
-    from lm_eval.models.huggingface import HFLM
-
-    return HFLM(pretrained=str(demo_model()), dtype="float32", batch_size=16, device="cpu")
+    settings = {"dtype": "float32", "batch_size": 16, "device": "cpu"}
+    model: LM = model_class("hf")(pretrained=str(demo_model()), **settings)
+    return model
 
 
 def endpoint(port: int) -> LM:
@@ -138,32 +141,3 @@ def endpoint(port: int) -> LM:
 
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     return LocalChatCompletion(model="bench", base_url=url, num_concurrent=16)
-
-
-def free_port() -> int:
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        return server.server_port
-
-
-def serve(port: int) -> None:
-    answer = (
-        b'{"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", '
-        b'"content": "' + RESPONSE.encode() + b'"}}], "usage": {"completion_tokens": 400}}'
-    )
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            time.sleep(0.05)
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()

@@ -8,7 +8,7 @@ there is interaction, i ~ N(0, 0.8^2) for each pair. Each grid is screened twice
 it: greedy (a cell gives what the grid holds; the target is the PSS that the full grid shows)
 and sampled (a cell gives a new response each time; the target is the PSS of the expected
 accuracies on these questions). Beside them stands the full grid, one sample a cell, against
-the expected accuracies. Prints Markdown; docs/planning.md has it.
+the expected accuracies. Prints Markdown; results/screening/README.md has it.
 """
 
 from __future__ import annotations

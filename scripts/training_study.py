@@ -127,38 +127,47 @@ def scores(work: Path, checkpoint: Checkpoint) -> Path:
 
 
 def summary(work: Path) -> pd.DataFrame:
-    """A row a method and seed, as far as the study has come."""
+    """A row per method and seed, as far as the study has come."""
     rows = []
     for each in checkpoints():
-        sums, trace = (
-            scores(work, each) / f"{SUMS}_stability.json",
-            scores(work, each) / f"{ROLES}_trace.json",
-        )
-        if not sums.is_file() or not trace.is_file():
+        trace = scores(work, each) / f"{ROLES}_trace.json"
+        if not trace.is_file():
             continue
-        stable, told = json.loads(sums.read_text()), json.loads(trace.read_text())
-        information, identified = told["persona_information"], told["identifiability"]
-        rows.append(
-            {
-                "method": each.method,
-                "seed": "" if each.seed is None else each.seed,
-                **interval("accuracy", stable["mean"]),
-                "worst": stable["worst"]["value"],
-                "best": stable["best"]["value"],
-                "pss": stable["pss"]["value"],
-                "noise_floor": stable["noise_floor"]["value"],
-                "p_value": stable["p_value"]["value"],
-                **interval("pss_corrected", stable["pss_corrected"]),
-                "conclusion": stable["conclusion"],
-                "persona_information": information["information"],
-                "persona_information_low": information["low"],
-                "persona_information_high": information["high"],
-                "identifiability": identified["accuracy"],
-                "identifiability_low": identified["low"],
-                "identifiability_high": identified["high"],
-            }
-        )
+        facts = json.loads(trace.read_text())
+        information, identified = facts["persona_information"], facts["identifiability"]
+        table = read_outcomes(work / "results" / each.name).query("task == @SUMS")
+        seed = "" if each.seed is None else str(each.seed)
+        likelihoods = {
+            "persona_information": information["information"],
+            "persona_information_low": information["low"],
+            "persona_information_high": information["high"],
+            "identifiability": identified["accuracy"],
+            "identifiability_low": identified["low"],
+            "identifiability_high": identified["high"],
+        }
+        rows.append(summary_row(each.method, seed, table, likelihoods))
     return pd.DataFrame(rows)
+
+
+def summary_row(
+    method: str, seed: str, table: pd.DataFrame, likelihoods: dict[str, float]
+) -> dict[str, Any]:
+    """A checkpoint's numbers: of its verdicts on the sums, and of its traces in role play."""
+    result = stability(table)
+    numbers = result.to_dict()
+    return {
+        "method": method,
+        "seed": seed,
+        **interval("accuracy", numbers["mean"]),
+        "worst": result.worst,
+        "best": result.best,
+        "pss": result.pss,
+        "noise_floor": result.noise_floor,
+        "p_value": result.p_value,
+        **interval("pss_corrected", numbers["pss_corrected"]),
+        "conclusion": result.conclusion,
+        **likelihoods,
+    }
 
 
 def interval(name: str, told: dict[str, Any]) -> dict[str, Any]:
@@ -224,23 +233,12 @@ def rescore() -> None:
     rows = []
     for row in old.to_dict("records"):
         name = f"{row['method']}-{row['seed']}" if row["seed"] else row["method"]
-        found = stability(tables[name])
-        kept = {key: row[key] for key in row if key.startswith(("persona_inf", "identif"))}
-        rows.append(
-            {
-                "method": row["method"],
-                "seed": row["seed"],
-                **interval("accuracy", found.to_dict()["mean"]),
-                "worst": found.worst,
-                "best": found.best,
-                "pss": found.pss,
-                "noise_floor": found.noise_floor,
-                "p_value": found.p_value,
-                **interval("pss_corrected", found.to_dict()["pss_corrected"]),
-                "conclusion": found.conclusion,
-                **{key: float(value) for key, value in kept.items()},
-            }
-        )
+        likelihoods = {
+            key: float(value)
+            for key, value in row.items()
+            if key.startswith(("persona_inf", "identif"))
+        }
+        rows.append(summary_row(row["method"], row["seed"], tables[name], likelihoods))
     table = pd.DataFrame(rows)
     table.to_csv(RESULTS / "summary.csv", index=False, float_format="%.4f")
     print(table.to_string(index=False))

@@ -162,7 +162,7 @@ def test_merge_sends_no_system_message(tmp_path: Path) -> None:
         ({}, {"output_path": "/proc/nowhere"}, "can't be written"),
     ],
 )
-def test_what_cannot_work_is_refused_before_a_single_request(
+def test_impossible_settings_are_refused_before_any_request(
     tmp_path: Path, knobs: dict[str, object], settings: dict[str, Any], words: str
 ) -> None:
     output_path = Path(settings.pop("output_path", tmp_path))

@@ -18,7 +18,7 @@ import pytest
 from persona_bench import load_persona_set
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.benchmarks.base import choose_questions
-from persona_bench.harness.documents import KnobError, Knobs
+from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.harness.run import RunError, run
 from persona_bench.harness.script import MOST_SCRIPTS, MOST_TURNS, user_turns
 from persona_bench.rendering import MissingPersonaError, merged

@@ -284,7 +284,7 @@ def test_prompts_of_several_tasks_and_arguments_reach_the_server_together(tmp_pa
     assert times > 16
 
 
-def test_what_is_asked_otherwise_is_asked_anew_and_the_old_is_kept(tmp_path: Path) -> None:
+def test_other_settings_generate_again_and_keep_the_old_responses(tmp_path: Path) -> None:
     def sent(**settings: Any) -> int:
         before = len(chat.requests)
         ask(chat.url, tmp_path, **settings)
@@ -339,7 +339,7 @@ def test_a_full_disk_stops_the_run_with_one_sentence(
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])
-def test_odd_answers_cost_no_other_response(
+def test_a_malformed_answer_costs_no_other_response(
     tmp_path: Path, concurrency: int, caplog: Any, capfd: Any
 ) -> None:
     """Each odd body goes to one prompt of a run; all others are answered as usual."""

@@ -13,7 +13,7 @@ import pytest
 
 from persona_bench import cli
 from persona_bench.failures import explain
-from persona_bench.harness.documents import check_generation
+from persona_bench.harness.knobs import check_generation
 from persona_bench.harness.preflight import ModelError, check_model
 from persona_bench.harness.run import RunError, Session, parse_arguments
 
@@ -219,7 +219,7 @@ def test_values_of_an_endpoint_that_can_not_be(here: Here) -> None:
     assert said.endswith("'org/name' has no =: write pretrained=org/name")
 
 
-def test_what_is_a_flag_may_stand_among_the_model_arguments(tmp_path: Path) -> None:
+def test_flags_may_be_given_as_model_arguments(tmp_path: Path) -> None:
     """lm-eval's loader ends in a TypeError about multiple values."""
     given = {"pretrained": "x/y", "device": "cpu", "batch_size": 4}
     with Session("hf", given, tmp_path) as session:

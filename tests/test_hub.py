@@ -115,7 +115,9 @@ def test_rows_come_with_the_commit_they_are_from_and_then_from_the_cache(
     assert f"the cache holds another commit ({NEW[:12]})" in other[1]
 
 
-def test_what_can_not_be_had_is_one_sentence_with_a_way_out(hub: HubServer, tmp_path: Path) -> None:
+def test_unreachable_hub_files_raise_one_sentence_with_a_remedy(
+    hub: HubServer, tmp_path: Path
+) -> None:
     cases = [
         ({"name": "org/none"}, "hub:org/none: there is no such dataset, or it is private"),
         ({"name": "org/gated"}, "the dataset is gated: accept its terms on its page"),

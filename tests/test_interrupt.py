@@ -136,7 +136,7 @@ def test_training_names_its_last_checkpoint(tmp_path: Path) -> None:
     from persona_bench.train.terminal import interrupted
 
     assert "Interrupted before the first checkpoint" in interrupted(tmp_path / "none")
-    assert "starts anew" in interrupted(tmp_path)
+    assert "starts again" in interrupted(tmp_path)
     rows = [{"teacher": {}}, {"question": "q"}, {"question": "r"}]
     (tmp_path / "teacher.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert "2 responses of the teacher are stored" in interrupted(tmp_path)

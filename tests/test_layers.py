@@ -103,10 +103,26 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 5000, "harness": 7850, "judge": 2400, "results": 1150, "scoring": 6700,
+    "grading": 5000, "harness": 8000, "judge": 2400, "results": 1150, "scoring": 6900,
     "report": 7550, "commands": 2000, "benchmarks": 2100, "train": 4450, "extras": 4800,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
+
+
+SPINE = (
+    "personas", "rendering", "harness/documents", "harness/tasks", "grading/verdict",
+    "results/outcomes", "scoring/cells", "scoring/stability", "scoring/compare",
+)  # fmt: skip
+"""The files that everyone reads first, in the order of README's Layout."""
+
+
+def test_the_spine_is_named_in_order_and_read_in_an_hour() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8").partition("## Layout")[2]
+    places = [readme.find(f"`{name}.py`") for name in SPINE]
+    assert -1 not in places
+    assert places == sorted(places)
+    files = [(PACKAGE / f"{name}.py").read_text(encoding="utf-8") for name in SPINE]
+    assert sum(len(text.splitlines()) for text in files) <= 2500
 
 
 def test_no_room_grows_unseen() -> None:

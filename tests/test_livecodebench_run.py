@@ -13,9 +13,8 @@ import pytest
 
 from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.livecodebench import configured
-from persona_bench.harness.documents import KnobError, Knobs
+from persona_bench.harness.knobs import KnobError, Knobs, knobs_of
 from persona_bench.harness.run import RunError, run
-from persona_bench.harness.tasks import knobs_of
 from tests.support.chat_server import ChatServer
 from tests.support.sandbox import needs_sandbox
 
@@ -123,7 +122,7 @@ def test_without_a_sandbox_it_runs_where_that_is_asked_for_and_recorded(
     assert record["persona_bench"]["sandbox"] == "none"
 
 
-def test_it_asks_for_confirmation(chat: Any, tmp_path: Path, data_dir: Path) -> None:
+def test_running_programs_needs_confirmation(chat: Any, tmp_path: Path, data_dir: Path) -> None:
     with pytest.raises(RunError, match="--confirm_run_unsafe_code"):
         ask(chat, tmp_path, data_dir, confirm_run_unsafe_code=False)
     assert chat.requests == []

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from persona_bench.cli import app
-from persona_bench.harness.documents import KnobError, Knobs
+from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.harness.run import RunError
 from persona_bench.harness.study import read_study
 from persona_bench.provenance import training_of

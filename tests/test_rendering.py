@@ -71,7 +71,7 @@ def as_lm_eval(source: str) -> Callable[..., str]:
         (IGNORES, "dropped", ""),
     ],
 )
-def test_what_a_template_does_by_itself(source: str, role: str, default: str) -> None:
+def test_template_facts_tell_system_role_and_default(source: str, role: str, default: str) -> None:
     assert template_facts(as_lm_eval(source)) == (role, default)
 
 

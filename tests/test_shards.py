@@ -90,7 +90,7 @@ def edit(folder: Path, pattern: str, old: str, new: str) -> None:
         file.write_text(text.replace(old, new))
 
 
-def test_what_does_not_belong_together_is_not_joined(halves: Path, tmp_path: Path) -> None:
+def test_shards_of_different_runs_are_not_merged(halves: Path, tmp_path: Path) -> None:
     with pytest.raises(MergeError, match="shard 2/2 is missing"):
         merge([halves / "1"], tmp_path / "joined")
     with pytest.raises(MergeError, match="is in a folder to be joined"):

@@ -113,7 +113,9 @@ def test_a_fault_in_the_file_is_one_sentence_before_anything_is_loaded(
         ),
     ],
 )
-def test_what_is_no_study_is_said_with_the_line(tmp_path: Path, text: str, words: str) -> None:
+def test_an_invalid_study_file_is_refused_with_the_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
     with pytest.raises(RunError, match=words):
         read_study(written(tmp_path, text))
 

@@ -108,7 +108,7 @@ def test_identifiability_of_shuffled_labels_is_at_chance(run: Path) -> None:
     assert sum(each.conclusion == "trace" for each in found) <= 3
 
 
-def test_what_cannot_be_traced_is_one_sentence(run: Path) -> None:
+def test_untraceable_results_raise_one_sentence(run: Path) -> None:
     chat = ["--model", "local-chat-completions", "--model-args", "model=x,base_url=http://x/v1"]
     done = persona_bench("trace", "out", *chat, cwd=run, ok=False)
     assert done.returncode == 1

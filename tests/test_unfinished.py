@@ -160,7 +160,7 @@ def test_responses_of_other_settings_are_not_taken(tmp_path: Path, other: Any) -
     assert "system_role" in other or found.stored == len(taken) == 11
 
 
-def test_nothing_stored_is_said(tmp_path: Path) -> None:
+def test_an_empty_store_is_reported(tmp_path: Path) -> None:
     with server() as chat, pytest.MonkeyPatch.context() as patch:
 
         def stop(*_: Any) -> None:

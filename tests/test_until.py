@@ -172,7 +172,7 @@ def test_every_model_of_a_study_stops_by_itself(tmp_path: Path, monkeypatch: Any
         (["--until", "decided", "--metadata", '{"design": {"share": 0.5}}'], "leave out design"),
     ],
 )
-def test_what_can_not_be_decided_is_refused_before_anything_is_asked(
+def test_undecidable_tasks_are_refused_before_any_request(
     tmp_path: Path, more: list[str], words: str
 ) -> None:
     with server() as chat:

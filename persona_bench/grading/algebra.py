@@ -229,8 +229,8 @@ def _apart(reference: Any, given: Any) -> bool:
 def _parsed(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
 
-    found = parse(f"${text}$", [LatexExtractionConfig()], parsing_timeout=None)
-    return [item for item in found if not isinstance(item, str)]
+    parsed = parse(f"${text}$", [LatexExtractionConfig()], parsing_timeout=None)
+    return [item for item in parsed if not isinstance(item, str)]
 
 
 if __name__ == "__main__":

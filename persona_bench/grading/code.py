@@ -35,6 +35,7 @@ from persona_bench.grading.sandbox import (
     RunningProgram,
     SandboxError,
     Slot,
+    Status,
     close_all,
     isolation,
 )
@@ -49,8 +50,14 @@ LIMITS = Limits()
 FENCE = "```"
 BATCH = 128
 """Calls of a function that are sent at a time, at most."""
-REASONS = {"not_plain": "wrong_answer", "output": "wrong_answer", "clock": "timeout"}
-"""The reasons of runs that have another name than their status."""
+REASONS = {
+    Status.OK: "wrong_answer",
+    Status.NOT_PLAIN: "wrong_answer",
+    Status.OUTPUT: "wrong_answer",
+    Status.CLOCK: "timeout",
+    Status.LOST: "crash",  # only the program could have ended its test runner
+}
+"""The reasons of failed tests that have another name than the test's status."""
 
 
 class Case(NamedTuple):
@@ -247,7 +254,7 @@ def run_programs(
                 raise
         if count > 1:
             for index, outcome in enumerate(outcomes):
-                if outcome.runs and any(run.status == "clock" for run in outcome.runs):
+                if outcome.runs and any(run.status is Status.CLOCK for run in outcome.runs):
                     outcomes[index] = run_one(jobs[index])
         return outcomes
     finally:
@@ -274,12 +281,12 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
         with slot.program(job.program, suite.function, prelude(job.program)) as program:
             for run, right in _test_from(program, suite, len(runs)):
                 if seconds + program.seconds > slot.limits.total:
-                    run, right, more = run._replace(status="timeout"), False, False
+                    run, right, more = run._replace(status=Status.TIMEOUT), False, False
                 elif elapsed + program.elapsed > 2 * slot.limits.total:
-                    run, right, more = run._replace(status="clock"), False, False
+                    run, right, more = run._replace(status=Status.CLOCK), False, False
                 runs.append(run._replace(output=run.output[:1000]))  # a bound for what is kept
                 passed.append(right)
-                if program.fault != "ok" or not (right or all_tests):
+                if program.fault is not Status.OK or not (right or all_tests):
                     more = False
                 if not more:
                     break
@@ -291,12 +298,7 @@ def _run(job: Job, suite: Suite, slot: Slot, all_tests: bool) -> Outcome:
     if not passed:
         return Outcome(Verdict("unscored", "grader_error", f"{summary}: there are none"))
     status = runs[passed.index(False)].status
-    if status == "ok":
-        reason = "wrong_answer"
-    elif status == "lost":  # only the program could have ended its test runner
-        reason = "crash"
-    else:
-        reason = REASONS.get(status, status)
+    reason = REASONS.get(status, status.value)
     return Outcome(Verdict("wrong", reason, summary), tuple(runs), tuple(passed))
 
 
@@ -327,7 +329,7 @@ def _next_inputs(suite: Suite, at: int) -> list[str]:
 
 
 def _right(run: Run, test: Case, function: str) -> bool:
-    return run.status == "ok" and matches(run.output, test.output, function)
+    return run.status is Status.OK and matches(run.output, test.output, function)
 
 
 def _name(program: str) -> str:

@@ -75,8 +75,8 @@ def same(gold: str, answer: str, *, integer: bool = False, leaf: Leaf | None = N
                 re.IGNORECASE,
             )
         )
-    if left.words and not right.words and (said := _TEXTS.findall(answer)):
-        right = normalise(said[-1], symbolic)  # `f(x)\\text{ is odd}`
+    if left.words and not right.words and (texts := _TEXTS.findall(answer)):
+        right = normalise(texts[-1], symbolic)  # `f(x)\\text{ is odd}`
     if left.words or right.words:
         return _same_words(left, right)
     if not left.text or not right.text:
@@ -113,9 +113,9 @@ _MODULUS = re.compile(
 _INEQUALITY = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![a-zA-Z])")
 
 
-def _without_modulus(normal: Normal, other: Normal) -> Normal:
+def _without_modulus(normal: Normal, partner: Normal) -> Normal:
     r"""The residue in `10\pmod{11}`, where only one side names the modulus."""
-    if normal.words or _MODULUS.search(other.text) or r"\equiv" in other.text:
+    if normal.words or _MODULUS.search(partner.text) or r"\equiv" in partner.text:
         return normal
     text = _MODULUS.sub("", normal.text).replace(r"\equiv", "=").strip()
     return normal if text == normal.text else Normal(text, False)
@@ -271,11 +271,11 @@ def _rounds(value: Fraction, answer: str) -> bool:
     """Whether a decimal with two places or more is this value, rounded or cut."""
     number, percent = _percent(answer)
     places = decimals(number)[0] + 2 * percent
-    other = as_fraction(number)
-    if other is None or places < 2:
+    exact = as_fraction(number)
+    if exact is None or places < 2:
         return False
-    unit, lost = Fraction(1, 10**places), abs(value) - abs(other / (100 if percent else 1))
-    return value * other > 0 and (abs(lost) <= unit / 2 or 0 <= lost < unit)
+    unit, lost = Fraction(1, 10**places), abs(value) - abs(exact / (100 if percent else 1))
+    return value * exact > 0 and (abs(lost) <= unit / 2 or 0 <= lost < unit)
 
 
 def _by_name(members: Sequence[str]) -> Sequence[str]:
@@ -369,10 +369,10 @@ _APPROXIMATION = re.compile(rf"{_ABOUT}(.*)")
 
 def _same_approximation(gold: str, answer: str) -> bool:
     """False where both sides give a decimal beside the exact value, and not the same one."""
-    found = [_APPROXIMATION.search(text) for text in (gold, answer)]
-    if None in found:
+    matches = [_APPROXIMATION.search(text) for text in (gold, answer)]
+    if None in matches:
         return True
-    left, right = (as_fraction(match[1].strip()) for match in found if match)
+    left, right = (as_fraction(match[1].strip()) for match in matches if match)
     return left is None or right is None or left == right
 
 

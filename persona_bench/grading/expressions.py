@@ -40,25 +40,27 @@ _MINUS = re.compile(r"(?:minus|negative|moins|menos|meno|минус)\s+(?=[\d$\\
 
 def value_at(text: str, position: int) -> tuple[str, int] | None:
     """The span, expression or number in words that begins at a position, and where it ends."""
-    if found := mathematics_at(text, position):
-        length = max(len(found), 1)
+    if expression := mathematics_at(text, position):
+        length = max(len(expression), 1)
         end = position + length
         if (span := span_at(text, position)) is not None:
             end = span[1]
-        return with_scale(text, position, found, end)
+        return with_scale(text, position, expression, end)
     if number := leading_number_words(text[position : position + 200]):
         return with_scale(text, position, number[0], position + number[1])
-    if (minus := _MINUS.match(text, position)) and (found := mathematics_at(text, minus.end())):
-        return f"-{found}", minus.end() + len(found)
+    if (minus := _MINUS.match(text, position)) and (
+        expression := mathematics_at(text, minus.end())
+    ):
+        return f"-{expression}", minus.end() + len(expression)
     return None
 
 
-def with_scale(text: str, position: int, found: str, end: int) -> tuple[str, int]:
+def with_scale(text: str, position: int, expression: str, end: int) -> tuple[str, int]:
     """A number with its power of ten in words: `1.2 million`, `$3$ dozen`."""
     match = SCALE.match(text, end)
-    if match and (value := scaled_number(found, match[1])):
+    if match and (value := scaled_number(expression, match[1])):
         return value, match.end()
-    return found, end
+    return expression, end
 
 
 _JOIN = re.compile(r"\s*(?:,\s*(?:and|or)?|and|or)\s*(?=\$|\\\()", re.IGNORECASE)

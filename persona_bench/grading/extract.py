@@ -129,8 +129,10 @@ def _tagged(text: str, boxes: list[Box], *, several: bool) -> Extracted | None:
         if answer := find_statement(content):
             return Extracted(answer, "tag")
         if len(content) <= _SHORT and "\n" not in content:
-            said = read_statement(content) if _PROSE.search(_NO_PROSE.sub(" ", content)) else None
-            return Extracted((said and (said.value or said.words)) or content, "tag")
+            statement = (
+                read_statement(content) if _PROSE.search(_NO_PROSE.sub(" ", content)) else None
+            )
+            return Extracted((statement and (statement.value or statement.words)) or content, "tag")
         if last := find_last(content):
             return Extracted(last, "tag")
     return None

@@ -66,8 +66,8 @@ def _last_conclusion(text: str) -> str:
         return ""
     sentence = sentences[-1][0].lstrip()
     for match in _CONCLUSION.finditer(sentence):
-        if found := value_at(sentence, match.end()):
-            number, end = found
+        if value_and_end := value_at(sentence, match.end()):
+            number, end = value_and_end
             rest = re.sub(r"^[\s$]*(?:is|are) (?:the|our|my)\b", "", sentence[end:])
             if re.search(r"\d", number) and not _CONCLUDES.search(rest):
                 return number
@@ -210,16 +210,16 @@ def _without_chat(text: str) -> str:
 
 def _last_latex(text: str, position: int) -> tuple[str, int]:
     """The last LaTeX expression without delimiters from a position on, and where it ends."""
-    found = ("", 0)
+    last = ("", 0)
     while match := _LAST_LATEX.search(text, position):
         before = _COEFFICIENT.search(text, 0, match.start())
         start = before.start() if before else match.start()
         while start < match.start() and text[start].isspace():
             start += 1
         end = max(expression_end(text, start), match.end())
-        found = (_concluded_with(text, start, end) or text[start:end].strip(), end)
+        last = (_concluded_with(text, start, end) or text[start:end].strip(), end)
         position = end
-    return found
+    return last
 
 
 _CONCLUDES = re.compile(
@@ -267,7 +267,7 @@ def _ordinal(text: str, match: re.Match[str]) -> bool:
 
 
 def _last_span(text: str) -> tuple[str, int]:
-    found, position = ("", 0), 0
+    last, position = ("", 0), 0
     while match := re.compile(r"(?<!\\)(?:\$|\\[(\[])").search(text, position):
         span = span_at(text, match.start())
         if span is None:
@@ -275,14 +275,14 @@ def _last_span(text: str) -> tuple[str, int]:
             continue
         if not _VARIABLE_SPAN.fullmatch(span[0]) or span[0] in (r"\pi", r"\infty"):
             value = span[0] + (r"\%" if PERCENT_AFTER.match(text, span[1]) else "")
-            found = (value, span[1])
+            last = (value, span[1])
         position = span[1]
-    return found
+    return last
 
 
 def _last_words(text: str) -> str:
     """The last number written in words, but for a lone `one` or `zero`, which rarely is one."""
-    found, position = "", 0
+    last, position = "", 0
     for match in re.finditer(r"[A-Za-z]+(?:-[A-Za-z]+)*", text):
         if match.start() < position or re.fullmatch(SCALE_WORDS, match[0], re.IGNORECASE):
             continue
@@ -292,5 +292,5 @@ def _last_words(text: str) -> str:
             if match[0].lower() not in ("one", "zero", "half", "quarter") or number[1] > len(
                 match[0]
             ):
-                found = number[0]
-    return found
+                last = number[0]
+    return last

@@ -174,16 +174,16 @@ class _Arithmetic:
         value = self._product()
         while self._next() in ("+", "-"):
             sign = self._take()
-            other = self._product()
-            value = value + other if sign == "+" else value - other
+            term = self._product()
+            value = value + term if sign == "+" else value - term
         return value
 
     def _product(self) -> Fraction:
         value = self._signed()
         while self._next() in ("*", "/", r"\times", r"\cdot", r"\div"):
             division = self._take() in ("/", r"\div")
-            other = self._signed()
-            value = value / other if division else value * other
+            factor = self._signed()
+            value = value / factor if division else value * factor
         return value
 
     def _signed(self) -> Fraction:
@@ -330,10 +330,10 @@ def chinese_numeral(text: str) -> int | None:
     """The value of a number in Chinese signs below 100 million: `三十四` is 34."""
     if not _CHINESE.fullmatch(text):
         return None
-    high, found, low = text.replace("萬", "万").rpartition("万")
+    high, ten_thousand, low = text.replace("萬", "万").rpartition("万")
     if "万" in high:
         return None
-    return (_below_ten_thousand(high) * 10**4 if found else 0) + _below_ten_thousand(low)
+    return (_below_ten_thousand(high) * 10**4 if ten_thousand else 0) + _below_ten_thousand(low)
 
 
 def _below_ten_thousand(text: str) -> int:

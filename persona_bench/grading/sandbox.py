@@ -1,7 +1,7 @@
 """Runs untrusted Python programs in bubblewrap sandboxes: the part in the grader's own process.
 
     with Slot() as slot, slot.program("print(int(input()) * 2)") as program:
-        print(program.run("21\\n"))  # Run(status='ok', output=b'42\\n', seconds=...)
+        print(program.run("21\\n"))  # Run(status=<Status.OK: 'ok'>, output=b'42\\n', seconds=...)
 
 It does not protect from:
 - a hole in the kernel: few system calls are filtered, and as root there is no user namespace
@@ -38,6 +38,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -124,18 +125,23 @@ class Limits:
     output: int = 32 << 20
 
 
-Status = Literal[
-    "ok", "not_plain", "timeout", "clock", "memory", "output", "crash", "syntax", "lost"
-]
+class Status(str, Enum):
+    """How a test of a program, or compiling it, ended."""
+
+    OK = "ok"  # it ended by itself
+    NOT_PLAIN = "not_plain"  # a function's value that JSON can't hold
+    TIMEOUT = "timeout"  # it took too much processor time
+    CLOCK = "clock"  # it took twice as long by the clock
+    MEMORY = "memory"
+    OUTPUT = "output"  # it printed too much
+    CRASH = "crash"
+    SYNTAX = "syntax"
+    LOST = "lost"  # its sandbox has ended
 
 
 class Run(NamedTuple):
-    """The outcome of one test.
-
-    `status` is `ok` (it ended by itself; `output` is what it printed, or the function's value as
-    JSON), `not_plain` (a value that JSON can't hold), `timeout` (processor time), `clock` (twice
-    that by the clock), `memory`, `output` (too much of it), `crash`, `syntax`, or `lost` (the
-    sandbox has ended).
+    """The outcome of one test: how it ended, what it printed (or its function's value as JSON), and
+    the processor time that it took.
     """
 
     status: Status
@@ -215,7 +221,7 @@ def _probed(bwrap: str | None) -> Isolation:
                 run = program.run("21\n")
             if run.output == b"42\n":
                 return how
-            reason = f"the program ended with {run.status!r}"
+            reason = f"the program ended with {run.status.value!r}"
         except SandboxError as error:
             reason = str(error)
     raise NoSandbox(f"bwrap does not work here ({reason}): {INSTALL}")
@@ -350,9 +356,8 @@ class RunningProgram:
     """A program in its sandbox; made by `Slot.program`.
 
     Attributes:
-        fault: Why it can't run at all, or not any more: compiling it did not end well (`syntax`,
-            `memory`, `timeout`, `clock`, `crash`), or its sandbox has ended (`lost`, `memory`).
-            Else `ok`.
+        fault: Why it can't run at all, or not any more: how compiling it ended, or that its
+            sandbox has ended (`LOST`, `MEMORY`). Else `OK`.
         seconds: Processor time that it has taken so far, in compiling and in its tests.
         elapsed: The same by the clock.
         over: Whether the process in which its function is called has ended.
@@ -370,7 +375,7 @@ class RunningProgram:
         answer = self._receive()
         self._lost = answer is None
         fault, self.seconds = json.loads(answer or b'["crash", 0.0]')
-        self.fault = self._cause(fault)
+        self.fault = self._cause(Status(fault))
 
     def run(self, text: str) -> Run:
         """Runs one test: `text` is the stdin of a script, or the JSON arguments, one per line.
@@ -383,27 +388,27 @@ class RunningProgram:
     def run_some(self, texts: Sequence[str]) -> list[Run]:
         """Runs the first of several tests, and as many more as end well within 20 ms and a MiB of
         output. The program gets their inputs one by one."""
-        if self.fault != "ok":
+        if self.fault is not Status.OK:
             return [Run(self.fault, b"", self.seconds)]
         self._process.send(json.dumps(texts).encode())
         answer = self._receive()
         if answer is None:
-            self._lost, self.fault = True, self._cause("lost")
+            self._lost, self.fault = True, self._cause(Status.LOST)
             return [Run(self.fault, b"", 0.0)]
         header, _, output = answer.partition(b"\n")
         heads, alive = json.loads(header)
         self.over = not alive
         runs, at = [], 0
         for status, seconds, size in heads:
-            runs.append(Run(self._cause(status), output[at : at + size], seconds))
+            runs.append(Run(self._cause(Status(status)), output[at : at + size], seconds))
             at += size
             self.seconds += seconds
         return runs
 
     def _cause(self, status: Status) -> Status:
-        """`memory` where the kernel ended a process for want of it."""
-        killed = status in ("crash", "lost") and self._process.has_been_short_of_memory()
-        return "memory" if killed else status
+        """`MEMORY` where the kernel ended a process for want of it."""
+        killed = status in (Status.CRASH, Status.LOST) and self._process.has_been_short_of_memory()
+        return Status.MEMORY if killed else status
 
     def _receive(self) -> bytes | None:
         began = time.monotonic()
@@ -572,8 +577,8 @@ class Process:
     def complaint(self) -> str:
         """Ends the sandbox; returns the last line that bubblewrap or the interpreter wrote."""
         self.kill()
-        said = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        output = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
         return lines[-1][:200] if lines else "it ended without a word"
 
     def kill(self) -> None:

@@ -264,7 +264,7 @@ def bpf_filter() -> ctypes.Array[ctypes.c_char]:
 
 
 def bpf(operation: int, operand: int, skipped: int = 0) -> bytes:
-    """A BPF instruction; a test that fails skips so many of them."""
+    """A BPF instruction; a test that fails skips `skipped` instructions."""
     return struct.pack("=HBBI", operation, 0, skipped, operand)
 
 

@@ -108,11 +108,11 @@ def _value_before(text: str, end: int) -> str:
     adjoining = _ADJOINING.search(before)
     if adjoining:
         return adjoining[1]
-    found = (
+    value = (
         mathematics_at(clause, skip_filler(clause, 0)) or (leading_number_words(clause) or ("",))[0]
     )
     whole = clause.strip(" *_$()\\").rstrip(",.")
-    return found if found and len(whole) <= len(found) + 25 else ""
+    return value if value and len(whole) <= len(value) + 25 else ""
 
 
 class Statement(NamedTuple):
@@ -150,8 +150,8 @@ def read_statement(tail: str) -> Statement:
     if condition := _CONDITION.match(tail, position):
         position = skip_filler(tail, condition.end())
     sentence = tail[: _SENTENCE_END.search(tail, position).start()]  # type: ignore[union-attr]
-    if found := value_at(tail, position):
-        text, end = found
+    if value_and_end := value_at(tail, position):
+        text, end = value_and_end
         if _is_subject(text, sentence, position, end):
             after = _after_verb(sentence, position) or _after_words(sentence, end)
             if after:
@@ -236,8 +236,8 @@ _A_FEW_WORDS = re.compile(
 def _after_words(sentence: str, position: int) -> str:
     """The number after a name and a few words: `$ABC$ measures 18`."""
     match = _A_FEW_WORDS.match(sentence, position)
-    found = value_at(sentence, match.end()) if match else None
-    return found[0] if found else ""
+    value_and_end = value_at(sentence, match.end()) if match else None
+    return value_and_end[0] if value_and_end else ""
 
 
 def _after_verb(sentence: str, position: int) -> str:
@@ -248,9 +248,9 @@ def _after_verb(sentence: str, position: int) -> str:
     name = ""
     for verb in _VERB.finditer(sentence, position):
         start = skip_filler(sentence, verb.end())
-        if not (found := value_at(sentence, start)):
+        if not (value_and_end := value_at(sentence, start)):
             continue
-        text, end = found
+        text, end = value_and_end
         if not _is_subject(text, sentence, start, end):
             return _correction(sentence, end) or text
         name = "" if re.search(r"\d", sentence[end:]) else text
@@ -307,16 +307,16 @@ def _correction(text: str, end: int) -> str:
         regret = run if run and _REGRETS.search(run[0]) else _REPLACED.match(text, end)
         doubt = run if run and _DOUBTS.search(run[0]) else _FALTERS.match(text, end)
         match = regret or doubt
-        found = value_at(text, skip_filler(text, match.end())) if match else None
-        if not match or not found or not re.search(r"\d|\\", found[0]):
+        value_and_end = value_at(text, skip_filler(text, match.end())) if match else None
+        if not match or not value_and_end or not re.search(r"\d|\\", value_and_end[0]):
             break
         if not regret:
             opens_sentence = _NEW_SENTENCE.search(match[0]) and not re.search(
                 r"(?:[,.:!—–-]|\bit(?:['’]s| is))\s*$", match[0], re.IGNORECASE
             )
-            if opens_sentence or not _ENDS_CLAUSE.match(text, found[1]):
+            if opens_sentence or not _ENDS_CLAUSE.match(text, value_and_end[1]):
                 break
-        last, end = found
+        last, end = value_and_end
     return last
 
 
@@ -327,10 +327,10 @@ def corrected_after(text: str, end: int) -> str:
     check. Empty where nothing replaces it.
     """
     run = _TAKEN_BACK.match(text, _CLOSED.match(text, end).end())  # type: ignore[union-attr]
-    found = (
+    value_and_end = (
         value_at(text, skip_filler(text, run.end())) if run and _REGRETS.search(run[0]) else None
     )
-    return found[0] if found and _ENDS_CLAUSE.match(text, found[1]) else ""
+    return value_and_end[0] if value_and_end and _ENDS_CLAUSE.match(text, value_and_end[1]) else ""
 
 
 _CLOSED = re.compile(r"(?:\s|\$|\\[)\]]|\*)*")
@@ -343,8 +343,8 @@ def _first_value(clause: str) -> str:
     """The first span or number of a clause that opens with words; else the first name."""
     name = ""
     for match in _VALUE_STARTS.finditer(clause):
-        if found := mathematics_at(clause, match.start()):
-            if not _NAMES_ONLY.fullmatch(found):
-                return found
-            name = name or found
+        if expression := mathematics_at(clause, match.start()):
+            if not _NAMES_ONLY.fullmatch(expression):
+                return expression
+            name = name or expression
     return name

@@ -10,15 +10,15 @@ VerdictName = Literal["correct", "wrong", "unscored"]
 class Verdict(NamedTuple):
     """A grader's finding on one response.
 
-    `wrong` is every failure of the model, `unscored` only a failure of the
-    instrument: otherwise a persona that makes the model refuse would raise its own
-    accuracy.
+    `wrong` is every failure of the model, `unscored` only a failure of the instrument: otherwise a
+    persona that makes the model refuse would raise its own accuracy.
     """
 
     verdict: VerdictName
     reason: str
-    """Empty for `correct`. For `wrong`: `wrong_answer`, `no_answer`, `refused` or
-    `truncated`. For `unscored`: what failed in the instrument, e.g. `timeout`."""
+    """Empty for `correct`. For `wrong`: `wrong_answer`, `no_answer`, `refused` or `truncated`; of
+    programs also `no_code`, `syntax`, `crash`, `timeout` or `memory`. For `unscored`: what failed
+    in the instrument: `api_error`, `timeout` (of the grader), `grader_error`, `no_sandbox`, ..."""
     answer: str = ""
     """The answer that was read from the response; empty where none was found."""
     route: str = ""

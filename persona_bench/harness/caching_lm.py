@@ -13,20 +13,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from persona_bench.harness.backends import Backend, backend_of
-from persona_bench.harness.backends.request import Generated, Request
+from persona_bench.harness.backends.request import Generated, Request, StoredResponse
 from persona_bench.harness.backends.response import Response
 from persona_bench.harness.chat_date import dated_template
 from persona_bench.harness.conversations import LOST
 from persona_bench.harness.store import RecordLog
 
 log = logging.getLogger("persona_bench")
+
+
+def _passed_on(name: str) -> property:
+    """The attribute or method of the model within."""
+    return property(lambda self: getattr(self.inner, name))
 
 
 class CachingLM(LM):
@@ -54,20 +59,9 @@ class CachingLM(LM):
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__()
-        self.inner, self.record_log, self.fingerprint, self.seed = (
-            inner,
-            record_log,
-            fingerprint,
-            seed,
-        )
-        self.say = say
+        self.inner, self.record_log, self.say = inner, record_log, say
+        self.fingerprint, self.seed = fingerprint, seed
         self.backend: Backend = backend_of(inner, self._finished)
-        # lm-eval asks the model itself for these, and finds LM's own defaults otherwise
-        self.apply_chat_template = inner.apply_chat_template
-        self.chat_template = inner.chat_template
-        self.all_gather = inner.all_gather
-        self.gather_object = inner.gather_object
-        self.barrier = inner.barrier
         self.failed: dict[str, str] = {}
         self.adapted: dict[str, dict[str, str]] = {}
         self.asked: set[str] = set()  # the keys of this run's requests
@@ -77,20 +71,15 @@ class CachingLM(LM):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["inner"], name)
 
-    @property
-    def rank(self) -> int:
-        """The rank of this process."""
-        return int(self.inner.rank)
+    # lm-eval asks the model itself for these, and would find the defaults of `LM` otherwise
+    rank, world_size, device = map(_passed_on, ("rank", "world_size", "device"))
+    all_gather, gather_object, barrier, chat_template = map(
+        _passed_on, ("all_gather", "gather_object", "barrier", "chat_template")
+    )
 
-    @property
-    def world_size(self) -> int:
-        """How many processes share the documents."""
-        return int(self.inner.world_size)
-
-    @property
-    def device(self) -> Any:
-        """Where the model is."""
-        return self.inner.device
+    def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:
+        """As the model's own; by this method, which lm-eval passes on, a task finds its model."""
+        return self.inner.apply_chat_template(*args, **kwargs)
 
     @property
     def tokenizer_name(self) -> str:
@@ -105,9 +94,9 @@ class CachingLM(LM):
         """
         with without_collection():
             asked = [self.request(instance) for instance in requests]
-        found = self._ask(asked, "log-likelihoods", before="continuation")
+        records = self._ask(asked, "log-likelihoods", before="continuation")
         return [
-            (float(found[each.key]["loglikelihood"]), bool(found[each.key]["greedy"]))
+            (float(records[each.key]["loglikelihood"]), bool(records[each.key]["greedy"]))
             for each in asked
         ]
 
@@ -143,7 +132,7 @@ class CachingLM(LM):
                 for each in asked
             ]
 
-    def _ask(self, asked: list[Request], what: str, before: str) -> dict[str, dict[str, Any]]:
+    def _ask(self, asked: list[Request], what: str, before: str) -> dict[str, StoredResponse]:
         """The records of requests, by key; what the store lacks is asked first.
 
         Args:
@@ -165,7 +154,7 @@ class CachingLM(LM):
             self.backend.generate(list(unique.values()), {each.key for each in missing})
             self.record_log.sync()
         with without_collection():
-            return self.record_log.get(unique, before=before)
+            return cast(dict[str, StoredResponse], self.record_log.get(unique, before=before))
 
     def starts(self) -> None:
         """Forgets what an earlier run of the session asked."""
@@ -187,10 +176,10 @@ class CachingLM(LM):
             undated=dated.undated if dated else None,
         )  # fmt: skip
 
-    def _finished(self, request: Request, made: Generated) -> None:
+    def _finished(self, request: Request, generated: Generated) -> None:
         """A response has come: into the store with it."""
-        if made.finish == "error":
-            self.failed[request.key] = made.error
+        if generated.finish == "error":
+            self.failed[request.key] = generated.error
         elif request.key in self.record_log:
             return
         doc = request.instance.doc if request.instance else {}
@@ -199,7 +188,7 @@ class CachingLM(LM):
             "task": request.instance.task_name if request.instance else None,
             **{name: doc.get(name) for name in ("question", "persona", "sample")},
             "seed": request.seed,
-            **made.record(),
+            **generated.record(),
             **(
                 {"gen_kwargs": request.gen_kwargs}
                 if request.continuation is None
@@ -209,8 +198,8 @@ class CachingLM(LM):
         }
         self.record_log.add({name: value for name, value in record.items() if value is not None})
 
-    def _response(self, key: str, found: dict[str, dict[str, Any]]) -> Response:
-        if (record := found.get(key)) is None:
+    def _response(self, key: str, records: dict[str, StoredResponse]) -> Response:
+        if (record := records.get(key)) is None:
             why = self.failed.get(key, "the backend gave no response")
             return Response("", "error", why)
         finish, tokens = record.get("finish", ""), record.get("tokens")
@@ -242,10 +231,10 @@ def request_of(
     if likelihood:
         parts = ["loglikelihood", fingerprint, given, identity]
     else:
-        settings, told, sampled = _normalised(json.dumps(given, default=str), default_length)
+        settings, normalised, sampled = _normalised(json.dumps(given, default=str), default_length)
         sample = int(instance.doc.get("sample", instance.idx)) * (instance.repeats or 1) + repeat
         draw = f"{sample} {seed}" if sampled else ""
-        parts = ["generate_until", fingerprint, told, draw, identity]
+        parts = ["generate_until", fingerprint, normalised, draw, identity]
     key = hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
     return Request(
         key=key,

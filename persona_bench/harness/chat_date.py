@@ -1,8 +1,8 @@
 """The date that a chat template prints, held at the day of a folder's first run.
 
 Some chat templates write today's date into the prompt through `strftime_now` (Llama 3.2,
-Mistral Small 3.1, gpt-oss, SmolLM3). A run that goes on tomorrow would then ask other prompts. So
-the date is pinned at the first run of a folder, by an empty file in its store whose name holds
+Mistral Small 3.1, gpt-oss, SmolLM3). A run that is resumed tomorrow would then ask other prompts.
+So the date is pinned at the first run of a folder, by an empty file in its store whose name holds
 the date, and the keys of the store are made from prompts as they read on one fixed day: merged
 stores of two days hold every response under the key that any day's run looks for.
 
@@ -66,7 +66,11 @@ def prints_date(lm: Any) -> bool:
 
 
 def pin_date(lm: Any, day: date) -> DatedTemplate | None:
-    """Makes a model's chat template print this day; None where it prints no date."""
+    """Makes a model's chat template print this day; None where it prints no date.
+
+    The tokenizer's method is replaced: lm-eval's backends render with it, each in its own way, and
+    not all pass arguments on to the template.
+    """
     if not prints_date(lm):
         return None
     render = lm.tokenizer.apply_chat_template

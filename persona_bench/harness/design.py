@@ -45,12 +45,12 @@ def read_design(
     if (twice := table.duplicated()).any():
         row = table[twice].iloc[0]
         raise DesignError(f"{where}: {row['question']}, {row['persona']} is given twice")
-    for column, known in (("question", questions), ("persona", personas)):
-        unknown = sorted(set(table[column]) - set(known))
+    for column, ids in (("question", questions), ("persona", personas)):
+        unknown = sorted(set(table[column]) - set(ids))
         if unknown:
-            close = get_close_matches(unknown[0], known, n=1)
+            close = get_close_matches(unknown[0], ids, n=1)
             raise DesignError(
-                f"{where}: no {column} {unknown[0]!r} among the {len(known)} of this run"
+                f"{where}: no {column} {unknown[0]!r} among the {len(ids)} of this run"
                 + (f" (did you mean {close[0]!r}?)" if close else "")
                 + "; make the design with the same persona_set, n_questions and persona_seed"
             )

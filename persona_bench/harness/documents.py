@@ -1,339 +1,47 @@
-"""Questions × personas: the documents of a task, and the knobs that choose them."""
+"""Questions × personas: the documents of a task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
-from persona_bench.harness.design import Pairs, is_sparse, read_design
-from persona_bench.harness.script import MOST_SCRIPTS, MOST_TURNS
-from persona_bench.personas import PersonaSet, load_persona_set
+import datasets
+
+from persona_bench.benchmarks.base import Benchmark, Question
+from persona_bench.harness.design import Pairs, is_sparse
+from persona_bench.harness.knobs import KnobError, Knobs, SystemRole
+from persona_bench.personas import PersonaSet
 from persona_bench.rendering import merged
 
-SystemRole = Literal["native", "merge", "error"]
 
-SYSTEM_ROLES: dict[str, str] = {
-    "native": "the persona is the system message; a chat template that drops it stops the run",
-    "merge": "the persona goes before the question, in the user message",
-    "error": "as native, and a template that folds the system message into the user's stops it too",
-}
-
-
-GENERATION = frozenset(
-    {
-        "temperature", "top_p", "top_k", "min_p", "do_sample", "until", "stop", "max_new_tokens",
-        "max_tokens", "max_completion_tokens", "num_beams", "num_return_sequences",
-        "repetition_penalty", "presence_penalty", "frequency_penalty", "gen_kwargs",
-        "generation_kwargs",
-    }
-)  # fmt: skip
-"""Generation arguments that no backend takes as a model argument, so that they are misplaced."""
-NUMBERS = frozenset(
-    {
-        "temperature", "top_p", "top_k", "min_p", "max_gen_toks", "max_new_tokens", "max_tokens",
-        "max_completion_tokens", "num_beams", "repetition_penalty", "presence_penalty",
-        "frequency_penalty", "seed",
-    }
-)  # fmt: skip
-"""Generation arguments that are numbers."""
-OTHER_GENERATION = frozenset(
-    {"min_tokens", "min_new_tokens", "top_a", "repeat_penalty", "temperature_last"}
-)
-"""Real arguments whose names are near those of others."""
-
-
-class KnobError(ValueError):
-    """A knob in `--metadata` with an impossible name or value."""
-
-
-def check_generation(arguments: Mapping[str, Any], task_knobs: Collection[str] = ()) -> None:
-    """Refuses generation arguments that would do nothing, or can't be.
-
-    Backends and endpoints take arguments that nobody can list, so an unknown name is refused only
-    where it is a knob's, or nearly that of a usual argument.
-
-    Args:
-        arguments: What `--gen_kwargs` holds, with the task's own.
-        task_knobs: Names of the benchmark's own knobs.
+def build_documents(knobs: Knobs, benchmark: Benchmark) -> dict[str, datasets.Dataset]:
+    """The documents of a task: the questions and personas that its knobs choose, crossed.
 
     Raises:
-        KnobError: such a name, a text where a number belongs, or a temperature without sampling.
+        KnobError: a design that asks none of a shard's questions.
+        PersonaSetError, SourceError: see there.
     """
-    knobs = {each.name for each in fields(Knobs)} - {"own"} | set(task_knobs)
-    for name, value in arguments.items():
-        if name in knobs:
-            raise KnobError(
-                f"{name!r} is a knob and would do nothing here: move it from --gen_kwargs to "
-                "--metadata"
-            )
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if name in NUMBERS and value is not None and not number:
-            raise KnobError(f"--gen_kwargs {name}={value!r} must be a number")
-        if name in GENERATION or name in NUMBERS or name in OTHER_GENERATION:
-            continue
-        known = sorted(GENERATION | NUMBERS)
-        if close := get_close_matches(name, known, n=1, cutoff=0.8):
-            raise KnobError(f"--gen_kwargs has {name!r}: did you mean {close[0]!r}?")
-    if arguments.get("do_sample") is False and (temperature := arguments.get("temperature")):
-        raise KnobError(  # lm-eval goes on greedily
-            f"--gen_kwargs temperature={temperature} does nothing while decoding is greedy: add "
-            "do_sample=True, or leave temperature out"
-        )
-
-
-@dataclass(frozen=True)
-class Knobs:
-    """What `--metadata` can set.
-
-    lm-eval passes the model's own arguments through the same door, so the names here are
-    ones that no backend uses: `persona_seed`, because `seed` is vLLM's.
-
-    Attributes:
-        persona_set: A bundled set's name, or the path of a YAML file.
-        n_personas: Only so many of them, drawn evenly over the kinds.
-        kinds: Only these kinds of persona.
-        n_questions: Only so many questions, drawn evenly over the levels.
-        persona_seed: Seed of these draws, and of generated questions.
-        samples: Responses per prompt; more than one needs sampling.
-        system_role: One of `SYSTEM_ROLES`.
-        data_dir: Mirror folder of benchmark files.
-        own: The benchmark's own knobs that were given.
-        design: Only these pairs of question and persona: a .csv or .json file, or a share
-            to draw (see `read_design`); all pairs where there is none.
-        shard: `i/n`: only each n-th question, from the i-th on, for a run that n machines share.
-        training: Method and seed of the checkpoint, where no `train.yaml` lies beside its weights:
-            `{"method": "rlvr", "seed": 1}`.
-        turns: Rounds of conversation between the system message and the question; each number
-            becomes a task of its own (docs/conversations.md). Empty where the knob is not given.
-        scripts: Conversations that each persona has, by different scripts; the questions share
-            them in balance.
-        turn_tokens: Tokens that a reply in these conversations may have.
-    """
-
-    persona_set: str = "core"
-    n_personas: int | None = None
-    kinds: tuple[str, ...] | None = None
-    n_questions: int | None = None
-    persona_seed: int = 0
-    samples: int = 1
-    system_role: SystemRole = "native"
-    data_dir: str | None = None
-    own: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    design: str | dict[str, Any] | None = None
-    shard: str | None = None
-    training: Mapping[str, Any] | None = field(default=None, hash=False)
-    turns: tuple[int, ...] = ()
-    scripts: int = 4
-    turn_tokens: int = 256
-
-    @classmethod
-    def from_metadata(
-        cls,
-        metadata: Mapping[str, Any],
-        benchmark: Benchmark | None = None,
-        others: Sequence[Benchmark] = (),
-        *,
-        only_knobs: bool = False,
-    ) -> Knobs:
-        """Picks the knobs out of lm-eval's metadata and checks them.
-
-        Args:
-            metadata: What lm-eval passes.
-            benchmark: Whose own knobs are read too.
-            others: Benchmarks whose own knobs are refused.
-            only_knobs: The model's arguments are not among the metadata, so that every name has
-                to be a knob's. Otherwise an unknown name may be one of theirs, and is refused
-                only where it is nearly a knob's or a generation argument's.
-
-        Raises:
-            KnobError: a value that can't be, a name that is no knob's, or another benchmark's
-                knob.
-        """
-        names = [field.name for field in fields(cls) if field.name != "own"]
-        readers = benchmark.knobs if benchmark else {}
-        for key in metadata:
-            for other in others:
-                if key in other.knobs and key not in readers:
-                    raise KnobError(
-                        f"{key!r} is a knob of persona_{other.name} alone: leave it out of "
-                        f"--metadata, or run that task by itself"
-                    )
-            known = [*names, *readers]
-            if key in known:
-                continue
-            if key in GENERATION or (only_knobs and key == "max_gen_toks"):
-                raise KnobError(
-                    f"{key!r} is a generation argument and would do nothing here: move it from "
-                    "--metadata or --model_args to --gen_kwargs"
-                )
-            close = get_close_matches(key, known, n=1, cutoff=0.6 if only_knobs else 0.8)
-            if close or only_knobs or key.startswith("persona"):
-                raise KnobError(
-                    f"--metadata has no {key!r}: "
-                    + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}")
-                )
-        given = {name: metadata[name] for name in names if metadata.get(name) is not None}
-        if "turns" in given:
-            given["turns"] = numbers_of_turns(given["turns"])
-        for name in ("n_personas", "n_questions", "persona_seed", "samples", "scripts",
-                     "turn_tokens"):  # fmt: skip
-            if name in given:
-                given[name] = _whole_number(name, given[name], least=int(name != "persona_seed"))
-        if given.get("scripts", 1) > MOST_SCRIPTS:
-            raise KnobError(f"scripts={given['scripts']}: there are {MOST_SCRIPTS} at most")
-        if "kinds" in given:
-            given["kinds"] = _names("kinds", given["kinds"])
-        if str(given.get("system_role", "native")) not in SYSTEM_ROLES:
-            raise KnobError(
-                f"system_role={given['system_role']!r} is unknown: use {', '.join(SYSTEM_ROLES)}"
-            )
-        for name in ("persona_set", "data_dir"):
-            if name in given:
-                given[name] = str(given[name])
-        if not isinstance(given.get("design", ""), (str, dict)):
-            raise KnobError(
-                f"design={given['design']!r} must be a .csv or .json file of (question, persona) "
-                'pairs, or a share to draw, such as {"share": 0.1, "seed": 0}'
-            )
-        if "training" in given:
-            told = given["training"]
-            if not isinstance(told, dict) or set(told) != {"method", "seed"}:
-                raise KnobError(
-                    f"training={told!r} must have a method and a seed, such as "
-                    '{"method": "rlvr", "seed": 1}'
-                )
-        if "shard" in given:
-            given["shard"] = "{}/{}".format(*parse_shard(str(given["shard"])))
-        return cls(**given, own=_own(metadata, readers))
-
-    def choose_personas(self, benchmark: Benchmark) -> PersonaSet:
-        """The persona set, or the benchmark's own, loaded and cut to what was asked for.
-
-        Raises:
-            KnobError: nobody is left who could be judged; controls have no role to play.
-            PersonaSetError, SourceError: see there.
-        """
-        if benchmark.personas:
-            found = benchmark.personas(self.folder)
-        else:
-            found = load_persona_set(self.persona_set)
-        if benchmark.judged:
-            roles = tuple(persona for persona in found if persona.kind != "control")
-            if not roles:
-                raise KnobError(
-                    f"persona_{benchmark.name}: persona set {found.name!r} has only controls, "
-                    "which have no role to play: choose another persona_set"
-                )
-            found = replace(found, personas=roles)
-        return found.choose(self.n_personas, self.kinds, self.persona_seed)
-
-    @property
-    def folder(self) -> Path | None:
-        """The mirror folder."""
-        return Path(self.data_dir) if self.data_dir else None
-
-    def configure(self, benchmark: Benchmark) -> Benchmark:
-        """The benchmark under its own knobs."""
-        return benchmark.configured(self.folder, self.own) if benchmark.configured else benchmark
-
-    def choose_questions(self, benchmark: Benchmark, personas: PersonaSet) -> list[Question]:
-        """The questions for these personas, loaded and cut to what was asked for, of all shards."""
-        asked = {"", *(persona.id for persona in personas)}
-        questions = [
-            question
-            for question in benchmark.load(self.folder, self.persona_seed)
-            if question.persona in asked
-        ]
-        return choose_questions(questions, self.n_questions, self.persona_seed)
-
-    def of_shard(self, questions: Sequence[Question]) -> list[Question]:
-        """Those questions that are this shard's; all where there are no shards."""
-        if self.shard is None:
-            return list(questions)
-        index, count = parse_shard(self.shard)
-        if count > len(questions):
-            raise KnobError(f"shard={self.shard}: there are only {len(questions)} questions")
-        return list(questions[index - 1 :: count])
-
-    def choose_pairs(self, questions: Sequence[Question], personas: PersonaSet) -> Pairs | None:
-        """The (question, persona) pairs of the design; None where all are asked."""
-        if self.design is None:
-            return None
-        return read_design(self.design, [q.id for q in questions], [p.id for p in personas])
-
-    def record(self) -> dict[str, Any]:
-        """As plain data, for the results file."""
-        told = asdict(self)
-        del told["training"]  # recorded apart, since a checkpoint may name its training itself
-        if not self.turns:
-            for name in ("turns", "scripts", "turn_tokens"):
-                del told[name]
-        elif len(self.turns) == 1:
-            (told["turns"],) = self.turns
-        return {**told, **told.pop("own")}
-
-
-def numbers_of_turns(given: Any) -> tuple[int, ...]:
-    """The knob `turns`: one number of rounds or several, in ascending order.
-
-    Raises:
-        KnobError: no whole numbers, one twice, or more rounds than a script has.
-    """
-    listed = given if isinstance(given, (list, tuple)) else [given]
-    turns = sorted(_whole_number("turns", each, least=0) for each in listed)
-    if not turns or len(set(turns)) < len(turns):
-        raise KnobError(f"turns={given!r} must be different whole numbers, such as [0, 4, 16]")
-    if turns[-1] > MOST_TURNS:
-        raise KnobError(f"turns={given!r}: a script has {MOST_TURNS} turns")
-    return tuple(turns)
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """`i/n` as two numbers.
-
-    Raises:
-        KnobError: anything else, or `i` not between 1 and `n`.
-    """
-    index, slash, count = text.partition("/")
-    numbers = slash and index.strip().isdigit() and count.strip().isdigit()
-    if numbers and 1 <= int(index) <= int(count):
-        return int(index), int(count)
-    raise KnobError(f"shard={text!r} must be i/n, with i from 1 to n: the i-th of n parts")
-
-
-def _own(
-    metadata: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]]
-) -> dict[str, Any]:
-    own = {}
-    for name, read in readers.items():
-        if metadata.get(name) is not None:
-            try:
-                own[name] = read(metadata[name])
-            except (ValueError, TypeError) as error:
-                raise KnobError(f"{name}: {error}") from None
-    return own
-
-
-def _names(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = value.replace("+", ",").split(",")
-    if not isinstance(value, (list, tuple)) or not value:
-        raise KnobError(f'{name}={value!r} must be a list of names, such as ["expert", "speech"]')
-    return tuple(str(item).strip() for item in value)
-
-
-def _whole_number(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not (
-        isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit())
-    ):
-        raise KnobError(f"{name}={value!r} must be a whole number")
-    if int(value) < least:
-        raise KnobError(f"{name}={value!r} must be at least {least}")
-    return int(value)
+    personas = knobs.choose_personas(benchmark)
+    questions = knobs.choose_questions(benchmark, personas)
+    asked = knobs.of_shard(questions)
+    (turns,) = knobs.turns if len(knobs.turns) == 1 else (None,)
+    if benchmark.complete is not None:
+        asked = [benchmark.complete(question) for question in asked]
+    documents = cross(
+        benchmark,
+        asked,
+        personas,
+        samples=knobs.samples,
+        system_role=knobs.system_role,
+        pairs=knobs.choose_pairs(questions, personas),
+        turns=turns,
+        # by the place among all questions, so that shards talk as the whole run would
+        scripts={each.id: place % knobs.scripts for place, each in enumerate(questions)},
+        n_scripts=knobs.scripts,
+    )
+    if not documents:
+        raise KnobError(f"shard={knobs.shard}: the design asks none of its questions")
+    return {"test": datasets.Dataset.from_list(documents)}
 
 
 def cross(

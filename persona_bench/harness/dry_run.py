@@ -70,14 +70,14 @@ def plan_run(
     pin_date(lm, first_date(store, record=False))
     dated = dated_template(lm)
     try:
-        found = fingerprint(model, model_args)
-        record_log = generations(store, found)
+        identity = fingerprint(model, model_args)
+        record_log = generations(store, identity)
     except FingerprintError as error:
-        found, record_log, note = None, None, str(error)
+        identity, record_log, note = None, None, str(error)
     plans = []
     parts = [part for each in tasks for part in parts_of(each)]
     check_kinds(parts, model)
-    digest, undated = found.digest if found else "", dated.undated if dated else None
+    digest, undated = identity.digest if identity else "", dated.undated if dated else None
 
     def requested(instance: Any, repeat: int = 0) -> Request:
         return request_of(instance, digest, seed, 256, repeat, undated=undated)

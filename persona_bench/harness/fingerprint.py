@@ -44,12 +44,12 @@ class Fingerprint:
     """A model's content as one name.
 
     Attributes:
-        digest: sha256, hexadecimal, of `told`.
-        told: What it was made of: the backend, the content of each part, other arguments.
+        digest: sha256, hexadecimal, of `parts`.
+        parts: What it was made of: the backend, the content of each part, other arguments.
     """
 
     digest: str
-    told: dict[str, Any]
+    parts: dict[str, Any]
 
 
 def fingerprint(backend: str, model_args: Mapping[str, Any]) -> Fingerprint:
@@ -66,21 +66,21 @@ def fingerprint(backend: str, model_args: Mapping[str, Any]) -> Fingerprint:
         FingerprintError: a hub id whose commit can't be found out, or an endpoint that does
             not answer.
     """
-    told: dict[str, Any] = {"backend": backend}
+    parts: dict[str, Any] = {"backend": backend}
     api = is_api(backend, model_args)
     for name in PARTS:
         if not (given := model_args.get(name)):
             continue
         if not api:
-            told[name] = _content(str(given), model_args.get("revision"))
+            parts[name] = _content(str(given), model_args.get("revision"))
         elif name != "tokenizer":
-            told[name] = _reported(str(given), model_args)
-    told["arguments"] = {
+            parts[name] = _reported(str(given), model_args)
+    parts["arguments"] = {
         name: value
         for name, value in sorted(model_args.items())
         if name not in OPERATIONAL and value is not None
     }
-    text = json.dumps(told, sort_keys=True, default=str)
+    text = json.dumps(parts, sort_keys=True, default=str)
     return Fingerprint(hashlib.sha256(text.encode()).hexdigest(), json.loads(text))
 
 

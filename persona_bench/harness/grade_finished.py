@@ -31,5 +31,5 @@ def grade(
         [golds[n] for n in open_],
         truncated=[finishes[n] == "length" for n in open_],
     )
-    found = dict(zip(open_, verdicts, strict=True))
-    return [found.get(n) or FIXED[finish] for n, finish in enumerate(finishes)]
+    by_place = dict(zip(open_, verdicts, strict=True))
+    return [by_place.get(n) or FIXED[finish] for n, finish in enumerate(finishes)]

@@ -27,13 +27,13 @@ class _Remembering:
         self.failed: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._api, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._api, name)
+        if not callable(attribute):
+            return attribute
 
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
-                return found(*args, **kwargs)
+                return attribute(*args, **kwargs)
             except Exception as error:
                 self.failed.append(f"{name}: {error}")
                 raise
@@ -47,10 +47,10 @@ def check_hub(hub: Mapping[str, Any]) -> None:
     Raises:
         HubError: an unknown option, or a push without a token.
     """
-    known = [name for name in inspect.signature(EvaluationTracker).parameters
+    parameters = [name for name in inspect.signature(EvaluationTracker).parameters
              if name not in _GIVEN_HERE]  # fmt: skip
-    if unknown := sorted(set(hub) - set(known)):
-        raise HubError(f"hf_hub_log_args: {unknown[0]!r} is unknown: use {', '.join(known)}")
+    if unknown := sorted(set(hub) - set(parameters)):
+        raise HubError(f"hf_hub_log_args: {unknown[0]!r} is unknown: use {', '.join(parameters)}")
     if any(hub.get(name) for name in PUSHES) and not _token(hub):
         raise HubError("hf_hub_log_args asks for a push to the hub: set HF_TOKEN")
 

@@ -12,17 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM, TemplateLM
+from lm_eval.api.model import TemplateLM
 from tqdm import tqdm
 
+from persona_bench.harness.backends.base import Backend, is_one_of
+from persona_bench.harness.backends.request import Generated, Request
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.fingerprint import is_api
 from persona_bench.harness.run import RunError, Session
@@ -145,7 +146,7 @@ def likelihoods(
     ]
     record_log = _record_log(session.store, lm)
     try:
-        computed = _compute(requests, inner, record_log, session)
+        computed = _compute(requests, lm, record_log, session)
         table, uneven = _table(requests, record_log)
     finally:
         record_log.close()
@@ -163,15 +164,6 @@ def likelihoods(
 
 
 # ---------------------------------------------------------------------- what is asked
-class _Request(NamedTuple):
-    """A response after the prompt of a candidate, and the key under which the store holds it."""
-
-    key: str
-    context: str
-    response: str
-    told: dict[str, Any]
-
-
 class _Asked:
     """The prompts of a run, with any of its personas in them."""
 
@@ -188,18 +180,23 @@ class _Asked:
         self.others_than_asked = 0
         self._contexts: dict[tuple[str, str, str], str] = {}
 
-    def request(self, row: Mapping[Any, Any], candidate: str) -> _Request:
+    def request(self, row: Mapping[Any, Any], candidate: str) -> Request:
         """One response under one candidate."""
         context = self._context(row, candidate)
         if candidate == row["persona"] and row["context"] not in ("", context):
             self.others_than_asked += 1
         parts = "\0".join(["loglikelihood", self.lm.fingerprint, context, row["response"]])
-        told = {name: row[name] for name in ("question", "persona", "sample")}
-        return _Request(
+        cell = {name: row[name] for name in ("question", "persona", "sample")}
+        doc = {"task": self.task, **cell, "candidate": candidate}
+        return Request(
             key=hashlib.sha256(parts.encode(errors="surrogatepass")).hexdigest(),
             context=context,
-            response=row["response"],
-            told={"task": self.task, **told, "candidate": candidate},
+            text=context,
+            gen_kwargs={},
+            given={},
+            seed=None,
+            instance=Instance("loglikelihood", doc, (context, row["response"]), 0),
+            continuation=row["response"],
         )
 
     def notes(self, samples: Samples, session: Session) -> Iterator[str]:
@@ -213,18 +210,19 @@ class _Asked:
         for name in ("pretrained", "peft", "delta", "revision"):
             if not isinstance(settings, dict):
                 return
-            ran, here = settings.get(name), session.model_args.get(name)
-            if Path(str(ran)).name != Path(str(here)).name:  # a folder may have been moved
+            ran, value = settings.get(name), session.model_args.get(name)
+            if Path(str(ran)).name != Path(str(value)).name:  # a folder may have been moved
                 yield (
                     f"the responses are by a model with {name}={ran}, the likelihoods by one with "
-                    f"{name}={here}"
+                    f"{name}={value}"
                 )
 
     def _context(self, row: Mapping[Any, Any], candidate: str) -> str:
         user, said = self._user(row), self._conversation(row, candidate)
-        if (found := self._contexts.get((candidate, user, said))) is None:
-            found = self._contexts[candidate, user, said] = self._rendered(candidate, user, said)
-        return found
+        if (context := self._contexts.get((candidate, user, said))) is None:
+            context = self._rendered(candidate, user, said)
+            self._contexts[candidate, user, said] = context
+        return context
 
     def _conversation(self, row: Mapping[Any, Any], candidate: str) -> str:
         """What the task would have put before the question: the candidate's own conversation."""
@@ -275,6 +273,11 @@ class _Asked:
         return rendered
 
 
+def _cell(request: Request) -> dict[str, Any]:
+    """The cell of the response, and the persona whose prompt it is put after."""
+    return request.instance.doc if request.instance else {}
+
+
 def _candidates(
     row: Mapping[Any, Any], personas: Sequence[str], others: int | None, seed: int
 ) -> list[str]:
@@ -302,7 +305,7 @@ def _record_log(store: Path, lm: CachingLM) -> RecordLog:
 
 
 def _compute(
-    requests: Sequence[_Request], lm: TemplateLM, record_log: RecordLog, session: Session
+    requests: Sequence[Request], lm: CachingLM, record_log: RecordLog, session: Session
 ) -> int:
     """Asks the model for what is not in the store; returns for how many."""
     unique = {request.key: request for request in requests}
@@ -312,50 +315,50 @@ def _compute(
             f"{len(unique) - len(missing):,} of {len(unique):,} log-likelihoods are in the store, "
             f"{len(missing):,} to compute"
         )
-    tokens = _counted(missing, lm)
+    tokens = _counted(missing, lm.inner)
     # the longest first: memory that does not suffice is found out at once, and little is padded
     missing.sort(key=lambda request: -sum(tokens[request.key]))
-    by_pair = {(request.context, request.response): request for request in missing}
 
-    def finished(context: str, response: str, loglikelihood: float) -> None:
-        request = by_pair[context, response]
-        if request.key not in record_log:
-            counted = {"loglikelihood": loglikelihood, "tokens": tokens[request.key][1]}
-            record_log.add({"key": request.key, **request.told, **counted})
+    def finished(request: Request, generated: Generated) -> None:
+        if request.key not in record_log and generated.likelihood is not None:
+            counted = {
+                "loglikelihood": generated.likelihood[0],
+                "tokens": tokens[request.key][1],
+            }
+            record_log.add({"key": request.key, **_cell(request), **counted})
             bar.update()
 
-    with tqdm(
-        total=len(unique), initial=len(unique) - len(missing), desc="Log-likelihoods",
-        disable=not missing,
-    ) as bar, _heard(lm, finished):  # fmt: skip
-        for start in range(0, len(missing), TOGETHER):
-            some = missing[start : start + TOGETHER]
-            pairs = [(request.context, request.response) for request in some]
-            instances = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
-            answers = lm.loglikelihood(instances, disable_tqdm=True)
-            for pair, answer in zip(pairs, answers, strict=True):
-                finished(*pair, float(answer[0]))
+    backend = Backend(lm.inner, finished)  # hears of each batch in place of the run's own
+    try:
+        with tqdm(
+            total=len(unique), initial=len(unique) - len(missing), desc="Log-likelihoods",
+            disable=not missing,
+        ) as bar:  # fmt: skip
+            for start in range(0, len(missing), TOGETHER):
+                backend.ask(missing[start : start + TOGETHER], disable_tqdm=True)
+    finally:
+        lm.inner.set_cache_hook(lm.backend)
     return len(missing)
 
 
-def _counted(requests: Sequence[_Request], lm: TemplateLM) -> dict[str, tuple[int, int]]:
+def _counted(requests: Sequence[Request], lm: TemplateLM) -> dict[str, tuple[int, int]]:
     """Tokens of the context and of the response, as lm-eval cuts them, for each key.
 
     Raises:
         LikelihoodError: more than the model reads; lm-eval would cut the persona off.
     """
     # vLLM has to write a token after what it reads
-    room = int(lm.max_length) - ("VLLM" in {kind.__name__ for kind in type(lm).__mro__})
+    room = int(lm.max_length) - is_one_of(type(lm), "vllm_causallms", "VLLM")
     counted = {}
     for request in requests:
         context, response = (
-            len(part) for part in lm._encode_pair(request.context, request.response)
+            len(part) for part in lm._encode_pair(request.context, request.continuation)
         )
         if context + response > room:
-            told = request.told
+            cell = _cell(request)
             raise LikelihoodError(
-                f"the response of {told['persona']!r} to {told['question']!r} and the prompt of "
-                f"{told['candidate']!r} have {context + response} tokens, more than the {room} "
+                f"the response of {cell['persona']!r} to {cell['question']!r} and the prompt of "
+                f"{cell['candidate']!r} have {context + response} tokens, more than the {room} "
                 "that the model reads, so that the persona would be cut off at the left: raise "
                 "max_length (hf) or max_model_len (vllm) in --model-args"
             )
@@ -363,35 +366,14 @@ def _counted(requests: Sequence[_Request], lm: TemplateLM) -> dict[str, tuple[in
     return counted
 
 
-class _Hook:
-    """lm-eval's cache hook: is told of each log-likelihood when its batch is done."""
-
-    def __init__(self, finished: Callable[[str, str, float], None]) -> None:
-        self.finished = finished
-
-    def add_partial(self, method: str, arguments: Iterable[Any], answer: Any) -> None:
-        """A log-likelihood is there."""
-        if method == "loglikelihood":
-            context, response = arguments
-            self.finished(context, response, float(answer[0]))
-
-
-@contextmanager
-def _heard(lm: LM, finished: Callable[[str, str, float], None]) -> Iterator[None]:
-    """Listens to the model while it works."""
-    before = lm.cache_hook
-    lm.set_cache_hook(_Hook(finished))
-    try:
-        yield
-    finally:
-        lm.set_cache_hook(before)
-
-
-def _table(requests: Sequence[_Request], record_log: RecordLog) -> tuple[pd.DataFrame, int]:
+def _table(requests: Sequence[Request], record_log: RecordLog) -> tuple[pd.DataFrame, int]:
     """The tidy table, and how many responses have other tokens under another candidate."""
-    found = record_log.get(request.key for request in requests)
+    records = record_log.get(request.key for request in requests)
     rows = [
-        {**request.told, **{name: found[request.key][name] for name in ("loglikelihood", "tokens")}}
+        {
+            **_cell(request),
+            **{name: records[request.key][name] for name in ("loglikelihood", "tokens")},
+        }
         for request in requests
     ]
     table = pd.DataFrame(rows, columns=["task", *COLUMNS])[list(COLUMNS)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_bench.harness.chat_date import record_date, recorded_dates
-from persona_bench.harness.documents import parse_shard
+from persona_bench.harness.knobs import parse_shard
 from persona_bench.harness.metrics import figures
 from persona_bench.harness.run import RunError
 from persona_bench.harness.store import RecordLog, join, record_logs
@@ -57,13 +57,13 @@ def merge(sources: Sequence[Path], target: Path) -> Merged:
             raise MergeError(f"{target} is in a folder to be joined, {source}: name another")
     stores = [store for source in sources for store in sorted(source.rglob("store"))]
     _check_versions([*stores, target / "store"])
-    found: dict[tuple[str, str], list[Samples]] = {}
+    by_task: dict[tuple[str, str], list[Samples]] = {}
     for source in sources:
         for samples in find_samples(source):
-            found.setdefault((samples.model, samples.task), []).append(samples)
-    if not stores and not found:
+            by_task.setdefault((samples.model, samples.task), []).append(samples)
+    if not stores and not by_task:
         raise MergeError(f"{', '.join(map(str, sources))}: neither a store nor results are there")
-    parts = {name: _shards(*name, files) for name, files in found.items()}
+    parts = {name: _shards(*name, files) for name, files in by_task.items()}
     segments = join(stores, target / "store")
     for day in {day for store in stores for day in recorded_dates(store)}:
         record_date(target / "store", day)
@@ -129,12 +129,12 @@ def _shards(model: str, task: str, files: Sequence[Samples]) -> list[Samples]:
 
 
 def _comparable(samples: Samples) -> dict[str, Any]:
-    told = {key: value for key, value in samples.facts.items() if key not in NOT_COMPARED}
-    if "default_system_undated" in told:  # shards of two days are alike but for the date
-        told["default_system"] = told.pop("default_system_undated")
+    facts = {key: value for key, value in samples.facts.items() if key not in NOT_COMPARED}
+    if "default_system_undated" in facts:  # shards of two days are alike but for the date
+        facts["default_system"] = facts.pop("default_system_undated")
     for package in SAME_VERSIONS:
-        told[f"version of {package}"] = (samples.facts.get("versions") or {}).get(package)
-    return {**told, "generation_kwargs": samples.config.get("generation_kwargs")}
+        facts[f"version of {package}"] = (samples.facts.get("versions") or {}).get(package)
+    return {**facts, "generation_kwargs": samples.config.get("generation_kwargs")}
 
 
 def _write(task: str, files: Sequence[Samples], target: Path) -> int:
@@ -154,12 +154,12 @@ def _write(task: str, files: Sequence[Samples], target: Path) -> int:
     ]
     for number, row in enumerate(rows):
         row["doc_id"] = number
-    told = {**files[0].facts, "shard": None, "merged_from": [str(each.file) for each in files]}
-    if "chat_dates" in told:
+    facts = {**files[0].facts, "shard": None, "merged_from": [str(each.file) for each in files]}
+    if "chat_dates" in facts:
         dates = {day for each in files for day in each.facts.get("chat_dates") or ()}
-        told["chat_dates"] = sorted(dates)
-    if isinstance(told.get("tests"), dict):  # whose tests graded how many programs
-        told["tests"] = _sum(each.facts.get("tests") or {} for each in files)
+        facts["chat_dates"] = sorted(dates)
+    if isinstance(facts.get("tests"), dict):  # whose tests graded how many programs
+        facts["tests"] = _sum(each.facts.get("tests") or {} for each in files)
     write_samples(
         target / files[0].file.parent.name,
         task,
@@ -167,7 +167,7 @@ def _write(task: str, files: Sequence[Samples], target: Path) -> int:
         rows,
         files[0].results,
         files[0].config,
-        told,
+        facts,
         figures(files[0].config, rows),
     )
     return len(rows)

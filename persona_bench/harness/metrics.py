@@ -12,13 +12,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import Any
 
 from persona_bench.results.outcomes import complete_questions
 from persona_bench.results.schema import CORRECT, Outcome, outcome_table
-from persona_bench.scoring.estimate import UNKNOWN, Estimate
+from persona_bench.scoring.estimate import UNKNOWN
 from persona_bench.scoring.stability import Stability, stability
 
 Record = dict[str, Any]
@@ -31,36 +29,7 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
     raise RuntimeError("persona tasks need their own class: name it in the YAML as `class:`")
 
 
-class _Scores(NamedTuple):
-    """What can be said of scores between 0 and 1, which are no verdicts; the rest is NaN."""
-
-    mean: Estimate
-    worst: Estimate
-    best: Estimate
-    pss: Estimate
-    unscored: int
-    mean_se: float = math.nan
-    pss_corrected: Estimate = UNKNOWN
-    noise_floor: Estimate = UNKNOWN
-
-
-def _of_scores(records: Sequence[Record]) -> _Scores:
-    table = pd.DataFrame({"persona": r["persona"], "score": r.get("score")} for r in records)
-    means = table.astype({"score": float}).groupby("persona")["score"].mean()
-    worst, best = float(means.min()), float(means.max())
-    pss = worst / best if best else 0.0
-    return _Scores(
-        Estimate(float(means.mean())),
-        Estimate(worst),
-        Estimate(best),
-        Estimate(pss),
-        int(table["score"].isna().sum()),
-    )
-
-
-def _scored(records: Sequence[Record]) -> Stability | _Scores:
-    if any(record["verdict"] == "scored" for record in records):
-        return _of_scores(records)
+def _scored(records: Sequence[Record]) -> Stability:
     rows = tuple(
         Outcome(
             persona=record["persona"],
@@ -68,6 +37,7 @@ def _scored(records: Sequence[Record]) -> Stability | _Scores:
             sample=record["sample"],
             verdict=record["verdict"],
             correct=CORRECT.get(record["verdict"], math.nan),
+            score=math.nan if (score := record.get("score")) is None else score,
         )
         for record in records
     )

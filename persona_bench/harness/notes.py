@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from persona_bench.harness.backends.request import Request
 from persona_bench.harness.store import StoreError
@@ -18,18 +18,43 @@ from persona_bench.results.samples import find_samples
 FOLDER = "unfinished"
 
 
+class RunFacts(TypedDict):
+    """What a run was started with.
+
+    `name` is the model's in the results, and `folder` is where they go, from the store's parent on.
+    """
+
+    model: str
+    model_args: dict[str, Any]
+    name: str
+    fingerprint: str
+    folder: str
+    think_end_token: str | int | None
+    tasks: list[dict[str, Any]]
+    limit: float | None
+    seed: int
+    apply_chat_template: bool
+    system_instruction: str | None
+
+
+class NotedRun(RunFacts):
+    """And, by task, what it asks: the documents' numbers and the store's keys."""
+
+    responses: dict[str, list[tuple[int, str]]]
+
+
 @dataclass(frozen=True)
 class Note:
     """What one process of a run asks.
 
     Attributes:
         store: The store that the note lies in.
-        about: The run: model, tasks, settings.
+        about: What it was started with.
         rank: Rank of the process.
     """
 
     store: Path
-    about: Mapping[str, Any]
+    about: RunFacts
     rank: int = 0
 
     @property
@@ -62,15 +87,15 @@ class Note:
             self._stem.parent.rmdir()
 
 
-def read_notes(store: Path) -> list[dict[str, Any]]:
-    """The runs that go on or were stopped, each with the requests of all its processes."""
-    found: dict[str, dict[str, Any]] = {}
+def read_notes(store: Path) -> list[NotedRun]:
+    """The runs that are under way or were stopped, each with the requests of all its processes."""
+    by_run: dict[str, NotedRun] = {}
     for file in sorted((store / FOLDER).glob("*.json")):
-        about = dict(json.loads(file.read_text(encoding="utf-8")))
-        whole = found.setdefault(file.stem.partition("-")[0], {**about, "responses": {}})
+        about: NotedRun = json.loads(file.read_text(encoding="utf-8"))
+        whole = by_run.setdefault(file.stem.partition("-")[0], {**about, "responses": {}})
         for task, responses in about["responses"].items():
-            whole["responses"].setdefault(task, []).extend(map(tuple, responses))
-    return list(found.values())
+            whole["responses"].setdefault(task, []).extend((n, key) for n, key in responses)
+    return list(by_run.values())
 
 
 def forget_unfinished(folder: Path, tasks: Iterable[str]) -> None:
@@ -80,9 +105,9 @@ def forget_unfinished(folder: Path, tasks: Iterable[str]) -> None:
     blocks (`until`).
     """
     wanted = set(tasks)
-    found = find_samples(folder) if folder.is_dir() else []
+    samples_files = find_samples(folder) if folder.is_dir() else []
     plans: set[str] = set()
-    for samples in sorted(found, key=lambda each: each.date, reverse=True):
+    for samples in sorted(samples_files, key=lambda each: each.date, reverse=True):
         if samples.task not in wanted:
             continue
         plan = (samples.facts.get("until") or {}).get("plan", "")

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from persona_bench.benchmarks.base import Benchmark
-from persona_bench.harness.documents import Knobs
 from persona_bench.harness.grade_finished import grade
+from persona_bench.harness.knobs import Knobs, benchmark_named, knobs_of
 from persona_bench.harness.metrics import figures
 from persona_bench.harness.run import RunError
-from persona_bench.harness.tasks import benchmark_named, knobs_of
 from persona_bench.provenance import versions
 from persona_bench.results.samples import Samples, newest_samples, response_of, write_samples
 

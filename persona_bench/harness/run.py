@@ -20,17 +20,18 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_string
 
+from persona_bench.harness.backends import model_class
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
 from persona_bench.harness.conversations import NAME, begin, ended_early, hold
-from persona_bench.harness.documents import numbers_of_turns
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
-from persona_bench.harness.notes import Note, forget_unfinished, parts_of
+from persona_bench.harness.knobs import FILE, benchmark_named, check_knobs, numbers_of_turns
+from persona_bench.harness.notes import Note, RunFacts, forget_unfinished, parts_of
 from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import RecordLog
 from persona_bench.harness.task_index import build, is_planned, plan
-from persona_bench.harness.tasks import FILE, benchmark_named, check_knobs, file_task
+from persona_bench.harness.tasks import file_task
 from persona_bench.harness.wrap import PREFIX
 from persona_bench.resources import resource_folder
 from persona_bench.texts import short_name
@@ -246,11 +247,11 @@ class Session:
     def interrupted(self) -> str:
         """What to tell of a run that was stopped by hand: what is stored, and how to go on."""
         if self.store is None:
-            return "Interrupted: this run keeps no store, so that it starts anew next time"
+            return "Interrupted: this run keeps no store, so the same command starts again"
         record_log = self._record_log if self._record_log is not None else ()
         asked = self._lm.asked if isinstance(self._lm, CachingLM) else set()
         if not asked and not len(record_log):
-            return "Interrupted before anything was asked: the same command starts anew"
+            return "Interrupted before anything was asked: the same command starts again"
         done = f"{sum(key in record_log for key in asked):,} of {len(asked):,}"
         return (
             f"Interrupted: {done if asked else f'{len(record_log):,}'} responses are stored in "
@@ -270,9 +271,7 @@ class Session:
             found = fingerprint(self.model, self.model_args) if self.store else None
             if found is not None:
                 self._open(found)  # before the model is loaded: a damaged store is told at once
-            from lm_eval.api.registry import get_model
-
-            self._lm = get_model(self.model).create_from_arg_obj(
+            self._lm = model_class(self.model).create_from_arg_obj(
                 dict(self.model_args), {"batch_size": self.batch_size, "device": self.device}
             )
             self._pin_date()
@@ -321,12 +320,7 @@ class Session:
         if isinstance(self.lm, CachingLM):
             self.lm.seed = seed
             self.lm.starts()
-        about = {
-            "limit": limit,
-            "apply_chat_template": apply_chat_template,
-            "system_instruction": system_instruction,
-        }
-        note = self._note(asked, folder, {**about, "seed": seed})
+        note = self._note(asked, folder, limit, seed, apply_chat_template, system_instruction)
         if isinstance(self.lm, CachingLM) and note is not None:
             self.lm.before = note.write
         self._converse(parts, limit, apply_chat_template, system_instruction, num_fewshot,
@@ -408,22 +402,33 @@ class Session:
             self.lm.failed.clear()
             self.lm.adapted.pop(NAME, None)
 
-    def _note(self, asked: Sequence[Asked], folder: Path, about: Mapping[str, Any]) -> Note | None:
+    def _note(
+        self,
+        asked: Sequence[Asked],
+        folder: Path,
+        limit: float | None,
+        seed: int,
+        apply_chat_template: bool,
+        system_instruction: str | None,
+    ) -> Note | None:
         """What is asked, by which the stored part of a stopped run can be graded."""
         if self.store is None or not isinstance(self.lm, CachingLM):
             return None
         secret = ("header", "auth_token")
         named = GeneralConfigTracker._get_model_name(self.model_args)
-        whole = {
-            **about,
-            "model": self.model,
-            "model_args": {k: v for k, v in self.model_args.items() if k not in secret},
-            "name": self.name or named or self.model,
-            "fingerprint": self.lm.fingerprint,
-            "folder": os.path.relpath(folder, self.store.parent),
-            "think_end_token": getattr(self.lm, "think_end_token", None),
-            "tasks": [asdict(each) for each in asked],
-        }
+        whole = RunFacts(
+            limit=limit,
+            apply_chat_template=apply_chat_template,
+            system_instruction=system_instruction,
+            seed=seed,
+            model=self.model,
+            model_args={k: v for k, v in self.model_args.items() if k not in secret},
+            name=self.name or named or self.model,
+            fingerprint=self.lm.fingerprint,
+            folder=os.path.relpath(folder, self.store.parent),
+            think_end_token=getattr(self.lm, "think_end_token", None),
+            tasks=[asdict(each) for each in asked],
+        )
         return Note(self.store, whole, self.lm.rank)
 
     def _pin_date(self) -> None:
@@ -438,7 +443,8 @@ class Session:
     def _open(self, found: Fingerprint) -> None:
         self._record_log = generations(self.store or self.output_path, found)
         if self._record_log.torn:
-            self.say(f"{self._record_log.torn} record(s) were cut off when a run ended: made anew")
+            torn = self._record_log.torn
+            self.say(f"{torn} record(s) were cut off when a run ended: they are generated again")
 
 
 def multiturn(given: bool | None, apply_chat_template: bool) -> bool:
@@ -472,7 +478,7 @@ def failures(failed: Mapping[str, str]) -> str:
 
 def generations(store: Path, found: Fingerprint) -> RecordLog:
     """A model's generations in a store."""
-    about = {"kind": "generations", "fingerprint": found.digest, "model": found.told}
+    about = {"kind": "generations", "fingerprint": found.digest, "model": found.parts}
     return RecordLog(store / "generations" / found.digest[:16], about)
 
 

@@ -85,7 +85,7 @@ class RecordLog:
             before: Only the fields that stand before this one; a long prompt need not be read.
         """
         end = f',"{before}":'.encode() if before else None  # within a text its quotes are escaped
-        found: dict[str, dict[str, Any]] = {}
+        records: dict[str, dict[str, Any]] = {}
         by_segment: dict[Path, list[tuple[str, _Place]]] = {}
         for key in keys:
             if (place := self._places.get(key)) is not None:
@@ -96,8 +96,8 @@ class RecordLog:
                     line = os.pread(file.fileno(), place.length, place.start)
                     if end and (cut := line.find(end)) > 0:
                         line = line[:cut] + b"}"
-                    found[key] = json.loads(line)
-        return found
+                    records[key] = json.loads(line)
+        return records
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Appends a record; after this a killed process has not lost it.
@@ -210,7 +210,7 @@ class RecordLog:
         if self.damaged:
             more = f" and {len(self.damaged) - 3} more" if len(self.damaged) > 3 else ""
             warnings.warn(
-                f"damaged records in the store, left out and made anew: "
+                f"damaged records in the store, dropped and generated again: "
                 f"{', '.join(self.damaged[:3])}{more}; is the disk sound?",
                 stacklevel=4,
             )

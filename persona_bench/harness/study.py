@@ -26,9 +26,9 @@ from pydantic import Field, field_validator, model_validator
 
 from persona_bench.failures import missing
 from persona_bench.harness.fingerprint import is_api
+from persona_bench.harness.knobs import benchmark_named
 from persona_bench.harness.preflight import check_chat_template, check_model
 from persona_bench.harness.run import Asked, RunError, load_tasks, task_names, task_settings
-from persona_bench.harness.tasks import benchmark_named
 from persona_bench.yaml_files import Part, read_mapping, validated
 
 THINK_END = "</think>"
@@ -159,7 +159,7 @@ class Study(Part):
     """A study file.
 
     Attributes:
-        output_path: Where results go, a folder a model; the store lies in it too. Relative to
+        output_path: Where results go, one folder per model; the store lies in it too. Relative to
             the working directory, as every path in the file.
         models, tasks: What is run: every model on every task.
         metadata: The knobs of all tasks (`persona_set`, `samples`, `n_questions`, ...).
@@ -220,11 +220,11 @@ class Study(Part):
         Raises:
             RunError: no model of a name.
         """
-        known = {model.name: model for model in self.models}
+        by_name = {model.name: model for model in self.models}
         for name in names or []:
-            if name not in known:
-                raise RunError(f"the study has no model {name!r}: it has {', '.join(known)}")
-        return [known[name] for name in names] if names else self.models
+            if name not in by_name:
+                raise RunError(f"the study has no model {name!r}: it has {', '.join(by_name)}")
+        return [by_name[name] for name in names] if names else self.models
 
 
 def thinking(backend: str, model_args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -99,28 +99,28 @@ def find(name: str, include_path: Sequence[str] = ()) -> tuple[Entry, dict[str, 
             raise WrapError(f"--include_path {folder}: there is no such folder")
     names = (name, name.removeprefix(PREFIX))
     if include_path:
-        known = _index(tuple(include_path), built_in=False)
+        entries = _index(tuple(include_path), built_in=False)
         for each in names:
-            if each in known and _stands_alone(known[each], known):
-                return known[each], dict(known)
-    known = _index(tuple(include_path), built_in=True)
+            if each in entries and _stands_alone(entries[each], entries):
+                return entries[each], dict(entries)
+    entries = _index(tuple(include_path), built_in=True)
     for each in names:
-        if each in known:
-            return known[each], dict(known)
-    close = get_close_matches(name, known, n=3)
+        if each in entries:
+            return entries[each], dict(entries)
+    close = get_close_matches(name, entries, n=3)
     raise WrapError(
         f"no task {name!r}: "
         + (f"did you mean {', '.join(close)}?" if close else "lm_eval ls tasks lists all")
     )
 
 
-def _stands_alone(entry: Entry, known: Mapping[str, Entry]) -> bool:
+def _stands_alone(entry: Entry, entries: Mapping[str, Entry]) -> bool:
     """Whether an entry needs none but the known ones."""
     if entry.kind is not Kind.GROUP:
         return entry.kind is not Kind.TAG
     members = (entry.cfg or {}).get("task") or []
     names = [each if isinstance(each, str) else each.get("task") for each in members]
-    return all(isinstance(name, str) and name in known for name in names)
+    return all(isinstance(name, str) and name in entries for name in names)
 
 
 def plan(name: str, include_path: Sequence[str] = ()) -> list[Planned]:
@@ -131,11 +131,11 @@ def plan(name: str, include_path: Sequence[str] = ()) -> list[Planned]:
     """
     entry, registry = find(name, include_path)
     built: Any = _Planner().build(entry, overrides=None, registry=registry)
-    found = list(_leaves(built if isinstance(built, list) else [built]))
-    for each in found:
+    leaves = list(_leaves(built if isinstance(built, list) else [built]))
+    for each in leaves:
         if problem := refusal(each.config):
             raise WrapError(f"{each.task_name} can't be put under personas: {problem}")
-    return found
+    return leaves
 
 
 def _leaves(items: Any) -> Iterator[Planned]:
@@ -197,8 +197,8 @@ def write_wrapped(names: Sequence[str], out: Path, include_path: Sequence[str] =
     """
     files: dict[Path, str] = {}
     for name in names:
-        found = plan(name, include_path)
-        for each in found:
+        planned = plan(name, include_path)
+        for each in planned:
             if is_planned(each):
                 raise WrapError(f"{each.task_name} has personas already: run it as it is")
             if not _is_plain(each.overrides):
@@ -212,8 +212,8 @@ def write_wrapped(names: Sequence[str], out: Path, include_path: Sequence[str] =
                     f"{each.task_name} is asked for twice, and the group {name} lays other "
                     "settings over it: wrap the group into a folder of its own"
                 )
-        if len(found) > 1 or found[0].task_name != name:
-            files[out / f"{PREFIX}{name}.yaml"] = _group_yaml(name, found)
+        if len(planned) > 1 or planned[0].task_name != name:
+            files[out / f"{PREFIX}{name}.yaml"] = _group_yaml(name, planned)
     out.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")

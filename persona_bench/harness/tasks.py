@@ -6,12 +6,9 @@ class: !function persona_bench.harness.tasks.PersonaTask
 
 from __future__ import annotations
 
-import importlib
 import logging
-import pkgutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -23,16 +20,22 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import sanitize_model_name
 
 import persona_bench
-from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark
-from persona_bench.benchmarks.questions_file import benchmark_of_file
 from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
+from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
 from persona_bench.harness.conversations import LOST, Conversation
 from persona_bench.harness.design import design_record
-from persona_bench.harness.documents import KnobError, Knobs, check_generation, cross
+from persona_bench.harness.documents import build_documents
 from persona_bench.harness.grade_finished import grade
+from persona_bench.harness.knobs import (
+    KnobError,
+    benchmark_named,
+    check_generation,
+    configured,
+    knobs_of,
+)
 from persona_bench.harness.metrics import graded_with_the_others
 from persona_bench.provenance import training_of, versions
 from persona_bench.rendering import (
@@ -46,8 +49,6 @@ from persona_bench.resources import resource_folder
 
 log = logging.getLogger("persona_bench")
 
-FILE = "file:"
-"""What stands before the path of a file of questions, where a task or benchmark is named."""
 API_SEED = 1234  # what lm-eval sends with every API request
 FILE_TOKENS = 2048
 """Tokens that a response to a question from a file may have, unless --gen_kwargs says otherwise."""
@@ -56,52 +57,6 @@ LONGEST_NAME = 255  # bytes of a folder's name
 Cell = tuple[str, str, int]
 """Question, persona and sample."""
 LONGEST = 50  # prompts whose tokens are counted: the longest in characters
-
-
-def benchmark_named(name: str) -> Benchmark:
-    """The benchmark of `persona_bench/benchmarks/<name>.py`, or of a file of questions.
-
-    Args:
-        name: `<name>`, or `file:` and the path of the questions.
-    """
-    if name.startswith(FILE):
-        return benchmark_of_file(Path(name.removeprefix(FILE)))
-    module = importlib.import_module(f"persona_bench.benchmarks.{name}")
-    benchmark: Benchmark = module.BENCHMARK
-    return benchmark
-
-
-def knobs_of(metadata: Mapping[str, Any], name: str) -> tuple[Knobs, Benchmark]:
-    """The knobs of one task, and its benchmark under them.
-
-    Raises:
-        KnobError: an impossible knob, or one of another benchmark's own.
-    """
-    return configured(metadata, benchmark_named(name))
-
-
-def configured(metadata: Mapping[str, Any], benchmark: Benchmark) -> tuple[Knobs, Benchmark]:
-    """As `knobs_of`, for a benchmark that is at hand."""
-    knobs = Knobs.from_metadata(metadata, benchmark, _all_benchmarks())
-    return knobs, knobs.configure(benchmark)
-
-
-def check_knobs(metadata: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Whether metadata without the model's arguments has only knobs of these benchmarks.
-
-    Raises:
-        KnobError: a name or a value that can't be.
-    """
-    for name in names:
-        Knobs.from_metadata(metadata, benchmark_named(name), _all_benchmarks(), only_knobs=True)
-
-
-def _all_benchmarks() -> list[Benchmark]:
-    modules = [
-        importlib.import_module(f"{benchmarks.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(benchmarks.__path__)
-    ]
-    return [module.BENCHMARK for module in modules if hasattr(module, "BENCHMARK")]
 
 
 def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
@@ -116,31 +71,6 @@ def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
             is wrong and what to do.
     """
     return build_documents(*knobs_of(metadata, benchmark))
-
-
-def build_documents(knobs: Knobs, benchmark: Benchmark) -> dict[str, datasets.Dataset]:
-    """As `load`, for knobs and a benchmark that are at hand."""
-    personas = knobs.choose_personas(benchmark)
-    questions = knobs.choose_questions(benchmark, personas)
-    asked = knobs.of_shard(questions)
-    (turns,) = knobs.turns if len(knobs.turns) == 1 else (None,)
-    if benchmark.complete is not None:
-        asked = [benchmark.complete(question) for question in asked]
-    documents = cross(
-        benchmark,
-        asked,
-        personas,
-        samples=knobs.samples,
-        system_role=knobs.system_role,
-        pairs=knobs.choose_pairs(questions, personas),
-        turns=turns,
-        # by the place among all questions, so that shards talk as the whole run would
-        scripts={each.id: place % knobs.scripts for place, each in enumerate(questions)},
-        n_scripts=knobs.scripts,
-    )
-    if not documents:
-        raise KnobError(f"shard={knobs.shard}: the design asks none of its questions")
-    return {"test": datasets.Dataset.from_list(documents)}
 
 
 def file_task(name: str, metadata: Mapping[str, Any]) -> PersonaTask:
@@ -176,6 +106,8 @@ class PersonaTask(ConfigurableTask):
     Attributes:
         notices: What the user should be told of the task before it runs.
         graded: The record of each response, once all are there.
+        reasoning_is_apart: Whether responses come without the reasoning, also where they were cut
+            off in it.
         turns: Rounds of conversation before the question.
         conversations: By persona and script (see `harness.conversations`).
     """
@@ -192,6 +124,7 @@ class PersonaTask(ConfigurableTask):
         self.conversations: dict[tuple[str, int], Conversation] = {}
         self.turns = self.knobs.turns[0] if len(self.knobs.turns) == 1 else 0
         self._lm: Any = None
+        self.reasoning_is_apart = False
         self._template = ""
         super().__init__(config=config)
 
@@ -239,7 +172,8 @@ class PersonaTask(ConfigurableTask):
                 argument that does nothing.
             MissingPersonaError: the chat template loses the persona.
         """
-        self._lm = getattr(chat_template, "__self__", None)
+        self._lm = model_of(chat_template)
+        self.reasoning_is_apart = self._reasoning_is_apart()
         self.check(limit)
         self._check_conversations()
         self._seed_rank(kwargs.get("rank", 0))
@@ -438,10 +372,10 @@ class PersonaTask(ConfigurableTask):
         reasoning has been taken off already; only where plain lm-eval found no end does all of it
         still stand there, as long as was allowed.
         """
-        if getattr(self._lm, "think_end_token", None):
-            told_apart = getattr(getattr(self._lm, "persona_bench", None), "tells_finish", False)
-            if told_apart or finish != "length":
-                return ""
+        if self.reasoning_is_apart:
+            return ""
+        if getattr(self._lm, "think_end_token", None) and finish != "length":
+            return ""
         return reasoning_start(prompt_text(prompt))
 
     def _finish(self, response: Any) -> str:
@@ -473,7 +407,7 @@ class PersonaTask(ConfigurableTask):
 
     def _check_name(self) -> None:
         """Warns of a model's name that plain lm-eval can't make a folder of, after all is done."""
-        if hasattr(self._lm, "persona_bench"):  # `persona-bench run` shortens it
+        if isinstance(self._lm, CachingLM):  # `persona-bench run` shortens it
             return
         named = GeneralConfigTracker._get_model_name(self.config.metadata or {})
         if named and len(sanitize_model_name(named).encode()) > LONGEST_NAME:
@@ -485,6 +419,11 @@ class PersonaTask(ConfigurableTask):
                 named[:60],
             )
 
+    def _reasoning_is_apart(self) -> bool:
+        lm = self._lm
+        tells = isinstance(lm, CachingLM) and lm.backend.tells_finish
+        return tells and bool(getattr(lm, "think_end_token", None))
+
     def _gen_kwargs(self) -> dict[str, Any]:
         default = int(getattr(self._lm, "max_gen_toks", 256) or 256)
         return dict(normalize_gen_kwargs(self.config.generation_kwargs or {}, default))
@@ -494,7 +433,7 @@ class PersonaTask(ConfigurableTask):
 
     def _takes_seed(self) -> bool:
         """Whether a request can carry a seed: OpenAI-compatible endpoints, not Anthropic's."""
-        if hasattr(self._lm, "persona_bench"):  # `persona-bench run` seeds each request itself
+        if isinstance(self._lm, CachingLM):  # `persona-bench run` seeds each request itself
             return False
         api = hasattr(self._lm, "base_url") or "base_url" in (self.config.metadata or {})
         return api and "anthropic" not in type(self._lm).__name__.lower()
@@ -515,7 +454,7 @@ class PersonaTask(ConfigurableTask):
         lm-eval seeds all ranks alike and deals documents out in turn, so that with several
         samples the ranks would hold the same prompts in the same order: equal samples.
         """
-        if self.knobs.samples > 1 and rank and not hasattr(self._lm, "persona_bench"):
+        if self.knobs.samples > 1 and rank and not isinstance(self._lm, CachingLM):
             import torch
 
             torch.manual_seed(torch.initial_seed() + rank)
@@ -603,7 +542,8 @@ class PersonaTask(ConfigurableTask):
     def _template_name(self, apply_chat_template: bool) -> str:
         if not apply_chat_template:
             return "the prompt without a chat template"
-        name = getattr(self._lm, "tokenizer_name", "") or type(self._lm).__name__
+        lm = self._lm.inner if isinstance(self._lm, CachingLM) else self._lm
+        name = getattr(lm, "tokenizer_name", "") or type(lm).__name__
         return f"the chat template of {str(name).replace('__', '/')}"
 
     def facts(self, system_instruction: str | None) -> dict[str, Any]:
@@ -628,7 +568,8 @@ class PersonaTask(ConfigurableTask):
                 "lost": sum(bool(each.lost(self.turns)) for each in talks),
                 "cut_off": sum(sum(each.cut_off[: self.turns]) for each in talks),
             }
-        if training := self.knobs.training or training_of(self.config.metadata or {}):
+        given = self.knobs.training
+        if training := given.model_dump() if given else training_of(self.config.metadata or {}):
             record["training"] = training
         if self.benchmark.record:
             record |= self.benchmark.record(list(dict.fromkeys(self.dataset["test"]["question"])))
@@ -665,7 +606,7 @@ class PersonaTask(ConfigurableTask):
                     f"{self._template} has no system message of its own (it is "
                     f"{facts.system_role}), and system_role is 'error': use 'native' or 'merge'"
                 )
-        if getattr(getattr(self._lm, "persona_bench", None), "tells_finish", False):
+        if isinstance(self._lm, CachingLM) and self._lm.backend.tells_finish:
             record["truncation"] = "by finish reason"
         else:
             counted = self._tokens("a") is not None
@@ -677,6 +618,11 @@ class PersonaTask(ConfigurableTask):
                 self.task_name,
             )
         self.config.metadata = {**(self.config.metadata or {}), "persona_bench": record}
+
+
+def model_of(chat_template: Callable[..., Any] | None) -> Any:
+    """The model whose method lm-eval gives a task to render prompts with; None without one."""
+    return getattr(chat_template, "__self__", None)
 
 
 def cell_of(doc: Mapping[str, Any]) -> Cell:

@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from lm_eval.api.instance import Instance
 from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.utils import sanitize_model_name
 
+from persona_bench.harness.backends.request import StoredResponse
 from persona_bench.harness.backends.response import Response
 from persona_bench.harness.metrics import figures
-from persona_bench.harness.notes import forget_unfinished, parts_of, read_notes
+from persona_bench.harness.notes import NotedRun, forget_unfinished, parts_of, read_notes
 from persona_bench.harness.run import Asked, load_tasks
 from persona_bench.harness.store import RecordLog
 from persona_bench.results.samples import find_samples, write_samples
@@ -57,13 +57,13 @@ def grade_unfinished(
         RunError: programs would be run without confirmation.
         KnobError, PersonaSetError, SourceError: what the run asked can't be had any more.
     """
-    found = []
+    graded = []
     for about in read_notes(output_path / "store"):
-        found += _grade_run(output_path, about, confirm_run_unsafe_code)
-    return found
+        graded += _grade_run(output_path, about, confirm_run_unsafe_code)
+    return graded
 
 
-def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> list[Unfinished]:
+def _grade_run(output_path: Path, about: NotedRun, confirmed: bool) -> list[Unfinished]:
     folder = output_path / about["folder"]
     folder /= short_name(sanitize_model_name(about["name"]))
     earlier = find_samples(folder) if folder.is_dir() else []
@@ -72,7 +72,7 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
         asked, about["model_args"], limit=about["limit"], confirm_run_unsafe_code=confirmed
     )
     record_log = RecordLog(output_path / "store" / "generations" / about["fingerprint"][:16], {})
-    found = []
+    graded = []
     for task in [part for each in tasks for part in parts_of(each)]:
         of_task = [each for each in earlier if each.task == task.task_name]
         if any(not each.facts.get("unfinished") for each in of_task):
@@ -82,14 +82,14 @@ def _grade_run(output_path: Path, about: Mapping[str, Any], confirmed: bool) -> 
         requests = _answered(task, docs, about, record_log)
         stored = len({request.doc_id for request in requests})
         file = _write(folder, task, requests, stored, len(docs), about) if requests else None
-        found.append(Unfinished(about["name"], task.task_name, stored, len(docs), file))
-    return found
+        graded.append(Unfinished(about["name"], task.task_name, stored, len(docs), file))
+    return graded
 
 
 def _answered(
     task: Any,
     docs: Mapping[int, dict[str, Any]],
-    about: Mapping[str, Any],
+    about: NotedRun,
     record_log: RecordLog,
 ) -> list[Instance]:
     """The requests of the documents of which everything is stored, with their responses.
@@ -109,16 +109,14 @@ def _answered(
     requests = []
     for number, keys in whole.items():
         for place, start in enumerate(range(0, len(keys), repeats)):
-            answers = [records[key] for key in keys[start : start + repeats]]
+            answers = [cast(StoredResponse, records[key]) for key in keys[start : start + repeats]]
             request = _request(answers, docs[number], about)
             request.idx, request.doc_id, request.task_name = place, number, task.task_name
             requests.append(request)
     return requests
 
 
-def _request(
-    records: Sequence[Mapping[str, Any]], doc: dict[str, Any], about: Mapping[str, Any]
-) -> Instance:
+def _request(records: Sequence[StoredResponse], doc: dict[str, Any], about: NotedRun) -> Instance:
     """lm-eval's request as it was asked, with the stored responses to it."""
     first = records[0]
     doc = {**doc, "sparse": True}  # what is missing is no mistake
@@ -149,11 +147,10 @@ def _write(
     requests: list[Instance],
     stored: int,
     asked: int,
-    about: Mapping[str, Any],
+    about: NotedRun,
 ) -> Path:
     # the reasoning of a model with a think_end_token was taken off before it was stored
-    told = SimpleNamespace(tells_finish=True)
-    task._lm = SimpleNamespace(think_end_token=about["think_end_token"], persona_bench=told)
+    task.reasoning_is_apart = bool(about["think_end_token"])
     task._instances = requests
     task.apply_filters()
     config = json.loads(json.dumps(task.dump_config(), default=str))

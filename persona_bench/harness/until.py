@@ -1,6 +1,6 @@
 """Runs that stop when they know: blocks of questions are asked until a planned look decides.
 
-Before each look the first so many questions of a random order are asked, as an ordinary run. The
+Before each look an ordinary run asks the questions up to a planned number, in random order. The
 knob `n_questions` draws them: its smaller subsets are part of the larger ones, and `persona_seed`
 fixes the order. What is stored isn't asked again, so that a run that was killed takes the same
 looks again at no cost and comes to the same decision. `scoring.sequential` has the plan.
@@ -292,14 +292,14 @@ def _in_common(
 
 def _results_of(folder: Path, task: str, plan: str) -> Samples:
     """The newest results of a plan."""
-    found = [
+    looks = [
         each
         for each in find_samples(folder)
         if each.task == task and (each.facts.get("until") or {}).get("plan") == plan
     ]
-    if not found:
+    if not looks:
         raise RunError(f"{folder}: the results of the last look are gone; start the run again")
-    return max(found, key=lambda each: each.date)
+    return max(looks, key=lambda each: each.date)
 
 
 def _write(samples: Samples, record: Mapping[str, Any]) -> None:

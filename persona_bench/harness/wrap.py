@@ -43,11 +43,13 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from persona_bench.benchmarks.base import Benchmark, Question
 from persona_bench.grading import Verdict
-from persona_bench.harness.documents import KnobError, Knobs
+from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.grade_finished import FIXED
-from persona_bench.harness.tasks import PersonaTask, cell_of
+from persona_bench.harness.knobs import KnobError, Knobs
+from persona_bench.harness.tasks import PersonaTask, cell_of, model_of
 from persona_bench.rendering import merged, prompt_text
 from persona_bench.resources import resource_folder
+from persona_bench.results.schema import verdict_of_score
 
 log = logging.getLogger("persona_bench")
 
@@ -205,18 +207,18 @@ class Headline:
 
     def value(self, metrics: Mapping[str, Any], who: str) -> float | None:
         """The headline's value among all of one document; None where it is no number (NaN)."""
-        found = metrics.get(self.metric)
-        if found is None:
+        metric = metrics.get(self.metric)
+        if metric is None:
             expanded = [name for name in metrics if name not in self.declared]
             if self.metric in self.declared and expanded:
-                found = metrics[expanded[0]]
-        value = number(found)
+                metric = metrics[expanded[0]]
+        value = number(metric)
         if value is not None and math.isnan(value):
             return None
         if value is None or not 0 <= value <= 1:
             numbers = {name: number(each) for name, each in metrics.items()}
             usable = [name for name, each in numbers.items() if each is not None and 0 <= each <= 1]
-            what = "gives no value" if found is None else f"gives {str(found)[:60]}"
+            what = "gives no value" if metric is None else f"gives {str(metric)[:60]}"
             raise WrapError(
                 f"{who}: the metric {self} {what} for a document, where a number from 0 to 1 "
                 "belongs: every response is stored; choose "
@@ -322,8 +324,8 @@ class WrappedTask(PersonaTask):
         if self.OUTPUT_TYPE == "generate_until":
             self._one_name_for_length()
             self.inner.set_config("generation_kwargs", self.config.generation_kwargs)
-        lm = getattr(kwargs.get("chat_template"), "__self__", None)
-        if not hasattr(lm, "persona_bench"):  # `persona-bench run` says it itself
+        if not isinstance(model_of(kwargs.get("chat_template")), CachingLM):
+            # `persona-bench run` says it itself
             log.warning(self.notices[0])
         self.set_fewshot_seed(self._seed)
         self._rendered = ("", {})
@@ -350,11 +352,11 @@ class WrappedTask(PersonaTask):
         marked = f"{MARK}{end}" if system else None
         if self._rendered[0] != number:
             self._rendered = (number, {})
-        found = self._rendered[1]
-        if marked not in found:
+        prompts = self._rendered[1]
+        if marked not in prompts:
             if kwargs["num_fewshot"]:
                 self._draw_as_plain(int(number), kwargs["num_fewshot"])
-            found[marked] = self.inner.fewshot_context(
+            prompts[marked] = self.inner.fewshot_context(
                 self._own(doc),
                 system_instruction=marked,
                 chat_template=_Messages if chat_template is not None else None,
@@ -362,7 +364,7 @@ class WrappedTask(PersonaTask):
             )
         if chat_template is not None and self.knobs.system_role == "merge":
             chat_template = _without_system(chat_template)
-        prompt = found[marked]
+        prompt = prompts[marked]
         if isinstance(prompt, list):  # an input for each choice
             return [_with_persona(each, system.rstrip(), chat_template) for each in prompt]
         return _with_persona(prompt, system.rstrip(), chat_template)
@@ -386,16 +388,16 @@ class WrappedTask(PersonaTask):
 
     def _generators(self) -> list[random.Random]:
         held = (getattr(self.inner, "sampler", None), "rnd"), (self.inner, "fewshot_rnd")
-        found = (getattr(holder, name, None) for holder, name in held)
-        return [each for each in found if isinstance(each, random.Random)]
+        attributes = (getattr(holder, name, None) for holder, name in held)
+        return [each for each in attributes if isinstance(each, random.Random)]
 
     # ------------------------------------------------------------------ requests
 
     def _requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Any:
-        made = self.inner.construct_requests(doc=self._own(doc), ctx=ctx, **kwargs)
-        for request in made if isinstance(made, list) else [made]:
+        requests = self.inner.construct_requests(doc=self._own(doc), ctx=ctx, **kwargs)
+        for request in requests if isinstance(requests, list) else [requests]:
             request.doc = doc
-        return made
+        return requests
 
     def _whole_text(self, instance: Instance) -> str:
         text = prompt_text(instance.args[0])
@@ -456,7 +458,7 @@ class WrappedTask(PersonaTask):
         if finish in FIXED:
             self._record_grade(doc, FIXED[finish], finish, {})
             return
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         value, answer = None, ""
         for name in self.headline.filters:
             filtered = [each.filtered_resps[name] for each in asked]
@@ -468,18 +470,15 @@ class WrappedTask(PersonaTask):
                 return
             for metric, each in metrics.items():
                 if (as_number := number(each)) is not None:
-                    found[f"{metric},{name}"] = as_number
+                    values[f"{metric},{name}"] = as_number
             if name == self.headline.filter:
                 value = self.headline.value(metrics, self.task_name)
                 answer = self._answer(doc, asked, filtered)
-        if value is None:
-            verdict = Verdict("unscored", "no_value", answer)
-        elif value == 1:
-            verdict = Verdict("correct", "", answer)
-        else:
-            reason = "truncated" if finish == "length" else "wrong_answer"
-            verdict = Verdict("wrong" if value == 0 else "scored", reason, answer)  # type: ignore[arg-type]
-        self._record_grade(doc, verdict, finish, {"score": value, "metrics": found})
+        named = verdict_of_score(math.nan if value is None else value)
+        below_one = "truncated" if finish == "length" else "wrong_answer" if value == 0 else ""
+        reason = {"unscored": "no_value", "correct": ""}.get(named, below_one)
+        verdict = Verdict(named, reason, answer)  # type: ignore[arg-type]  # no grader gives scores
+        self._record_grade(doc, verdict, finish, {"score": value, "metrics": values})
 
     def _answer(self, doc: dict[str, Any], asked: Sequence[Instance], filtered: list[Any]) -> str:
         """What the model answered, as text: the filtered response, or the likeliest choice."""
@@ -509,17 +508,17 @@ class WrappedTask(PersonaTask):
             return several
         several.sort(key=lambda each: each.idx)
         first, graded = several[0], self.graded[cell_of(several[0].doc)]
-        said = {
+        arguments = {
             "continuations": [each.args[1] for each in several],
             "loglikelihoods": [each.resps[0][0] for each in several],
             "greedy": [bool(each.resps[0][1]) for each in several],
         }
         if len({each.args[0] for each in several}) > 1:
-            said["contexts"] = [each.args[0] for each in several]
-        one = copy.copy(first)
-        one.arguments = (first.args[0], said)
-        one.resps, one.filtered_resps = [graded["answer"]], {"none": graded["answer"]}
-        return [one]
+            arguments["contexts"] = [each.args[0] for each in several]
+        request = copy.copy(first)
+        request.arguments = (first.args[0], arguments)
+        request.resps, request.filtered_resps = [graded["answer"]], {"none": graded["answer"]}
+        return [request]
 
     # ------------------------------------------------------------------ records
 
@@ -587,8 +586,8 @@ def build_inner(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Task:
         try:
             task: Task = kind(config=settings) if takes_config else kind()
         except Exception as error:  # of the task's own code, of datasets, of the hub
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise WrapError(f"{name} could not be loaded by lm-eval: {said[0]}") from error
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise WrapError(f"{name} could not be loaded by lm-eval: {lines[0]}") from error
     if getattr(task, "MULTIMODAL", False) or task.OUTPUT_TYPE == "loglikelihood_rolling":
         problem = refusal(
             {"output_type": task.OUTPUT_TYPE, "doc_to_image": task.OUTPUT_TYPE is None}

@@ -79,12 +79,14 @@ def scored_verdicts(verdicts: pd.DataFrame, settings: Settings) -> Fidelity:
 def scored_voice(
     outcomes: pd.DataFrame, judged: pd.DataFrame | None, confidence: float = 0.95
 ) -> Voice | None:
-    """How often one model is right and in character; None where no judge can tell."""
+    """How often one model is right and in character; None, with a warning if there are judgements,
+    where that can't be told."""
     if judged is None:
         return None
     try:
         return voice(outcomes, judged, confidence=confidence)
-    except VoiceError:
+    except VoiceError as error:
+        warnings.warn(f"no in-character accuracy: {error}", stacklevel=2)
         return None
 
 

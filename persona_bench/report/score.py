@@ -31,6 +31,7 @@ from persona_bench.report.tables import print_stability
 from persona_bench.report.voice import print_voice, voice_line, write_voice
 from persona_bench.results.runs import read_folder
 from persona_bench.results.samples import progress
+from persona_bench.scoring.cells import values_of
 from persona_bench.scoring.groups import scores_by_group
 from persona_bench.scoring.pass_at_k import pass_at_k
 from persona_bench.scoring.sensitivity import grader_sensitivity, has_routes
@@ -121,7 +122,7 @@ class NothingScoredError(RuntimeError):
 
 def _check_any_scored(tables: Sequence[pd.DataFrame]) -> None:
     """Raises where no graded task has a scored response; what was written stays."""
-    if any(table["correct"].notna().any() for table in tables):
+    if any(values_of(table).notna().any() for table in tables):
         return
     counts = Counter(reason for table in tables for reason in table["reason"])
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())

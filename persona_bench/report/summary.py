@@ -89,7 +89,7 @@ def accuracy_range(result: Stability) -> str:
     if math.isnan(result.mean):
         return ""
     if not result.spread > 0:
-        return f"accuracy {two(result.best)} under every persona"
+        return f"{result.measure} {two(result.best)} under every persona"
     ends = (
         f"{two(value)} ({_names(names)})"
         for value, names in (
@@ -97,7 +97,7 @@ def accuracy_range(result: Stability) -> str:
             (result.best, result.best_personas),
         )
     )
-    return "accuracy " + " to ".join(ends)
+    return f"{result.measure} " + " to ".join(ends)
 
 
 def _names(tied: list[str]) -> str:
@@ -109,7 +109,7 @@ def _personas(result: Stability) -> Table:
     """One line per persona: accuracy, its interval, a bar, and why responses are wrong."""
     table = Table(box=None, pad_edge=False, padding=PADDING, show_edge=False)
     table.add_column("persona", no_wrap=True, max_width=NAME)
-    table.add_column(Text("accuracy"), justify="right", no_wrap=True)
+    table.add_column(Text(result.measure), justify="right", no_wrap=True)
     table.add_column(f"{result.confidence:.0%} interval", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("most fail by", no_wrap=True, max_width=REASON)
@@ -125,11 +125,11 @@ def _personas(result: Stability) -> Table:
 
 
 def main_reason(row: dict[Hashable, Any]) -> str:
-    """The commonest reason why a persona's responses are wrong or unscored, with its count."""
+    """The commonest reason why a persona's responses are wrong, short of 1 or unscored."""
     reasons = {
         str(name).partition(":")[2]: int(n)
         for name, n in row.items()
-        if str(name).startswith(("wrong:", "unscored:")) and n > 0
+        if str(name).startswith(("wrong:", "scored:", "unscored:")) and n > 0
     }
     if not reasons:
         return ""
@@ -141,7 +141,7 @@ def numbers(result: Stability) -> list[str]:
     """What was asked, the mean, plain PSS beside its floor, what could have been seen; notes."""
     lines = [f"Asked: {size(result, '×')}"]
     if not math.isnan(result.mean):
-        lines.append(f"Mean accuracy {two(result.mean)} {range_of(result.mean.interval)}")
+        lines.append(f"Mean {result.measure} {two(result.mean)} {range_of(result.mean.interval)}")
     if not math.isnan(result.pss):
         line = f"Plain PSS {two(result.pss)}"
         if not math.isnan(result.noise_floor):

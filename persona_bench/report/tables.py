@@ -80,14 +80,14 @@ def meaning(result: Stability) -> str:
         return "Only one persona is scored: whether personas matter can't be told."
     if result.spread == 0:
         return (
-            f"Every persona has the same accuracy, {number(result.best)}; "
+            f"Every persona has the same {result.measure}, {number(result.best)}; "
             f"{count(result.n_questions, 'question')} can't rule a small effect out."
         )
     if math.isnan(result.p_value):
         return "Whether this spread is larger than chance is not tested in an early look."
     p = format_p(result.p_value)
     if result.p_value < 1 - result.confidence:
-        return f"Personas change this model's accuracy more than chance would ({p})."
+        return f"Personas change this model's {result.measure} more than chance would ({p})."
     return (
         "This spread is no larger than chance alone would give on "
         f"{count(result.n_questions, 'question')} ({p}); a smaller effect can't be ruled out."
@@ -238,14 +238,14 @@ def _print_personas(result: Stability, console: Console) -> None:
 
 
 def _persona_table(result: Stability, personas: pd.DataFrame, more: dict[str, list[str]]) -> Table:
-    caption = "accuracy: correct share of the n scored responses"
+    caption = of_responses(result)
     if more:
         caption += f"; {_caption(more)}"
-    table = plain_table("Accuracy by persona", caption)
+    table = plain_table(f"{result.measure.capitalize()} by persona", caption)
     table.add_column("persona", overflow="fold")
     longest = max(len(str(kind)) for kind in personas["kind"])
     table.add_column("kind", overflow="fold", min_width=min(15, longest))
-    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_column(result.measure, justify="right", no_wrap=True)
     table.add_column(f"{result.confidence:.0%} interval", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     _add_columns(table, more)
@@ -259,6 +259,13 @@ def _persona_table(result: Stability, personas: pd.DataFrame, more: dict[str, li
             *(cells[i] for cells in more.values()),
         )
     return table
+
+
+def of_responses(result: Stability) -> str:
+    """How the accuracy of a persona comes from its responses."""
+    if result.measure == "score":
+        return "score: mean over the n scored responses"
+    return "accuracy: correct share of the n scored responses"
 
 
 def _caption(more: dict[str, list[str]]) -> str:
@@ -287,6 +294,8 @@ def _failures(personas: pd.DataFrame) -> dict[str, list[str]]:
     explained = sum(reasons.values())
     reasons["wrong, no reason given"] = personas["wrong"].astype(int) - explained
     ordered = sorted(reasons.items(), key=lambda item: (-item[1].sum(), item[0]))
+    if "scored" in personas:
+        ordered.append(("scored between 0 and 1", personas["scored"].astype(int)))
     ordered.append(("unscored", personas["unscored"].astype(int)))
     return {name: [f"{n:,}" for n in counts] for name, counts in ordered if counts.sum() > 0}
 
@@ -389,7 +398,7 @@ def extremes(result: Stability) -> list[str]:
     for label, names in (("Worst", result.worst_personas), ("Best", result.best_personas)):
         rows = table.loc[names]
         line = (
-            f"{label} persona{'s' if len(names) > 1 else ''}: {with_ties(names)}, accuracy "
+            f"{label} persona{'s' if len(names) > 1 else ''}: {with_ties(names)}, {result.measure} "
             f"{number(rows['accuracy'].iloc[0])}"
         )
         same = rows[["low", "high", "n"]].drop_duplicates()
@@ -412,7 +421,7 @@ def _unscored(result: Stability) -> str:
     return (
         f"Unscored: {result.unscored:,} of {count(result.n_responses, 'response')}"
         f"{f' ({why})' if why else ''}: the instrument failed, not the model. With all of them "
-        f"wrong / all right, mean accuracy is {number(mean[0])} / {number(mean[1])} and PSS "
-        f"{number(pss[0])} / {number(pss[1])}; however they had come out, PSS lies within "
+        f"wrong / all right, mean {result.measure} is {number(mean[0])} / {number(mean[1])} and "
+        f"PSS {number(pss[0])} / {number(pss[1])}; however they had come out, PSS lies within "
         f"{interval(bounds)}."
     )

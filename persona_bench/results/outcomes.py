@@ -157,7 +157,7 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
     doc, response = record["doc"], response_of(record)
     graded = graded if isinstance(graded, dict) else {}  # --predict_only has no verdict
     verdict, reason = graded.get("verdict", ""), graded.get("reason", "")
-    place = doc.get("persona_level")
+    place, score = doc.get("persona_level"), graded.get("score")
     arguments = (record.get("arguments") or {}).get("gen_args_0", {})
     lost = response is None or reason == "api_error"
     return Outcome(
@@ -170,6 +170,7 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
         reason=reason,
         route=graded.get("route") or "",
         correct=CORRECT.get(verdict, math.nan),
+        score=math.nan if score is None else score,
         response=None if lost else sound(response),
         prompt_hash=text_hash(doc.get("system") or "", doc["prompt"]) if "prompt" in doc else "",
         subject=doc.get("subject") or "",

@@ -15,6 +15,13 @@ import pandas as pd
 CORRECT = {"correct": 1.0, "wrong": 0.0}
 
 
+def verdict_of_score(score: float) -> Literal["correct", "wrong", "scored", "unscored"]:
+    """The verdict of a response with this score: 1 is correct, 0 wrong, NaN unscored."""
+    if math.isnan(score):
+        return "unscored"
+    return "correct" if score == 1 else "scored" if score else "wrong"
+
+
 class Outcome(NamedTuple):
     """One response: a row of the tidy table, with its columns in their order, `ASKED` last."""
 
@@ -32,15 +39,20 @@ class Outcome(NamedTuple):
     """The question's level of difficulty."""
     sample: int = 0
     """0 to k - 1 for k responses to one question under one persona."""
-    verdict: Literal["correct", "wrong", "unscored", ""] = ""
-    """`unscored` where the instrument failed; empty where the response was not graded."""
+    verdict: Literal["correct", "wrong", "scored", "unscored", ""] = ""
+    """`scored` where the score lies between 0 and 1, which is no verdict; `unscored` where the
+    instrument failed; empty where the response was not graded."""
     reason: str = ""
     """Why it is wrong or unscored, e.g. `no_answer`, `truncated`, `timeout`, `api_error`."""
     route: str = ""
     """How the maths grader found the answer: `boxed`, `tag`, `stated` or `last`; empty where no
     answer was found, and for other graders."""
     correct: float = math.nan
-    """1.0, 0.0, or NaN where the response is unscored."""
+    """1.0, 0.0, or NaN where the response is unscored, or has a score between 0 and 1."""
+    score: float = math.nan
+    """From 0 to 1, higher is better, where the metric gives scores; NaN where it gives verdicts
+    only, and where the response is unscored. A score of 1 is also the verdict `correct`, 0 `wrong`
+    (`verdict_of_score`)."""
     response: str | None = None
     """The text; missing where an API error left none."""
     prompt_hash: str = ""

@@ -1,4 +1,9 @@
-"""The tidy table as counts per question and persona, once it is found to be sound."""
+"""The tidy table as sums per question and persona, once it is found to be sound.
+
+A response counts as its verdict, 1 or 0, or as its score where a metric gives values in between.
+Means over questions, redrawn questions and exchanges among personas need no more than that; what
+needs verdicts (`Cells.has_verdicts`) is NaN for scores.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,18 @@ import pandas as pd
 
 from persona_bench.scoring.resampling import Counts, Floats
 
+NO_VERDICTS = (
+    "responses have scores between 0 and 1: accuracy stands for the mean score, and what needs "
+    "verdicts (agreement, solid, pass@k, effects in log-odds) is undefined (NaN)"
+)
+
 
 def check(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The table with names as text and `correct` as float, or a ValueError that says why not."""
-    needed = ("persona", "question", "correct")
+    """The table with names as text, `correct` and `score` as floats; or a ValueError that says why.
+
+    `correct` or `score` may be missing; `correct` is then what the scores say.
+    """
+    needed = ["persona", "question", *(["correct"] if "score" not in outcomes.columns else [])]
     if lacking := [name for name in needed if name not in outcomes.columns]:
         raise ValueError(
             f"outcomes lack the column(s) {', '.join(lacking)}; they have "
@@ -28,9 +41,23 @@ def check(outcomes: pd.DataFrame) -> pd.DataFrame:
             row = int(table[name].isna().to_numpy().argmax())
             raise ValueError(f"row {row} names no {name}")
         table[name] = table[name].astype(str)
-    table["correct"] = _check_correct(table)
+    scored = "score" in table.columns
+    if scored:
+        table["score"] = _check_values(table, "score")
+    if scored and "correct" not in table.columns:
+        table["correct"] = table["score"].where(table["score"].isin([0.0, 1.0]))
+    table["correct"] = _check_values(table, "correct")
+    if scored:
+        _check_agree(table)
     _check_unique(table)
     return table
+
+
+def values_of(table: pd.DataFrame) -> pd.Series:
+    """What each response counts, from 0 to 1: its score, else its verdict; NaN: unscored."""
+    if "score" not in table.columns:
+        return table["correct"]
+    return table["score"].fillna(table["correct"])
 
 
 def _check_one_run(table: pd.DataFrame) -> None:
@@ -50,16 +77,29 @@ def _check_one_run(table: pd.DataFrame) -> None:
         )
 
 
-def _check_correct(table: pd.DataFrame) -> pd.Series:
-    correct = pd.to_numeric(table["correct"], errors="coerce").astype(float)
-    bad = ~(correct.isin([0.0, 1.0]) | table["correct"].isna())
+def _check_values(table: pd.DataFrame, name: str) -> pd.Series:
+    values = pd.to_numeric(table[name], errors="coerce").astype(float)
+    allowed = values.between(0, 1) if name == "score" else values.isin([0.0, 1.0])
+    bad = ~allowed & ~(values.isna() & table[name].isna())
     if bad.any():
         row = int(bad.to_numpy().argmax())
+        meant = "numbers from 0 to 1" if name == "score" else "1.0, 0.0"
+        hint = "" if name == "score" else "; values in between belong in a column score"
+        raise ValueError(
+            f"row {row} (persona {table.persona[row]}, question {table.question[row]}): {name} is "
+            f"{table[name].tolist()[row]!r}, but only {meant} and NaN (unscored) are meant{hint}"
+        )
+    return values
+
+
+def _check_agree(table: pd.DataFrame) -> None:
+    correct, score = table["correct"], table["score"]
+    if (differ := correct.notna() & score.notna() & (correct != score)).any():
+        row = int(differ.to_numpy().argmax())
         raise ValueError(
             f"row {row} (persona {table.persona[row]}, question {table.question[row]}): correct is "
-            f"{table['correct'].tolist()[row]!r}, but only 1.0, 0.0 and NaN (unscored) are meant"
+            f"{correct[row]:g}, but score is {score[row]:g}: give the one that counts"
         )
-    return correct
 
 
 def _check_unique(table: pd.DataFrame) -> None:
@@ -88,13 +128,20 @@ def kinds_of(table: pd.DataFrame, personas: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Cells:
-    """Counts per question (axis 0) and persona (axis 1), both in alphabetical order."""
+    """Sums per question (axis 0) and persona (axis 1), both in alphabetical order."""
 
     questions: list[str]
     personas: list[str]
     responses: Counts
     scored: Counts
-    correct: Counts
+    correct: Any
+    """How many responses are correct (Counts); for scores, their sum (Floats)."""
+    squares: Any = None
+    """Sum of the squared scores; the same as `correct` for verdicts, and where it is left out."""
+
+    def __post_init__(self) -> None:
+        if self.squares is None:
+            object.__setattr__(self, "squares", self.correct)
 
     @classmethod
     def count(cls, table: pd.DataFrame) -> Cells:
@@ -102,18 +149,22 @@ class Cells:
         column, personas = pd.factorize(table["persona"], sort=True)
         shape = (len(questions), len(personas))
         flat = row * shape[1] + column
-        known = table["correct"].notna().to_numpy()
-        right = (table["correct"] == 1.0).to_numpy()
+        values = values_of(table).to_numpy(dtype=float)
+        known = ~np.isnan(values)
 
-        def tally(chosen: Any) -> Counts:
-            return np.bincount(flat[chosen], minlength=shape[0] * shape[1]).reshape(shape)
+        def tally(chosen: Any, weights: Any = None) -> Any:
+            sums = np.bincount(flat[chosen], weights, minlength=shape[0] * shape[1])
+            return sums.reshape(shape)
 
+        verdicts = np.isin(values[known], (0.0, 1.0)).all()
+        kept = values == 1.0 if verdicts else known
         return cls(
             questions=list(questions),
             personas=list(personas),
             responses=tally(slice(None)),
             scored=tally(known),
-            correct=tally(right),
+            correct=tally(kept) if verdicts else tally(kept, values[kept]),
+            squares=None if verdicts else tally(kept, values[kept] ** 2),
         )
 
     def scored_only(self) -> Cells:
@@ -129,7 +180,21 @@ class Cells:
             responses=self.responses[questions][:, personas],
             scored=self.scored[questions][:, personas],
             correct=self.correct[questions][:, personas],
+            squares=self.squares[questions][:, personas],
         )
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether every response is right or wrong, with no score in between."""
+        return bool((self.squares == self.correct).all())
+
+    @property
+    def sampling_variance(self) -> Floats:
+        """Of each cell's mean, estimated from its samples; NaN below two of them."""
+        n = self.scored
+        within = self.squares - self.correct**2 / np.maximum(n, 1)
+        out = np.full(n.shape, np.nan)
+        return np.divide(np.maximum(within, 0.0), n * (n - 1.0), out=out, where=n > 1)
 
     @property
     def unscored(self) -> Counts:
@@ -176,6 +241,8 @@ class Cells:
                 f"nothing is scored for {', '.join(empty)}: left out of all metrics but pss_bounds"
                 " and the two with the unscored filled in"
             )
+        if not self.has_verdicts:
+            found.append(NO_VERDICTS)
         if self.scored.any() and self.correct.sum() in (0, self.scored.sum()):
             found.append(
                 f"every scored response is {'correct' if self.correct.any() else 'wrong'}: redrawn "

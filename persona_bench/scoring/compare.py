@@ -253,6 +253,7 @@ def paired_cells(a: Cells, b: Cells) -> tuple[Cells, Cells, int]:
             responses=np.where(both, c.responses, 0)[q][:, p],
             scored=np.where(both, c.scored, 0)[q][:, p],
             correct=np.where(both, c.correct, 0)[q][:, p],
+            squares=np.where(both, c.squares, 0)[q][:, p],
         )
         for c in (a, b)
     ]

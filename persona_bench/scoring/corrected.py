@@ -147,11 +147,10 @@ def corrected_pss_asked(cells: Cells, confidence: float, rng: np.random.Generato
     correct.
     """
     cells = cells.scored_only()
-    n, x = cells.scored, cells.correct
-    several = n >= 2
-    if len(cells.personas) < 2 or not x.any() or several.mean() < ASKED_CELLS:
+    n, several = cells.scored, cells.scored >= 2
+    if len(cells.personas) < 2 or not cells.correct.any() or several.mean() < ASKED_CELLS:
         return UNKNOWN
-    noise = np.where(several, x * (n - x) / np.maximum(n - 1, 1), 0.0)
+    noise = np.where(several, cells.sampling_variance * n**2, 0.0)
     total, accuracy = n.sum(axis=0), cells.accuracy
     binomial = float((total * accuracy * (1 - accuracy)).sum())
     # pooled over personas: how much of the variance that equally hard questions would have is noise

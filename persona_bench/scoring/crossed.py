@@ -7,6 +7,10 @@ Eases follow a free distribution on a grid, estimated by nonparametric maximum l
 likelihood has the eases integrated out, so that missing cells and unequal numbers of samples need
 no special case; on a complete table the fitted accuracies are the observed ones.
 
+Scores between 0 and 1 are fitted as fractions of verdicts (the fractional logit of Papke and
+Wooldridge 1996), which their means allow. They vary less than verdicts do: how much less, the
+questions show in a first fit, and in the second a score counts as that many verdicts.
+
 The model has no persona x question interaction. Where there is one, or where the samples of a cell
 are alike, single responses are less independent than the model says. The errors are therefore
 widened by what the questions show: a sandwich over questions (Huber 1967, White 1982), pooled over
@@ -36,6 +40,9 @@ the limited number of rounds keeps it from getting there (early stopping)."""
 
 ROUNDS = 40
 NEWTON_ROUNDS = 4
+
+MOST_WORTH = 50.0
+"""Verdicts that a score counts as at most."""
 
 UNSEEN = 0.5
 """Disagreements that count as seen where fewer were: that personas agree on all of a few questions
@@ -71,10 +78,28 @@ def fit_crossed(cells: Cells) -> Crossed:
 
     Raises ValueError for fewer than two personas.
     """
-    correct, scored = cells.correct.astype(float), cells.scored.astype(float)
-    personas = correct.shape[1]
-    if personas < 2:
+    if len(cells.personas) < 2:
         raise ValueError("a crossed model needs at least two personas")
+    correct, scored = cells.correct.astype(float), cells.scored.astype(float)
+    if cells.has_verdicts:
+        return _fit(correct, scored, least=1.0, size=1.0)
+    size = _spread(cells)
+    worth = 1 / np.clip(
+        _fit(correct, scored, least=0.0, size=size).overdispersion, 1 / MOST_WORTH, 1
+    )
+    return _fit(correct * worth, scored * worth, least=0.0, size=size)
+
+
+def _fit(correct: Floats, scored: Floats, *, least: float, size: float) -> Crossed:
+    """See `fit_crossed`.
+
+    Args:
+        correct: How much of each cell is correct.
+        scored: Of how much.
+        least: Lowest overdispersion.
+        size: Of an unseen disagreement, squared.
+    """
+    personas = correct.shape[1]
     start = (correct.sum(axis=0) + 0.5) / (scored.sum(axis=0) + 1)
     effect = np.log(start / (1 - start))
     effect -= effect.mean()
@@ -101,18 +126,18 @@ def fit_crossed(cells: Cells) -> Crossed:
     centred = np.eye(personas) - 1 / personas
     information = centred @ _information(scored, eases, p, curve) @ centred
     covariance = centred @ np.linalg.inv(information + curve.mean() / personas) @ centred
-    overdispersion = _overdispersion(correct - scored * (eases @ p.T), covariance)
+    overdispersion = _overdispersion(correct - scored * (eases @ p.T), covariance, least)
     mean_ease = eases.mean(axis=0)
-    error = _own_variance(np.diag(covariance)) * max(1.0, overdispersion)
+    error = _own_variance(np.diag(covariance)) * max(least, overdispersion)
     error = error * (p * (1 - p) @ mean_ease) ** 2  # from log-odds to accuracy
     accuracy = p @ mean_ease
     questions = (scored > 0).sum(axis=0)
-    least = UNSEEN / 2 / questions / (questions + 1)
+    lowest = UNSEEN * size / 2 / questions / (questions + 1)
     most = np.maximum(accuracy * (1 - accuracy), 1e-9) / questions  # one response per question
     return Crossed(
         effect=effect,
         accuracy=accuracy,
-        variance=np.minimum(np.maximum(error, least), most),
+        variance=np.minimum(np.maximum(error, lowest), most),
         eases=eases,
         overdispersion=overdispersion,
     )
@@ -148,8 +173,9 @@ def _information(scored: Floats, eases: Floats, p: Floats, curve: Floats) -> Flo
     return information
 
 
-def _overdispersion(score: Floats, covariance: Floats) -> float:
-    """Mean square of the questions' scores against what the model expects; 1 where it holds.
+def _overdispersion(score: Floats, covariance: Floats, nothing: float) -> float:
+    """Mean square of the questions' scores against what the model expects; 1 where it holds, and
+    `nothing` where they are all 0.
 
     Few questions carry most of the information where most are always right or always wrong; so the
     usual correction n / (n - 1) takes the effective number of questions.
@@ -157,9 +183,16 @@ def _overdispersion(score: Floats, covariance: Floats) -> float:
     square = ((score @ covariance) * score).sum(axis=1)
     total = float(square.sum())
     if total <= 0:
-        return 1.0
+        return nothing
     effective = total**2 / float((square**2).sum())
     return total / (len(covariance) - 1) * effective / max(effective - 1, 1.0)
+
+
+def _spread(cells: Cells) -> float:
+    """Variance of all scores, over that of verdicts with their mean; 0 to 1."""
+    n = cells.scored.sum()
+    mean = cells.correct.sum() / n
+    return max(1e-9, float(cells.squares.sum() / n - mean**2) / float(mean * (1 - mean)))
 
 
 def _own_variance(contrast: Floats) -> Floats:

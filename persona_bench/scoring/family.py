@@ -13,10 +13,11 @@ DEFINITIONS: dict[str, str] = {
     "pss": "worst / best accuracy over personas; 1 is perfectly stable, 0 where the best is 0",
     "pss_mean": "mean / best accuracy over personas; 0 where the best is 0",
     "pss_cv": "1 - sd / mean of the accuracies over personas; 0 where the mean is 0, can be < 0",
-    "agreement": "chance that two personas, one sample each, get the same verdict on a question",
+    "agreement": "chance that two personas, one sample each, get the same verdict on a question; "
+    "undefined for scores",
     "solid": "questions solved under every persona / solved under any; "
-    "solved: more than half of the scored samples are correct",
-    "mean": "mean over personas of accuracy, correct / (correct + wrong)",
+    "solved: more than half of the scored samples are correct; undefined for scores",
+    "mean": "mean over personas of accuracy, correct / (correct + wrong), or of the mean score",
     "worst": "lowest accuracy of a persona",
     "best": "highest accuracy of a persona",
     "spread": "best - worst accuracy over personas",
@@ -64,6 +65,8 @@ def totals_of(cells: Cells) -> Floats:
     solved = 2 * cells.correct > cells.scored
     every = (solved | ~there).all(axis=1) & there.any(axis=1)
     rest = np.stack([agreeing, n * (n - 1) / 2, every, solved.any(axis=1)], axis=1)
+    if not cells.has_verdicts:  # of scores, nothing agrees and nothing is solved
+        rest = np.full(rest.shape, np.nan)
     return np.concatenate([cells.correct, cells.scored, rest], axis=1, dtype=np.float64)
 
 
@@ -90,7 +93,7 @@ def metrics_of(sums: Floats) -> Floats:
         "pss_mean": _ratio(mean, best, empty=nothing),
         "pss_cv": _ratio(mean - sd, mean, empty=nothing),
         "agreement": _ratio(agreeing, pairs, empty=np.nan),
-        "solid": _ratio(every, some, empty=nothing),
+        "solid": _ratio(every, some, empty=np.where(np.isnan(some), np.nan, nothing)),
         "mean": mean,
         "worst": worst,
         "best": best,

@@ -359,8 +359,7 @@ def _samples_needed(a: Cells, b: Cells, se: float, factor: float) -> int | None:
         return None
     within = 0.0
     for cells in (a, b):
-        share = cells.correct / cells.scored
-        within += float((share * (1 - share) / (cells.scored - 1)).sum())
+        within += float(cells.sampling_variance.sum())
     within /= a.scored.size**2
     between = max(0.0, se**2 - within)
     left = se**2 / factor - between

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells
-from persona_bench.scoring.estimate import UNKNOWN, Estimate
+from persona_bench.scoring.estimate import NOWHERE, UNKNOWN, Estimate
 from persona_bench.scoring.family import METRICS, accuracies, metrics_of, totals_of
 from persona_bench.scoring.resampling import (
     Counts,
@@ -129,15 +131,17 @@ def _mean_intervals(
     strata: Counts | None,
 ) -> dict[str, Interval]:
     """Intervals for the metrics that are means of shares over questions."""
+    n = len(cells.questions)
+    se = influence_se(cells.influence.sum(axis=1), strata)
+    if not cells.has_verdicts:
+        mean = mean_interval(values["mean"], se * _few(n, confidence), n, confidence)
+        return {"mean": mean, "agreement": NOWHERE, "solid": NOWHERE}
     agreeing, pairs, _, some = totals[:, -4:].T
     solved, compared = int(some.sum()), int((pairs > 0).sum())
     pull = (agreeing - values["agreement"] * pairs) / pairs.sum() if compared else agreeing
     pull_se = influence_se(pull, strata)
-    n = len(cells.questions)
     return {
-        "mean": mean_interval(
-            values["mean"], influence_se(cells.influence.sum(axis=1), strata), n, confidence
-        ),
+        "mean": mean_interval(values["mean"], se, n, confidence),
         "agreement": mean_interval(values["agreement"], pull_se, compared, confidence),
         # given how many questions are solved at all, a plain share of them
         "solid": mean_interval(values["solid"], 0.0, solved, confidence),
@@ -151,7 +155,9 @@ def accuracy_intervals(cells: Cells, confidence: float) -> tuple[Floats, Floats]
     how much (the design effect), and n is divided by it (Kish 1965). The larger of the
     persona's own and the one pooled over personas is taken: at 0 or n of n, where a
     persona's own can't be seen, the pooled one still can. It lies between 1 and the number
-    of samples a question, so that with one sample this is Wilson's own interval.
+    of samples a question, so that with one sample this is Wilson's own interval. Scores vary less
+    than verdicts, so that for them it may lie below 1; their spread is estimated, which Student's
+    quantile allows for.
     """
     n, accuracy = cells.scored.sum(axis=0), cells.accuracy
     n_personas = max(1, int((n > 0).sum()))
@@ -162,8 +168,20 @@ def accuracy_intervals(cells: Cells, confidence: float) -> tuple[Floats, Floats]
         own = clustered / binomial
         pooled = np.nansum(clustered) / np.nansum(binomial)
         most = (cells.scored**2).sum(axis=0) / n
-        effect = np.clip(np.fmax(own, pooled), 1, np.fmax(most, 1))
+        least = 1.0
+        if not cells.has_verdicts:
+            least, wider = 0.0, _few(questions, confidence) ** 2
+            own, pooled = own * wider, pooled * wider
+        effect = np.clip(np.fmax(own, pooled), least, np.fmax(most, 1))
         # nothing varies anywhere: the samples of a question may all be one and the same
         effect = np.where(np.isnan(effect), most, effect)
         low, high = wilson(accuracy, n / effect, confidence)
     return low, high
+
+
+def _few(n: int, confidence: float) -> float:
+    """How much wider an interval is whose standard error is estimated from n questions."""
+    if n < 2:
+        return 1.0
+    at = (1 + confidence) / 2
+    return float(student.ppf(at, n - 1) / norm.ppf(at))

@@ -14,7 +14,7 @@ from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.resampling import Floats, influence_se
 
 MCNEMAR = "McNemar's exact test on questions"
-CLUSTERED = "paired t-test on questions' mean verdicts"
+CLUSTERED = "paired t-test on questions' mean verdicts or scores"
 
 COLUMNS = (
     "persona", "kind", "accuracy", "control_accuracy", "difference", "low", "high", "p_value",
@@ -69,10 +69,10 @@ def persona_table(
 
     Everything in a row is over the questions that both the persona and the control have
     scored responses to, each question counting once. `better` and `worse` count questions.
-    With one response a cell McNemar's exact test (Gupta et al. 2024), else a t-test clustered
+    With one verdict a cell McNemar's exact test (Gupta et al. 2024), else a t-test clustered
     by question; `p_holm` is Holm's (1979) correction over the personas.
     """
-    single = bool(cells.responses.size) and cells.responses.max() <= 1
+    single = bool(cells.responses.size) and cells.responses.max() <= 1 and cells.has_verdicts
     rows = []
     for p, name in enumerate(cells.personas):
         if control is None or p == control:

@@ -6,6 +6,8 @@ from math import comb
 
 import pandas as pd
 
+from persona_bench.scoring.cells import values_of
+
 
 def pass_at_k(outcomes: pd.DataFrame, k: int) -> pd.Series:
     """The estimate for each persona, in the order of their first rows.
@@ -23,6 +25,8 @@ def pass_at_k(outcomes: pd.DataFrame, k: int) -> pd.Series:
     """
     if k < 1:
         raise ValueError(f"k={k} must be at least 1")
+    if not values_of(outcomes).dropna().isin([0.0, 1.0]).all():
+        raise ValueError("pass@k needs verdicts, and some responses have scores between 0 and 1")
     cells = outcomes.groupby(["persona", "question"], sort=False)["correct"].agg(["count", "sum"])
     cells["pass"] = [
         1 - comb(int(n - c), k) / comb(int(n), k) if n >= k else float("nan")

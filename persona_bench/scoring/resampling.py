@@ -1,8 +1,8 @@
 """Uncertainty by resampling: questions redrawn, verdicts exchanged, errors clustered.
 
 Everything here works on two arrays of shape (questions, personas), `correct` and `scored`:
-how many responses of a cell are correct, and how many have a verdict at all. Questions are
-the independent units; the samples of a cell, and the personas on a question, are not.
+how many responses of a cell are correct (or the sum of their scores), and how many are scored.
+Questions are the independent units; the samples of a cell, and the personas on a question, are not.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def null_accuracies(
     The arrays given have the shape (questions, personas). NaN where a persona has no scored
     response.
     """
-    right = np.zeros((resamples, correct.shape[1]), dtype=np.int64)
+    right = np.zeros((resamples, correct.shape[1]), dtype=correct.dtype)
     for questions, personas in _exchangeable_blocks(scored):
         block = correct[np.ix_(questions, personas)]
         if personas.size == 1:
@@ -186,12 +186,17 @@ def _exchanged(block: Counts, rows: int, rng: np.random.Generator) -> Counts:
     in a fixed order, about once in 2^32 / (number of different cells) pairs.
     """
     values, code = np.unique(block, return_inverse=True)
-    mask = np.uint32((1 << int(values.size - 1).bit_length()) - 1)
+    scores = block.dtype.kind == "f"  # nearly all differ: their columns take fewer bits
+    number = np.arange(block.shape[1]) if scores else code.reshape(block.shape)
+    mask = np.uint32((1 << int(number.max()).bit_length()) - 1)
     keys = rng.integers(0, 2**32, size=(rows, *block.shape), dtype=np.uint32)
     keys &= ~mask
-    keys |= code.reshape(block.shape).astype(np.uint32)
+    keys |= number.astype(np.uint32)
     keys.sort(axis=2)
-    sums: Counts = values[keys & mask].sum(axis=1)
+    drawn = keys & mask
+    sums: Counts = (
+        np.take_along_axis(block[None], drawn.astype(np.intp), axis=2) if scores else values[drawn]
+    ).sum(axis=1)
     return sums
 
 

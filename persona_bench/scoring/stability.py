@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_bench.scoring.cells import Cells, check, kinds_of
+from persona_bench.scoring.cells import Cells, check, kinds_of, values_of
 from persona_bench.scoring.corrected import (
     STABLE_FROM,
     Conclusion,
@@ -85,7 +85,7 @@ class Stability(Result):
     persona_sd: Estimate
     """Standard deviation over these personas of their expected accuracies, without the noise."""
     persona_sd_logit: Estimate
-    """The same of their effects in log-odds."""
+    """The same of their effects in log-odds; NaN for scores."""
     worst_minus_control: Estimate
     """Lowest expected accuracy less that of the control (the persona `none`, else the only one of
     the kind control; NaN without one). Which persona is the worst is uncertain here, so that having
@@ -126,16 +126,22 @@ class Stability(Result):
     resamples: int
     seed: int
     per_persona: pd.DataFrame
-    """persona, kind, accuracy, low, high, n (scored responses), correct, wrong, unscored,
-    `shrunken` (expected accuracy without the noise), `shrunken_low` and `shrunken_high` (bands that
-    hold for all personas at once), and a column `verdict:reason` with a count for each reason
-    found; best accuracy first."""
+    """persona, kind, accuracy, low, high, n (scored responses), correct, wrong, unscored (and
+    `scored`: how many have a score between 0 and 1, where some have), `shrunken` (expected accuracy
+    without the noise), `shrunken_low` and `shrunken_high` (bands that hold for all personas at
+    once), and a column `verdict:reason` with a count for each reason found; best accuracy first."""
     notes: tuple[str, ...] = ()
     """What a reader has to know about this table; each was also a warning."""
     stratify: str | None = None
     """The column within whose values questions were redrawn."""
     population: str = "questions"
     """What the intervals are over: `questions`, or `personas` and questions both."""
+
+    @property
+    def measure(self) -> str:
+        """What accuracies are made of: `accuracy` (verdicts), or `score`, where some responses have
+        a score between 0 and 1."""
+        return "score" if "scored" in self.per_persona.columns else "accuracy"
 
     @property
     def worst_personas(self) -> list[str]:
@@ -152,9 +158,9 @@ class Stability(Result):
         return sorted(table.loc[table["accuracy"] == accuracy, "persona"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as data for JSON, and the personas of a tie (see `Result.to_dict`)."""
+        """The fields, `measure` and the personas of a tie as data for JSON (see `Result`)."""
         ties = {"worst_personas": self.worst_personas, "best_personas": self.best_personas}
-        return super().to_dict() | ties
+        return super().to_dict() | ties | {"measure": self.measure}
 
 
 def stability(
@@ -170,10 +176,12 @@ def stability(
     """Measure how stable one model's accuracy on one benchmark is across personas.
 
     `outcomes` has one row per response and at least the columns persona, question and
-    correct (1.0, 0.0, or NaN for unscored); kind, sample, verdict, reason, model and task
-    are used where they are there. `resamples` is both the number of bootstrap replicates
-    and the number of exchanges behind the noise floor. A model is `stable` from a PSS of
-    `stable_from` on. The result depends on `seed` and on what the rows say, not on their order.
+    correct (1.0, 0.0, or NaN for unscored), or score (0 to 1, or NaN for unscored). Of scores all
+    is computed but what needs verdicts, which is NaN, and a note says so. The columns kind, sample,
+    verdict, reason, model and task are used where they are there. `resamples` is both the number of
+    bootstrap replicates and the number of exchanges behind the noise floor. A model is `stable`
+    from a PSS of `stable_from` on. The result depends on `seed` and on what the rows say, not on
+    their order.
 
     A table whose column `early` says that its run was looked at before its end gets no p-value.
     Where a plan said when to look, the intervals of all looks together have `confidence`; without a
@@ -227,7 +235,7 @@ def stability(
         **if_unscored(cells),
         pss_corrected=corrected,
         pss_corrected_asked=asked,
-        **_of_the_draws(drawn, control, level, stable_from),
+        **_of_the_draws(drawn, control, level, stable_from, cells.has_verdicts),
         conclusion="undetermined" if why else conclusion,
         why_undetermined=why,
         unscored_p_value=unscored_p,
@@ -268,7 +276,11 @@ def _noise_floor(
 
 
 def _of_the_draws(
-    drawn: Posterior | None, control: str, confidence: float, stable_from: float
+    drawn: Posterior | None,
+    control: str,
+    confidence: float,
+    stable_from: float,
+    has_verdicts: bool,
 ) -> dict[str, Any]:
     """What else the draws behind the corrected PSS say."""
     found = dict.fromkeys(("persona_sd", "persona_sd_logit", "worst_minus_control"), UNKNOWN)
@@ -276,10 +288,9 @@ def _of_the_draws(
     if drawn is not None:
         below = float((drawn.pss < stable_from).mean())
         detectable = detectable_pss(drawn.fit)
-        of = {
-            "persona_sd": drawn.accuracy.std(axis=2),
-            "persona_sd_logit": drawn.effect.std(axis=2),
-        }
+        of = {"persona_sd": drawn.accuracy.std(axis=2)}
+        if has_verdicts:
+            of["persona_sd_logit"] = drawn.effect.std(axis=2)
         if control in drawn.personas:
             base = drawn.accuracy[..., drawn.personas.index(control)]
             of["worst_minus_control"] = drawn.accuracy.min(axis=2) - base
@@ -301,6 +312,13 @@ def _per_persona(
 ) -> pd.DataFrame:
     """One row per persona, best accuracy first (see `Stability.per_persona`)."""
     scored, correct = cells.scored.sum(axis=0), cells.correct.sum(axis=0)
+    wrong = scored - correct
+    if not cells.has_verdicts:
+        values, by = values_of(table), table["persona"]
+        correct, wrong = (
+            (values == value).groupby(by).sum().reindex(cells.personas).to_numpy()
+            for value in (1.0, 0.0)
+        )
     low, high = accuracy_intervals(cells, confidence)
     frame = pd.DataFrame(
         {
@@ -311,10 +329,12 @@ def _per_persona(
             "high": high,
             "n": scored,
             "correct": correct,
-            "wrong": scored - correct,
+            "wrong": wrong,
             "unscored": cells.unscored.sum(axis=0),
         }
     )
+    if not cells.has_verdicts:
+        frame.insert(list(frame).index("unscored"), "scored", scored - correct - wrong)
     names = ["shrunken", "shrunken_low", "shrunken_high"]
     frame[names] = math.nan
     if drawn is not None:
@@ -333,7 +353,9 @@ def _reasons(table: pd.DataFrame) -> pd.DataFrame:
     """How often each reason was given, as columns `verdict:reason`, indexed by persona."""
     if "reason" not in table.columns:
         return pd.DataFrame(index=pd.Index([], name="persona"))
-    verdict = table["correct"].map({1.0: "correct", 0.0: "wrong"}).fillna("unscored")
+    values = values_of(table)
+    known = [values == 1, values == 0, values.notna()]
+    verdict = pd.Series(np.select(known, ["correct", "wrong", "scored"], "unscored"), table.index)
     reason = table["reason"].fillna("").astype(str)
     given = (reason != "").to_numpy()
     label = (verdict + ":" + reason)[given]

@@ -74,8 +74,17 @@ def why_undetermined(
     if conclusion == "undetermined" or not cells.unscored.any():
         return p, ""
     filled = [
-        corrected_pss(replace(cells, correct=correct, scored=cells.responses), 0.95, rng)
-        for correct in (cells.correct, cells.correct + cells.unscored)
+        corrected_pss(
+            replace(
+                cells,
+                correct=cells.correct + right,
+                squares=cells.squares + right,
+                scored=cells.responses,
+            ),
+            0.95,
+            rng,
+        )
+        for right in (0, cells.unscored)
     ]
     stable = conclusion == "stable"
     if all((pss >= stable_from) == stable for pss in filled):
@@ -88,11 +97,12 @@ def why_undetermined(
 
 
 def pss_bounds(correct: Counts, unscored: Counts, responses: Counts) -> Interval:
-    """Exact bounds of the PSS, from counts per persona.
+    """Exact bounds of the PSS, from sums per persona.
 
     Lowest: one persona gets none of its unscored right and another all of them. Highest:
     the accuracies as close together as whole numbers allow; for each value that the worst
-    could have, every other persona takes its smallest value that is not below it.
+    could have, every other persona takes its smallest value that is not below it. Unscored
+    responses that would have had scores could have had any.
     """
     low, high = correct / responses, (correct + unscored) / responses
     if high.max() == 0:
@@ -103,6 +113,8 @@ def pss_bounds(correct: Counts, unscored: Counts, responses: Counts) -> Interval
         pairs = np.where(high[None, :] > 0, low[:, None] / high[None, :], np.inf)
     np.fill_diagonal(pairs, np.inf)
     lowest = 0.0 if low.min() == 0 else min(1.0, float(pairs.min()))
+    if correct.dtype.kind == "f":
+        return Interval(lowest, min(1.0, float(high.min() / max(low.max(), high.min()))))
     return Interval(lowest, _highest_pss(correct, unscored, responses))
 
 

@@ -24,6 +24,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from persona_bench.benchmarks.voice import IN_VOICE, WITHOUT_VOICE
+from persona_bench.scoring.cells import values_of
 from persona_bench.scoring.estimate import UNKNOWN, Estimate, Result
 from persona_bench.scoring.resampling import Floats, influence_se, mean_interval
 
@@ -122,6 +123,10 @@ def voice(outcomes: pd.DataFrame, judged: pd.DataFrame, *, confidence: float = 0
     Raises:
         VoiceError: nothing is judged that is also graded.
     """
+    if not values_of(outcomes).dropna().isin([0.0, 1.0]).all():
+        raise VoiceError(
+            "right and in character needs verdicts, and some responses have scores between 0 and 1"
+        )
     rows = _joined(outcomes, judged)
     if not rows["in_voice"].notna().any():
         raise VoiceError("no response has both a verdict and a score of its voice")

@@ -110,7 +110,7 @@ def coerced(trainer: Mapping[str, Any], kind: type) -> dict[str, Any]:
     Raises:
         TrainError: a value is not of its field's type, or is 0 where that can't be.
     """
-    hints, found = typing.get_type_hints(kind), dict(trainer)
+    hints, values = typing.get_type_hints(kind), dict(trainer)
     fields = getattr(kind, "__dataclass_fields__", {})
     own = CHOICES if kind.__name__ == "GRPOConfig" else {}
     for name, value in trainer.items():
@@ -119,7 +119,7 @@ def coerced(trainer: Mapping[str, Any], kind: type) -> dict[str, Any]:
         if choices and isinstance(value, bool):  # scale_rewards takes both
             continue
         try:
-            found[name] = TypeAdapter(hints[name]).validate_python(value)
+            values[name] = TypeAdapter(hints[name]).validate_python(value)
         except ValidationError as error:
             message = error.errors()[0]["msg"]
             raise TrainError(f"trainer.{name}: {message} (it is {value!r})") from None
@@ -129,9 +129,9 @@ def coerced(trainer: Mapping[str, Any], kind: type) -> dict[str, Any]:
             raise TrainError(
                 f"trainer.{name}: there is no {value!r}: use {', '.join(map(str, choices))}"
             )
-        if isinstance(found[name], (int, float)) and (wrong := _out_of_range(name, found[name])):
+        if isinstance(values[name], (int, float)) and (wrong := _out_of_range(name, values[name])):
             raise TrainError(f"trainer.{name}: it must be {wrong} (it is {value!r})")
-    return found
+    return values
 
 
 def _origin(hint: Any) -> Any:

@@ -15,14 +15,14 @@ METHODS = {
 }
 
 
-def model_card(made: Mapping[str, Any]) -> str:
+def model_card(run: Mapping[str, Any]) -> str:
     """The card as Markdown.
 
     Args:
-        made: `settings`, `versions`, `steps`, `questions`, `sources`, and where there are any
+        run: `settings`, `versions`, `steps`, `questions`, `sources`, and where there are any
             `personas` and other facts.
     """
-    settings = made["settings"]
+    settings = run["settings"]
     data = settings["data"]
     front = {
         "base_model": settings["model"],
@@ -36,26 +36,26 @@ def model_card(made: Mapping[str, Any]) -> str:
         "",
         f"# {settings['model'].rstrip('/').rpartition('/')[2]}, {settings['method']}",
         "",
-        f"{METHODS[settings['method']]}. {made['steps']} steps from `{settings['model']}`, "
+        f"{METHODS[settings['method']]}. {run['steps']} steps from `{settings['model']}`, "
         f"seed {settings['seed']}, by Persona Bench.",
         "",
-        f"- **Data:** {made['questions']} questions"
+        f"- **Data:** {run['questions']} questions"
         + (f" of levels {', '.join(data['levels'])}" if data.get("levels") else "")
         + ": "
-        + "; ".join(_source(each) for each in made["sources"]),
+        + "; ".join(_source(each) for each in run["sources"]),
     ]
-    if "personas" in made:
+    if "personas" in run:
         personas = settings["personas"]
         lines.append(
-            f"- **Personas:** set `{personas['persona_set']}` ({len(made['personas'])} personas), "
+            f"- **Personas:** set `{personas['persona_set']}` ({len(run['personas'])} personas), "
             f"mix_ratio {personas['mix_ratio']}, a {personas['group']} a group"
         )
     else:
         lines.append("- **Personas:** none")
-    if "teacher" in made:
-        lines.append(f"- **Teacher:** {made['teacher']}")
+    if "teacher" in run:
+        lines.append(f"- **Teacher:** {run['teacher']}")
     lines += [
-        "- **Versions:** " + ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
+        "- **Versions:** " + ", ".join(f"{k} {v}" for k, v in run["versions"].items()),
         "- **Logs:** `log.csv`, `personas.csv`; all of TRL's arguments: `trainer.json`",
         "",
         "The settings, `train.yaml`:",

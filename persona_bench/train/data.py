@@ -344,8 +344,8 @@ def prepare(config: TrainConfig) -> Prepared:
             each.source, each, config.seed, data.data_dir, commit
         )
         _check_rows(questions, config)
-        questions, said = _apart(questions, data, each.source)
-        notes += said
+        questions, of_source = _apart(questions, data, each.source)
+        notes += of_source
         before_id = f"{number}/" if data.sources else ""
         questions = [
             replace(q, id=before_id + q.id, extra={**q.extra, "source": str(number)})
@@ -401,21 +401,21 @@ def hold_out(
 
 
 def _apart(questions: list[Question], data: Data, source: str) -> tuple[list[Question], list[str]]:
-    found, notes = overlaps(questions, data, source)
-    if not found:
+    shared, notes = overlaps(questions, data, source)
+    if not shared:
         return questions, notes
     if not data.exclude_overlaps:
-        listed = "; ".join(f"{question} = {place}" for question, place in list(found.items())[:5])
+        listed = "; ".join(f"{question} = {place}" for question, place in list(shared.items())[:5])
         raise TrainError(
-            f"{len(found)} training question(s) of {source} are in an evaluation benchmark: "
+            f"{len(shared)} training question(s) of {source} are in an evaluation benchmark: "
             + listed
-            + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
+            + (f"; and {len(shared) - 5} more" if len(shared) > 5 else "")
             + ". Leave them out with data: {exclude_overlaps: true}"
         )
     notes.append(
-        f"{len(found)} question(s) of {source} left out that are in an evaluation benchmark"
+        f"{len(shared)} question(s) of {source} left out that are in an evaluation benchmark"
     )
-    kept = [question for question in questions if question.id not in found]
+    kept = [question for question in questions if question.id not in shared]
     if not kept:
         raise TrainError("data: every training question is in an evaluation benchmark")
     return kept, notes
@@ -439,7 +439,7 @@ def overlaps(
     own: dict[str, list[str]] = {}
     for question in questions:
         own.setdefault(normalised(question.problem), []).append(question.id)
-    found: dict[str, str] = {}
+    shared: dict[str, str] = {}
     notes = []
     generated = source == "arithmetic"
     names = data.evaluation
@@ -461,8 +461,8 @@ def overlaps(
             continue
         for question in asked:
             for same in own.get(normalised(question.problem), ()):
-                found.setdefault(same, f"{name} {question.id}")
-    return found, notes
+                shared.setdefault(same, f"{name} {question.id}")
+    return shared, notes
 
 
 def check_personas(personas: PersonaSet, evaluation: Sequence[str]) -> None:
@@ -473,10 +473,10 @@ def check_personas(personas: PersonaSet, evaluation: Sequence[str]) -> None:
     """
     shared = []
     for name in evaluation:
-        for other in load_persona_set(name):
+        for evaluated in load_persona_set(name):
             for persona in personas:
-                if near_copy(persona.prompt, other.prompt):
-                    shared.append(f"{persona.id} = {other.id} of {name}")
+                if near_copy(persona.prompt, evaluated.prompt):
+                    shared.append(f"{persona.id} = {evaluated.id} of {name}")
     if shared:
         raise TrainError(
             f"persona set {personas.name!r} shares {len(shared)} persona(s) with the evaluation: "

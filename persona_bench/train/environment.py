@@ -58,10 +58,10 @@ def load_environment(
     async def correct(completions: list[Any], answers: list[str], states: list[Any]) -> list[float]:
         texts = [_text(completion) for completion in completions]
         cut = [bool(state.get("is_truncated")) for state in states]
-        found = await asyncio.to_thread(graded, grade, texts, answers, cut, timeout)
+        graded_verdicts = await asyncio.to_thread(graded, grade, texts, answers, cut, timeout)
         verdicts = [
             Verdict("unscored", "api_error") if state.get("error") else verdict
-            for state, verdict in zip(states, found, strict=True)
+            for state, verdict in zip(states, graded_verdicts, strict=True)
         ]
         scored = [verdict.correct for verdict in verdicts if verdict.correct is not None]
         mean = sum(scored) / len(scored) if scored else 0.0

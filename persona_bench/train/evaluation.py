@@ -1,4 +1,4 @@
-"""Evaluation while training: held-out questions under a few personas, every so many steps.
+"""Evaluation while training: held-out questions under a few personas, every few steps.
 
 The model's responses are graded by the run's verifier and become the benchmark's measures
 (`persona_bench.scoring.stability`), which TRL logs with its own, so that TensorBoard, W&B and
@@ -104,26 +104,26 @@ class Evaluation:
         table = self.outcomes(seen)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the same notes at each evaluation
-            found = stability(table, resamples=RESAMPLES, seed=self.seed)
+            result = stability(table, resamples=RESAMPLES, seed=self.seed)
         measures: dict[str, float] = {
-            "accuracy": found.mean,
-            "accuracy_low": found.mean.low,
-            "accuracy_high": found.mean.high,
-            "worst_accuracy": found.worst,
-            "worst_accuracy_low": found.worst.low,
-            "worst_accuracy_high": found.worst.high,
-            "pss": found.pss,
-            "pss_corrected": found.pss_corrected,
-            "pss_corrected_low": found.pss_corrected.low,
-            "pss_corrected_high": found.pss_corrected.high,
-            "unscored": float(found.unscored),
+            "accuracy": result.mean,
+            "accuracy_low": result.mean.low,
+            "accuracy_high": result.mean.high,
+            "worst_accuracy": result.worst,
+            "worst_accuracy_low": result.worst.low,
+            "worst_accuracy_high": result.worst.high,
+            "pss": result.pss,
+            "pss_corrected": result.pss_corrected,
+            "pss_corrected_low": result.pss_corrected.low,
+            "pss_corrected_high": result.pss_corrected.high,
+            "unscored": float(result.unscored),
         }
-        by_persona = found.per_persona.set_index("persona")["accuracy"]
+        by_persona = result.per_persona.set_index("persona")["accuracy"]
         measures |= {f"accuracy/{persona}": value for persona, value in by_persona.items()}
         if model is not None and self.settings.information_personas:
             measures["persona_information"] = self._information(table, model)
         measures = {name: float(value) for name, value in measures.items() if value == value}
-        self.say(summary(measures, found.worst_personas))
+        self.say(summary(measures, result.worst_personas))
         return measures
 
     def outcomes(self, seen: Sequence[Rewarded]) -> pd.DataFrame:
@@ -157,8 +157,8 @@ class Evaluation:
             others=self.settings.information_personas,
             seed=self.seed,
         )
-        found = measure(list(own["text"]), list(own["problem"]), list(own["persona"]))
-        return float(np.mean(found)) if found else math.nan
+        values = measure(list(own["text"]), list(own["problem"]), list(own["persona"]))
+        return float(np.mean(values)) if values else math.nan
 
     # ------------------------------------------------------------------ the best checkpoint
 
@@ -267,17 +267,17 @@ class EvaluatingTrainer(Evaluates, RedrawingTrainer):
             holder = self.vllm_generation.__dict__
             changed: dict[str, Any] = {"temperature": temperature}
         else:
-            told: dict[str, Any] = {
+            sampling: dict[str, Any] = {
                 "do_sample": temperature > 0,
                 "temperature": temperature or None,
             }
             if not temperature:  # no sampling, so none of its settings
-                told |= {"top_k": None, "top_p": None, "min_p": None}
+                sampling |= {"top_k": None, "top_p": None, "min_p": None}
             config = copy.deepcopy(self.generation_config)
-            config.update(**told)
+            config.update(**sampling)
             changed = {
                 "generation_config": config,
-                "generation_kwargs": {**self.generation_kwargs, **told},
+                "generation_kwargs": {**self.generation_kwargs, **sampling},
             }
         before = {name: holder[name] for name in changed}
         holder.update(changed)

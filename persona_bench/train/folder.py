@@ -26,14 +26,14 @@ def check_folder(config: TrainConfig) -> None:
         TrainError: another run's output is there, or something else.
     """
     folder = config.output_path
-    told = as_data(config)
+    settings = as_data(config)
     if folder.exists() and not folder.is_dir():
         raise TrainError(f"output_path {folder} is a file: choose another one")
     if (folder / SETTINGS).is_file():
         before = _settings(folder)
-        if before != told:
+        if before != settings:
             differing = sorted(
-                name for name in {*before, *told} if before.get(name) != told.get(name)
+                name for name in {*before, *settings} if before.get(name) != settings.get(name)
             )
             raise TrainError(
                 f"{folder} holds a run with other settings ({', '.join(differing)}): choose "
@@ -96,10 +96,10 @@ def newest_complete_checkpoint(folder: Path, *, redraws: bool) -> Path | None:
         folder: The run's output folder.
         redraws: Whether a checkpoint must also say how many groups were drawn again.
     """
-    found = [
+    folders = [
         path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()
     ]
-    for path in sorted(found, key=lambda path: -int(path.name.rpartition("-")[2])):
+    for path in sorted(folders, key=lambda path: -int(path.name.rpartition("-")[2])):
         try:
             for name in ("trainer_state.json", *(["draws.json"] if redraws else [])):
                 json.loads((path / name).read_text(encoding="utf-8"))  # these are written last
@@ -110,12 +110,12 @@ def newest_complete_checkpoint(folder: Path, *, redraws: bool) -> Path | None:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    found = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+    settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    return settings if isinstance(settings, dict) else {}
 
 
 def as_data(config: TrainConfig) -> dict[str, Any]:
     """The run's settings as plain data, without where the output goes."""
-    told = config.model_dump(mode="json", exclude_none=True)
-    del told["output_path"]
-    return told
+    settings = config.model_dump(mode="json", exclude_none=True)
+    del settings["output_path"]
+    return settings

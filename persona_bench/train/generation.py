@@ -54,8 +54,8 @@ def generate(
             pad_token_id=tokenizer.pad_token_id,
             use_cache=True,
         )[:, inputs["input_ids"].shape[1] :]
-    ends, found = end_tokens(model, tokenizer), []
+    ends, responses = end_tokens(model, tokenizer), []
     for row in ids.tolist():
         end = next((place for place, token in enumerate(row) if token in ends), len(row))
-        found.append(row[: end + 1])
-    return found
+        responses.append(row[: end + 1])
+    return responses

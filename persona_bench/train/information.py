@@ -16,7 +16,7 @@ class Information:
 
         (LL(r | p, q) - logmeanexp over p' of LL(r | p', q)) / tokens of r
 
-    in nats a token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. For a
+    in nats per token, as `persona-bench trace` has it (docs/trace.md), 0 without a persona. For a
     reward the likelihoods must be a frozen model's: the policy could raise its own with a code that
     no reader knows.
 
@@ -55,16 +55,16 @@ class Information:
                 against = draw.sample(pool, min(self.others, len(pool)))
                 for each in (persona, *against):
                     pairs.append(self._tokens(self.prompts[each], problem, text))
-        found = iter(self._likelihoods(pairs))
-        told = []
+        likelihoods = iter(self._likelihoods(pairs))
+        values = []
         for persona in personas:
             if persona not in self.prompts:
-                told.append(0.0)
+                values.append(0.0)
                 continue
-            own, tokens = next(found)
-            rest = [next(found)[0] for _ in range(min(self.others, len(self.prompts) - 1))]
-            told.append((own - _logmeanexp(rest)) / tokens if rest and tokens else 0.0)
-        return told
+            own, tokens = next(likelihoods)
+            rest = [next(likelihoods)[0] for _ in range(min(self.others, len(self.prompts) - 1))]
+            values.append((own - _logmeanexp(rest)) / tokens if rest and tokens else 0.0)
+        return values
 
     def _tokens(self, persona: str, problem: str, text: str) -> tuple[list[int], list[int]]:
         prompt = self.tokenizer.apply_chat_template(
@@ -78,7 +78,7 @@ class Information:
         import torch
 
         order = sorted(range(len(pairs)), key=lambda i: sum(map(len, pairs[i])))
-        found = [(0.0, 0)] * len(pairs)
+        sums = [(0.0, 0)] * len(pairs)
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             rows = [pairs[i][0] + pairs[i][1] for i in chosen]
@@ -99,8 +99,8 @@ class Information:
             for place, i in enumerate(chosen):
                 count = len(pairs[i][1])
                 total = float(of_tokens[place, -count:].sum()) if count else 0.0
-                found[i] = (total, count)
-        return found
+                sums[i] = (total, count)
+        return sums
 
 
 def _logmeanexp(values: Sequence[float]) -> float:

@@ -48,7 +48,7 @@ class Logs(TrainerCallback):
             path = self.folder / name
             if path.is_file():
                 table = pd.read_csv(path, dtype=str, keep_default_na=False)
-                done = state.global_step or -1  # a run that starts anew is evaluated before step 1
+                done = state.global_step or -1  # a new run is evaluated before step 1
                 table = table[table["step"].astype(int) <= done]
                 table.to_csv(path, index=False)
                 if table.empty:
@@ -68,11 +68,11 @@ class Logs(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        told = logs or {}
-        if "train_runtime" in told:
+        row = logs or {}
+        if "train_runtime" in row:
             return
-        if any(name.startswith("eval_") for name in told):
-            own = {name.removeprefix("eval_"): value for name, value in told.items()}
+        if any(name.startswith("eval_") for name in row):
+            own = {name.removeprefix("eval_"): value for name, value in row.items()}
             if state.is_world_process_zero:
                 append(self.folder / EVALUATIONS, [{"step": state.global_step, **own}])
             return
@@ -81,7 +81,7 @@ class Logs(TrainerCallback):
             seen = of_all_processes(self.reward.seen)
             self.reward.seen = []
         if state.is_world_process_zero:
-            append(self.folder / LOG, [{"step": state.global_step, **told}])
+            append(self.folder / LOG, [{"step": state.global_step, **row}])
             append(self.folder / PERSONAS, by_persona(seen, state.global_step))
             if getattr(args, "log_completions", False):
                 append_completions(self.folder, state.global_step, "training", seen)

@@ -73,9 +73,9 @@ def permix_dataset(
         "personas": {**own, **(personas or {})},
     }
     config = validated(TrainConfig, settings, Path("permix_dataset"), PARTS, TrainError)
-    found = prepare(config)
-    rows = found.schedule(epochs * len(found.questions), seed)
-    return Dataset.from_dict(columns(found.benchmark, rows, system_role))
+    prepared = prepare(config)
+    rows = prepared.schedule(epochs * len(prepared.questions), seed)
+    return Dataset.from_dict(columns(prepared.benchmark, rows, system_role))
 
 
 def verifiable_reward(

@@ -109,7 +109,7 @@ class RedrawingTrainer(SharedPrefixTrainer):
         return int(counts.max())
 
     def _number(self, n: int) -> int:
-        """Of a draw, so that no two processes draw the same."""
+        """The number of a draw; no two processes have the same."""
         return (self.drawn + n) * self.accelerator.num_processes + self.accelerator.process_index
 
     # ------------------------------------------------------------------ stopping and resuming

@@ -128,9 +128,9 @@ class Reward:
         ends = self.ends
         cut = [ends is not None and (not ids or ids[-1] not in ends) for ids in completion_ids]
         verdicts = graded(self.grade, texts, answer, cut, self.settings.timeout)
-        told: list[float] | list[None] = [None] * len(texts)
+        information: list[float] | list[None] = [None] * len(texts)
         if self.information:
-            told = self.information(texts, problem, persona)
+            information = self.information(texts, problem, persona)
         if verdicts and all(verdict.reason in INSTRUMENT_GONE for verdict in verdicts):
             raise TrainError(
                 f"the grader failed on every completion of a step ({verdicts[0].reason}; the log "
@@ -138,7 +138,7 @@ class Reward:
                 "command again"
             )
         voices = self._voices(verdicts, texts, problem, persona, log_metric)
-        bonus = self._bonus(verdicts, told, voices, problem, persona)
+        bonus = self._bonus(verdicts, information, voices, problem, persona)
         rewards: list[float | None] = []
         for i, verdict in enumerate(verdicts):
             reward = verdict.correct
@@ -151,7 +151,7 @@ class Reward:
                     persona[i],
                     verdict,
                     reward,
-                    told[i],
+                    information[i],
                     len(completion_ids[i]),
                     question[i] if question else "",
                     problem[i],
@@ -185,18 +185,18 @@ class Reward:
         right answers to its question that have both.
         """
         weight, judge = self.settings.information_weight, self.settings.judge
-        known: dict[int, float] = {}
+        of_right_answers: dict[int, float] = {}
         for i, verdict in enumerate(verdicts):
             if verdict.correct and personas[i] != NONE and (not judge or voices[i] is not None):
-                told = weight * (information[i] or 0.0)
-                known[i] = min(max(told, -INFORMATION_CAP), INFORMATION_CAP)
-                known[i] += judge.weight * (voices[i] or 0.0) if judge else 0.0
-        found = []
+                from_information = weight * (information[i] or 0.0)
+                of_right_answers[i] = min(max(from_information, -INFORMATION_CAP), INFORMATION_CAP)
+                of_right_answers[i] += judge.weight * (voices[i] or 0.0) if judge else 0.0
+        bonuses = []
         for i, verdict in enumerate(verdicts):
-            same = [bonus for j, bonus in known.items() if problems[j] == problems[i]]
+            same = [bonus for j, bonus in of_right_answers.items() if problems[j] == problems[i]]
             mean = sum(same) / len(same) if same else 0.0
-            found.append(known.get(i, mean) if verdict.correct else 0.0)
-        return found
+            bonuses.append(of_right_answers.get(i, mean) if verdict.correct else 0.0)
+        return bonuses
 
     def _voices(
         self,
@@ -207,26 +207,26 @@ class Reward:
         log_metric: Callable[[str, float], None] | None,
     ) -> list[float | None]:
         """The judge's scores, from 0 to 1, of right answers under a persona."""
-        found: list[float | None] = [None] * len(verdicts)
+        voices: list[float | None] = [None] * len(verdicts)
         if not self.judge:
-            return found
+            return voices
         chosen = [
             i
             for i, verdict in enumerate(verdicts)
             if verdict.correct and personas[i] in self.judge.prompts
         ]
-        told = self.judge(*([each[i] for i in chosen] for each in (texts, problems, personas)))
-        for i, score in zip(chosen, told.scores, strict=True):
-            found[i] = score
-        scores = [score for score in told.scores if score is not None]
+        judged = self.judge(*([each[i] for i in chosen] for each in (texts, problems, personas)))
+        for i, score in zip(chosen, judged.scores, strict=True):
+            voices[i] = score
+        scores = [score for score in judged.scores if score is not None]
         if log_metric:  # every process logs the same names
             log_metric("judge/score", sum(scores) / len(scores) if scores else math.nan)
             log_metric("judge/unscored", float(len(chosen) - len(scores)))
-            log_metric("judge/calls", float(told.calls))
-            log_metric("judge/tokens", float(told.tokens))
-            if told.cost is not None:
-                log_metric("judge/cost_usd", told.cost)
-        return found
+            log_metric("judge/calls", float(judged.calls))
+            log_metric("judge/tokens", float(judged.tokens))
+            if judged.cost is not None:
+                log_metric("judge/cost_usd", judged.cost)
+        return voices
 
 
 def graded(
@@ -257,8 +257,8 @@ def graded(
     for response, answer, cut in zip(responses, answers, truncated, strict=True):
         left = max(end - time.monotonic(), 0.0)
         alone = _within(left, grade, [response], [answer], [cut]) if left else "timeout"
-        found = alone[0] if isinstance(alone, list) else Verdict("unscored", alone)
-        verdicts.append(found)
+        verdict = alone[0] if isinstance(alone, list) else Verdict("unscored", alone)
+        verdicts.append(verdict)
     return verdicts
 
 
@@ -270,16 +270,16 @@ def _within(
     truncated: Sequence[bool],
 ) -> list[Verdict] | str:
     """The verdicts, or why there are none: `timeout` or `grader_error`."""
-    found: list[list[Verdict] | str] = []
+    results: list[list[Verdict] | str] = []
 
     def work() -> None:
         try:
-            found.append(grade(responses, answers, truncated=truncated))
+            results.append(grade(responses, answers, truncated=truncated))
         except BaseException as error:  # SystemExit too: it is the grader that ends
             log.warning("the grader raised %s: %s", type(error).__name__, error)
-            found.append("grader_error")
+            results.append("grader_error")
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(timeout)
-    return found[0] if found else "timeout"
+    return results[0] if results else "timeout"

@@ -119,7 +119,7 @@ def arguments(config: TrainConfig) -> Any:
 
 
 def groups_taken(args: Any, questions: int) -> int:
-    """How many groups the training takes: so many epochs, or as many as `max_steps` steps need."""
+    """How many groups the training takes: those of its epochs, or of `max_steps` steps."""
     if args.max_steps <= 0:
         return running.rows_taken(args, questions)
     groups = args.generation_batch_size // args.num_generations

@@ -97,10 +97,10 @@ def _check_targets(targets: str | tuple[str, ...], model: Any) -> None:
     names = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
     for target in () if isinstance(targets, str) else targets:
         if not any(name == target or name.endswith(f".{target}") for name in names):
-            known = sorted({name.rpartition(".")[2] for name in names})
+            modules = sorted({name.rpartition(".")[2] for name in names})
             raise TrainError(
                 f"lora.target_modules: the model has no linear layer {target!r}: use some of "
-                f"{', '.join(known)}, or all-linear"
+                f"{', '.join(modules)}, or all-linear"
             )
 
 
@@ -244,7 +244,7 @@ def train(
     if first:
         if config.lora and config.evaluation:
             merge_best(folder, precision(config))
-        made = {
+        summary = {
             "versions": versions(TRAINING_PACKAGES),
             "steps": trainer.state.global_step,
             "settings": as_data(config),
@@ -254,8 +254,8 @@ def train(
             **(facts or {}),
             **({"judge": cost} if (cost := total_cost(folder)) else {}),
         }
-        (folder / "README.md").write_text(model_card(made), encoding="utf-8")
-        (folder / FINISHED).write_text(json.dumps(made, indent=1, ensure_ascii=False))
+        (folder / "README.md").write_text(model_card(summary), encoding="utf-8")
+        (folder / FINISHED).write_text(json.dumps(summary, indent=1, ensure_ascii=False))
         rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
         if rewards and not any(rewards):
             say("Every reward was zero: nothing was learnt. Start with easier questions")

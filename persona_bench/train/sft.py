@@ -84,7 +84,7 @@ def arguments(config: TrainConfig) -> Any:
 
 
 def rows_taken(args: Any, questions: int) -> int:
-    """How many rows the training takes: so many epochs, or as many as `max_steps` steps need."""
+    """How many rows the training takes: those of its epochs, or of `max_steps` steps."""
     if args.max_steps <= 0:
         return running.rows_taken(args, questions)
     step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size

@@ -101,7 +101,7 @@ def training_source(
         TrainError: no such source, column, level, or number of questions.
         SourceError: a file can't be had.
     """
-    found = ""
+    commit_read = ""
     if source == "arithmetic":
         benchmark, questions = _arithmetic(rows, seed)
     elif source == "gsm8k":
@@ -111,7 +111,7 @@ def training_source(
     elif source.startswith(PREFIX):
         revision = commit or rows.revision
         try:
-            table, found = hub_rows(
+            table, commit_read = hub_rows(
                 source,
                 split=rows.split or "train",
                 config=rows.config,
@@ -139,15 +139,15 @@ def training_source(
             ".jsonl or .parquet file with question and answer"
         )
     if rows.levels is not None:
-        known = sorted({question.level for question in questions} - {""})
-        if unknown := sorted(set(rows.levels) - set(known)):
+        levels = sorted({question.level for question in questions} - {""})
+        if unknown := sorted(set(rows.levels) - set(levels)):
             raise TrainError(
                 f"data.levels: {source} has no level {unknown[0]!r}: "
-                + (f"it has {', '.join(known)}" if known else "its questions have none")
+                + (f"it has {', '.join(levels)}" if levels else "its questions have none")
             )
         questions = [question for question in questions if question.level in rows.levels]
     try:
-        return Loaded(benchmark, choose_questions(questions, rows.n_questions, seed), found)
+        return Loaded(benchmark, choose_questions(questions, rows.n_questions, seed), commit_read)
     except ValueError as error:
         raise TrainError(f"data: {error}") from None
 
@@ -162,21 +162,23 @@ def _arithmetic(rows: Rows, seed: int) -> tuple[Benchmark, list[Question]]:
             f"it has {', '.join(arithmetic.LEVELS)}"
         )
     seen = {normalised(question.problem) for question in evaluation_sums()}
-    found: list[Question] = []
+    questions: list[Question] = []
     in_vain = 0
     for number in count(FIRST_SEED * (seed + 1)):
-        before = len(found)
+        before = len(questions)
         for question in arithmetic.load(None, number, levels=levels):
             if (text := normalised(question.problem)) not in seen:
                 seen.add(text)
-                found.append(_with_solution(question, _boxed(question.answer)))
-        if len(found) >= wanted:
+                questions.append(_with_solution(question, _boxed(question.answer)))
+        if len(questions) >= wanted:
             cut = rows.n_questions is None
-            return arithmetic.BENCHMARK, choose_questions(found, wanted, seed) if cut else found
-        in_vain = in_vain + 1 if len(found) == before else 0
+            return arithmetic.BENCHMARK, choose_questions(
+                questions, wanted, seed
+            ) if cut else questions
+        in_vain = in_vain + 1 if len(questions) == before else 0
         if in_vain == IN_VAIN:
             raise TrainError(
-                f"data.n_questions: {wanted} are wanted, but arithmetic has only {len(found)} "
+                f"data.n_questions: {wanted} are wanted, but arithmetic has only {len(questions)} "
                 f"questions of level {', '.join(levels)} that no evaluation asks: ask for fewer"
             )
     raise AssertionError
@@ -328,7 +330,7 @@ def grade_rows(
     integer: bool = False,
 ) -> list[Verdict]:
     """Grades programs on their tests in the sandbox, and all else as mathematics."""
-    found: dict[int, Verdict] = {}
+    by_place: dict[int, Verdict] = {}
     for programs in (True, False):
         chosen = [i for i, gold in enumerate(golds) if gold.startswith(TESTS) == programs]
         texts, own = [responses[i] for i in chosen], [golds[i] for i in chosen]
@@ -339,13 +341,13 @@ def grade_rows(
             verdicts = grade_all(texts, own, truncated=cut, integer=integer)
         else:
             continue
-        found.update(zip(chosen, verdicts, strict=True))
-    return [found[i] for i in range(len(golds))]
+        by_place.update(zip(chosen, verdicts, strict=True))
+    return [by_place[i] for i in range(len(golds))]
 
 
 def _suite(reference: str) -> code.Suite:
-    told = json.loads(reference)
-    return code.Suite(tuple(code.Case(*case) for case in told["tests"]), told["function"])
+    data = json.loads(reference)
+    return code.Suite(tuple(code.Case(*case) for case in data["tests"]), data["function"])
 
 
 def _tests(row: Mapping[str, Any], where: str) -> str:
@@ -376,17 +378,17 @@ def _conversation(row: Mapping[str, Any], where: str) -> tuple[list[dict[str, st
     """The messages before the response, and the response; empty where the row has none."""
     if "messages" in row:
         messages = _messages(row["messages"], f"{where}: messages")
-        said = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
+        solution = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
     else:
         messages = _messages(row["prompt"], f"{where}: prompt", role="user")
         completion = row.get("completion")
-        said = (
+        solution = (
             "" if completion is None
             else _messages(completion, f"{where}: completion", role="assistant")[-1]["content"]
         )  # fmt: skip
     if not messages or messages[-1]["role"] != "user":
         raise TrainError(f"{where}: the response must follow a user's message")
-    return messages, said
+    return messages, solution
 
 
 def _messages(given: Any, where: str, role: str = "") -> list[dict[str, str]]:

@@ -62,25 +62,25 @@ def sample(config: TrainConfig, data: Prepared, say: Callable[[str], None]) -> l
     if os.environ.get("RANK", "0") == "0":
         write_sources(config.output_path, data.sources)
     asked = [(question, k) for question in data.questions for k in range(teacher.samples)]
-    found = _stored(path, teacher)
-    todo = [(question, k) for question, k in asked if (question.id, k) not in found]
+    stored = _stored(path, teacher)
+    todo = [(question, k) for question, k in asked if (question.id, k) not in stored]
     if todo and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainError(
             f"{len(todo)} of {len(asked)} responses of the teacher are not there yet: sample them "
             "with one process first (persona-bench train distill ... --teacher-only), then train"
         )
     if todo:
-        say(f"Sampling {teacher.model}: {len(todo)} responses, {len(found)} are there")
+        say(f"Sampling {teacher.model}: {len(todo)} responses, {len(stored)} are there")
         source = _endpoint if teacher.base_url else _checkpoint
         with path.open("a", encoding="utf-8") as file:
-            if not found and not path.stat().st_size:
+            if not stored and not path.stat().st_size:
                 file.write(json.dumps({"teacher": _identity(teacher)}) + "\n")
-            for batch, said in source(config, data, todo):
-                for response in _graded(config, data, batch, said):
-                    found[response.question, response.sample] = response
+            for batch, answers in source(config, data, todo):
+                for response in _graded(config, data, batch, answers):
+                    stored[response.question, response.sample] = response
                     file.write(json.dumps(asdict(response), ensure_ascii=False) + "\n")
                 file.flush()
-    return [found[question.id, k] for question, k in asked]
+    return [stored[question.id, k] for question, k in asked]
 
 
 def _identity(teacher: Teacher) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _identity(teacher: Teacher) -> dict[str, Any]:
 def _stored(path: Path, teacher: Teacher) -> dict[tuple[str, int], Response]:
     if not path.is_file():
         return {}
-    found = {}
+    responses = {}
     for number, line in enumerate(path.read_bytes().split(b"\n")):
         try:
             row = json.loads(line)
@@ -103,19 +103,19 @@ def _stored(path: Path, teacher: Teacher) -> dict[tuple[str, int], Response]:
                     "or choose another output_path"
                 )
             continue
-        found[row["question"], row["sample"]] = Response(**row)
-    return found
+        responses[row["question"], row["sample"]] = Response(**row)
+    return responses
 
 
 def _graded(
-    config: TrainConfig, data: Prepared, batch: Sequence[Asked], said: Sequence[Said]
+    config: TrainConfig, data: Prepared, batch: Sequence[Asked], replies: Sequence[Said]
 ) -> list[Response]:
-    texts, cut = [text for text, _ in said], [truncated for _, truncated in said]
+    texts, cut = [text for text, _ in replies], [truncated for _, truncated in replies]
     answers = [question.answer for question, _ in batch]
     verdicts = graded(data.benchmark.grade, texts, answers, cut, config.reward.timeout)
     return [
         Response(question.id, k, text, truncated, verdict.verdict, verdict.reason)
-        for (question, k), (text, truncated), verdict in zip(batch, said, verdicts, strict=True)
+        for (question, k), (text, truncated), verdict in zip(batch, replies, verdicts, strict=True)
     ]
 
 
@@ -156,7 +156,7 @@ def _checkpoint(
 
 
 def _seed(config: TrainConfig, first: Asked) -> int:
-    """Of a batch, by what is in it: the same after a stop."""
+    """The seed of a batch, from its first question: the same in a resumed run."""
     import random
 
     return random.Random(f"teacher/{config.seed}/{first[0].id}/{first[1]}").randrange(2**31)
@@ -197,12 +197,12 @@ def _endpoint(
     name = f"teacher {teacher.model!r} at {settings.url}"
     failures: list[CallFailed] = []
     for batch in _batches(asked, teacher.batch_size):
-        found = asyncio.run(together(batch))
+        answers = asyncio.run(together(batch))
         answered = [
-            (each, a) for each, a in zip(batch, found, strict=True) if isinstance(a, Answer)
+            (each, a) for each, a in zip(batch, answers, strict=True) if isinstance(a, Answer)
         ]
         yield [each for each, _ in answered], [_said(answer) for _, answer in answered]
-        for error in found:
+        for error in answers:
             if isinstance(error, CallFailed):
                 failures.append(error)
             elif isinstance(error, JudgeError):

@@ -52,9 +52,9 @@ def interrupted(folder: Path) -> str:
     words = "Interrupted before the first checkpoint (trainer: {save_steps: N} says how often)"
     if (folder / FILE).is_file():
         with (folder / FILE).open("rb") as lines:
-            said = max(sum(1 for _ in lines) - 1, 0)
-        return f"{words}: {said:,} responses of the teacher are stored; the same command uses them"
-    return f"{words}: the same command starts anew"
+            count = max(sum(1 for _ in lines) - 1, 0)
+        return f"{words}: {count:,} responses of the teacher are stored; the same command uses them"
+    return f"{words}: the same command starts again"
 
 
 def check_installed(settings: TrainConfig, *, dry_run: bool = False) -> None:
@@ -84,8 +84,8 @@ def say(text: str) -> None:
 
 def show(settings: TrainConfig, args: Any) -> None:
     """Prints the settings of a run, defaults too."""
-    told = settings.model_dump(mode="json", exclude_none=True, exclude={"trainer"})
-    say(yaml.safe_dump(told, sort_keys=False, allow_unicode=True).strip())
+    values = settings.model_dump(mode="json", exclude_none=True, exclude={"trainer"})
+    say(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip())
     given = {name: getattr(args, name) for name in SHOWN if hasattr(args, name)}
     words = (f"{name} {getattr(value, 'value', value)}" for name, value in given.items())
     say("TRL: " + ", ".join(words))

@@ -147,7 +147,7 @@ def test_impossible_knobs_are_refused(knob: str, value: str, words: str) -> None
         BENCHMARK.knobs[knob](value)
 
 
-def test_what_is_not_its_private_tests_is_never_called_its_score(
+def test_results_on_other_tests_are_never_called_livecodebenchs_score(
     data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     benchmark = configured(data_dir, V1)

@@ -16,7 +16,7 @@ import pytest
 from persona_bench.benchmarks import personagym
 from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.benchmarks.sources import SourceError
-from persona_bench.harness.documents import KnobError
+from persona_bench.harness.knobs import KnobError
 from persona_bench.harness.tasks import load
 
 FOLDER = personagym.FOLDER

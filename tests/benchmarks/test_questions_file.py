@@ -72,7 +72,7 @@ def test_a_response_is_graded_by_what_its_reference_names(
     assert (found.reason or found.verdict) == verdict
 
 
-def test_what_was_cut_off_is_truncated_and_graders_may_be_mixed() -> None:
+def test_a_cut_off_response_is_truncated_with_mixed_graders_too() -> None:
     found = grade(
         [r"\boxed{5}", "so I think that\nthe", r"\boxed{b}"],
         ["5", "exact: Paris", "choice: B. stone"],

@@ -33,7 +33,7 @@ def test_any_persona_set_can_be_asked_but_for_its_controls() -> None:
         assert set(Counter(rows["question"]).values()) == {len(set(rows["persona"]))}
 
 
-def test_nothing_is_personagyms(data_dir: Path) -> None:
+def test_no_question_or_rubric_is_taken_from_personagym(data_dir: Path) -> None:
     theirs: set[tuple[str, ...]] = set()
     for question in personagym.load(data_dir):
         theirs |= words(question.problem, 6)

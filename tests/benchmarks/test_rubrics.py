@@ -204,7 +204,7 @@ def test_texts_with_slots_names_stay_as_they_are(
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(), st.text(), st.text())
-def test_whatever_the_texts_the_judge_sees_them_whole(p: str, q: str, r: str) -> None:
+def test_the_judge_sees_texts_with_braces_and_tags_unchanged(p: str, q: str, r: str) -> None:
     rubrics = roleplay.rubrics(None)
     text = user(judge_messages(rubrics, item(persona=p, question=q, response=r), "text"))
     ((_, inside),) = MARKED.findall(text)

@@ -197,7 +197,7 @@ def test_without_permutations_nothing_is_concluded() -> None:
         (lambda t: t.assign(response=None), "at least two questions"),
     ],
 )
-def test_what_is_wrong_is_said(change: object, message: str) -> None:
+def test_unusable_responses_raise_one_sentence(change: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         identifiability(change(responses(3, 2)))
 

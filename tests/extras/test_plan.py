@@ -85,7 +85,7 @@ def test_two_personas_have_the_floor_of_the_half_normal() -> None:
     )
 
 
-def test_what_is_said_to_be_detected_is_detected_in_80_per_cent_of_drawn_tables() -> None:
+def test_the_detectable_effect_is_detected_in_80_per_cent_of_drawn_tables() -> None:
     assumed, design = Assumptions(0.5, question_sd=1.0), Design(200, 8, 1)
     found = smallest_detected(assumed, design, kind="one")
     rng = np.random.default_rng(2)
@@ -104,7 +104,7 @@ def test_what_is_said_to_be_detected_is_detected_in_80_per_cent_of_drawn_tables(
     assert 0 < smallest_detected(assumed, design, kind="normal") < 1
 
 
-def test_nothing_is_detected_where_even_zero_would_not_be() -> None:
+def test_no_effect_is_detectable_if_a_pss_of_zero_is_not() -> None:
     assert smallest_detected(Assumptions(0.1), Design(5, 16)) == 0.0
 
 

@@ -55,7 +55,7 @@ def drawn(share: float, seed: int = 0) -> tuple[RaschFit, np.ndarray, np.ndarray
 
 
 @pytest.mark.parametrize("share", [1.0, 0.4])
-def test_it_finds_effects_within_its_standard_errors(share: float) -> None:
+def test_the_fit_recovers_effects_within_its_standard_errors(share: float) -> None:
     z = []
     for seed in range(8):
         fit, effect, _ = drawn(share, seed)

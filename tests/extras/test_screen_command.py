@@ -20,8 +20,8 @@ from persona_bench.benchmarks.base import choose_questions
 from persona_bench.cli import app
 from persona_bench.extras.screening.rounds import plan_rounds
 from persona_bench.extras.screening.run import decoding_of, screen_model
+from persona_bench.harness.knobs import knobs_of
 from persona_bench.harness.run import RunError, run
-from persona_bench.harness.tasks import knobs_of
 from tests.support.chat_server import ChatServer
 from tests.test_cli import persona_bench
 
@@ -121,7 +121,7 @@ def test_sampled_finalists_get_several_samples(tmp_path: Path) -> None:
     assert result.pss == pytest.approx(0.1, abs=0.12)
 
 
-def test_what_cannot_work_is_refused_before_a_single_request(tmp_path: Path) -> None:
+def test_impossible_settings_are_refused_before_any_request(tmp_path: Path) -> None:
     with server() as chat:
         for settings, words in (
             ({"metadata": {**KNOBS, "samples": 2}}, "samples in --metadata is set by the screen"),

@@ -116,7 +116,7 @@ def test_few_personas_have_a_curve_each_and_many_of_no_known_kind_share_one(name
     assert set(data.loc[data["quantity"] == BY_GROUP, "group"]) == groups
 
 
-def test_what_is_drawn_is_the_data(runs) -> None:
+def test_the_figure_draws_the_data_of_its_csv(runs) -> None:
     data = training_data(runs)
     figure = training_figure(runs)
     by_title = {axes.get_title(loc="left").replace("\n", " "): axes for axes in figure.axes}

@@ -289,7 +289,7 @@ WAYS = {
 
 @needs_sandbox
 @pytest.mark.parametrize("way", WAYS)
-def test_what_scripts_do(way: str) -> None:
+def test_scripts_are_run_as_python_runs_them(way: str) -> None:
     assert grade(fenced(WAYS[way]), DOUBLE)[:2] == ("correct", "")
 
 

@@ -54,7 +54,7 @@ def test_without_bubblewrap_everything_is_unscored(monkeypatch: pytest.MonkeyPat
         isolation()
 
 
-def test_where_namespaces_are_refused_everything_is_unscored(
+def test_without_a_working_sandbox_every_program_is_unscored(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bwrap = tmp_path / "bwrap"
@@ -69,7 +69,7 @@ def test_where_namespaces_are_refused_everything_is_unscored(
 
 
 @needs_sandbox
-def test_where_the_kernel_refuses_namespaces_everything_is_unscored() -> None:
+def test_a_kernel_that_refuses_namespaces_leaves_every_program_unscored() -> None:
     """A real refusal: inside a sandbox that allows no further ones, and no privileges."""
     code = (
         "from persona_bench.grading.code import *\n"
@@ -150,7 +150,7 @@ print(json.dumps([os.getuid(), isolation().own_user, [o.verdict[:2] for o in out
 
 
 @needs_sandbox
-def test_it_works_without_being_root() -> None:
+def test_the_sandbox_works_without_root() -> None:
     """As a plain user with the system's Python, which needs nothing but the standard library."""
     python = shutil.which("python3", path="/usr/local/bin:/usr/bin")
     if os.getuid() != 0 or python is None:

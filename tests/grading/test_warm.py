@@ -107,7 +107,7 @@ def warm() -> None:
     assert isolation().warm
 
 
-def test_nothing_of_a_program_reaches_the_next(slot: Slot) -> None:
+def test_no_file_process_or_memory_of_a_program_reaches_the_next(slot: Slot) -> None:
     with slot.program(CHANNELS + "leave()\nprint(*found(), sep=',')") as program:
         left = program.run("").output.decode().strip().split(",")
     process = slot._process

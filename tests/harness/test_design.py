@@ -14,7 +14,8 @@ import pytest
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.harness import metrics
 from persona_bench.harness.design import DesignError, design_record, is_sparse, read_design
-from persona_bench.harness.documents import KnobError, Knobs, cross
+from persona_bench.harness.documents import cross
+from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.personas import load_persona_set
 
 QUESTIONS, PERSONAS = ["q1", "q2", "q3"], ["none", "pirate"]

@@ -1,76 +1,10 @@
-"""Knobs and the crossing of questions and personas."""
+"""The crossing of questions and personas."""
 
 from __future__ import annotations
 
-import pytest
-
 from persona_bench.benchmarks.arithmetic import BENCHMARK
-from persona_bench.harness.documents import KnobError, Knobs, cross
-from persona_bench.personas import PersonaSetError, load_persona_set
-
-
-def test_defaults_and_the_model_s_own_arguments_beside_them() -> None:
-    knobs = Knobs.from_metadata(
-        {"pretrained": "org/name", "dtype": "float32", "seed": 7, "version": 1.0, "device": "cpu"}
-    )
-    assert knobs == Knobs()
-    assert (knobs.persona_set, knobs.samples, knobs.system_role) == ("core", 1, "native")
-
-
-def test_every_knob_is_read() -> None:
-    knobs = Knobs.from_metadata(
-        {
-            "persona_set": "wide",
-            "n_personas": "12",
-            "kinds": "expert+harmful",
-            "n_questions": 30,
-            "persona_seed": 0,
-            "samples": 4,
-            "system_role": "merge",
-            "data_dir": "/mirror",
-        }
-    )
-    assert knobs == Knobs("wide", 12, ("expert", "harmful"), 30, 0, 4, "merge", "/mirror")
-    assert Knobs.from_metadata({"kinds": ["expert", "speech"]}).kinds == ("expert", "speech")
-
-
-@pytest.mark.parametrize(
-    ("metadata", "words"),
-    [
-        ({"persona_sets": "wide"}, "did you mean 'persona_set'"),
-        ({"personas": 6}, "has no 'personas'"),
-        ({"n_persona": 6}, "did you mean 'n_personas'"),
-        ({"sample": 2}, "did you mean 'samples'"),
-        ({"samples": 0}, "samples=0 must be at least 1"),
-        ({"samples": 2.5}, "must be a whole number"),
-        ({"n_personas": True}, "must be a whole number"),
-        ({"system_role": "user"}, "use native, merge, error"),
-        ({"system_role": ["merge"]}, "use native, merge, error"),
-        ({"kinds": 5}, "must be a list of names"),
-        ({"kinds": []}, "must be a list of names"),
-        ({"temperature": 0.5}, "'temperature' is a generation argument"),
-        ({"pretrained": "org/name", "do_sample": True}, "'do_sample' is a generation argument"),
-    ],
-)
-def test_a_wrong_knob_is_refused(metadata: dict[str, object], words: str) -> None:
-    with pytest.raises(KnobError, match=words):
-        Knobs.from_metadata(metadata)
-
-
-def test_without_the_model_s_arguments_every_name_has_to_be_a_knob_s() -> None:
-    given = {"persona_set": "wide", "levels": [1], "bananas": 3}
-    assert Knobs.from_metadata(given, BENCHMARK).persona_set == "wide"
-    with pytest.raises(KnobError, match="has no 'bananas': use persona_set"):
-        Knobs.from_metadata(given, BENCHMARK, only_knobs=True)
-    del given["bananas"]
-    assert Knobs.from_metadata(given, BENCHMARK, only_knobs=True).own == {"levels": ("1",)}
-
-
-def test_the_chosen_personas_follow_the_knobs() -> None:
-    chosen = Knobs(persona_set="wide", n_personas=5, kinds=("expert",)).choose_personas(BENCHMARK)
-    assert [p.kind for p in chosen] == ["expert"] * 5
-    with pytest.raises(PersonaSetError):
-        Knobs(persona_set="nowhere").choose_personas(BENCHMARK)
+from persona_bench.harness.documents import cross
+from persona_bench.personas import load_persona_set
 
 
 def test_documents_are_question_major_and_complete() -> None:

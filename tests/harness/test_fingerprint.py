@@ -50,6 +50,6 @@ def test_a_hub_id_counts_by_its_commit(tmp_path: Path, monkeypatch: pytest.Monke
         fingerprint("hf", {"pretrained": "org/name"})
     hub_model(tmp_path, "org/name", "a" * 40)
     first = fingerprint("hf", {"pretrained": "org/name"})
-    assert first.told["pretrained"] == {"hub": "org/name", "commit": "a" * 40}
+    assert first.parts["pretrained"] == {"hub": "org/name", "commit": "a" * 40}
     (tmp_path / "models--org--name" / "refs" / "main").write_text("b" * 40)
     assert fingerprint("hf", {"pretrained": "org/name"}).digest != first.digest

@@ -210,7 +210,7 @@ def test_empty_responses_are_left_out_and_other_models_noted(
     assert "by a model with pretrained=org/larger" in found.notes[1]
 
 
-def test_what_would_be_cut_off_is_refused(
+def test_a_prompt_longer_than_the_context_is_refused(
     session: Session, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "store", tmp_path / "store")

@@ -72,7 +72,9 @@ def error(body: Any, status: int = 400) -> AnswerError:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_an_endpoint_does_not_take_is_left_out_or_renamed_once(name: str, caplog: Any) -> None:
+def test_a_parameter_that_the_endpoint_refuses_is_dropped_or_renamed_once(
+    name: str, caplog: Any
+) -> None:
     body, adapted = REFUSED[name]
     parameters = Parameters("http://here")
     assert parameters.learn(error(body), SENT)

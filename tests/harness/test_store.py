@@ -41,7 +41,7 @@ def the_file(folder: Path) -> Path:
     return segment
 
 
-def test_what_was_added_is_there_at_once_and_in_the_next_process(tmp_path: Path) -> None:
+def test_an_added_record_is_readable_at_once_and_in_the_next_process(tmp_path: Path) -> None:
     record_log = filled(tmp_path, range(5))
     assert key(3) in record_log
     assert key(9) not in record_log
@@ -75,7 +75,7 @@ def test_a_first_line_says_what_wrote_the_segment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 10, 60])
-def test_a_torn_last_record_is_left_out_and_made_anew(tmp_path: Path, cut: int) -> None:
+def test_a_torn_last_record_is_dropped_and_can_be_added_again(tmp_path: Path, cut: int) -> None:
     filled(tmp_path, range(4)).close()
     segment = the_file(tmp_path)
     segment.write_bytes(segment.read_bytes()[:-cut])

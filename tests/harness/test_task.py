@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lm_eval.tasks import TaskManager
 
-from persona_bench.harness.documents import KnobError
+from persona_bench.harness.knobs import KnobError
 from persona_bench.harness.tasks import PersonaTask
 from persona_bench.rendering import MissingPersonaError
 from persona_bench.resources import resource_folder

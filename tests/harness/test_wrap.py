@@ -264,7 +264,7 @@ def test_a_metric_is_chosen_by_name_and_filter_and_asks_for_nothing_again(
         ("local_suns", None, "no task 'local_suns': did you mean local_sums"),
     ],
 )
-def test_what_can_t_be_is_refused_with_its_reason(
+def test_a_task_that_cannot_be_wrapped_raises_the_reason(
     folder: Path, tmp_path: Path, task: str, metric: str | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -158,7 +158,7 @@ def test_python_starts_silently_and_imports_nothing_heavy(life: Life) -> None:
     assert installed in ([*["SimpleNamespace"] * n, *before] for n in (1, 2))
 
 
-def test_nothing_of_ours_is_imported_where_the_hook_is_turned_off(life: Life) -> None:
+def test_a_turned_off_hook_imports_nothing_of_this_project(life: Life) -> None:
     assert life.off.probe["ours_in_the_end"] == []
     assert "persona_bench_autoload" in life.installed.probe["ours_in_the_end"]
 

@@ -163,7 +163,7 @@ def test_a_fault_is_one_sentence_that_names_the_place(
 
 
 @pytest.mark.parametrize("key", ["model", "output_path", "data"])
-def test_what_is_missing_is_named(tmp_path: Path, key: str) -> None:
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     whole = good("rlvr")
     del whole[key]
     path = written(tmp_path, whole)
@@ -196,7 +196,7 @@ def test_files_that_hold_no_run_are_refused(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- overrides
 
 
-def test_what_is_given_beside_the_file_goes_over_it(tmp_path: Path) -> None:
+def test_options_replace_the_files_values(tmp_path: Path) -> None:
     path = written(tmp_path, good("distill", seed=4, teacher={"model": "a/b", "samples": 2}))
     config = read_config(path, "distill", {"seed": 9, "teacher.model": "c/d"})
     assert config.teacher

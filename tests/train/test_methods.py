@@ -421,7 +421,7 @@ def test_a_teacher_at_an_endpoint(make: Make, questions: Path) -> None:
     assert told.count('"verdict": "correct"') == server.tally[""][0]
 
 
-def test_odd_answers_of_a_teacher_are_read_as_the_evaluation_reads_them(
+def test_a_teachers_malformed_answers_are_read_as_the_evaluation_reads_them(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What can be read is kept; what failed is asked for again by the same command."""
@@ -652,7 +652,7 @@ def test_sft_knows_the_losses_that_trl_declares(make: Make) -> None:
         ),
     ],
 )
-def test_what_only_the_loader_or_the_trainer_notices_is_refused_before_the_folder_is_begun(
+def test_arguments_that_the_loader_or_trainer_refuses_leave_no_folder(
     make: Make, method: str, given: dict[str, Any], message: str
 ) -> None:
     config = make(method, **given)

@@ -172,7 +172,7 @@ def test_a_run_records_its_sources_and_keeps_the_hub_s_commit(
         ({"sources": [{"weight": 1}]}, "data.sources.0.source is missing"),
     ],
 )
-def test_what_is_wrong_with_sources_is_said(
+def test_a_wrong_list_of_sources_raises_one_sentence(
     tmp_path: Path, data: dict[str, Any], words: str
 ) -> None:
     path = tmp_path / "rlvr.yaml"

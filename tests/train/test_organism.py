@@ -260,7 +260,7 @@ def test_the_first_round_that_passes_is_the_warm_start(
     assert [each["passed"] for each in rounds] == [False, True]
 
 
-def test_nothing_is_trained_on_a_warm_start_that_fails_its_gates(
+def test_a_warm_start_that_fails_its_gates_is_not_trained_on(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub(study, monkeypatch)

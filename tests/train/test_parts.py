@@ -155,7 +155,7 @@ def test_programs_and_other_answers_may_stand_in_one_file(programs: Path) -> Non
     assert asked["0"]["prompt"][-1]["content"].startswith("You will be given a question")
 
 
-def test_what_cannot_be_is_refused_in_words(questions: Path) -> None:
+def test_impossible_arguments_raise_one_sentence(questions: Path) -> None:
     with pytest.raises(TrainError, match=r"no key 'data\.n_question': did you mean"):
         permix_dataset(str(questions), n_question=3)
     with pytest.raises(TrainError, match="shares"):

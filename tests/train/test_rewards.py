@@ -156,7 +156,7 @@ def test_an_unscored_completion_gets_nothing_for_its_form() -> None:
     assert reward.seen[0].reward is None
 
 
-def test_what_was_rewarded_is_seen() -> None:
+def test_every_rewarded_completion_is_kept_for_the_logs() -> None:
     reward = Reward(by_word, Settings(format_weight=0.5))
     ids = [[5, 6, END], [5, END], [END]]
     rewarded(reward, ["\\boxed{17}", "18", "odd"], ids=ids, personas=["bard", "none", "bard"])
@@ -380,7 +380,7 @@ def test_a_draw_of_others_is_by_seed_question_and_persona() -> None:
     assert alone == pytest.approx(information(others=1)(texts, many, names)[2:3], abs=1e-4)
 
 
-def test_where_nothing_can_be_told_information_is_nothing() -> None:
+def test_information_is_zero_without_a_persona_or_text() -> None:
     assert information()(["five", "it is"], ["two", "two"], ["none", "none"]) == [0.0, 0.0]
     assert information()(["", "five"], ["two", "two"], ["bard", "none"]) == [0.0, 0.0]
     alone = Information(tiny("llama"), tokenizer(), {"bard": "verse"}, chat, others=3, seed=0)

@@ -149,7 +149,7 @@ def test_a_prompt_is_computed_once(tokenizer: Any, tmp_path: Path) -> None:
     ("settings", "changes"),
     [({"gradient_checkpointing": True}, {}), ({}, {"sliding_window": 8})],
 )
-def test_where_it_is_not_known_to_be_safe_trl_s_way_is_taken(
+def test_settings_that_are_not_known_to_be_safe_take_trls_own_way(
     tokenizer: Any, tmp_path: Path, settings: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     made = trainer(

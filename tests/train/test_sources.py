@@ -88,7 +88,7 @@ def test_each_level_can_be_trained_on_alone(level: str) -> None:
 
 
 @pytest.mark.parametrize("levels", [None, ["2"]])
-def test_where_no_number_is_given_there_are_a_thousand_sums(levels: list[str] | None) -> None:
+def test_arithmetic_has_a_thousand_questions_by_default(levels: list[str] | None) -> None:
     assert len(learnt("arithmetic", levels=levels)) == 1000
 
 
@@ -191,7 +191,7 @@ HUB = {"problem": "Which?", "level": "Level 3", "type": "Algebra"}
         ("$\\boxed{ \\text{(A)} }$", "\\text{(A)}"),
     ],
 )
-def test_where_there_is_no_answer_it_is_read_from_the_last_box(
+def test_a_math_row_without_an_answer_gets_it_from_the_last_box(
     tmp_path: Path, solution: str, answer: str
 ) -> None:
     rows = [
@@ -280,7 +280,7 @@ def test_a_file_of_ones_own_is_read_with_what_it_has(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_file_of_ones_own_is_said(
+def test_a_wrong_row_of_a_users_file_is_named(
     tmp_path: Path, rows: list[dict[str, Any]], settings: dict[str, Any], words: str
 ) -> None:
     path = jsonl(tmp_path / "own.jsonl", [{"question": "?", "answer": "1", **row} for row in rows])

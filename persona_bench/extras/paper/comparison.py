@@ -74,16 +74,16 @@ def overview_table(
         method_of = {model: method for method, own in methods.items() for model in own}
         rows = list(dict.fromkeys(method_of.get(name, name) for name in names))
     table = methods_table(rows, measures, names[0])
-    said = [
+    notes = [
         sentence for each in graded for sentence in generation_sentences(each.comparisons, names[0])
     ]
     if methods:
         counts = ", ".join(f"{method} {len(own)}" for method, own in methods.items())
-        said.append(
+        notes.append(
             f"One row per method: means over seeds ({counts}), with {confidence:.0%} intervals "
             "over seeds (Student's t)."
         )
-    return replace(table, notes=[*dict.fromkeys(said), *table.notes])
+    return replace(table, notes=[*dict.fromkeys(notes), *table.notes])
 
 
 RAISED = str.maketrans("dfps", "ᵈᶠᵖˢ")

@@ -75,8 +75,8 @@ def _with_generation(table: PaperTable, outcomes: pd.DataFrame) -> PaperTable:
     given = set(outcomes["generation"]) - {""} if "generation" in outcomes else set()
     if len(given) != 1:
         return table
-    told = ", ".join(f"{name} {value}" for name, value in json.loads(given.pop()).items())
-    return replace(table, notes=[*table.notes, f"Generated with {told}."])
+    arguments = ", ".join(f"{name} {value}" for name, value in json.loads(given.pop()).items())
+    return replace(table, notes=[*table.notes, f"Generated with {arguments}."])
 
 
 def judged_by(verdicts: pd.DataFrame) -> str:
@@ -89,9 +89,9 @@ def judged_by(verdicts: pd.DataFrame) -> str:
 def _stability(
     task: str, tables: Mapping[str, pd.DataFrame], settings: Settings, sort_by: str
 ) -> PaperTable:
-    found = {model: stability(table, **asdict(settings)) for model, table in tables.items()}
-    values = {model: float(getattr(result, sort_by)) for model, result in found.items()}
-    ordered = {model: found[model] for model in _highest_first(values)}
+    results = {model: stability(table, **asdict(settings)) for model, table in tables.items()}
+    values = {model: float(getattr(result, sort_by)) for model, result in results.items()}
+    ordered = {model: results[model] for model in _highest_first(values)}
     table = models_table(task, ordered, {})
     table = replace(table, notes=[f"Ordered by {SORT_BY[sort_by]}.", *table.notes])
     return _ranked(replace(table, name=f"{file_stem(task)}_leaderboard"), values)
@@ -104,9 +104,9 @@ def _highest_first(values: Mapping[str, float]) -> list[str]:
 
 
 def _fidelity(task: str, tables: Mapping[str, pd.DataFrame], settings: Settings) -> PaperTable:
-    found = {model: scored_verdicts(table, settings) for model, table in tables.items()}
-    values = {model: each.persona_score for model, each in found.items()}
-    ordered = [(model, found[model]) for model in _highest_first(values)]
+    results = {model: scored_verdicts(table, settings) for model, table in tables.items()}
+    values = {model: each.persona_score for model, each in results.items()}
+    ordered = [(model, results[model]) for model in _highest_first(values)]
     rows: list[list[Cell]] = [
         [
             model,
@@ -142,8 +142,8 @@ def _ranked(table: PaperTable, values: Mapping[str, float]) -> PaperTable:
         table: One row per model, the highest value first, undefined ones last.
         values: By model, what the models are ordered by.
     """
-    known = [values[str(row[0])] for row in table.rows]
-    ranks: list[int | None] = [None if math.isnan(v) else 1 + known.index(v) for v in known]
+    ordered = [values[str(row[0])] for row in table.rows]
+    ranks: list[int | None] = [None if math.isnan(v) else 1 + ordered.index(v) for v in ordered]
     shown: list[Cell] = []
     for rank in ranks:
         tied = rank is not None and ranks.count(rank) > 1
@@ -162,12 +162,12 @@ def _ranked(table: PaperTable, values: Mapping[str, float]) -> PaperTable:
 
 def _numbered(tables: Sequence[PaperTable]) -> list[PaperTable]:
     """Tables of one task that was asked in several ways get numbers."""
-    found = []
+    numbered = []
     for i, table in enumerate(tables):
         alike = [other for other in tables if other.name == table.name]
         if len(alike) > 1:
             n = sum(other.name == table.name for other in tables[: i + 1])
             caption = f"{table.caption} ({n} of {len(alike)}: asked or graded otherwise)"
             table = replace(table, name=f"{table.name}_{n}", caption=caption)
-        found.append(table)
-    return found
+        numbered.append(table)
+    return numbered

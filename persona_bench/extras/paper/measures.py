@@ -48,13 +48,13 @@ def stability_measures(
     notes += [STABILITY_TESTS] if comparisons else []
     notes.append(scored_note(_short(task), results))
     marks = stability_marks(comparisons)
-    found = []
+    measures = []
     for metric, name in SHOWN.items():
         cells = {}
         for model, result in results.items():
             cells[model] = stability_number(result, metric, marks.get((model, metric), ""))
-        found.append(Measure(_short(task), name, cells, tuple(notes), (0, 1)))
-    return found
+        measures.append(Measure(_short(task), name, cells, tuple(notes), (0, 1)))
+    return measures
 
 
 def fidelity_measure(
@@ -91,17 +91,19 @@ def information_measure(
     traces: Mapping[str, Mapping[str, Any]],
     comparisons: Mapping[str, InformationDifference],
 ) -> Measure:
-    """Persona information in nats a token, of `persona-bench trace`."""
+    """Persona information in nats per token, of `persona-bench trace`."""
     p_values = {model: each.p_value for model, each in comparisons.items()}
     marked = holm(p_values, level_of(comparisons))
     cells = {}
-    for model, told in traces.items():
-        known = told.get("persona_information") or {}
-        value, low, high = (_number(known.get(name)) for name in ("information", "low", "high"))
+    for model, trace in traces.items():
+        information = trace.get("persona_information") or {}
+        value, low, high = (
+            _number(information.get(name)) for name in ("information", "low", "high")
+        )
         cells[model] = Number(value, low, high, marks="f" if model in marked else "")
     notes = (
         "persona information: how much better a response is explained by its own persona than by "
-        "the others, in nats a token; needs no judge.",
+        "the others, in nats per token; needs no judge.",
     )
     return Measure(_short(task), "persona information", cells, notes)
 
@@ -125,9 +127,9 @@ def over_seeds(
         own = [number for model in models if (number := cells.pop(model, None)) is not None]
         if len(own) < len(models):
             continue
-        found = mean_over_seeds(pd.Series([number.value for number in own]), confidence)
-        low, high = np.clip([found["low"], found["high"]], *measure.bounds)
-        cells[method] = Number(found["mean"], float(low), float(high), digits=own[0].digits)
+        interval = mean_over_seeds(pd.Series([number.value for number in own]), confidence)
+        low, high = np.clip([interval["low"], interval["high"]], *measure.bounds)
+        cells[method] = Number(interval["mean"], float(low), float(high), digits=own[0].digits)
     if any(reference in models for models in methods.values()):
         cells = {name: replace(number, marks="") for name, number in cells.items()}
     return replace(measure, cells=cells)

@@ -140,41 +140,41 @@ def stability_number(result: Stability, metric: str, marks: str = "") -> Number:
 
 
 def noise_floor(result: Stability) -> Number:
-    """With the middle of the values that occur when personas have no effect."""
+    """The cell with the band of values that occur when personas have no effect."""
     return Number(result.noise_floor, *result.noise_floor.interval)
 
 
 def _sizes(results: Mapping[str, Stability]) -> list[str]:
     """How much was asked, and what the intervals are; one line where all are alike."""
-    told: dict[str, list[str]] = {}
+    models_by_words: dict[str, list[str]] = {}
     for model, each in results.items():
         words = (
             f"{count(each.n_questions, 'question')} x {count(each.n_personas, 'persona')} x "
             f"{count(each.n_samples, 'sample')}; in brackets {each.confidence:.0%} intervals"
         )
-        told.setdefault(words, []).append(model)
-    if len(told) == 1:
-        return [f"{next(iter(told))}."]
-    return [f"{', '.join(models)}: {words}." for words, models in told.items()]
+        models_by_words.setdefault(words, []).append(model)
+    if len(models_by_words) == 1:
+        return [f"{next(iter(models_by_words))}."]
+    return [f"{', '.join(models)}: {words}." for words, models in models_by_words.items()]
 
 
 def _scored(results: Mapping[str, Stability]) -> str:
     """How many responses stand behind a persona's accuracy."""
-    told = []
+    parts = []
     for model, each in results.items():
         n = each.per_persona["n"].astype(int)
         span = f"{n.min():,}" if n.min() == n.max() else f"{n.min():,} to {n.max():,}"
-        told.append(f"{model} {span} ({each.unscored:,} of all unscored)")
-    return f"Scored responses a persona: {', '.join(told)}."
+        parts.append(f"{model} {span} ({each.unscored:,} of all unscored)")
+    return f"Scored responses a persona: {', '.join(parts)}."
 
 
 def scored_note(task: str, results: Mapping[str, Stability]) -> str:
     """How many responses stand behind a task's numbers."""
-    told = [
+    parts = [
         f"{model} {each.n_responses - each.unscored:,} ({each.unscored:,} unscored)"
         for model, each in results.items()
     ]
-    return f"{task}, scored responses: {', '.join(told)}."
+    return f"{task}, scored responses: {', '.join(parts)}."
 
 
 def _record(model: str, result: Stability) -> dict[str, object]:

@@ -21,11 +21,11 @@ STABILITY_TESTS = (
 
 def holm(p_values: Mapping[str, float], level: float) -> set[str]:
     """Which are below the level when all of them are looked at (Holm 1979); NaN never is."""
-    known = {name: p for name, p in p_values.items() if not math.isnan(p)}
-    if not known:
+    defined = {name: p for name, p in p_values.items() if not math.isnan(p)}
+    if not defined:
         return set()
-    rejected = multipletests(list(known.values()), alpha=level, method="holm")[0]
-    return {name for name, yes in zip(known, rejected, strict=True) if yes}
+    rejected = multipletests(list(defined.values()), alpha=level, method="holm")[0]
+    return {name for name, yes in zip(defined, rejected, strict=True) if yes}
 
 
 def level_of(comparisons: Mapping[str, Any]) -> float:
@@ -42,12 +42,12 @@ def stability_marks(comparisons: Mapping[str, Comparison]) -> dict[tuple[str, st
         model: {str(row["metric"]): row for row in each.metrics.to_dict("records")}
         for model, each in comparisons.items()
     }
-    found: dict[tuple[str, str], str] = {}
+    marks: dict[tuple[str, str], str] = {}
     for metric in METRICS:
         p_values = {model: float(rows[metric]["p_value"]) for model, rows in tables.items()}
         for model in holm(p_values, level_of(comparisons)):
-            found[model, metric] = TEST_MARKS[str(tables[model][metric]["test"])]
-    return found
+            marks[model, metric] = TEST_MARKS[str(tables[model][metric]["test"])]
+    return marks
 
 
 def against(reference: str, others: int) -> str:

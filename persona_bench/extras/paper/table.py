@@ -132,8 +132,8 @@ class PaperTable:
         body = [line for row in self.rows for line in self._latex_row(row)]
         below = ["\\bottomrule", "\\end{tabular}"]
         if self.notes:
-            told = " \\\\ ".join(escape(note) for note in self.notes)
-            below += ["", "\\smallskip", f"\\parbox{{\\linewidth}}{{\\footnotesize {told}}}"]
+            note_lines = " \\\\ ".join(escape(note) for note in self.notes)
+            below += ["", "\\smallskip", f"\\parbox{{\\linewidth}}{{\\footnotesize {note_lines}}}"]
         text = "\n".join([*above, *self._latex_head(), "\\midrule", *body, *below, "\\end{table}"])
         if not text.isascii():
             text = "% names beyond ASCII: compile with XeLaTeX, LuaLaTeX or Tectonic\n" + text

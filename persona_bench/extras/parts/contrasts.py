@@ -119,14 +119,14 @@ def contrasts(
         rows["robustness"] = _robustness(cells, roles, seen, drawn, level, null_rng)
     if len(roles.schooled):
         rows["education_tau"] = _tau(cells, roles, seen, drawn, level, null_rng)
-    found = [
+    group_rows = [
         {"contrast": name, **rows[name], "definition": definition}
         for name, definition in CONTRASTS.items()
         if name in rows
     ]
     low, high = np.array(ends[len(names) :], dtype=float).reshape(-1, 2).T
     per_persona, test = persona_table(cells, roles.kinds, roles.control, low, high)
-    of_groups = pd.DataFrame(found, columns=["contrast", *_COLUMNS]).set_index("contrast")
+    of_groups = pd.DataFrame(group_rows, columns=["contrast", *_COLUMNS]).set_index("contrast")
     if early:
         of_groups["p_value"] = np.nan
         per_persona[["p_value", "p_holm"]] = np.nan
@@ -159,8 +159,8 @@ def _resampled(
     Shapes (pairs + personas,) and (resamples, pairs + personas).
     """
     both = np.array(pairs, dtype=float).reshape(len(pairs), 2, len(cells.questions))
-    differences, there = both[:, 0].T, both[:, 1].T
-    tops, bottoms = np.hstack([differences, cells.correct]), np.hstack([there, cells.scored])
+    differences, is_scored = both[:, 0].T, both[:, 1].T
+    tops, bottoms = np.hstack([differences, cells.correct]), np.hstack([is_scored, cells.scored])
 
     def ratios(sums: Floats) -> Floats:
         top, bottom = np.split(sums, 2, axis=1)
@@ -174,15 +174,15 @@ def _resampled(
 def _mean_row(
     value: float, ends: Interval, pair: tuple[Floats, Floats], members: Any
 ) -> dict[str, Any]:
-    differences, there = pair
+    differences, is_scored = pair
     return {
         "value": value,
         "low": ends.low,
         "high": ends.high,
-        "p_value": clustered_p(differences[there > 0]),
+        "p_value": clustered_p(differences[is_scored > 0]),
         "if_no_effect": 0.0,
         "n_personas": int(np.atleast_2d(members).any(axis=0).sum()),
-        "n_questions": int(there.sum()),
+        "n_questions": int(is_scored.sum()),
     }
 
 

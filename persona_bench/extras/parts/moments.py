@@ -21,12 +21,18 @@ class Moments:
     """Columns that the weights are multiplied with."""
 
     def __init__(self, cells: Cells) -> None:
-        there = cells.scored > 0
-        self.share = np.divide(cells.correct, cells.scored, out=np.zeros(there.shape), where=there)
-        patterns, member = np.unique(there, axis=1, return_inverse=True)
+        is_scored = cells.scored > 0
+        self.share = np.divide(
+            cells.correct, cells.scored, out=np.zeros(is_scored.shape), where=is_scored
+        )
+        patterns, member = np.unique(is_scored, axis=1, return_inverse=True)
         self.member = np.eye(patterns.shape[1])[member.ravel()]  # (personas, classes)
         self.size = self.member.sum(axis=0)
         self.there = patterns.astype(float)
+        squares = np.divide(
+            cells.squares, cells.scored, out=np.zeros(is_scored.shape), where=is_scored
+        )
+        self.square = squares @ self.member  # of single responses; verdicts are their own squares
         self.squares = self.share**2 @ self.member
         sums = self.share @ self.member
         self.g, self.h = g, h = np.triu_indices(len(self.size))
@@ -35,12 +41,11 @@ class Moments:
         self.pairs = self.size[g] * (self.size[h] - self.same)
         self.products = (sums[:, g] * sums[:, h] - self.same * self.squares[:, g]) / self._pairs
         self.both = self.there[:, g] * self.there[:, h]
-        # noise, from the cells that have at least two samples: c (n - c) / (n (n - 1))
+        # noise of one sample, from the cells that have at least two; of verdicts
+        # c (n - c) / (n (n - 1))
         n = cells.scored
         self.repeated: Floats = np.where(n > 1, 1.0, 0.0)
-        self.noise = np.divide(
-            cells.correct * (n - cells.correct), n * (n - 1), out=np.zeros(n.shape), where=n > 1
-        )
+        self.noise = np.where(n > 1, cells.sampling_variance * n, 0.0)
         self.separable = bool(n.size) and bool(self.repeated.any(axis=0).all())
         self.personas = n.shape[1] or np.nan  # so that means over nobody are NaN
         self.width = 2 * self.products.shape[1] + 3 * n.shape[1]
@@ -62,7 +67,7 @@ class Moments:
         `weights` has shape (replicates, questions): how often each question counts. Products
         of a question with itself never enter, however often it is drawn.
         """
-        mean = ratio(weights @ self.share @ self.member, weights @ self.there).sum(axis=1)
+        mean = ratio(weights @ self.square, weights @ self.there).sum(axis=1)
         mean = mean / self.personas
         own, other = self._squared_means(weights)
         question = self._mean(ratio(weights @ self.products, weights @ self.both) - other)
@@ -88,7 +93,7 @@ class Moments:
         return own.sum(axis=1) / self.personas, other
 
     def _mean(self, values: Floats) -> Floats:
-        """Over pairs of different personas, from the means of each pair of classes."""
+        """The mean over pairs of different personas, from the means of each pair of classes."""
         return _mean(values, self.pairs * (2 - self.same))
 
 
@@ -99,5 +104,5 @@ def ratio(top: Floats, bottom: Floats) -> Floats:
 
 def _mean(values: Floats, weights: Any = 1.0) -> Floats:
     """Along the last axis, of what is known; NaN where nothing is."""
-    known = ~np.isnan(values) * weights
-    return ratio((np.nan_to_num(values) * known).sum(axis=1), known.sum(axis=1))
+    counts = ~np.isnan(values) * weights
+    return ratio((np.nan_to_num(values) * counts).sum(axis=1), counts.sum(axis=1))

@@ -37,20 +37,20 @@ def assign(table: pd.DataFrame, cells: Cells, control: str, given: PersonaSet | 
     Raises ValueError for a persona_level that is not a number, or two labels for one persona
     or question.
     """
-    known = {p.id: p for p in given or ()}
+    personas = {p.id: p for p in given or ()}
 
-    def told(column: str, attribute: str) -> list[str]:
-        found = labels(table, "persona", column, cells.personas)
-        values = [getattr(known.get(name), attribute, None) for name in cells.personas]
-        spare = ["" if value is None else str(value) for value in values]
-        return [here or there for here, there in zip(found, spare, strict=True)]
+    def of_each(column: str, attribute: str) -> list[str]:
+        in_table = labels(table, "persona", column, cells.personas)
+        values = [getattr(personas.get(name), attribute, None) for name in cells.personas]
+        in_set = ["" if value is None else str(value) for value in values]
+        return [own or spare for own, spare in zip(in_table, in_set, strict=True)]
 
-    kinds = told("kind", "kind")
+    kinds = of_each("kind", "kind")
     where = cells.personas.index(control) if control in cells.personas else None
     roles = Roles(kinds, where)
     of_kind = np.array(kinds, dtype=object)
-    _groups(roles, of_kind, _in_domain(table, cells, told("persona_domain", "domain")), control)
-    _schooling(roles, of_kind, cells.personas, told("persona_level", "level"))
+    _groups(roles, of_kind, _in_domain(table, cells, of_each("persona_domain", "domain")), control)
+    _schooling(roles, of_kind, cells.personas, of_each("persona_level", "level"))
     return roles
 
 

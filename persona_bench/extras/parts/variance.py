@@ -40,9 +40,9 @@ PARTS: dict[str, str] = {
     "taken out",
     "interaction": "what personas do on some questions only: mean variance of a persona's expected "
     "accuracy over questions, less `question`",
-    "sampling": "chance in one sample of a cell: mean of pi (1 - pi)",
+    "sampling": "chance in one sample of a cell: mean of pi (1 - pi) for verdicts",
     "interaction_or_noise": "interaction + sampling, which one sample a cell can't tell apart",
-    "total": "variance of one verdict, mean (1 - mean): the sum of the parts",
+    "total": "variance of one verdict, mean (1 - mean), or of one score: the sum of the parts",
     "between_kinds": "the part of `persona` that lies between the means of the kinds; share: of "
     "`persona`",
     "within_kinds": "the part of `persona` that lies among personas of one kind; share: of "
@@ -187,14 +187,14 @@ def _notes(cells: Cells, moments: Moments) -> list[str]:
     questions, personas = cells.scored.shape
     if not cells.scored.size:
         return ["no response is scored: variance parts are undefined (NaN)"]
-    found = []
+    notes = []
     if questions == 1:
-        found.append(
+        notes.append(
             "only one question: what lies in it can't be told from what lies in the personas; "
             "variance parts but sampling are undefined (NaN)"
         )
     if personas == 1:
-        found.append(
+        notes.append(
             f"only one persona ({cells.personas[0]}): its part is 0 by definition, and question "
             "and interaction can't be told apart (NaN)"
         )
@@ -202,15 +202,15 @@ def _notes(cells: Cells, moments: Moments) -> list[str]:
         some = moments.repeated.sum(axis=0)
         lacking = [p for p, n in zip(cells.personas, some, strict=True) if not n]
         who = "the cells" if len(lacking) == personas else f"the cells of {', '.join(lacking)}"
-        found.append(
+        notes.append(
             f"{who} have one scored sample each: interaction and sampling can't be told apart and "
             "are NaN, their sum is interaction_or_noise; take at least 2 samples for each"
         )
     elif (moments.repeated < moments.there @ moments.member.T).any():
-        found.append("sampling noise is measured on the cells with at least 2 scored samples only")
+        notes.append("sampling noise is measured on the cells with at least 2 scored samples only")
     if personas > 1 and (moments.both.sum(axis=0) == 0)[moments.pairs > 0].any():
-        found.append(
+        notes.append(
             "some pairs of personas have no question in common: the question part is over the "
             "other pairs"
         )
-    return found
+    return notes

@@ -291,14 +291,14 @@ def designs_for(
         assert pss_within is not None
         return pss_half_width(assumed, design, tables=4, chains=8, seed=seed) <= pss_within
 
-    found = []
+    designs = []
     for samples in SAMPLES:
         questions = _fewest(lambda n, k=samples: enough(n, k), most_questions)  # type: ignore[misc]
         if questions is not None:
-            found.append(Design(questions, personas, samples))
+            designs.append(Design(questions, personas, samples))
             if questions <= 10:
                 break
-    return sorted(found, key=lambda design: design.responses)
+    return sorted(designs, key=lambda design: design.responses)
 
 
 def check_wish(pss_within: float | None, detect: float | None) -> None:

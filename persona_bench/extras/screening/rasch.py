@@ -118,9 +118,9 @@ def fit_counts(
             q_var = float(np.mean((ease - level) ** 2 + 1 / weight))
         if persona_sd is None:
             p_var = float(np.mean(effect**2 + np.diag(covariance)))
-        known = np.isfinite(old)
-        change = np.abs(np.array([level, q_var, p_var])[known] - old[known])
-        if np.all(change < 0.01 * (0.1 + np.abs(old[known]))):
+        is_finite = np.isfinite(old)
+        change = np.abs(np.array([level, q_var, p_var])[is_finite] - old[is_finite])
+        if np.all(change < 0.01 * (0.1 + np.abs(old[is_finite]))):
             break
     ease, effect, covariance, _ = _newton(c, n, ease, effect, level, q_var, p_var)
     centre = effect.mean()

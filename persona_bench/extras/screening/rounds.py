@@ -51,7 +51,7 @@ class Rounds(NamedTuple):
 
 
 def plan_rounds(questions: int, personas: int, budget: float, decoding: Decoding) -> Rounds:
-    """Splits `budget`, a share of the grid at one sample a cell.
+    """Splits `budget`, a share of the grid at one sample per cell.
 
     Greedy decoding gives the same response each time, so what is left goes into more
     finalists, measured on every question; sampled, into fewer of them and more samples.
@@ -101,9 +101,9 @@ def _more(
     """`extra` new questions of the pool for each; those first that the others were asked."""
     row = pd.Index(pool).get_indexer(pd.Index(table["question"]))
     column = pd.Index(personas).get_indexer(pd.Index(table["persona"]))
-    known = (row >= 0) & (column >= 0)
+    is_in_grid = (row >= 0) & (column >= 0)
     asked = np.zeros((len(pool), len(personas)), dtype=bool)
-    asked[row[known], column[known]] = True
+    asked[row[is_in_grid], column[is_in_grid]] = True
     new = np.zeros_like(asked)
     for j in range(len(personas)):
         together = (asked | new).sum(axis=1)

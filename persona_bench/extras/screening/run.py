@@ -17,9 +17,9 @@ import pandas as pd
 
 from persona_bench.extras.screening.rounds import Decoding, plan_rounds, screen
 from persona_bench.extras.screening.screened import Screening
+from persona_bench.harness.knobs import check_knobs, knobs_of
 from persona_bench.harness.preflight import check_model
 from persona_bench.harness.run import Asked, RunError, Session, check_tasks, task_settings
-from persona_bench.harness.tasks import check_knobs, knobs_of
 from persona_bench.results.outcomes import OutcomesError, read_outcomes
 
 TAKEN = ("design", "samples")
@@ -94,10 +94,10 @@ def screen_model(
         draws = zlib.crc32(f"{seed} {name}".encode())
         asked = [Asked(task, knobs, gen_kwargs or {})]
         session.run(asked, output_path=folder, seed=draws, **of_run)
-        found = _finished(folder, design, samples)
-        if found is None:
+        finished = _finished(folder, design, samples)
+        if finished is None:
             raise RunError(f"{folder} lacks responses of its design; does another run write there?")
-        return found
+        return finished
 
     of_run = {name: settings.pop(name) for name in OF_RUN if name in settings}
     with Session(model, model_args, output_path, **settings) as session:

@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from persona_bench.extras.screening.effects import draw_effects
 from persona_bench.extras.screening.rasch import RaschFit, between, fit_counts
+from persona_bench.scoring.cells import values_of
 from persona_bench.scoring.estimate import plain
 from persona_bench.scoring.resampling import (
     Floats,
@@ -96,12 +97,14 @@ class _Counts:
 
     @classmethod
     def of(cls, table: pd.DataFrame, questions: Sequence[str], personas: Sequence[str]) -> _Counts:
-        known = table[table["correct"].notna()]
-        row = pd.Index(questions).get_indexer(pd.Index(known["question"].astype(str)))
-        column = pd.Index(personas).get_indexer(pd.Index(known["persona"].astype(str)))
+        if not values_of(table).dropna().isin([0.0, 1.0]).all():
+            raise ValueError("a screen needs verdicts, and some responses have scores in between")
+        with_verdict = table[table["correct"].notna()]
+        row = pd.Index(questions).get_indexer(pd.Index(with_verdict["question"].astype(str)))
+        column = pd.Index(personas).get_indexer(pd.Index(with_verdict["persona"].astype(str)))
         correct, scored = (np.zeros((len(questions), len(personas))) for _ in range(2))
         np.add.at(scored, (row, column), 1.0)
-        np.add.at(correct, (row, column), known["correct"].to_numpy(float))
+        np.add.at(correct, (row, column), with_verdict["correct"].to_numpy(float))
         return cls(correct, scored)
 
 
@@ -178,13 +181,13 @@ def _fit(counts: _Counts, questions: list[str], personas: list[str]) -> RaschFit
             raise ValueError(
                 f"no response of persona {name} is scored: mend the grader, or leave it out"
             )
-    there = counts.scored.any(axis=1)
-    fit = fit_counts(counts.correct[there], counts.scored[there], personas)
+    is_asked = counts.scored.any(axis=1)
+    fit = fit_counts(counts.correct[is_asked], counts.scored[is_asked], personas)
     ease = np.empty(len(questions))
-    ease[there] = fit.ease
+    ease[is_asked] = fit.ease
     unknown = len(questions) - len(fit.ease)
     quantiles = norm.ppf((np.arange(unknown) + 0.5) / max(unknown, 1))
-    ease[~there] = fit.question_mean + fit.question_sd * quantiles
+    ease[~is_asked] = fit.question_mean + fit.question_sd * quantiles
     return RaschFit(**{**vars(fit), "questions": questions, "ease": ease})
 
 
@@ -197,7 +200,7 @@ def _of_the_grid(
     cells are what they are, the luck of the draw is part of what the grid shows.
     """
     asked = counts.scored > 0
-    known = np.divide(counts.correct, counts.scored, out=np.zeros(asked.shape), where=asked).sum(0)
+    rates = np.divide(counts.correct, counts.scored, out=np.zeros(asked.shape), where=asked).sum(0)
     grid = between(effects)
     p = fit.probabilities(grid)
     missing = (~asked).T.astype(float)
@@ -206,7 +209,7 @@ def _of_the_grid(
     for j in range(effects.shape[1]):
         middle, spread = (np.interp(effects[:, j], grid, of[j]) for of in (mean, variance))
         drawn = middle + np.sqrt(spread) * rng.normal(size=len(effects))
-        out[:, j] = known[j] + np.clip(drawn, 0, missing[j].sum())
+        out[:, j] = rates[j] + np.clip(drawn, 0, missing[j].sum())
     return out / len(asked)
 
 

@@ -333,8 +333,8 @@ def _smoother(features: _Features, folds: Sequence[_Fold], kept: Counts) -> NDAr
         learn = np.flatnonzero(np.isin(kept, fold.learn))
         name = np.flatnonzero(np.isin(kept, fold.name))
         if learn.size and name.size:
-            known = kernel[np.ix_(learn, learn)] + RIDGE * np.eye(learn.size)
-            whole[np.ix_(name, learn)] = np.linalg.solve(known, kernel[np.ix_(learn, name)]).T
+            learnt = kernel[np.ix_(learn, learn)] + RIDGE * np.eye(learn.size)
+            whole[np.ix_(name, learn)] = np.linalg.solve(learnt, kernel[np.ix_(learn, name)]).T
     return whole
 
 

@@ -50,7 +50,7 @@ DEFINITIONS: dict[str, str] = {
     "identifiability": "share of responses whose persona a classifier names that learned on "
     "other questions",
     "information": "mean log-likelihood of a response under its own persona, less that under "
-    "the others (log of their mean likelihood), in nats a token",
+    "the others (log of their mean likelihood), in nats per token",
 }
 
 

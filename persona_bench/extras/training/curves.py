@@ -118,8 +118,8 @@ def _kinds(settings: Path) -> dict[str, str]:
     if not settings.is_file():
         return {}
     try:
-        told = yaml.safe_load(settings.read_text(encoding="utf-8"))
-        chosen = load_persona_set(told["personas"]["persona_set"])
+        settings_read = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        chosen = load_persona_set(settings_read["personas"]["persona_set"])
     except (yaml.YAMLError, KeyError, TypeError, OSError, PersonaSetError):
         return {}
     return {persona.id: persona.kind for persona in chosen}
@@ -169,12 +169,17 @@ def training_data(runs: Mapping[str, TrainingLog]) -> pd.DataFrame:
                 continue
             own = log.steps[["step", quantity]].rename(columns={quantity: "value"}).dropna()
             smoothed = own["value"].rolling(window, min_periods=1).mean()
-            told: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": window}
-            tables.append(own.assign(smoothed=smoothed, **told))
+            labels: dict[str, Any] = {
+                "quantity": quantity,
+                "run": run,
+                "group": "",
+                "window": window,
+            }
+            tables.append(own.assign(smoothed=smoothed, **labels))
         tables += _held_out(log.evaluations, run)
         tables += _by_group(log, run, runs)
-    known = [table for table in tables if not table.empty]
-    return pd.concat(known, ignore_index=True).reindex(columns=COLUMNS) if known else _empty()
+    filled = [table for table in tables if not table.empty]
+    return pd.concat(filled, ignore_index=True).reindex(columns=COLUMNS) if filled else _empty()
 
 
 def _held_out(evaluations: pd.DataFrame, run: str) -> list[pd.DataFrame]:
@@ -187,8 +192,8 @@ def _held_out(evaluations: pd.DataFrame, run: str) -> list[pd.DataFrame]:
         columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
         own = evaluations.reindex(columns=["step", *columns]).rename(columns=columns)
         own = own.dropna(subset=["value"])
-        told: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": 1}
-        tables.append(own.assign(smoothed=own["value"], **told))
+        labels: dict[str, Any] = {"quantity": quantity, "run": run, "group": "", "window": 1}
+        tables.append(own.assign(smoothed=own["value"], **labels))
     return tables
 
 
@@ -218,8 +223,8 @@ def _by_group(log: TrainingLog, run: str, runs: Mapping[str, TrainingLog]) -> li
                 "completions": sums["scored"].to_numpy(),
             }
         )
-        told = {"quantity": BY_GROUP, "run": run, "group": group, "window": window}
-        tables.append(table.assign(**told))
+        labels = {"quantity": BY_GROUP, "run": run, "group": group, "window": window}
+        tables.append(table.assign(**labels))
     return tables
 
 
@@ -296,8 +301,8 @@ def _draw_panels(
         top = 0.05 + 0.14 * max(name.count("\n") + 1 for name in names)
         cells = [(MARGIN + left + i * each, width) for i in range(len(row))]
         height = 0.95 if by == "run" else 1.3
-        made = page.band(height, cells, xlabels=["Step"] * len(row), top=top)
-        for axes, name, (_, own) in zip(made, names, row, strict=True):
+        axes_of_row = page.band(height, cells, xlabels=["Step"] * len(row), top=top)
+        for axes, name, (_, own) in zip(axes_of_row, names, row, strict=True):
             axes.set_title(name, loc="left", fontsize=POINTS, pad=4)
             _draw_curves(axes, own, by, looks)
             if by == "group":

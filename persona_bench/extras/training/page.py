@@ -78,7 +78,7 @@ def training_responses(log: TrainingLog, name: str) -> pd.DataFrame:
     if log.completions.empty:
         return pd.DataFrame()
     table = log.completions
-    found = pd.DataFrame(
+    responses = pd.DataFrame(
         {
             "model": name,
             "task": table["phase"].map(PHASES),
@@ -94,8 +94,8 @@ def training_responses(log: TrainingLog, name: str) -> pd.DataFrame:
             "response": table["response"],
         }
     )
-    found["sample"] = found.groupby(["task", "persona", "question"]).cumcount()
-    return found
+    responses["sample"] = responses.groupby(["task", "persona", "question"]).cumcount()
+    return responses
 
 
 def training_page(folder: Path, provenance: Mapping[str, Any]) -> Path:

@@ -82,8 +82,10 @@ def training_personas_data(log: TrainingLog, *, blocks: int = 10) -> pd.DataFram
     )
     sums = own.groupby(["persona", "block"])[["completions", "scored", "correct"]].sum()
     sums = sums.reindex(cells, fill_value=0).reset_index()
-    known = sums["scored"] > 0
-    sums["accuracy"] = np.where(known, sums["correct"] / sums["scored"].where(known), np.nan)
+    is_scored = sums["scored"] > 0
+    sums["accuracy"] = np.where(
+        is_scored, sums["correct"] / sums["scored"].where(is_scored), np.nan
+    )
     sums["kind"] = [log.kinds.get(str(name), "") for name in sums["persona"]]
     sums["first_step"] = sums["block"] * size + 1
     sums["last_step"] = np.minimum((sums["block"] + 1) * size, last)

@@ -101,24 +101,24 @@ def read_answers(
     headers = headers or {}
     text = body.decode("utf-8-sig", errors="replace").strip()
     try:
-        found = json.loads(text, strict=False)  # some servers leave line breaks as they are
+        body_json = json.loads(text, strict=False)  # some servers leave line breaks as they are
     except (ValueError, RecursionError):
         raise _unreadable(text, status, headers) from None
-    if isinstance(found, list) and len(found) == 1:  # Gemini's errors
-        (found,) = found
+    if isinstance(body_json, list) and len(body_json) == 1:  # Gemini's errors
+        (body_json,) = body_json
     if status >= 400:
-        return _prompt_filtered(found) or _fail(found, "", status, headers)
-    if isinstance(found, Mapping) and _says(found.get("error")):
-        told = found if found["error"] is True else found["error"]
-        return _prompt_filtered(found) or _fail(told, "", None, headers)
-    choices, usage = _choices(found, headers)
-    answers = [_answer(choice, found, headers) for choice in sorted(choices, key=_index)]
+        return _prompt_filtered(body_json) or _fail(body_json, "", status, headers)
+    if isinstance(body_json, Mapping) and _says(body_json.get("error")):
+        error = body_json if body_json["error"] is True else body_json["error"]
+        return _prompt_filtered(body_json) or _fail(error, "", None, headers)
+    choices, usage = _choices(body_json, headers)
+    answers = [_answer(choice, body_json, headers) for choice in sorted(choices, key=_index)]
     if prompts == 1:
         answers = answers[:1]
     elif len(answers) != prompts:
         raise AnswerError(f"{len(answers)} responses came for {prompts} prompts")
     whole = len(choices) == 1  # the usage of several is their sum
-    model = str(found.get("model") or "") if isinstance(found, Mapping) else ""
+    model = str(body_json.get("model") or "") if isinstance(body_json, Mapping) else ""
     tokens = _number(usage, "completion_tokens", "output_tokens")
     prompt_tokens = _number(usage, "prompt_tokens", "input_tokens")
     return [
@@ -137,28 +137,28 @@ def read_answers(
 # ---------------------------------------------------------------------- responses
 
 
-def _choices(found: Any, headers: Mapping[str, str]) -> tuple[list[Any], Any]:
+def _choices(body: Any, headers: Mapping[str, str]) -> tuple[list[Any], Any]:
     """The choices of a body and its usage, whatever form it has."""
-    many = found if isinstance(found, list) and found else [found]
+    many = body if isinstance(body, list) and body else [body]
     if all(isinstance(each, Mapping) and "meta_info" in each for each in many):  # SGLang's own form
-        told = [
+        infos = [
             each["meta_info"] if isinstance(each["meta_info"], Mapping) else {} for each in many
         ]
         choices = [
             {"text": each.get("text"), "finish_reason": about.get("finish_reason")}
-            for each, about in zip(many, told, strict=True)
+            for each, about in zip(many, infos, strict=True)
         ]
-        return choices, told[0]
-    if not isinstance(found, Mapping):
-        raise AnswerError(f"the answer is {_kind(found)}, where an object belongs: {_short(found)}")
-    if "choices" not in found and "content" in found and "stop_reason" in found:  # Anthropic's
-        choice = {"message": found, "finish_reason": found["stop_reason"]}
-        return [choice], found.get("usage")
-    listed = found.get("choices")
+        return choices, infos[0]
+    if not isinstance(body, Mapping):
+        raise AnswerError(f"the answer is {_kind(body)}, where an object belongs: {_short(body)}")
+    if "choices" not in body and "content" in body and "stop_reason" in body:  # Anthropic's
+        choice = {"message": body, "finish_reason": body["stop_reason"]}
+        return [choice], body.get("usage")
+    listed = body.get("choices")
     if not isinstance(listed, list) or not listed:
-        rest = {name: value for name, value in found.items() if name != "choices"}
+        rest = {name: value for name, value in body.items() if name != "choices"}
         _fail(rest, "the answer has no choices", None, headers)
-    return listed, found.get("usage")
+    return listed, body.get("usage")
 
 
 def _answer(choice: Any, body: Any, headers: Mapping[str, str]) -> Answer:
@@ -178,10 +178,10 @@ def _answer(choice: Any, body: Any, headers: Mapping[str, str]) -> Answer:
         if ended in WITHHELD:
             return Answer("", "content_filter")
         raise AnswerError(f"the message is {_kind(message)}, where an object belongs")
-    found = _Content(message.get("content", message.get("text")))
-    text = "".join(found.text)
-    refusal = "".join(found.refusal) or _plain(message.get("refusal"))
-    reasoning = "".join(found.reasoning)
+    content = _Content(message.get("content", message.get("text")))
+    text = "".join(content.text)
+    refusal = "".join(content.refusal) or _plain(message.get("refusal"))
+    reasoning = "".join(content.reasoning)
     for field in REASONING_FIELDS:
         reasoning = reasoning or _plain(message.get(field))
     if ended in WITHHELD or (refusal and not text):
@@ -255,45 +255,45 @@ def _says(error: Any) -> bool:
     return bool(error)
 
 
-def _prompt_filtered(found: Any) -> list[Answer]:
+def _prompt_filtered(body: Any) -> list[Answer]:
     """Azure refuses a prompt with an error that says so: a refusal, not a failure."""
-    if any(name == "code" and value == "content_filter" for name, value in _walk(found)):
-        return [Answer(_words(found), "content_filter")]
+    if any(name == "code" and value == "content_filter" for name, value in _walk(body)):
+        return [Answer(_words(body), "content_filter")]
     return []
 
 
 _RATE_LIMIT = re.compile(r"\brate[ _-]?limit|\btoo many requests", re.IGNORECASE)
 
 
-def _fail(told: Any, why: str, status: int | None, headers: Mapping[str, str]) -> NoReturn:
+def _fail(error: Any, why: str, status: int | None, headers: Mapping[str, str]) -> NoReturn:
     """Raises what a server's error says.
 
     Args:
-        told: The error, or the body that it is in.
+        error: The error, or the body that it is in.
         why: What is wrong with the answer; in front of the server's own words.
         status: The HTTP status, where it is one of an error.
     """
-    said, parameter = _words(told), _parameter(told)
-    if parameter and parameter not in said:
-        said += f" ({parameter})"
-    codes = [_scalar(told, (name,)) for name in CODES]
+    words, parameter = _words(error), _parameter(error)
+    if parameter and parameter not in words:
+        words += f" ({parameter})"
+    codes = [_scalar(error, (name,)) for name in CODES]
     numbers = [int(code) for code in codes if str(code).isdecimal()]
     names = [code for code in codes if isinstance(code, str) and not code.isdecimal()]
     if status is None:
         status = next((number for number in numbers if 400 <= number < 600), None)
-        later = any(name.lower() in LATER for name in names) or _RATE_LIMIT.search(said)
+        later = any(name.lower() in LATER for name in names) or _RATE_LIMIT.search(words)
         if status is None and later:
             status = 429
         head = f"error {status}" if status is not None else ""
     else:
         head = _http(status)
-    message = ": ".join(part for part in (head, why, said) if part)
+    message = ": ".join(part for part in (head, why, words) if part)
     raise AnswerError(
         message,
         status,
         code=names[0] if names else "",
         parameter=parameter,
-        wait=_hint(told, said, headers),
+        wait=_hint(error, words, headers),
     )
 
 
@@ -302,21 +302,21 @@ def _unreadable(text: str, status: int, headers: Mapping[str, str]) -> AnswerErr
     failed = status if status >= 400 else None
     head = _http(status) if failed else "the answer"
     if not text:
-        said = head if failed else f"{head} is empty"
+        words = head if failed else f"{head} is empty"
     elif text.startswith("<"):
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
         page = title[1] if title else re.sub(r"<[^>]*>", " ", text)
-        said = f"{head}{'' if failed else ' is a page of HTML'}: {' '.join(page.split())}"
+        words = f"{head}{'' if failed else ' is a page of HTML'}: {' '.join(page.split())}"
     elif re.match(r"(data|event|id|retry)?:", text):
         for line in text.splitlines():
             with suppress(ValueError, RecursionError):
                 event = json.loads(line.partition(":")[2])
                 if isinstance(event, Mapping) and _says(event.get("error")):
                     _fail(event["error"], "", failed, headers)
-        said = f"{head} is a stream of events, which nobody asked for: {text}"
+        words = f"{head} is a stream of events, which nobody asked for: {text}"
     else:
-        said = f"{head}{'' if failed else ' is not JSON'}: {text}"
-    return AnswerError(said, failed, wait=_hint(None, text[:LONGEST_WORDS], headers))
+        words = f"{head}{'' if failed else ' is not JSON'}: {text}"
+    return AnswerError(words, failed, wait=_hint(None, text[:LONGEST_WORDS], headers))
 
 
 def _http(status: int) -> str:
@@ -326,43 +326,43 @@ def _http(status: int) -> str:
     return f"HTTP {status}"
 
 
-def _words(told: Any) -> str:
+def _words(error: Any) -> str:
     """The server's own words, wherever it puts them; all of it where there are none."""
-    if isinstance(told, str):
-        return told
-    said = str(_scalar(told, WORDS) or "")
-    raw = _scalar(told, ("raw",))  # OpenRouter: what its provider said
-    if isinstance(raw, str) and raw not in said:
-        said = f"{said}; {raw}" if said else raw
-    return said or (_short(told) if told else "")
+    if isinstance(error, str):
+        return error
+    words = str(_scalar(error, WORDS) or "")
+    raw = _scalar(error, ("raw",))  # OpenRouter: what its provider said
+    if isinstance(raw, str) and raw not in words:
+        words = f"{words}; {raw}" if words else raw
+    return words or (_short(error) if error else "")
 
 
-def _parameter(told: Any) -> str:
+def _parameter(error: Any) -> str:
     """The parameter that is named: OpenAI's `param`, or the end of FastAPI's `loc`."""
-    place = next((value for name, value in _walk(told) if name == "loc"), None)
+    place = next((value for name, value in _walk(error) if name == "loc"), None)
     if isinstance(place, Sequence) and not isinstance(place, str) and place:
         return str(place[-1])
-    return str(_scalar(told, ("param",)) or "")
+    return str(_scalar(error, ("param",)) or "")
 
 
-def _scalar(told: Any, names: Sequence[str]) -> Any:
+def _scalar(error: Any, names: Sequence[str]) -> Any:
     """The first text or number under one of the names, the first name first, at any depth."""
     fields = [
         (name, value)
-        for name, value in _walk(told)
+        for name, value in _walk(error)
         if isinstance(value, (str, int, float)) and not isinstance(value, bool) and value != ""
     ]
     return next((value for wanted in names for name, value in fields if name == wanted), None)
 
 
-def _walk(told: Any, depth: int = 6) -> Iterator[tuple[str, Any]]:
+def _walk(body: Any, depth: int = 6) -> Iterator[tuple[str, Any]]:
     """All named fields, those nearer to the top first on each branch."""
-    if depth and isinstance(told, Mapping):
-        yield from ((str(name).lower(), value) for name, value in told.items())
-        for value in told.values():
+    if depth and isinstance(body, Mapping):
+        yield from ((str(name).lower(), value) for name, value in body.items())
+        for value in body.values():
             yield from _walk(value, depth - 1)
-    elif depth and isinstance(told, list):
-        for value in told:
+    elif depth and isinstance(body, list):
+        for value in body:
             yield from _walk(value, depth - 1)
 
 
@@ -388,7 +388,7 @@ _AGAIN_IN = re.compile(
 )
 
 
-def _hint(told: Any, words: str, headers: Mapping[str, str]) -> float | None:
+def _hint(error: Any, words: str, headers: Mapping[str, str]) -> float | None:
     """Seconds to wait: from the headers, else from a field of the body, else from its words."""
     given = {name.lower(): value for name, value in headers.items()}
     if (seconds := _seconds(given.get("retry-after-ms"), 1e-3)) is not None:
@@ -396,7 +396,7 @@ def _hint(told: Any, words: str, headers: Mapping[str, str]) -> float | None:
     if (seconds := _seconds(given.get("retry-after"))) is not None:
         return seconds
     for wanted in HINTS:
-        for name, value in _walk(told):
+        for name, value in _walk(error):
             if name == wanted and (seconds := _seconds(value)) is not None:
                 return seconds
     if (match := _AGAIN_IN.search(words)) is None:

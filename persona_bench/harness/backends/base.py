@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,6 +18,18 @@ class BackendError(RuntimeError):
     """A backend that can't be run with the store; one sentence says what to do."""
 
 
+def is_one_of(kind: type, module: str, name: str) -> bool:
+    """Whether a class is one of lm-eval's, or derived from it, without loading torch to find out.
+
+    Args:
+        kind: The class.
+        module: A module of `lm_eval.models`, which is loaded if `kind` comes from it.
+        name: A class of that module.
+    """
+    theirs = getattr(sys.modules.get(f"lm_eval.models.{module}"), name, None)
+    return theirs is not None and issubclass(kind, theirs)
+
+
 class Backend:
     """Any model of lm-eval's: asked once for everything that is missing.
 
@@ -28,11 +41,10 @@ class Backend:
 
     def __init__(self, lm: LM, finished: Finished) -> None:
         self.lm: Any = lm
-        self.told: deque[Generated] = deque()
+        self.engine_outputs: deque[Generated] = deque()
         self._finished = finished
         self._done: set[str] = set()
         self.lm.set_cache_hook(self)
-        self.lm.persona_bench = self  # the task asks it for seeds and finishes
 
     def generate(self, requests: Sequence[Request], missing: set[str]) -> None:
         """Asks what is missing and reports each response as it comes.
@@ -63,11 +75,11 @@ class Backend:
         request = getattr(next(iter(arguments)), "request", None)
         if request is None or method != request.method:
             return
-        made = self._received(request, response)
-        if method == "generate_until" and self.told:
-            made = self.made(self.told.popleft(), made.response)
+        generated = self._received(request, response)
+        if method == "generate_until" and self.engine_outputs:
+            generated = self.completed(self.engine_outputs.popleft(), generated.response)
         if request.key not in self._done:
-            self.finish(request, made)
+            self.finish(request, generated)
 
     def _received(self, request: Request, response: Any) -> Generated:
         """What lm-eval gives, without what the engine said of it."""
@@ -75,18 +87,18 @@ class Backend:
             return Generated(str(response))
         return Generated("", likelihood=(float(response[0]), bool(response[1])))
 
-    def made(self, told: Generated, response: str) -> Generated:
+    def completed(self, engine_output: Generated, response: str) -> Generated:
         """What the engine said of a response, with the text that lm-eval made of it."""
         end = getattr(self.lm, "think_end_token", None)
-        unfinished = end is not None and told.reasoning and not told.response
+        unfinished = end is not None and engine_output.reasoning and not engine_output.response
         return Generated(
             response="" if unfinished else response,
-            finish=told.finish,
-            reasoning=told.reasoning,
-            tokens=told.tokens,
+            finish=engine_output.finish,
+            reasoning=engine_output.reasoning,
+            tokens=engine_output.tokens,
         )
 
-    def finish(self, request: Request, made: Generated) -> None:
+    def finish(self, request: Request, generated: Generated) -> None:
         """Reports a response."""
         self._done.add(request.key)
-        self._finished(request, made)
+        self._finished(request, generated)

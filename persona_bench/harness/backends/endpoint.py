@@ -183,25 +183,25 @@ class Endpoint(Backend):
 
     def _after(self, error: Exception, trial: Trial) -> float | None:
         """How long to wait before the next try; None where there is none."""
-        said = self._said(error)
+        words = self._said(error)
         kept = (
             f"{self.health.answered:,} responses of this run are in the store: start the same "
             "command again once "
         )
         if self.health.refuses_all(error):
             raise EndpointError(
-                f"{self.where} refuses the request ({said}): check base_url, model, and the key in "
-                "the environment"
+                f"{self.where} refuses the request ({words}): check base_url, model, and the key "
+                "in the environment"
             ) from None
         if out_of_credit(error):
             raise EndpointError(
-                f"{self.where} says that the account has no credit left ({said}); {kept}it has"
+                f"{self.where} says that the account has no credit left ({words}); {kept}it has"
             ) from None
         wait = trial.wait(error)
         if wait is None and self.health.is_dead(error):
             raise EndpointError(
                 f"{self.where} gave no answer to {self.health.failures} requests in a row (last: "
-                f"{said}); {kept}the endpoint is well"
+                f"{words}); {kept}the endpoint is well"
             ) from None
         return wait
 

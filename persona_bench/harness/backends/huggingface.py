@@ -13,7 +13,36 @@ from lm_eval.api.model import LM
 from tqdm import tqdm
 
 from persona_bench.harness.backends.base import Backend, BackendError, Finished
-from persona_bench.harness.backends.request import Generated, Request, split_reasoning
+from persona_bench.harness.backends.request import (
+    Generated,
+    Request,
+    TaggedText,
+    split_reasoning,
+)
+
+
+class ReportingHFLM:
+    """A base to put before `HFLM`: tells the backend what is in a batch, and what came of it.
+
+    Attributes:
+        backend_of_store: Who is told; None before there is a store.
+    """
+
+    backend_of_store: HuggingFace | None = None
+
+    def tok_batch_encode(self, strings: Sequence[str], *args: Any, **kwargs: Any) -> Any:
+        """As lm-eval's."""
+        if self.backend_of_store is not None:
+            self.backend_of_store.batch_begins(strings)
+        return super().tok_batch_encode(strings, *args, **kwargs)  # type: ignore[misc]
+
+    def _model_generate(self, context: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
+        rows = super()._model_generate(  # type: ignore[misc]
+            context=context, max_length=max_length, stop=stop, **kwargs
+        )
+        if self.backend_of_store is not None:
+            self.backend_of_store.batch_ends(rows, context.shape[1], max_length, stop)
+        return rows
 
 
 class HuggingFace(Backend):
@@ -35,16 +64,14 @@ class HuggingFace(Backend):
                 "share left to do: use parallelize=True in --model-args, or vllm with "
                 "tensor_parallel_size"
             )
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", lm.world_size))
-        if here < lm.world_size:
+        on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", lm.world_size))
+        if on_this_machine < lm.world_size:
             raise BackendError(
                 f"lm-eval numbers processes by machine, so that over several machines most prompts "
-                f"would not be asked ({here} of {lm.world_size} processes are here): run each "
-                "machine by itself with --shard i/n, then persona-bench merge"
+                f"would not be asked ({on_this_machine} of {lm.world_size} processes are here): "
+                "run each machine by itself with --shard i/n, then persona-bench merge"
             )
-        self._encode, self._generate = self.lm.tok_batch_encode, self.lm._model_generate
-        self.lm.tok_batch_encode, self.lm._model_generate = self._encoding, self._generating
-        self._batch: list[Request] = []
+        self.lm.backend_of_store = self
         self.tells_finish = self.lm.backend == "causal"
 
     def generate(self, requests: Sequence[Request], missing: set[str]) -> None:
@@ -68,24 +95,31 @@ class HuggingFace(Backend):
                 self.ask(batch, disable_tqdm=True)
                 bar.update(len(batch))
 
-    def _encoding(self, strings: Sequence[str], *args: Any, **kwargs: Any) -> Any:
-        self._batch = [text.request for text in strings if hasattr(text, "request")]
-        return self._encode(strings, *args, **kwargs)
-
-    def _generating(self, context: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
-        if any(request.seed is not None for request in self._batch):
+    def batch_begins(self, strings: Sequence[str]) -> None:
+        """Seeds the draws of a batch by its prompts, where any of it is sampled."""
+        batch = [text.request for text in strings if isinstance(text, TaggedText)]
+        if any(request.seed is not None for request in batch):
             import torch
 
-            keys = "".join(request.key for request in self._batch)
+            keys = "".join(request.key for request in batch)
             torch.manual_seed(int(hashlib.sha256(keys.encode()).hexdigest()[:15], 16))
-        rows = self._generate(context=context, max_length=max_length, stop=stop, **kwargs)
-        if self.tells_finish:
-            start = context.shape[1]
-            allowed = max_length - start
-            self.told = deque(self._tell(row[start:], allowed, stop) for row in rows.tolist())
-        return rows
 
-    def _tell(self, row: list[int], allowed: int, stop: Sequence[str]) -> Generated:
+    def batch_ends(self, rows: Any, start: int, max_length: int, stop: Sequence[str]) -> None:
+        """Notes how each response of a batch ended.
+
+        Args:
+            rows: Tokens of prompts and responses, shape (prompts, length).
+            start: Where the responses begin.
+            max_length: Where they end at the latest.
+            stop: Texts that end one.
+        """
+        if self.tells_finish:
+            allowed = max_length - start
+            self.engine_outputs = deque(
+                self._output(row[start:], allowed, stop) for row in rows.tolist()
+            )
+
+    def _output(self, row: list[int], allowed: int, stop: Sequence[str]) -> Generated:
         ends = self._ends()
         length = next((n for n, token in enumerate(row) if token in ends), None)
         tokens = row if length is None else row[: length + 1]
@@ -104,8 +138,8 @@ class HuggingFace(Backend):
     def _ends(self) -> set[int]:
         settings = getattr(self.lm.model, "generation_config", None)
         given = getattr(settings, "eos_token_id", None)
-        found = [given] if isinstance(given, int) else list(given or [])
-        return {*found, self.lm.eot_token_id} - {None}
+        end_tokens = [given] if isinstance(given, int) else list(given or [])
+        return {*end_tokens, self.lm.eot_token_id} - {None}
 
 
 def fixed_batches(requests: Sequence[Request], size: int) -> list[list[Request]]:

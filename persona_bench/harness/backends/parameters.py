@@ -60,11 +60,11 @@ class Parameters:
         if name is None:
             return False
         if name not in self.adapted:  # else another request has learned it meanwhile
-            other = OTHER_NAMES.get(name, DROPPED)
-            if other in self.adapted:
+            other_name = OTHER_NAMES.get(name, DROPPED)
+            if other_name in self.adapted:
                 return False  # neither name is taken
-            self.adapted[name] = other
-            how = "leaves it out" if other == DROPPED else f"sends it as {other}"
+            self.adapted[name] = other_name
+            how = "leaves it out" if other_name == DROPPED else f"sends it as {other_name}"
             log.warning(
                 "%s does not take the parameter %s: this run %s, and its results record that",
                 self.where, name, how,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from lm_eval.api.instance import Instance
 from lm_eval.models.api_models import JsonChatStr
@@ -54,13 +54,16 @@ class Request:
         else:
             context = (TaggedText if isinstance(self.context, str) else TaggedList)(self.context)
         context.request = self
-        made = copy.copy(self.instance) or Instance("generate_until", {}, (), 0)
+        tagged_request = copy.copy(self.instance) or Instance("generate_until", {}, (), 0)
         if self.continuation is None:
-            made.arguments = (context, dict(self.given) if gen_kwargs is None else gen_kwargs)
+            tagged_request.arguments = (
+                context,
+                dict(self.given) if gen_kwargs is None else gen_kwargs,
+            )
         else:
-            made.arguments = (context, self.continuation)
-        made.resps = []
-        return made
+            tagged_request.arguments = (context, self.continuation)
+        tagged_request.resps = []
+        return tagged_request
 
 
 class TaggedText(str):
@@ -79,6 +82,36 @@ class TaggedChat(JsonChatStr):
     """Chat messages, as JSON, that know their request."""
 
     request: Request
+
+
+class StoredResponse(TypedDict, total=False):
+    """A record of the store's generations; what is not known is left out.
+
+    `key` is what the response is found by, `task` to `sample` say what it answers. Of a response
+    there are `response` (without the reasoning), `reasoning`, `finish` and `tokens`; of a
+    likelihood `loglikelihood` (nats), `greedy` (whether greedy decoding would say the same) and the
+    `continuation`; of a request that failed for good, `error`. `model` and `adapted` are what the
+    endpoint reported and did not take, `seed`, `gen_kwargs` and `prompt` what was asked.
+    """
+
+    key: str
+    task: str
+    question: str
+    persona: str
+    sample: int
+    seed: int
+    response: str
+    finish: str
+    reasoning: str
+    tokens: int
+    model: str
+    adapted: dict[str, str]
+    error: str
+    loglikelihood: float
+    greedy: bool
+    gen_kwargs: dict[str, Any]
+    continuation: str
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -113,14 +146,16 @@ class Generated:
             return {"error": self.error}
         if self.likelihood is not None:
             return {"loglikelihood": self.likelihood[0], "greedy": self.likelihood[1]}
-        told = {
+        extra = {
             "finish": self.finish or None,
             "reasoning": sound(self.reasoning) or None,
             "tokens": self.tokens,
             "model": self.model or None,
             "adapted": dict(self.adapted) or None,
         }
-        return {"response": sound(self.response)} | {k: v for k, v in told.items() if v is not None}
+        return {"response": sound(self.response)} | {
+            k: v for k, v in extra.items() if v is not None
+        }
 
 
 def split_reasoning(text: str, end: str | None, finish: str) -> tuple[str, str]:
@@ -134,7 +169,7 @@ def split_reasoning(text: str, end: str | None, finish: str) -> tuple[str, str]:
     """
     if not end:
         return text, ""
-    reasoning, found, answer = text.rpartition(end)
-    if found:
+    reasoning, marker, answer = text.rpartition(end)
+    if marker:
         return answer.lstrip(), reasoning + end
     return ("", text) if finish == "length" else (text, "")

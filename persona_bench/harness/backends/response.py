@@ -25,9 +25,9 @@ class Response(str):
     def __new__(
         cls, text: str, finish: str = "", error: str = "", tokens: int | None = None
     ) -> Response:
-        made = super().__new__(cls, text)
-        made.finish, made.error, made.tokens = finish, error, tokens
-        return made
+        response = super().__new__(cls, text)
+        response.finish, response.error, response.tokens = finish, error, tokens
+        return response
 
     def __reduce__(self) -> tuple[Any, ...]:  # ranks send responses to each other
         return Response, (str(self), self.finish, self.error, self.tokens)

@@ -31,7 +31,7 @@ def stability_cards(result: Stability, link: Mapping[str, str]) -> list[Card]:
     return [
         _verdict(result),
         Card(
-            "Accuracy, worst to best persona",
+            f"{result.measure.capitalize()}, worst to best persona",
             f"{_two(result.worst)} to {_two(result.best)}",
             f"{worst or 'n/a'} to {best or 'n/a'}; mean {_two(result.mean)}",
         ),
@@ -118,8 +118,9 @@ def comparison_cards(
     for model, result in results.items():
         low, high = result.pss_corrected.interval
         text = (
-            f"Accuracy, worst to best persona. Corrected PSS {_two(result.pss_corrected)} "
-            f"[{_two(low)}, {_two(high)}]; by chance alone {_two(result.noise_floor)}."
+            f"{result.measure.capitalize()}, worst to best persona. "
+            f"Corrected PSS {_two(result.pss_corrected)} [{_two(low)}, {_two(high)}]; "
+            f"by chance alone {_two(result.noise_floor)}."
         )
         if model in comparisons:
             text += _difference(comparisons[model], reference)

@@ -20,7 +20,7 @@ from persona_bench.report.names import file_stem
 from persona_bench.report.page.charts import bar_chart, interval_chart, line_chart, map_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
 from persona_bench.report.sensitivity import NOTE, TITLE, sensitivity_lines
-from persona_bench.report.tables import by_accuracy, conclusion, how_little, meaning
+from persona_bench.report.tables import by_accuracy, conclusion, how_little, meaning, of_responses
 from persona_bench.report.voice import NAMES as SHARE_NAMES
 from persona_bench.report.voice import voice_lines
 from persona_bench.scoring.sensitivity import ROUTES, UNFOUND
@@ -193,7 +193,7 @@ def accuracy_chart(
         persona_order(results),
         tables,
         value="accuracy",
-        label="Accuracy",
+        label=" or ".join(sorted({each.measure.capitalize() for each in results.values()})),
         kinds=kinds,
         lines=lines,
         links=links,
@@ -211,7 +211,7 @@ def personas_page_table(stem: str, result: Stability) -> PageTable:
     """One row per persona, the worst first."""
     formats = dict.fromkeys(("accuracy", "expected"), SHARE)
     note = (
-        f"accuracy: correct share of the n scored responses; {result.confidence:.0%} intervals; "
+        f"{of_responses(result)}; {result.confidence:.0%} intervals; "
         "expected: without the noise, with bands for all personas at once"
     )
     table = by_accuracy(result).iloc[::-1]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COLUMNS = ["model", "persona", "kind", "outcome", "count", "responses", "share"]
 LOOKS: dict[str, tuple[str, str]] = {
     "correct": ("#0072b2", ""),
+    "scored:": ("#7fb8d8", "..//"),
     "wrong:wrong_answer": ("#f0dfc2", ""),
     "wrong:truncated": ("#e69f00", "////"),
     "wrong:no_answer": ("#d5dade", "...."),
@@ -97,7 +98,7 @@ def failures_data(result: Stability | Mapping[str, Stability]) -> pd.DataFrame:
         own = each.per_persona.set_index("persona")
         own = own.loc[[name for name in order if name in own.index]]
         counts = pd.DataFrame({"correct": own["correct"]})
-        for verdict in ("wrong", "unscored"):
+        for verdict in [name for name in ("scored", "wrong", "unscored") if name in own.columns]:
             given = [name for name in own.columns if str(name).startswith(f"{verdict}:")]
             counts[given] = own[given]
             counts[f"{verdict}:"] = own[verdict] - own[given].sum(axis=1)
@@ -145,5 +146,7 @@ def name_of(outcome: str) -> str:
     verdict, _, reason = outcome.partition(":")
     if verdict == "correct":
         return "correct"
+    if verdict == "scored" and not reason:
+        return "score between 0 and 1"
     words = printable(reason).replace("_", " ") or "no reason given"
     return words if verdict == "wrong" and reason else f"{verdict}, {words}"

@@ -78,7 +78,7 @@ def heat_map_figure(
         named = room > 0.14 and all(page.width_of(name, POINTS) < room - 0.04 for name in names)
         xlabel = "Questions, from the easiest to the hardest"
         if partly:
-            axes = cell_axes(page, rows, xlabel, ticks=named)
+            axes = cell_axes(page, rows, xlabel, ticks=named, scale=_measure(data))
         else:
             ticks = 0.25 if named else 0.08
             axes = page.axes(rows.total, left=rows.left, xlabel=xlabel, ticks=ticks)
@@ -92,8 +92,9 @@ def heat_map_data(outcomes: pd.DataFrame) -> pd.DataFrame:
     """What `heat_map_figure` shows, one row per cell: personas downwards, questions to the right.
 
     `accuracy` is correct / scored, of the responses to the question under the persona; empty
-    where none is scored. `persona_accuracy` and `question_accuracy`, the shares over a whole row
-    and column, are what they are sorted by; ties go by name.
+    where none is scored. `correct` is the sum of their scores where they have some.
+    `persona_accuracy` and `question_accuracy`, the shares over a whole row and column, are what
+    they are sorted by; ties go by name.
 
     Raises:
         ValueError: a table that `stability` would refuse.
@@ -136,7 +137,7 @@ def _notes(data: pd.DataFrame) -> list[str]:
         f"{count(data['question'].nunique(), 'question')} × "
         f"{count(data['persona'].nunique(), 'persona')} × "
         f"{'up to ' if data['responses'].min() < most else ''}{count(most, 'sample')}; "
-        "both sorted by their share of correct responses"
+        f"both sorted by their {_measure(data)}"
     ]
     if unsolved := int((data.groupby("question")["question_accuracy"].first() == 0).sum()):
         notes.append(f"{count(unsolved, 'question')} solved under no persona, not drawn")
@@ -145,6 +146,10 @@ def _notes(data: pd.DataFrame) -> list[str]:
     if data["scored"].sum() == 0:
         notes.append("nothing scored")
     return notes
+
+
+def _measure(data: pd.DataFrame) -> str:
+    return "mean score" if (data["correct"] % 1 > 0).any() else "share correct"
 
 
 # --------------------------------------------------------- a map of cells under its scale
@@ -158,13 +163,14 @@ def cell_handles(unscored: Any, missing: Any) -> list[Artist]:
     return handles
 
 
-def cell_axes(page: Page, rows: Rows, xlabel: str, *, ticks: bool) -> Axes:
-    """Axes for the cells, and above them the scale of their colours, from 0 to 1."""
-    words = "share correct"
-    left = MARGIN + page.width_of(words, POINTS) + 0.12
-    scale = page.band(0.09, [(left, min(1.8, page.inner - left))])[0]
-    page.write(words, MARGIN, page.used - 0.36)
-    scale.imshow(
+def cell_axes(
+    page: Page, rows: Rows, xlabel: str, *, ticks: bool, scale: str = "share correct"
+) -> Axes:
+    """Axes for the cells, and above them the scale of their colours, from 0 to 1, with its name."""
+    left = MARGIN + page.width_of(scale, POINTS) + 0.12
+    bar = page.band(0.09, [(left, min(1.8, page.inner - left))])[0]
+    page.write(scale, MARGIN, page.used - 0.36)
+    bar.imshow(
         np.linspace(0, 1, 256)[None],
         cmap=COLOURS,
         aspect="auto",
@@ -172,9 +178,9 @@ def cell_axes(page: Page, rows: Rows, xlabel: str, *, ticks: bool) -> Axes:
         vmin=0,
         vmax=1,
     )
-    scale.set_yticks([])
-    scale.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    scale.tick_params(length=2, pad=1.5)
+    bar.set_yticks([])
+    bar.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    bar.tick_params(length=2, pad=1.5)
     return page.axes(rows.total, left=rows.left, xlabel=xlabel, ticks=0.25 if ticks else 0.08)
 
 

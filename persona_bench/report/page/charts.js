@@ -111,7 +111,7 @@ const DRAWINGS = {
       over.setAttribute("x", left + column * wide);
       over.setAttribute("y", top + row * tall);
       const [correct, scored, asked] = values[cells[row][column]];
-      const what = !asked ? "not asked" : !scored ? "unscored" : asked === 1 ? (correct ? "correct" : "wrong") : `${correct} of ${scored} correct`;
+      const what = !asked ? "not asked" : !scored ? "unscored" : correct % 1 ? `score ${(correct / scored).toFixed(2)}` : asked === 1 ? (correct ? "correct" : "wrong") : `${correct} of ${scored} correct`;
       return `${rows[row]} × question ${columns[column]}: ${what}`;
     };
     area.addEventListener("click", (event) => {

@@ -77,8 +77,8 @@ def map_chart(data: pd.DataFrame, link: Link) -> Chart:
     solved = data[data["question_accuracy"] > 0]
     personas = [str(name) for name in data["persona"].unique()]
     questions = [str(name) for name in solved["question"].unique()]
-    codes: dict[tuple[int, int, int], int] = {}
-    columns = (solved[name].astype(int) for name in ("correct", "scored", "responses"))
+    codes: dict[tuple[Any, ...], int] = {}
+    columns = (map(_plain, solved[name]) for name in ("correct", "scored", "responses"))
     cells = [codes.setdefault(cell, len(codes)) for cell in zip(*columns, strict=True)]
     return {
         "kind": "map",

@@ -20,6 +20,7 @@ RESPONSE_COLUMNS = (
     "subject",
     "sample",
     "verdict",
+    "score",
     "reason",
     "route",
     "taken",

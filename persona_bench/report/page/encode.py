@@ -28,7 +28,10 @@ HEAD = 100
 
 CATEGORIES = ("model", "task", "question", "persona", "kind", "level", "subject", "verdict")
 """Columns by which responses are grouped and filtered."""
-VALUES = (*CATEGORIES, "reason", "route", "voice", "reward", "answer", "taken", "tokens", "limit")
+VALUES = (
+    *CATEGORIES, "score", "reason", "route", "voice", "reward", "answer", "taken", "tokens",
+    "limit",
+)  # fmt: skip
 """All columns that are codes into a list of their distinct values."""
 
 

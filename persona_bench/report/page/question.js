@@ -250,7 +250,8 @@ class QuestionView {
     const { store } = this;
     const of = (name) => store.value(name, row);
     const score = store.score[row];
-    const more = score === score && !of("voice") ? ` ${+score.toFixed(2)}` : "";
+    const [points, judged] = [store.graded[row], score === score && !of("voice")];
+    const more = points === points ? ` ${+points.toFixed(2)}` : judged ? ` ${+score.toFixed(2)}` : "";
     const verdict = make("p", { class: "verdict" }, badge(of("verdict"), more));
     if (of("reason")) verdict.append(" ", make("span", { class: "reason" }, named(spaced(of("reason")))));
     if (of("voice")) verdict.append(" · ", make("span", { class: "voice" }, of("voice")));

@@ -19,7 +19,9 @@ Cell = tuple[str, str, int]
 def page_responses(results: TaskResults) -> pd.DataFrame:
     """The responses of one model to one task, for `PageContents.responses`.
 
-    `verdict` is `correct`, `wrong` or `unscored`; of a judged task `scored`, `unscored` where no
+    `verdict` is `correct`, `wrong` or `unscored`, or `scored` where a graded response has a score
+    between 0 and 1; `score` is empty for tasks that give verdicts alone. `verdict` of a judged task
+    is `scored`, `unscored` where no
     judge's words could be read, and empty where it is not judged yet. `judgements` is a list of
     dictionaries with judge, score (None where unscored), verdict, reason and justification; those
     of a graded task are about its voice, and `voice` is `in voice` or `out of voice`.
@@ -41,6 +43,8 @@ def page_responses(results: TaskResults) -> pd.DataFrame:
     asked_by_system = table["system"] != ""
     table["system"] = table["system"].where(asked_by_system, table["persona_prompt"])
     table["context"] = [_prompt(context) for context in table["context"]]
+    some = bool((table["score"] % 1 > 0).any())
+    table["score"] = [f"{x:.4g}" if some and x == x else "" for x in table["score"]]
     table["reward"] = ""  # responses of an evaluation have none
     return table[list(RESPONSE_COLUMNS)]
 

@@ -58,13 +58,18 @@ function rowTests(store, params, found) {
 /** Counts of one question's rows. */
 function tally(store, group, tests) {
   const verdicts = store.columns.verdict;
-  const count = { group, n: 0, picked: 0, correct: 0, wrong: 0, unscored: 0, open: 0, score: 0, scored: 0, least: Infinity, most: -Infinity };
+  const count = { group, n: 0, picked: 0, correct: 0, wrong: 0, unscored: 0, open: 0, points: 0, pointed: 0, score: 0, scored: 0, least: Infinity, most: -Infinity };
   for (let row = group.from; row < group.to; row++) {
     if (!tests.inScope(row)) continue;
     count.n++;
     const verdict = verdicts.values[verdicts.codes[row]];
     if (verdict === "correct" || verdict === "wrong" || verdict === "unscored") count[verdict]++;
     if (verdict === "") count.open++;
+    const points = store.graded[row];
+    if (points === points) {
+      count.points += points;
+      count.pointed++;
+    }
     const score = store.score[row];
     if (score === score) {
       count.score += score;
@@ -74,8 +79,8 @@ function tally(store, group, tests) {
     }
     if (tests.picked(row)) count.picked++;
   }
-  const graded = count.correct + count.wrong;
-  count.share = graded ? count.correct / graded : NaN;
+  const graded = count.pointed || count.correct + count.wrong;
+  count.share = graded ? (count.pointed ? count.points : count.correct) / graded : NaN;
   count.mean = count.scored ? count.score / count.scored : NaN;
   count.value = graded ? count.share : count.mean;
   return count;
@@ -104,8 +109,9 @@ function selectQuestions(store, params, found) {
 /** `10 of 16 correct` (and `mean voice 3.8`), `mean score 3.8`, or how many responses there are. */
 function describe(count) {
   const parts = [];
-  const graded = count.correct + count.wrong;
-  if (graded) parts.push(`${count.correct} of ${graded} correct`);
+  const graded = count.pointed || count.correct + count.wrong;
+  if (count.pointed) parts.push(`mean score ${count.share.toFixed(2)}`);
+  else if (graded) parts.push(`${count.correct} of ${graded} correct`);
   if (count.scored) parts.push(`mean ${graded ? "voice" : "score"} ${count.mean.toFixed(2)}`);
   if (count.unscored) parts.push(`${count.unscored} unscored`);
   if (count.open) parts.push(`${count.open} not judged yet`);

@@ -74,6 +74,9 @@ class Store {
       this.taskGroups.set(group.task, own);
     }
     this.#judgements(index.judgements);
+    const { codes, values } = this.columns.score; // of tasks that give scores, not only verdicts
+    const scores = values.map((text) => (text === "" ? NaN : Number(text)));
+    this.graded = Float64Array.from(codes, (code) => scores[code]);
   }
 
   /** Trees of MathML by their LaTeX, unpacked when a question is first shown. */

@@ -130,6 +130,7 @@ def responses(
             "subject": [("Algebra", "Geometry", "Number theory")[q % 3] for q in question],
             "sample": sample,
             "verdict": np.where(lost, "unscored", np.where(right, "correct", "wrong")),
+            "score": "",
             "reason": np.where(lost, "api_error", reason),
             "route": np.where(
                 ~lost & np.isin(reason, ["", "wrong_answer"]),

@@ -46,6 +46,19 @@ def test_a_question_with_all_its_personas_side_by_side(opened: Open) -> None:
     assert browser.fits
 
 
+def test_scores_between_right_and_wrong_are_shown_and_averaged(opened: Open) -> None:
+    frame = responses(2, 4)
+    scores = [0.0, 0.25, 1.0, 0.5]
+    own = frame["question"] == "algebra/000"
+    frame.loc[own, "score"] = [f"{score:g}" for score in scores]
+    frame.loc[own, "verdict"] = ["wrong", "scored", "correct", "scored"]
+    browser = opened(contents(frame), "#responses?sort=asked&question=algebra%2F000")
+    shown(browser, "algebra/000")
+    badges = ["✗ wrong 0", "★ scored 0.25", "✓ correct 1", "★ scored 0.5"]
+    assert browser.texts(".card .badge") == badges
+    assert browser.text(".overview strong").startswith("mean score 0.44")
+
+
 def test_the_prompt_as_rendered_is_there_when_it_is_asked_for(opened: Open) -> None:
     frame = responses(3, 4)
     browser = opened(contents(frame), "#responses?question=algebra%2F001")
