@@ -219,7 +219,7 @@ def faded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("faded")
     for name, strength in (("steady", 0.0), ("fading", 0.1)):
         with server(fading(strength)) as chat:
-            ask(chat, folder / name, n_questions=40)
+            ask(chat, folder / name, n_questions=24)
     return {name: folder / name for name in ("steady", "fading")}
 
 
@@ -230,7 +230,7 @@ def test_drift_is_found_with_the_turn_at_which_a_persona_is_lost(
 
     score_folder(faded["fading"], faded["fading"] / "scores")
     said = " ".join(capsys.readouterr().out.split())
-    assert "pirate no longer from 5 turns on" in said
+    assert "no longer from 5 turns on: pirate" in said
     record = json.loads((faded["fading"] / "scores/persona_arithmetic_drift.json").read_text())
     (slope,) = [
         each for each in record["slopes"] if (each["measure"], each["persona"]) == ("accuracy", "")
@@ -310,6 +310,19 @@ def test_room_is_checked_before_anything_is_asked(tmp_path: Path) -> None:
             model="hf", model_args={"pretrained": str(model), "dtype": "float32"},
             tasks=["persona_arithmetic"], output_path=tmp_path / "out", device="cpu",
             metadata={"persona_set": "demo", "n_questions": 4, "turns": 2, "turn_tokens": 2000},
+            gen_kwargs={"max_gen_toks": 4},
+        )  # fmt: skip
+    assert not list((tmp_path / "out").rglob("*.jsonl"))
+
+
+def test_a_template_that_drops_earlier_turns_stops_the_run(tmp_path: Path) -> None:
+    last = "{{ messages[0].content }}\n{{ messages[-1].content }}\n"
+    model = tiny_model(tmp_path / "model", last)
+    with pytest.raises(MissingPersonaError, match="drops earlier turns"):
+        run(
+            model="hf", model_args={"pretrained": str(model), "dtype": "float32"},
+            tasks=["persona_arithmetic"], output_path=tmp_path / "out", device="cpu",
+            metadata={"persona_set": "demo", "n_questions": 4, "turns": 2, "turn_tokens": 8},
             gen_kwargs={"max_gen_toks": 4},
         )  # fmt: skip
     assert not list((tmp_path / "out").rglob("*.jsonl"))

@@ -35,7 +35,13 @@ from persona_bench.harness.knobs import (
 from persona_bench.harness.metrics import graded_with_the_others
 from persona_bench.harness.plain import seed_rank, warn_of_long_name
 from persona_bench.provenance import training_of, versions
-from persona_bench.rendering import MissingPersonaError, check_persona, prompt_text, template_facts
+from persona_bench.rendering import (
+    MissingPersonaError,
+    check_persona,
+    check_turns,
+    prompt_text,
+    template_facts,
+)
 
 log = logging.getLogger("persona_bench")
 
@@ -198,6 +204,9 @@ class PersonaTask(ConfigurableTask):
         several = isinstance(rendered, list) and all(isinstance(each, str) for each in rendered)
         for prompt in rendered if several else [rendered]:
             check_persona(prompt, doc["persona_prompt"], doc["persona"], self._template)
+            if self.turns and chat:
+                talk = self.conversations[doc["persona"], doc["script"]]
+                check_turns(prompt, talk.lines[: self.turns], self._template)
         return rendered
 
     def _system(self, doc: dict[str, Any]) -> str:

@@ -133,21 +133,21 @@ def _ends(row: Mapping[Any, Any]) -> str:
 
 
 def _change(value: float) -> str:
-    return f"{round(value, 4) + 0.0:+.4f}"  # no -0.0000
+    return "n/a" if math.isnan(value) else f"{round(value, 4) + 0.0:+.4f}"  # no -0.0000
 
 
 def _lost(found: Drift) -> str:
     parts = []
     lost = found.lost
-    for status, words in (("told", "are told from it throughout"), ("never told", "never are")):
+    for status, words in (("told", "told to the end"), ("never told", "never told")):
         names = list(lost.loc[lost["status"] == status, "persona"])
         if names:
-            parts.append(f"{_listed(names)} {words}")
+            parts.append(f"{words}: {_listed(names)}")
     for at, own in lost[lost["status"] == "lost"].groupby("lost_from"):
-        parts.append(f"{_listed(list(own['persona']))} no longer from {at:.0f} turns on")
+        parts.append(f"no longer from {at:.0f} turns on: {_listed(list(own['persona']))}")
     return (
-        f"By their responses, against {found.control!r} (a classifier that learned on other "
-        f"conversations, each persona at p of {LEVEL:.2f}): {'; '.join(parts)}."
+        f"Told from {found.control!r} by a classifier that learned on other conversations (each "
+        f"persona by itself, p at most {LEVEL:.2f}): {'; '.join(parts)}."
     )
 
 

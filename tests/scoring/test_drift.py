@@ -164,12 +164,19 @@ def test_no_difference_is_rarely_called_one() -> None:
 
 
 def test_two_models_are_compared_cell_by_cell() -> None:
-    found = compare_drift(table(-0.01), table(-0.03)).slopes.set_index("persona").loc[""]
+    slopes = compare_drift(table(-0.01), table(-0.03)).slopes
+    found = slopes.query("measure == 'accuracy' and persona == ''").iloc[0]
     assert found["difference"] == pytest.approx(-0.02)
     assert (found["a"], found["b"]) == (
         pytest.approx(-0.01, abs=1e-3),
         pytest.approx(-0.03, abs=1e-3),
     )
+    worse = table()  # the second model loses one persona on the way, the first does not
+    worse.loc[worse["persona"] == "p1", "accuracy"] -= 0.02 * worse["turns"]
+    pss = compare_drift(table(0.0), worse).slopes.query("measure == 'pss'").iloc[0]
+    assert abs(pss["a"]) < 0.002
+    assert pss["b"] < -0.015
+    assert pss["high"] < 0
     with pytest.raises(DriftError, match="other numbers of turns"):
         compare_drift(table(), table().query("turns < 16"))
 
