@@ -189,7 +189,7 @@ def find_samples(path: Path) -> list[Samples]:
         match = _SAMPLES.fullmatch(path.name)
         return [Samples(path, *(match.group("task", "date") if match else (path.stem, "")))]
     if not path.is_dir():
-        raise OutcomesError(f"{path}: no such folder or file; give lm-eval's --output_path")
+        raise OutcomesError(f"{path}: no such folder or file; give a run's folder, a table or logs")
     return [samples for samples in every_samples_file(path) if "persona" in samples.first]
 
 

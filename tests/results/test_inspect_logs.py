@@ -29,6 +29,7 @@ HERE = importlib.util.find_spec("inspect_ai") is not None
 inside = pytest.mark.skipif(not HERE, reason="inspect_ai is not installed here")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(HERE, reason="inspect_ai is installed here")
 @pytest.mark.skipif(not (FOLDER / ".installed").is_file(), reason="make inspect was not run")
 def test_in_the_environment_of_inspect_ai() -> None:
