@@ -13,6 +13,7 @@ import pytest
 
 from persona_bench import compare, prompt_effects, stability, variance_parts
 from persona_bench.scoring.compare import CompareError
+from persona_bench.scoring.pass_at_k import pass_at_k
 from persona_bench.scoring.wordings import has_prompts, rarefied_worst
 from tests.scoring.simulated import logistic
 
@@ -56,6 +57,7 @@ def test_placebos_are_no_personas_of_any_measure() -> None:
     for measure in (stability, lambda t: stability(t, resamples=50)):
         assert measure(rows).to_dict() == measure(alone).to_dict()
     assert compare(rows, rows, resamples=50).n_personas == 3
+    assert pass_at_k(rows, 2).equals(pass_at_k(alone, 2))
     with pytest.raises(ValueError, match="only placebos"):
         stability(rows[rows["kind"] == "placebo"])
 
