@@ -156,6 +156,15 @@ def test_a_task_s_own_settings_go_over_the_study_s(tmp_path: Path) -> None:
     assert own.gen_kwargs == {"do_sample": True, "temperature": 0.6, "top_p": 0.5}
 
 
+def test_examples_and_folders_of_tasks_are_the_study_s_or_the_task_s(tmp_path: Path) -> None:
+    tasks = ["gsm8k", {"task": "local_sums", "num_fewshot": 0}]
+    study = {**GOOD, "tasks": tasks, "num_fewshot": 5, "include_path": str(tmp_path)}
+    read = read_study(written(tmp_path, study))
+    first, second = read.asked(read.models[0])
+    assert (first.num_fewshot, second.num_fewshot) == (5, 0)
+    assert first.include_path == (str(tmp_path),)
+
+
 @pytest.mark.parametrize(
     ("backend", "arguments", "generation"),
     [

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from persona_bench.scoring.cells import Cells
+from persona_bench.scoring.cells import SCORES, Cells
 
 SHOWN = 5
 """Names that an error lists at most."""
@@ -45,23 +45,23 @@ def check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
     for name in ("task", "grader"):
         if name in a.columns and name in b.columns:
             mine, theirs = (", ".join(sorted(map(str, x[name].unique()))) for x in (a, b))
-            if mine != theirs:
+            if mine and theirs and mine != theirs:  # empty where a table does not tell
                 raise CompareError(
-                    f"{name}s differ: {mine or 'none'} and {theirs or 'none'}; grade both runs "
-                    "with the same version, on the same task"
+                    f"{name}s differ: {mine} and {theirs}; grade both runs with the same version, "
+                    "on the same task"
                 )
     for name in ("persona", "question"):
         one, other = set(a[name]), set(b[name])
         if one != other:
             raise CompareError(
-                f"{name}s differ: {_some(one - other, 'only in the first')}"
+                f"{name}s differ{_sets(a, b)}: {_some(one - other, 'only in the first')}"
                 f"{' and ' if one - other and other - one else ''}"
                 f"{_some(other - one, 'only in the second')}; run both with the same persona set, "
                 "number of questions and persona_seed, or compare what they have in common"
             )
     if "prompt_hash" in a.columns and "prompt_hash" in b.columns:
         keys = ["persona", "question"]
-        before, after = (x.drop_duplicates(keys).set_index(keys)["prompt_hash"] for x in (a, b))
+        before, after = (_prompts(x, keys) for x in (a, b))
         before, after = before.align(after, fill_value="")
         if (changed := (before != after) & (before != "") & (after != "")).any():
             persona, question = changed.index[int(changed.to_numpy().argmax())]
@@ -70,6 +70,13 @@ def check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
                 f"persona {persona}, question {question}: the wording of the persona, of the "
                 "question or of the benchmark has changed between the two runs"
             )
+
+
+def _prompts(table: pd.DataFrame, keys: list[str]) -> pd.Series:
+    """The hashes of the prompts of each cell, as one text; empty where one is not known."""
+    told = table.drop_duplicates([*keys, "prompt_hash"]).sort_values("prompt_hash", kind="stable")
+    joined = told.groupby(keys, sort=False)["prompt_hash"].agg(" ".join)
+    return joined.where(~joined.str.startswith(" "), "")
 
 
 def generation_differences(a: pd.DataFrame, b: pd.DataFrame) -> str:
@@ -119,6 +126,14 @@ def restrict_to_common(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, 
     return a, b
 
 
+def _sets(a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """The two runs' persona sets with their versions, if these are known and differ."""
+    if "persona_set" not in a.columns or "persona_set" not in b.columns:
+        return ""
+    one, other = (", ".join(sorted({*map(str, x["persona_set"])} - {""})) for x in (a, b))
+    return f" (persona sets {one} and {other})" if one and other and one != other else ""
+
+
 def _some(names: set[str], where: str) -> str:
     if not names:
         return ""
@@ -148,7 +163,7 @@ def paired_cells(a: Cells, b: Cells) -> tuple[Cells, Cells, int]:
 
 
 def _notes(a: Cells, b: Cells, left_out: int) -> tuple[str, ...]:
-    found = []
+    found = [] if a.has_verdicts and b.has_verdicts else [SCORES]
     if left_out:
         found.append(
             f"{left_out} responses are not compared: the other run has nothing scored in their cell"
