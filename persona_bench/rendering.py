@@ -8,7 +8,7 @@ would measure nothing, so every rendered prompt is checked.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 ChatTemplate = Callable[..., Any]
@@ -67,6 +67,22 @@ def check_persona(rendered: Any, persona_prompt: str, persona: str, template: st
         "message. Put personas into the user message with --metadata "
         '\'{"system_role": "merge"}\' (for this model and for every model compared with it)'
     )
+
+
+def check_turns(rendered: Any, turns: Iterable[str], template: str) -> None:
+    """Stops the run where a user's turn of the conversation is not in the prompt.
+
+    Replies are not looked for: templates may take a model's reasoning out of earlier ones.
+
+    Raises:
+        MissingPersonaError: names the template.
+    """
+    text = _squeeze(prompt_text(rendered))
+    if missing := [turn for turn in turns if _squeeze(turn) not in text]:
+        raise MissingPersonaError(
+            f"the prompt lacks the conversation ({missing[0][:60]!r}): {template} drops earlier "
+            "turns, so that this model can't be asked over a conversation"
+        )
 
 
 def template_facts(chat_template: ChatTemplate) -> TemplateFacts:

@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from persona_bench.scoring.drift import _unit_slopes, clustered_mean
+from persona_bench.scoring.drift import clustered_mean
 
 TURNS = np.array([0, 4, 16])
 
@@ -50,32 +50,28 @@ class Model:
         return 1 / (1 + np.exp(-logit))
 
     @staticmethod
-    def _slope_of(accuracies: np.ndarray) -> float:
+    def _slope_of(accuracies: np.ndarray) -> np.ndarray:
         away = TURNS - TURNS.mean()
-        return float(accuracies @ away / (away**2).sum())
+        return accuracies @ away / (away**2).sum()
 
-    def draw(self, questions: int, scripts: int, rng: np.random.Generator) -> pd.DataFrame:
-        """A table as `drift` takes it: accuracy alone."""
+    def units(self, questions: int, scripts: int, rng: np.random.Generator) -> pd.DataFrame:
+        """The slope of each persona and question, as `scoring.drift.clustered_mean` takes them."""
         ease, own = rng.normal(size=(2, questions))
         script = np.arange(questions) % scripts
-        parts = []
+        slopes = []
         for persona in range(len(self.slope)):
             talk = rng.normal(size=scripts)[script]
             right = rng.random((questions, len(TURNS))) < self._right(persona, ease, own, talk)
-            for place, turns in enumerate(TURNS):
-                parts.append(
-                    pd.DataFrame(
-                        {
-                            "persona": f"p{persona}",
-                            "question": [f"q{n}" for n in range(questions)],
-                            "sample": 0,
-                            "script": script.astype(str),
-                            "turns": int(turns),
-                            "accuracy": right[:, place].astype(float),
-                        }
-                    )
-                )
-        return pd.concat(parts, ignore_index=True)
+            slopes.append(self._slope_of(right))
+        personas = len(slopes)
+        return pd.DataFrame(
+            {
+                "persona": np.repeat(np.arange(personas), questions),
+                "question": np.tile(np.arange(questions), personas),
+                "script": np.tile(script, personas),
+                "value": np.concatenate(slopes),
+            }
+        )
 
 
 def coverage(
@@ -85,9 +81,7 @@ def coverage(
     rng = np.random.default_rng(seed)
     hits, widths = [], []
     for _ in range(replicates):
-        found = clustered_mean(
-            _unit_slopes(model.draw(questions, scripts, rng), "accuracy", TURNS.tolist())
-        )
+        found = clustered_mean(model.units(questions, scripts, rng))
         low, high = found.interval(0.95)
         hits.append(low <= model.truth <= high)
         widths.append((high - low) / 2)

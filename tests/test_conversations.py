@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +25,12 @@ from persona_bench.rendering import MissingPersonaError, merged
 from persona_bench.results.outcomes import read_outcomes, read_responses
 from persona_bench.results.samples import find_samples
 from tests.support.chat_server import ChatServer
+from tests.support.judge_server import JudgeServer, Reply, verdict
+from tests.support.studies import written
 from tests.support.tiny_model import tiny_model
+from tests.test_cli import persona_bench
 from tests.test_resume import PRELOADED, finish, run_and_kill
+from tests.test_study import RANKS
 
 TURNS, SCRIPTS, QUESTIONS = [0, 2, 5], 4, 8
 TAGS = (
@@ -212,7 +219,7 @@ def faded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("faded")
     for name, strength in (("steady", 0.0), ("fading", 0.1)):
         with server(fading(strength)) as chat:
-            ask(chat, folder / name, n_questions=40)
+            ask(chat, folder / name, n_questions=24)
     return {name: folder / name for name in ("steady", "fading")}
 
 
@@ -223,7 +230,7 @@ def test_drift_is_found_with_the_turn_at_which_a_persona_is_lost(
 
     score_folder(faded["fading"], faded["fading"] / "scores")
     said = " ".join(capsys.readouterr().out.split())
-    assert "pirate no longer from 5 turns on" in said
+    assert "no longer from 5 turns on: pirate" in said
     record = json.loads((faded["fading"] / "scores/persona_arithmetic_drift.json").read_text())
     (slope,) = [
         each for each in record["slopes"] if (each["measure"], each["persona"]) == ("accuracy", "")
@@ -303,6 +310,19 @@ def test_room_is_checked_before_anything_is_asked(tmp_path: Path) -> None:
             model="hf", model_args={"pretrained": str(model), "dtype": "float32"},
             tasks=["persona_arithmetic"], output_path=tmp_path / "out", device="cpu",
             metadata={"persona_set": "demo", "n_questions": 4, "turns": 2, "turn_tokens": 2000},
+            gen_kwargs={"max_gen_toks": 4},
+        )  # fmt: skip
+    assert not list((tmp_path / "out").rglob("*.jsonl"))
+
+
+def test_a_template_that_drops_earlier_turns_stops_the_run(tmp_path: Path) -> None:
+    last = "{{ messages[0].content }}\n{{ messages[-1].content }}\n"
+    model = tiny_model(tmp_path / "model", last)
+    with pytest.raises(MissingPersonaError, match="drops earlier turns"):
+        run(
+            model="hf", model_args={"pretrained": str(model), "dtype": "float32"},
+            tasks=["persona_arithmetic"], output_path=tmp_path / "out", device="cpu",
+            metadata={"persona_set": "demo", "n_questions": 4, "turns": 2, "turn_tokens": 8},
             gen_kwargs={"max_gen_toks": 4},
         )  # fmt: skip
     assert not list((tmp_path / "out").rglob("*.jsonl"))
@@ -393,3 +413,79 @@ def test_personas_around_other_tasks_talk_too(tmp_path: Path) -> None:
                         f"{opening}<user>{turn}</user>\n<assistant>{doc['conversation'][1]}"
                         f"</assistant>\n<user>Is {doc['question']} even?</user>\n<assistant>"
                     )
+
+
+# ------------------------------------------------------------------------------- roles, by a study
+@pytest.mark.slow
+def test_a_study_of_roles_over_a_conversation_is_judged_and_compared(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        """Both models play a role at first; `b` no longer after three rounds."""
+        messages, said = body["messages"], body["messages"][-1]["content"]
+        if body["model"] == "judge":
+            return Reply(verdict(5 if "in my role" in said.partition("Response: ")[2] else 2))
+        if any(said.endswith(turn) for turn in SMALL_TALK):
+            return Reply(f"Reply {len(messages)}")
+        return Reply("I am a model." if body["model"] == "b" and turns_of(body) else "in my role")
+
+    with JudgeServer(answer, ("a", "b", "judge")) as chat:
+        endpoint = {"base_url": f"{chat.url}/chat/completions", "num_concurrent": 4}
+        study = {
+            "output_path": "out",
+            "models": [
+                {"name": name, "model": "local-chat-completions",
+                 "model_args": {**endpoint, "model": name}}
+                for name in ("a", "b")
+            ],
+            "tasks": ["persona_roleplay"],
+            "metadata": {
+                "persona_set": "demo", "questions_per_task": 2, "turns": [0, 3], "scripts": 2,
+            },
+            "judge": {"models": ["judge"], "base_url": chat.url, "concurrency": 4},
+        }  # fmt: skip
+        file = written(tmp_path, study)
+        done = persona_bench("run", str(file), cwd=tmp_path)
+    assert "persona_roleplay · b, over a conversation" in " ".join(done.stdout.split())
+    scores = tmp_path / "out" / "scores"
+    slopes = {}
+    for name in ("a", "b"):
+        record = json.loads((scores / name / "persona_roleplay_drift.json").read_text())
+        (slopes[name],) = [
+            each["slope"]
+            for each in record["slopes"]
+            if (each["measure"], each["persona"]) == ("fidelity", "")
+        ]
+    assert slopes == {"a": pytest.approx(0), "b": pytest.approx(-1)}
+    done = persona_bench(
+        "compare", "a=out/a", "b=out/b", "--out", "report", "--no-page", cwd=tmp_path
+    )
+    assert "Drift of fidelity per round: a +0.0000, b -1.0000" in " ".join(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_conversations_ask_what_one_asks(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model", TAGS)
+    knobs = {"persona_set": "demo", "n_personas": 3, "n_questions": 3, "scripts": 3}
+    knobs |= {"turns": [0, 2], "turn_tokens": 8}
+    arguments = [
+        "run", "--model", "hf", "--model-args", f"pretrained={model},dtype=float32",
+        "--tasks", "persona_arithmetic", "--gen-kwargs", "max_gen_toks=4", "--batch-size", "2",
+        "--metadata", json.dumps(knobs), "--device", "cpu",
+    ]  # fmt: skip
+    (tmp_path / "ranks.py").write_text(RANKS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "ranks.py"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
+    subprocess.run(
+        [*launch, *arguments, "--output-path", "two"],
+        cwd=tmp_path, env=environment, check=True, timeout=500,
+    )  # fmt: skip
+    persona_bench(*arguments, "--output-path", "one", cwd=tmp_path)
+    prompts = []
+    for name in ("two", "one"):
+        rows = [row for each in find_samples(tmp_path / name) for row in each.records()]
+        prompts.append(sorted(row["arguments"]["gen_args_0"]["arg_0"] for row in rows))
+    assert prompts[0] == prompts[1]
+    segments = (tmp_path / "two").glob("store/generations/*/*.jsonl")
+    records = [json.loads(line) for each in segments for line in each.read_text().splitlines()[1:]]
+    asked = Counter(each["prompt"] for each in records if each["task"] == "conversations")
+    assert len(asked) == 3 * 3 * 2
+    assert set(asked.values()) == {1}

@@ -286,18 +286,13 @@ def _plans(
     margins: Mapping[str, Any] | None = None,
 ) -> list[Plan]:
     """What `--until decided` asks of each task, at most."""
-    from persona_bench.harness.run import RunError
     from persona_bench.harness.until import Base, plan_tasks
 
     base = None
     if against is not None:
-        from persona_bench.report.gate import read_tables
+        from persona_bench.report.gate import named_alike, read_tables
 
-        graded = read_tables(against).graded
-        if against.suffix.lower() == ".csv":
-            if len(asked) > 1:
-                raise RunError(f"--against {against} holds one task, but {len(asked)} are asked")
-            graded = {asked[0].name: graded["outcomes"]}
+        graded = named_alike(read_tables(against).graded, [each.name for each in asked])
         base = Base(str(against), graded, margins or {})
     confirmed = bool(of_run.get("confirm_run_unsafe_code"))
     return plan_tasks(asked, arguments, base, confirm_run_unsafe_code=confirmed)

@@ -18,6 +18,7 @@ SAME_VERSIONS = ("persona-bench", "lm-eval", "torch", "transformers", "vllm")
 # what shards differ in by their questions alone, or by where and when they ran
 NOT_COMPARED = (
     "shard", "tests", "sandbox", "sandbox_missing", "design_asked", "versions", "chat_dates",
+    "conversations",
 )  # fmt: skip
 
 

@@ -15,8 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from persona_bench.results.outcomes import complete_questions
-from persona_bench.results.schema import CORRECT, Outcome, outcome_table
+from persona_bench.results.schema import CORRECT, Outcome, complete_questions, outcome_table
 from persona_bench.scoring.cells import NO_VERDICTS
 from persona_bench.scoring.estimate import UNKNOWN
 from persona_bench.scoring.stability import Stability, stability
@@ -32,6 +31,7 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
 
 
 def _scored(records: Sequence[Record]) -> Stability:
+    records = [record for record in records if record.get("kind") != "placebo"]
     rows = tuple(
         Outcome(
             persona=record["persona"],

@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -37,8 +39,7 @@ from persona_bench.harness.knobs import (
 from persona_bench.harness.notes import Note, RunFacts, forget_unfinished, parts_of
 from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import RecordLog
-from persona_bench.harness.task_index import build, is_planned, plan
-from persona_bench.harness.tasks import own_data_task
+from persona_bench.harness.task_index import build, is_planned, own_data_task, plan
 from persona_bench.harness.wrap import PREFIX
 from persona_bench.resources import resource_folder
 from persona_bench.texts import short_name
@@ -334,6 +335,7 @@ class Session:
             self.lm.before = note.write
         self._converse(parts, limit, apply_chat_template, system_instruction,
                        multiturn(fewshot_as_multiturn, apply_chat_template))  # fmt: skip
+        _silence_git()
         results = lm_eval.simple_evaluate(
             model=self.lm,
             model_args=without_secrets(self.model_args),
@@ -452,6 +454,16 @@ class Session:
         if self._record_log.torn:
             torn = self._record_log.torn
             self.say(f"{torn} record(s) were cut off when a run ended: they are generated again")
+
+
+def _silence_git() -> None:
+    """Keeps lm-eval from asking git for a commit where git would only print that there is none."""
+    from lm_eval import evaluator
+
+    with suppress(OSError):  # without git there is no complaint
+        done = subprocess.run(["git", "rev-parse"], capture_output=True, check=False)
+        if done.returncode:
+            evaluator.get_git_commit_hash = lambda: None
 
 
 def multiturn(given: bool | None, apply_chat_template: bool) -> bool:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -103,12 +103,15 @@ class StudyTask(Part):
     num_fewshot: int | None = Field(default=None, ge=0)
 
 
+Url = Annotated[str, Field(pattern=r"^https?://")]
+
+
 class StudyJudge(Part):
     """Who judges the responses of judged tasks.
 
     Attributes:
         models: The judges' names at the endpoint; several judge side by side.
-        base_url: An OpenAI-compatible endpoint; OpenAI's own by default.
+        base_url: An OpenAI-compatible endpoint, or one by model; OpenAI's own by default.
         concurrency: Calls at a time.
         price: Price of a million prompt tokens and of a million completion tokens, in US dollars;
             of all models that are asked, or by name.
@@ -120,12 +123,16 @@ class StudyJudge(Part):
         form: `json`, `text` or `auto` (docs/fidelity.md).
         gen_kwargs: Generation arguments for the judge, merged over temperature 0 and max_tokens
             1024.
-        api_key_variable: The environment variable with the endpoint's key.
+        api_key_variable: The environment variable with the endpoint's key, or one by model.
         timeout: Seconds that a call may take.
+        entry_test: True: judges take the entry test first, and those below its bar judge nothing.
+            False: a judge that has failed it judges all the same.
+        as_published: PersonaGym's responses: score them by its published protocol too, with two
+            judges (docs/fidelity.md).
     """
 
     models: list[str] = Field(min_length=1)
-    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    base_url: Url | dict[str, Url] | None = None
     concurrency: int = Field(default=16, ge=1)
     price: tuple[float, float] | dict[str, tuple[float, float]] | None = None
     max_cost: float | None = Field(default=None, gt=0)
@@ -135,8 +142,10 @@ class StudyJudge(Part):
     examples_by: str | None = None
     form: Literal["auto", "json", "text"] = "auto"
     gen_kwargs: dict[str, Any] = Field(default_factory=dict)
-    api_key_variable: str = "OPENAI_API_KEY"
+    api_key_variable: str | dict[str, str] = "OPENAI_API_KEY"
     timeout: float = Field(default=180.0, gt=0)
+    entry_test: bool | None = None
+    as_published: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -155,6 +164,14 @@ class StudyJudge(Part):
                     "a price is two numbers, as in [0.15, 0.60], or {MODEL: [0.15, 0.60], ...}"
                 )
         return given
+
+    @model_validator(mode="after")
+    def _named(self) -> StudyJudge:
+        for what in ("base_url", "price", "api_key_variable"):
+            by_name = getattr(self, what)
+            if isinstance(by_name, dict) and (unknown := set(by_name) - set(self.names)):
+                raise ValueError(f"{what} names {min(unknown)!r}, which is not among the models")
+        return self
 
     @model_validator(mode="after")
     def _priced(self) -> StudyJudge:

@@ -50,6 +50,7 @@ from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.harness.tasks import PersonaTask, cell_of, model_of
 from persona_bench.rendering import merged, prompt_text
 from persona_bench.resources import resource_folder
+from persona_bench.results.other_run import LEVELS, SUBJECTS, number
 from persona_bench.results.schema import verdict_of_score
 
 log = logging.getLogger("persona_bench")
@@ -63,9 +64,6 @@ LONGEST_ANSWER = 1000
 """Characters of a filtered response that are recorded."""
 MARK = "\0persona\0"
 """Stands for the persona in a prompt that is rendered once for all personas."""
-LEVELS = ("level", "difficulty")
-SUBJECTS = ("subject", "category")
-"""Columns of a task's own documents that say a question's level and subject."""
 
 
 class WrapError(ValueError):
@@ -227,13 +225,6 @@ class Headline:
                 + ' by "metric" in --metadata, and start the same command again'
             )
         return value
-
-
-def number(value: Any) -> float | None:
-    """A metric's value as a number; None for what is none (pairs and lists for corpus metrics)."""
-    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
-        return float(value)
-    return None
 
 
 # ---------------------------------------------------------------------- the task

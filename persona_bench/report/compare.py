@@ -28,6 +28,11 @@ from persona_bench.report.runs import Settings, compared_voice, scored_voice
 from persona_bench.report.score_judged import entry_tests
 from persona_bench.report.voice import voice_comparison_lines
 from persona_bench.results.runs import Run
+from persona_bench.scoring.as_published import (
+    PublishedComparison,
+    as_published,
+    compare_published,
+)
 from persona_bench.scoring.compare import (
     CompareError,
     Comparison,
@@ -37,6 +42,7 @@ from persona_bench.scoring.compare import (
 )
 from persona_bench.scoring.compare import compare as compare_outcomes
 from persona_bench.scoring.drift import DriftComparison
+from persona_bench.scoring.estimate import plain
 from persona_bench.scoring.fidelity_compare import (
     FidelityComparison,
     compare_fidelity,
@@ -106,8 +112,18 @@ def compare_runs(
         }
         for task, others in pairs.items()
     }
+    published = {
+        task: {run.name: _compare_published(task, runs[0], run) for run in runs[1:]}
+        for task in roles
+    }
     tests = {
-        task: {name: {"entry_tests": _entries(task, runs)} for name in others}
+        task: {
+            name: {
+                "entry_tests": _entries(task, runs),
+                "as_published": plain(published[task][name]),
+            }
+            for name in others
+        }
         for task, others in roles.items()
     }
     drifts = compared_drifts(runs, settings.confidence)
@@ -120,7 +136,7 @@ def compare_runs(
     if as_json:
         print(json.dumps(records, indent=2))
     else:
-        _print(runs, pairs, roles, voices, drifts, rankings, console)
+        _print(runs, pairs, roles, voices, published, drifts, rankings, console)
     if out_folder is None:
         return
     if not as_json:
@@ -192,6 +208,15 @@ def _entries(task: str, runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     files = [file for run in runs for file in run.judged[task].judges]
     failed_last = sorted(files, key=lambda file: not file.entry_test.get("passed"))
     return entry_tests(failed_last)
+
+
+def _compare_published(task: str, a: Run, b: Run) -> PublishedComparison | None:
+    """The difference under PersonaGym's published protocol, where both were judged by it."""
+    found = [
+        as_published([file.as_published for file in run.judged[task].judges]) for run in (a, b)
+    ]
+    first, second = found
+    return compare_published(first, second) if first and second else None
 
 
 def _common(tables: Mapping[str, pd.DataFrame], restrict: Restrict) -> dict[str, pd.DataFrame]:
@@ -308,6 +333,7 @@ def _print(
     pairs: Mapping[str, Pairs],
     roles: Mapping[str, RolePairs],
     voices: Mapping[str, Mapping[str, VoiceComparison]],
+    published: Mapping[str, Mapping[str, PublishedComparison | None]],
     drifts: Mapping[str, Mapping[str, DriftComparison]],
     rankings: Mapping[str, Ranking],
     console: Console,
@@ -328,5 +354,11 @@ def _print(
     for task, of_roles in roles.items():
         for b, fidelities in of_roles.items():
             print_fidelity_comparison(
-                fidelities, title=task, a=a, b=b, console=console, entries=_entries(task, runs)
+                fidelities,
+                title=task,
+                a=a,
+                b=b,
+                console=console,
+                entries=_entries(task, runs),
+                published=published[task][b],
             )

@@ -46,12 +46,15 @@ NAMED = 6
 def drift_table(parts: Sequence[TaskResults]) -> pd.DataFrame:
     """The responses of one model to a task at its numbers of turns, as `scoring.drift` takes them.
 
-    Fidelity is what judges gave, of a graded task for the voice; information needs a trace.
+    Placebos, which are no personas, are left out. Fidelity is what judges gave, of a graded task
+    for the voice; information needs a trace.
     """
     tables = []
     for each in parts:
         rows = each.responses if each.outcomes is None else each.outcomes
-        rows = rows[[*UNIT, "kind", "script", "turns", "response", "correct"]]
+        rows = rows.loc[
+            rows["kind"] != "placebo", [*UNIT, "kind", "script", "turns", "response", "correct"]
+        ]
         rows = rows.rename(columns={"correct": "accuracy"}).astype({"question": str})
         judged = each.verdicts if each.outcomes is None else each.voice
         if judged is not None:
@@ -133,21 +136,21 @@ def _ends(row: Mapping[Any, Any]) -> str:
 
 
 def _change(value: float) -> str:
-    return f"{round(value, 4) + 0.0:+.4f}"  # no -0.0000
+    return "n/a" if math.isnan(value) else f"{round(value, 4) + 0.0:+.4f}"  # no -0.0000
 
 
 def _lost(found: Drift) -> str:
     parts = []
     lost = found.lost
-    for status, words in (("told", "are told from it throughout"), ("never told", "never are")):
+    for status, words in (("told", "told to the end"), ("never told", "never told")):
         names = list(lost.loc[lost["status"] == status, "persona"])
         if names:
-            parts.append(f"{_listed(names)} {words}")
+            parts.append(f"{words}: {_listed(names)}")
     for at, own in lost[lost["status"] == "lost"].groupby("lost_from"):
-        parts.append(f"{_listed(list(own['persona']))} no longer from {at:.0f} turns on")
+        parts.append(f"no longer from {at:.0f} turns on: {_listed(list(own['persona']))}")
     return (
-        f"By their responses, against {found.control!r} (a classifier that learned on other "
-        f"conversations, each persona at p of {LEVEL:.2f}): {'; '.join(parts)}."
+        f"Told from {found.control!r} by a classifier that learned on other conversations (each "
+        f"persona by itself, p at most {LEVEL:.2f}): {'; '.join(parts)}."
     )
 
 

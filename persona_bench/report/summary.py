@@ -102,8 +102,8 @@ def accuracy_range(result: Stability) -> str:
 
 
 def _names(tied: list[str]) -> str:
-    name = cut(printable(tied[0]), 18)  # two of them fit the line
-    return name if len(tied) == 1 else f"{name} and {len(tied) - 1} more"
+    more = "" if len(tied) == 1 else f" +{len(tied) - 1}"
+    return cut(printable(tied[0]), 18 - len(more)) + more  # two of them fit the line
 
 
 def _personas(result: Stability) -> Table:

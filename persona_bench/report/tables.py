@@ -225,6 +225,11 @@ def format_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def bare_p(p: float) -> str:
+    """`0.012` or `< 0.001`, for a column that is called p."""
+    return format_p(p).removeprefix("p ").removeprefix("= ")
+
+
 def by_accuracy(result: Stability) -> pd.DataFrame:
     """`per_persona`, best accuracy first and ties by name; nothing scored comes last."""
     return result.per_persona.sort_values(
@@ -321,10 +326,10 @@ def _add_columns(table: Table, more: dict[str, list[str]]) -> None:
         table.add_column(Text(header), justify="right", no_wrap=name in (EXPECTED, "band"))
 
 
-def plain_table(title: str, caption: str = "") -> Table:
-    """An empty table in the style that all tables of a scoring share."""
+def plain_table(title: str = "", caption: str = "") -> Table:
+    """An empty table in the style that all tables in the terminal share."""
     return Table(
-        title=title,
+        title=title or None,
         caption=caption or None,
         title_justify="left",
         caption_justify="left",
@@ -342,7 +347,7 @@ def _text(value: Any) -> Text:
 
 # ----------------------------------------------------------------------------- the metrics
 def _metric_table(result: Stability, rows: list[tuple[str, str, str, str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=PADDING)
+    table = plain_table()
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column(f"{result.confidence:.0%} interval", no_wrap=True)
@@ -354,7 +359,7 @@ def _metric_table(result: Stability, rows: list[tuple[str, str, str, str]]) -> T
 
 def _headline_rows(result: Stability) -> list[tuple[str, str, str, str]]:
     floor = f"{DEFINITIONS['noise_floor']} (interval: the middle {result.confidence:.0%} of these)"
-    p = format_p(result.p_value).removeprefix("p ").removeprefix("= ")
+    p = bare_p(result.p_value)
     rows = [
         (
             "corrected PSS",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 
-def check(outcomes: pd.DataFrame) -> pd.DataFrame:
+def check(outcomes: pd.DataFrame, *, placebos: bool = False) -> pd.DataFrame:
     """The table with names as text, `correct` and `score` as floats; or a ValueError that says why.
 
-    `correct` or `score` may be missing; `correct` is then what the scores say.
+    `correct` or `score` may be missing; `correct` is then what the scores say. Rows of the kind
+    `placebo` are left out unless `placebos` keeps them: a placebo is no persona.
     """
     needed = ["persona", "question", *(["correct"] if "score" not in outcomes.columns else [])]
     if lacking := [name for name in needed if name not in outcomes.columns]:
@@ -18,6 +19,10 @@ def check(outcomes: pd.DataFrame) -> pd.DataFrame:
         )
     if outcomes.empty:
         raise ValueError("outcomes are empty: there is no response to score")
+    if "kind" in outcomes.columns and not placebos:
+        outcomes = outcomes[outcomes["kind"] != "placebo"]
+        if outcomes.empty:
+            raise ValueError("outcomes hold only placebos: there is no persona to score")
     table = outcomes.reset_index(drop=True)
     _check_one_run(table)
     for name in ("persona", "question"):

@@ -103,7 +103,7 @@ def drift(
         confidence: Level of the intervals.
 
     Raises:
-        DriftError: one number of turns, or no script.
+        DriftError: one number of turns, no script, or nothing that was measured.
     """
     turns = sorted(int(each) for each in table["turns"].unique())
     if len(turns) < 2:
@@ -111,6 +111,8 @@ def drift(
     if (table["script"].astype(str) == "").any():
         raise DriftError("some responses belong to no script: run them with turns=[0, ...]")
     measures = [name for name in MEASURES if name in table and table[name].notna().any()]
+    if not measures:
+        raise DriftError("nothing is graded, judged or traced: there is nothing that could drift")
     levels, slopes, notes = [], [], []
     for measure in measures:
         for number in turns:
@@ -129,7 +131,7 @@ def drift(
             rows = table[(table["turns"] == number) & table["accuracy"].notna()]
             levels.append({"measure": "pss", "turns": number, "value": _pss(rows),
                            "low": math.nan, "high": math.nan, "n": len(rows)})  # fmt: skip
-        slopes.append(_pss_slope(table, turns, confidence))
+        slopes.append(_pss_slope([table], turns, confidence))
     for number, each in sorted((stabilities or {}).items()):
         corrected = each.pss_corrected
         levels.append({"measure": "pss_corrected", "turns": number, "value": corrected.value,
@@ -141,7 +143,7 @@ def drift(
     told_table = pd.DataFrame(told, columns=columns)
     return Drift(
         levels=pd.DataFrame(levels)[["measure", "turns", "value", "low", "high", "n"]],
-        slopes=pd.DataFrame(slopes),
+        slopes=pd.DataFrame(slopes).drop(columns=["a", "b"], errors="ignore"),
         told=told_table,
         lost=_lost(told_table),
         control=control,
@@ -260,24 +262,35 @@ def _pss(rows: pd.DataFrame) -> float:
     return float(means.min() / means.max()) if len(means) and means.max() > 0 else math.nan
 
 
-def _pss_slope(table: pd.DataFrame, turns: Sequence[int], confidence: float) -> dict[str, Any]:
-    """The slope of the plain PSS; its error by leaving out one script at a time (jackknife)."""
+def _pss_slope(
+    tables: Sequence[pd.DataFrame], turns: Sequence[int], confidence: float
+) -> dict[str, Any]:
+    """The slope of the plain PSS, of two models that of the second less the first's.
+
+    Its error is found by leaving out one script at a time (jackknife).
+    """
     away = np.array(turns, dtype=float) - np.mean(turns)
+    known = [table[table["accuracy"].notna()] for table in tables]
 
-    def slope(rows: pd.DataFrame) -> float:
-        values = [_pss(rows[rows["turns"] == number]) for number in turns]
-        return float(np.dot(values, away) / (away**2).sum())
+    def slopes(without: Any = None) -> list[float]:
+        found = []
+        for rows in known:
+            kept = rows[rows["script"] != without]
+            values = [_pss(kept[kept["turns"] == number]) for number in turns]
+            found.append(float(np.dot(values, away) / (away**2).sum()))
+        return found
 
-    known = table[table["accuracy"].notna()]
-    scripts = sorted(known["script"].unique())
-    left = np.array([slope(known[known["script"] != each]) for each in scripts])
-    n = len(scripts)
+    def whole(found: list[float]) -> float:
+        return found[-1] - (found[0] if len(found) > 1 else 0.0)
+
+    left = np.array([whole(slopes(each)) for each in sorted(known[0]["script"].unique())])
+    n, own = len(left), slopes()
     se = math.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum())
-    se = se if se > TINY else math.nan
-    found = Clustered(slope(known), se, n - 1, known.groupby(["persona", "script"]).ngroups)
+    talks = known[0].groupby(["persona", "script"]).ngroups
+    found = Clustered(whole(own), se if se > TINY else math.nan, n - 1, talks)
     low, high = found.interval(confidence)
-    return {"measure": "pss", "persona": "", "slope": found.value, "low": low, "high": high,
-            "p_value": found.p_value, "conversations": found.conversations}  # fmt: skip
+    row = {"measure": "pss", "persona": "", "slope": found.value, "low": low, "high": high}
+    return row | {"p_value": found.p_value, "conversations": talks, "a": own[0], "b": own[-1]}
 
 
 # ------------------------------------------------------------------------------- told apart
@@ -413,6 +426,11 @@ def compare_drift(a: pd.DataFrame, b: pd.DataFrame, *, confidence: float = 0.95)
             means = own.groupby("persona")[["value_a", "value_b"]].mean().mean()
             row |= {"a": means["value_a"], "b": means["value_b"]}
         found += rows
+        if measure == "accuracy":
+            keys = both[[*UNIT, "script"]]
+            found.append(
+                _pss_slope([each.merge(keys, on=list(keys)) for each in (a, b)], turns, confidence)
+            )
     table = pd.DataFrame(found).rename(columns={"slope": "difference"})
     columns = ["measure", "persona", "a", "b", "difference", "low", "high", "p_value"]
     return DriftComparison(table[columns] if len(table) else pd.DataFrame(columns=columns),

@@ -116,8 +116,7 @@ def test_questions_alone_would_cover_too_little(study: ModuleType) -> None:
     model, rng = study.Model(6, 0.06), np.random.default_rng(1)
     covered = []
     for _ in range(100):
-        units = study._unit_slopes(model.draw(200, 4, rng), "accuracy", TURNS)
-        by_question = units.groupby("question")["value"].mean()
+        by_question = model.units(200, 4, rng).groupby("question")["value"].mean()
         half = 1.96 * by_question.std() / math.sqrt(len(by_question))
         covered.append(abs(by_question.mean() - model.truth) <= half)
     assert np.mean(covered) < 0.85
@@ -165,12 +164,19 @@ def test_no_difference_is_rarely_called_one() -> None:
 
 
 def test_two_models_are_compared_cell_by_cell() -> None:
-    found = compare_drift(table(-0.01), table(-0.03)).slopes.set_index("persona").loc[""]
+    slopes = compare_drift(table(-0.01), table(-0.03)).slopes
+    found = slopes.query("measure == 'accuracy' and persona == ''").iloc[0]
     assert found["difference"] == pytest.approx(-0.02)
     assert (found["a"], found["b"]) == (
         pytest.approx(-0.01, abs=1e-3),
         pytest.approx(-0.03, abs=1e-3),
     )
+    worse = table()  # the second model loses one persona on the way, the first does not
+    worse.loc[worse["persona"] == "p1", "accuracy"] -= 0.02 * worse["turns"]
+    pss = compare_drift(table(0.0), worse).slopes.query("measure == 'pss'").iloc[0]
+    assert abs(pss["a"]) < 0.002
+    assert pss["b"] < -0.015
+    assert pss["high"] < 0
     with pytest.raises(DriftError, match="other numbers of turns"):
         compare_drift(table(), table().query("turns < 16"))
 

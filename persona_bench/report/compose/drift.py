@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from persona_bench.report.drift import NAMES, drift_lines
-from persona_bench.report.figures.drift import TOLD, drift_data, drift_figure
+from persona_bench.report.figures.drift import PANELS, TOLD, drift_data, drift_figure
 from persona_bench.report.figures.style import set_in
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.charts import line_chart
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 MEANING = (
     "So many rounds of conversation stand between the system message and the question: scripted "
     "turns of a user, answered by the model under its persona. A slope is the change per round, "
-    "with an interval clustered by conversation. Under each response, *Conversation* shows the "
-    "rounds before it."
+    "with an interval clustered by conversation. The rounds stand under each response."
 )
 
 
@@ -49,9 +48,10 @@ def drift_section(
         figure = drift_figure(results, title=title, width=gallery.width)
     drawn = gallery.draw("drift", figure, data, task=task)
     charts = []
-    for measure, own in data.groupby("measure", sort=False):
+    for measure in [name for name in PANELS if name in set(data["measure"])]:
+        own = data[data["measure"] == measure]
         curves = {str(model): rows for model, rows in own.groupby("model", sort=False)}
-        name = {**NAMES, "told": f"share {TOLD}"}[str(measure)]
+        name = {**NAMES, "told": f"share {TOLD}"}[measure]
         edges = ("value", "low", "high") if own["low"].notna().all() else ("value",)
         labels = ("Turns of conversation", name[0].upper() + name[1:])
         charts.append(PageFigure(f"{drawn.name}_{measure}", f"{labels[1]} over a conversation", "",

@@ -202,8 +202,7 @@ def judged_models_section(models: JudgedModels) -> Section:
         formats = {"persona_score": SCORE}
         tables.append(PageTable(f"{stem}_models", "Fidelity, 1 to 5", table, "", formats, ends))
     if models.fidelities:
-        judges = pd.concat([each.judges for each in models.fidelities.values()])
-        said.append(f"Judged by {judges_in_words(judges)}.")
+        said.append(f"Judged by {_judges(models)}.")
     for model, each in models.comparisons.items():
         low, high = each.difference.interval
         said.append(
@@ -219,6 +218,11 @@ def judged_models_section(models: JudgedModels) -> Section:
         )
     said += [MEANING] if models.traces else []
     return Section(stem, models.task, said, tables, [])
+
+
+def _judges(models: JudgedModels) -> str:
+    """The judges of these models, with their entry tests."""
+    return judges_in_words(pd.concat([each.judges for each in models.fidelities.values()]))
 
 
 def overview_section(
@@ -256,6 +260,8 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
         if len(rows) < 2:
             continue
         table, title = pd.DataFrame(rows), f"{graded.task} and {judged.task}"
+        if y == "persona_score":
+            title += f", judged by {_judges(judged)}"
         with set_in(gallery.font):
             figure = frontier_figure(table, y=y, title=title, width=gallery.width)
         data, of = frontier_data(table, "pss_corrected", y), f"{judged.task}, {y.replace('_', ' ')}"

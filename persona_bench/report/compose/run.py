@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persona_bench.report.compose.cards import stability_cards
@@ -19,6 +19,7 @@ from persona_bench.report.files import SIZES, metric_table
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.charts import bar_chart, interval_chart, line_chart, map_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
+from persona_bench.report.prompts import prompt_page_tables
 from persona_bench.report.sensitivity import NOTE, TITLE, sensitivity_lines
 from persona_bench.report.tables import (
     by_accuracy,
@@ -60,6 +61,7 @@ def graded_section(
     gallery: Gallery,
     *,
     by: str = "",
+    notes: Sequence[str] = (),
 ) -> Section:
     """What one model's stability on one task is.
 
@@ -70,13 +72,15 @@ def graded_section(
         outcomes: Behind them.
         gallery: Where figures go.
         by: The column that is the same in all of these outcomes: level, subject or date.
+        notes: Sentences to stand among the notes.
     """
     result, stem = scored.stability, file_stem(task)
     link = {"task": str(outcomes["task"].iloc[0]) if by else task, "model": model}
     if by in ("level", "subject"):
         link[by] = str(outcomes[by].iloc[0])
     little = near_zero(result), how_little(result)
-    notes = [conclusion(result), *little, *(f"Note: {each}." for each in result.notes)]
+    said = [conclusion(result), *little, *(f"Note: {each}." for each in result.notes)]
+    notes = [*said, *notes]
     if scored.voice is not None:
         notes += voice_lines(scored.voice)
     routes = []
@@ -94,6 +98,7 @@ def graded_section(
         notes=[line for line in notes if line],
         more=[
             *more,
+            *prompt_page_tables(stem, scored.prompts),
             *_voice(stem, scored),
             *routes,
             metrics_page_table(stem, result),
