@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from persona_bench.report.tables import print_stability
 from persona_bench.scoring.stability import Stability, stability
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -49,6 +52,14 @@ def test_agreement_counts_pairs_of_personas_and_of_samples() -> None:
     assert result.answer_agreement.low < result.answer_agreement < result.answer_agreement.high
     each = result.per_persona.set_index("persona")["same_answer"]
     assert each["p1"] == pytest.approx((means["p0", "p1"] + means["p1", "p2"]) / 2)
+
+
+def test_agreement_of_answers_is_printed_where_it_is_known() -> None:
+    console = Console(width=100, file=io.StringIO())
+    print_stability(score(drawn(12, 3, 2)), title="m", console=console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "answer_agreement " in text
+    assert "answer_agreement_self " in text
 
 
 def test_personas_may_agree_on_verdicts_and_not_on_answers() -> None:

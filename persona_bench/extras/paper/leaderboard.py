@@ -58,7 +58,10 @@ def leaderboards(
         for task, verdicts in run.verdicts.items():
             judged.setdefault((task, judged_by(verdicts)), {})[run.name] = verdicts
     tables = [
-        _with_generation(_stability(task, each, settings, sort_by), next(iter(each.values())))
+        _with_generation(
+            _with_ranking(_stability(task, each, settings, sort_by), each),
+            next(iter(each.values())),
+        )
         for (task, _), each in graded.items()
     ]
     tables += [_fidelity(task, each, settings) for (task, _), each in judged.items()]
@@ -72,6 +75,13 @@ def asked(outcomes: pd.DataFrame) -> str:
     personas = outcomes[outcomes["kind"] != "placebo"]  # placebos change no score of personas
     rows = personas[columns].drop_duplicates().astype(str).sort_values(columns)
     return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
+
+
+def _with_ranking(table: PaperTable, outcomes: Mapping[str, pd.DataFrame]) -> PaperTable:
+    """The table with whether the personas rank its models alike, where there are several."""
+    if len(outcomes) < 2 or not (line := ranking_line(ranking_agreement(outcomes))):
+        return table
+    return replace(table, notes=[*table.notes, line])
 
 
 def _with_generation(table: PaperTable, outcomes: pd.DataFrame) -> PaperTable:
@@ -102,8 +112,6 @@ def _stability(
         if any(x.measure == "score" for x in results.values())
         else []
     )
-    if len(tables) > 1 and (line := ranking_line(ranking_agreement(tables))):
-        told.append(line)
     table = replace(table, notes=[f"Ordered by {SORT_BY[sort_by]}.", *told, *table.notes])
     return _ranked(replace(table, name=f"{file_stem(task)}_leaderboard"), values)
 

@@ -222,7 +222,7 @@ def lottery_chart(curves: Mapping[str, pd.DataFrame]) -> Chart:
 
 def personas_page_table(stem: str, result: Stability) -> PageTable:
     """One row per persona, the worst first."""
-    formats = dict.fromkeys(("accuracy", "expected"), SHARE)
+    formats = dict.fromkeys(("accuracy", "expected", "same answer"), SHARE)
     note = (
         f"{of_responses(result)}; {result.confidence:.0%} intervals; "
         "expected: without the noise, with bands for all personas at once"
