@@ -1,6 +1,6 @@
 """Do intervals and tests hold for scores between 0 and 1 as they do for verdicts?
 
-    nice -n 19 python scripts/score_study.py --tables 100
+    nice -n 19 python -m scripts.score_study --tables 100
 
 A question has an ease z ~ N(0, 1.5^2) in log-odds, a persona an effect, a cell an interaction; a
 score has the mean logistic(z + effect + interaction) and one of the distributions of `SHAPES`. The
