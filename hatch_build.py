@@ -14,7 +14,11 @@ AUTOLOAD = {
     "persona_bench_autoload.py": "persona_bench_autoload.py",
     "persona_bench_autoload.pth": "persona_bench_autoload.pth",
 }
-FOLDERS = {"tasks": "persona_bench/tasks", "persona_sets": "persona_bench/persona_sets"}
+DATA = {
+    "tasks": "persona_bench/tasks",
+    "persona_sets": "persona_bench/persona_sets",
+    "results/smollm2-arithmetic/outcomes.csv.gz": "persona_bench/stored/smollm2-arithmetic.csv.gz",
+}
 
 
 class CustomBuildHook(BuildHookInterface):
@@ -22,4 +26,4 @@ class CustomBuildHook(BuildHookInterface):
         if version == "editable":
             build_data["force_include_editable"] = AUTOLOAD
         else:
-            build_data["force_include"] = {**AUTOLOAD, **FOLDERS}
+            build_data["force_include"] = {**AUTOLOAD, **DATA}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from persona_bench.scoring.methods import MethodComparison, compare_methods
     from persona_bench.scoring.sensitivity import GraderSensitivity, grader_sensitivity
     from persona_bench.scoring.stability import Stability, stability
+    from persona_bench.scoring.wordings import PromptEffects, prompt_effects
 
 __all__ = [
     "Comparison",
@@ -46,6 +47,7 @@ __all__ = [
     "MethodComparison",
     "Persona",
     "PersonaSet",
+    "PromptEffects",
     "Stability",
     "VarianceParts",
     "compare",
@@ -56,6 +58,7 @@ __all__ = [
     "gate",
     "grader_sensitivity",
     "load_persona_set",
+    "prompt_effects",
     "read_judged",
     "read_outcomes",
     "stability",
@@ -71,6 +74,8 @@ _HOME = {
     "read_outcomes": "persona_bench.results.outcomes",
     "Stability": "persona_bench.scoring.stability",
     "stability": "persona_bench.scoring.stability",
+    "PromptEffects": "persona_bench.scoring.wordings",
+    "prompt_effects": "persona_bench.scoring.wordings",
     "Fidelity": "persona_bench.scoring.fidelity",
     "fidelity": "persona_bench.scoring.fidelity",
     "FidelityComparison": "persona_bench.scoring.fidelity_compare",

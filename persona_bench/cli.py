@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import warnings
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,13 +14,14 @@ from rich.markup import escape
 import persona_bench
 from persona_bench.commands import options, personas, ratings
 from persona_bench.commands.compare import compare
+from persona_bench.commands.demo import demo
 from persona_bench.commands.gate import gate
 from persona_bench.commands.judge import judge
 from persona_bench.commands.leaderboard import leaderboard
 from persona_bench.commands.plan import plan
 from persona_bench.commands.publish import publish
 from persona_bench.commands.run import merge, run
-from persona_bench.commands.score import score, score_folder
+from persona_bench.commands.score import score
 from persona_bench.commands.screen import screen
 from persona_bench.commands.trace import trace
 from persona_bench.commands.train import train
@@ -41,18 +40,14 @@ app = typer.Typer(
 app.add_typer(personas.app, name="personas")
 app.add_typer(ratings.app, name="ratings")
 COMMANDS = (
-    run, merge, score, judge, trace, compare, gate, leaderboard, publish, plan, screen, train, wrap,
+    run, merge, score, judge, trace, compare, gate, leaderboard, publish, plan, screen, train,
+    wrap, demo,
 )  # fmt: skip
 for command in COMMANDS:
     options.add(app, command)
 
 out = Console()
 err = Console(stderr=True)
-
-DEMO_QUESTIONS = 35
-DEMO_TOKENS = 80
-DEMO_BATCH = "35"
-ROLE_TOKENS = 40
 
 
 def main() -> None:
@@ -70,7 +65,14 @@ def main() -> None:
         sys.exit(1)
 
 
+_shown: set[str] = set()
+"""Warnings that were shown: what is true of several runs is said once."""
+
+
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    if str(message) in _shown:
+        return
+    _shown.add(str(message))
     err.print(f"[yellow]Warning:[/] {escape(str(message))}", soft_wrap=True)
 
 
@@ -94,79 +96,6 @@ def _root(
         raise typer.Exit
 
 
-# ---------------------------------------------------------------------- demo
-
-
-def demo(
-    context: typer.Context,
-    questions: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Arithmetic questions per persona.", rich_help_panel=options.ASKED
-        ),
-    ] = DEMO_QUESTIONS,
-) -> None:
-    """Show on a real model what six personas do to its accuracy, and roles to its words.
-
-    Example: persona-bench demo --questions 10
-    """
-    started = time.monotonic()
-    output_path = Path("demo-results")
-
-    def say(text: str) -> None:
-        err.print(f"[bold]{time.monotonic() - started:4.0f} s[/]  {escape(text)}", soft_wrap=True)
-
-    say(f"Persona Bench demo: 6 personas × {questions} arithmetic questions on one small model,")
-    role_questions = max(1, min(questions // 15, 12))  # per evaluation task and persona
-    asked = 5 * role_questions
-    say(f"then roles: 4 of the personas × {asked} questions about what they would say and do.")
-    say("On two CPU cores this takes four to seven minutes; a GPU is used where there is one.")
-    from persona_bench.demo import demo_model
-    from persona_bench.harness.preflight import check_model
-    from persona_bench.harness.run import Asked, Session
-    from persona_bench.report.places import Places
-    from persona_bench.report.sections import installed
-    from persona_bench.results.samples import newest_samples
-
-    pretrained = str(demo_model(say))
-    check_model("hf", {"pretrained": pretrained})
-    say(f"Loading {pretrained} and asking it")
-    say(f"Sums end at {DEMO_TOKENS} tokens to keep this short: verbose personas lose by it")
-    with Session(
-        "hf",
-        {"pretrained": pretrained, **_cpu_precision()},
-        output_path,
-        batch_size=DEMO_BATCH,
-        verbose=options.is_verbose(context),
-        say=say,
-    ) as session:
-        sums = {"persona_set": "demo", "n_questions": questions}
-        roles = {"persona_set": "demo", "questions_per_task": role_questions}
-        session.run(
-            [
-                Asked("persona_arithmetic", sums, {"max_gen_toks": DEMO_TOKENS}),
-                Asked("persona_roleplay", roles, {"max_gen_toks": ROLE_TOKENS}),
-            ]
-        )
-        for extra in installed(["traces.report"]):
-            say("Do the roles leave a trace? Each response, under its own persona and the others")
-            with warnings.catch_warnings():  # said by the scoring
-                warnings.simplefilter("ignore")
-                chosen = newest_samples(output_path, judged=True)
-            places = Places(output_path / "scores", [samples.model for samples in chosen])
-            extra.trace_samples(chosen, output_path, places, session)
-        say("Scoring, figures, and a page of everything that the model said")
-        written = score_folder(output_path, output_path / "scores")
-    say(f"Done. Open {written[-1]} in a browser")
-
-
-def _cpu_precision() -> dict[str, str]:
-    """float32 where there is no GPU: several times as fast there as bfloat16."""
-    import torch
-
-    return {} if torch.cuda.is_available() else {"dtype": "float32"}
-
-
 # ---------------------------------------------------------------------- paths
 
 
@@ -178,7 +107,6 @@ def tasks_path() -> None:
     print(resource_folder("tasks"))
 
 
-options.add(app, demo)
 options.add(app, tasks_path, "tasks-path")
 
 

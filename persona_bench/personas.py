@@ -11,7 +11,9 @@ A set is a YAML file:
         prompt: ""
       - id: pirate
         kind: speech
-        prompt: You are a pirate who answers everything as if at sea.
+        prompts:  # several wordings, from the shortest to the fullest; the last is the default
+          - You are a pirate.
+          - You are a pirate who answers everything as if at sea.
 
 An error in a file is one sentence with the file, the line and what to do.
 """
@@ -23,10 +25,10 @@ import json
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
@@ -39,6 +41,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from persona_bench.persona_faults import in_words, prompts_fault
 from persona_bench.resources import resource_folder
 from persona_bench.yaml_files import (
     Part,
@@ -62,15 +65,17 @@ KINDS: dict[str, str] = {
     "speech": "a register, a dialect, a verse form",
     "irrelevant": "an attribute that should not matter: a name, a favourite colour",
     "harmful": "a persona that would drag the work down",
+    "placebo": "a system prompt without a role and without an instruction, for comparison",
 }
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
-UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
-
-
 class PersonaSetError(ValueError):
     """A persona set that can't be used; the message says where and what to do."""
+
+
+Wording = int | Literal["last", "all"]
+"""Which wordings of its personas a set asks: the last, all, or the one with a number, from 1."""
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -80,7 +85,9 @@ class Persona:
     Attributes:
         id: Its name in tables and files: lower-case letters, digits and hyphens.
         kind: One of `KINDS`.
-        prompt: The system message; empty only for a `control`, and then none is sent.
+        prompt: The system message; empty only for a `control`, and then none is sent. Of several
+            wordings the last.
+        prompts: All wordings of it, if there are several; the last is `prompt`.
         domain: The field of an `expert` or `adjacent_expert`, where given.
         level: The place of an `education` persona in the order of schooling.
         note: For people.
@@ -92,6 +99,22 @@ class Persona:
     domain: str = ""
     level: int | None = None
     note: str = ""
+    prompts: tuple[str, ...] = ()
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """All wordings of the system message; most personas have one."""
+        return self.prompts or (self.prompt,)
+
+    def asked(self, wording: Wording) -> list[tuple[int, str]]:
+        """The number of each wording to ask, from 1, and its text; the last one first.
+
+        A persona with fewer wordings than `wording` is asked in its last one.
+        """
+        numbered = list(enumerate(self.wordings, start=1))
+        if wording == "all":
+            return [numbered[-1], *numbered[:-1]]
+        return [numbered[-1] if wording == "last" else numbered[min(wording, len(numbered)) - 1]]
 
     @field_validator("id")
     @classmethod
@@ -135,7 +158,13 @@ class Persona:
         return int(level)
 
     @model_validator(mode="after")
-    def _check_education(self) -> Persona:
+    def _check_whole(self) -> Persona:
+        if self.prompts and (self.prompts[-1] != self.prompt or not all(self.prompts)):
+            raise ValueError(
+                f"the last of the prompts of {self.id!r} must be its prompt, none empty"
+            )
+        if len(set(self.prompts)) < len(self.prompts):
+            raise ValueError(f"two prompts of {self.id!r} are the same; remove one of them")
         if self.kind == "education" and self.level is None:
             raise ValueError(f"{self.id!r} needs a 'level' (1, 2, ... from the least schooling up)")
         return self
@@ -143,13 +172,18 @@ class Persona:
 
 @dataclass(frozen=True)
 class PersonaSet:
-    """A named list of personas, in the order of its file."""
+    """A named list of personas, in the order of its file.
+
+    Attributes:
+        wording: Which wordings are asked (see `Persona.asked`).
+    """
 
     name: str
     version: str
     description: str
     personas: tuple[Persona, ...]
     path: Path | None = None
+    wording: Wording = "last"
 
     def __len__(self) -> int:
         return len(self.personas)
@@ -165,8 +199,10 @@ class PersonaSet:
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of every id, kind and prompt: equal exactly where the prompts are."""
-        content = [(p.id, p.kind, p.prompt) for p in self.personas]
+        """A short hash of every id, kind and asked wording: equal exactly where the prompts are."""
+        content = [
+            (p.id, p.kind, *(text for _, text in p.asked(self.wording))) for p in self.personas
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def choose(
@@ -202,7 +238,41 @@ class PersonaSet:
                 )
             ids = {p.id for p in _draw_balanced(pool, n, seed)}
             pool = [p for p in pool if p.id in ids]
-        return PersonaSet(self.name, self.version, self.description, tuple(pool), self.path)
+        return replace(self, personas=tuple(pool))
+
+    def worded(self, wording: Wording) -> PersonaSet:
+        """The same personas, of which other wordings are asked.
+
+        Raises:
+            PersonaSetError: no persona has as many wordings.
+        """
+        most = max(len(persona.wordings) for persona in self.personas)
+        if wording not in ("last", "all") and not 1 <= int(wording) <= most:
+            raise PersonaSetError(
+                f"wording {wording} asked for, but no persona of {self.name!r} has more than "
+                f"{most}: use 1 to {most}, last or all"
+            )
+        return replace(self, wording=wording)
+
+    def beside(self, placebos: PersonaSet) -> PersonaSet:
+        """These personas, and the placebos of another set after them.
+
+        Raises:
+            PersonaSetError: the other set has no placebo, or an id that is used here.
+        """
+        added = tuple(each for each in placebos if each.kind == "placebo")
+        if not added:
+            raise PersonaSetError(
+                f"placebos: persona set {placebos.name!r} has no persona of kind 'placebo': use "
+                f"{' or '.join(name for name in bundled_sets() if name.endswith('-placebos'))}, or "
+                "a set with some"
+            )
+        if both := sorted({each.id for each in added} & {each.id for each in self}):
+            raise PersonaSetError(
+                f"placebos: the id {both[0]!r} is used in {self.name!r} and in {placebos.name!r}; "
+                "rename one of the two"
+            )
+        return replace(self, personas=(*self.personas, *added))
 
 
 def _draw_balanced(pool: Sequence[Persona], n: int, seed: int) -> list[Persona]:
@@ -229,23 +299,6 @@ def _draw_balanced(pool: Sequence[Persona], n: int, seed: int) -> list[Persona]:
 def bundled_sets() -> dict[str, Path]:
     """The sets that come with the project: name -> file."""
     return {path.stem: path for path in sorted(resource_folder("persona_sets").glob("*.yaml"))}
-
-
-def near_copy(one: str, other: str) -> bool:
-    """Whether two prompts are nearly the same: most of their words, or of their runs of three.
-
-    Measured by Jaccard's index, above 0.6 of the words or 0.35 of the runs; empty prompts are no
-    copies.
-    """
-    words = [re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text.lower()) for text in (one, other)]
-    if words[0] and words[0] == words[1]:
-        return True
-    runs = [set(zip(each, each[1:], each[2:], strict=False)) for each in words]
-    return _jaccard(set(words[0]), set(words[1])) > 0.6 or _jaccard(*runs) > 0.35
-
-
-def _jaccard(one: set[Any], other: set[Any]) -> float:
-    return len(one & other) / len(one | other) if one | other else 0.0
 
 
 def load_persona_set(name_or_path: str | Path) -> PersonaSet:
@@ -293,53 +346,10 @@ def read_persona_set(path: str | Path) -> PersonaSet:
         )
     persona_set = _persona_set(root, path)
     for place, persona in enumerate(persona_set):
-        node = node_at(root, ("personas", place, "prompt"))
-        warn_of_comment(node, text, path, f"the prompt of {persona.id!r}")
+        for key in [("prompt",), *(("prompts", i) for i in range(len(persona.prompts)))]:
+            node = node_at(root, ("personas", place, *key))
+            warn_of_comment(node, text, path, f"the prompt of {persona.id!r}")
     return persona_set
-
-
-def build_persona_set(name: str, kind: str, template: str, values: Sequence[str]) -> PersonaSet:
-    """A set from one template and a list: the published studies' way of writing personas.
-
-    Values of kind `education` are taken as ordered, from the least schooling up. The control
-    `none` comes first, as the baseline.
-
-    Args:
-        name: Name of the set.
-        kind: Kind of its personas; see `KINDS`.
-        template: The prompt, with `{}` where the value goes: `You are a {}.`
-        values: What goes there; their ids are made from them.
-
-    Raises:
-        PersonaSetError: no `{}` in the template, an unknown kind, or values whose ids meet.
-    """
-    if template.count("{}") != 1:
-        raise PersonaSetError(f"the template {template!r} must hold {{}} once, for the value")
-    if kind not in KINDS:
-        raise PersonaSetError(f"unknown kind {kind!r}: use {', '.join(KINDS)}")
-    personas = [Persona("none", "control", "")]
-    for place, value in enumerate(values, start=1):
-        id_ = "-".join(re.findall(r"[a-z0-9]+", value.lower()))
-        if not id_ or any(id_ == persona.id for persona in personas):
-            raise PersonaSetError(
-                f"the value {value!r} gives no id of its own; reword or remove it"
-            )
-        level = place if kind == "education" else None
-        personas.append(Persona(id_, kind, template.replace("{}", value.strip()), level=level))
-    return PersonaSet(name, "1", f"{kind}: {template}", tuple(personas))
-
-
-def dump_persona_set(chosen: PersonaSet) -> str:
-    """The YAML of a set; `read_persona_set` reads it back."""
-    personas = []
-    for persona in chosen:
-        keys: dict[str, Any] = {"id": persona.id, "kind": persona.kind, "prompt": persona.prompt}
-        more = {"domain": persona.domain, "level": persona.level, "note": persona.note}
-        personas.append(keys | {key: value for key, value in more.items() if value})
-    head = {"name": chosen.name, "version": chosen.version, "description": chosen.description}
-    return yaml.safe_dump(
-        {**head, "personas": personas}, sort_keys=False, allow_unicode=True, width=100
-    )
 
 
 # ---------------------------------------------------------------------- what a file may hold
@@ -364,10 +374,14 @@ def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
         raise PersonaSetError(
             f"{path}:1: the file is empty; it needs {', '.join(_SetFile.model_fields)}"
         )
+    told = texts(root, depth=5)
+    if fault := prompts_fault(told, root, path):
+        raise PersonaSetError(fault)
     try:
-        found = _SetFile.model_validate(texts(root, depth=3))
+        found = _SetFile.model_validate(told)
     except ValidationError as error:
-        raise PersonaSetError(_in_words(error, root, path)) from None
+        keys = list(_SetFile.model_fields), [field.name for field in fields(Persona)]
+        raise PersonaSetError(in_words(error, root, path, *keys)) from None
     ids: dict[str, int] = {}
     prompts: dict[str, str] = {}
     for place, persona in enumerate(found.personas):
@@ -377,37 +391,12 @@ def _persona_set(root: yaml.Node | None, path: Path) -> PersonaSet:
                 f"{path}:{line}: the id {persona.id!r} is already used on line {ids[persona.id]}; "
                 "give each persona an id of its own"
             )
-        if persona.prompt in prompts:
-            raise PersonaSetError(
-                f"{path}:{line}: {persona.id!r} has the same prompt as "
-                f"{prompts[persona.prompt]!r}; remove one of them"
-            )
-        ids[persona.id], prompts[persona.prompt] = line, persona.id
+        for prompt in persona.wordings:
+            if prompt in prompts:
+                raise PersonaSetError(
+                    f"{path}:{line}: {persona.id!r} has the same prompt as "
+                    f"{prompts[prompt]!r}; remove one of them"
+                )
+            prompts[prompt] = persona.id
+        ids[persona.id] = line
     return PersonaSet(found.name, found.version, found.description, tuple(found.personas), path)
-
-
-def _in_words(error: ValidationError, root: yaml.Node, path: Path) -> str:
-    """The first fault as a sentence with its line."""
-    # a misspelt key is named before the key that is missing for it
-    first = min(error.errors(), key=lambda each: each["type"] not in UNKNOWN_KEY)
-    place = first["loc"]
-    what, allowed = "a persona set", list(_SetFile.model_fields)
-    if len(place) > 1:
-        what, allowed = "a persona", [field.name for field in fields(Persona)]
-    key = str(place[-1]) if place else ""
-    match first["type"]:
-        case "missing":
-            words = f"{key!r} is missing; add {'a list of personas' if key == 'personas' else 'it'}"
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            close = get_close_matches(key, allowed, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "remove it"
-            words = f"unknown key {key!r} ({hint}; {what} has {', '.join(allowed)})"
-        case "string_type":
-            words = f'{key!r} must be text; write it as text (empty is "")'
-        case "list_type" | "too_short":
-            words = "'personas' must be a list with at least one persona"
-        case "model_type" | "dataclass_type":
-            words = f"{what} must be a mapping with the keys {', '.join(allowed)}"
-        case _:
-            words = first["msg"].removeprefix("Value error, ")
-    return f"{path}:{line_of(root, place)}: {words}"

@@ -1,6 +1,6 @@
 """How far can the corrected PSS and the tests be trusted? Models whose truth is known.
 
-    python scripts/calibrate.py --replicates 150 --csv results/calibration/calibration.csv
+    python -m scripts.calibrate --replicates 150 --csv results/calibration/calibration.csv
     make calibrate
 
 A question has an ease z ~ N(0, 1.5^2) in log-odds, a persona an effect, a cell an interaction, and
@@ -42,11 +42,12 @@ from persona_bench.scoring.corrected import (
     summarise,
     true_accuracies,
 )
-from persona_bench.scoring.crossed import fit_crossed
+from persona_bench.scoring.crossed import EASES, fit_crossed
+from persona_bench.scoring.methods import seed_difference
 from persona_bench.scoring.resampling import null_pss, p_value, worst_over_best
 from persona_bench.scoring.unscored import why_undetermined
+from scripts.simulation import EASE_SD, base, cells_of, expected, markdown
 
-EASE_SD = 1.5
 EFFECTS = {
     "none": "no persona has an effect",
     "weak": "normal, sd 0.2 in log-odds",
@@ -57,10 +58,11 @@ EFFECTS = {
 }
 OUTCOMES = Path(__file__).parents[1] / "results" / "smollm2-arithmetic" / "outcomes.csv.gz"
 EXCHANGES = 99
+MORE_FOR_REJECTIONS = 10
+"""Times as many tables for the noise-floor test as for the estimates: a share of 0.05 has an error
+of 0.018 on 150 tables, too much for a band of 0.03 to 0.07, and of 0.006 on 1,500."""
 CHAINS, BATCH = 32, 30
 """Chains for each table, half as many as `stability` has; tables that are computed together."""
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(101)
-WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 
 class Setting(NamedTuple):
@@ -77,12 +79,6 @@ class Setting(NamedTuple):
     their responses to the harder half of the questions."""
     greedy: str = ""
     """Model whose real verdicts are taken."""
-
-
-@cache
-def base(mean: float, sd: float = EASE_SD) -> float:
-    """The log-odds at which a question is correct with probability `mean` on average."""
-    return float(brentq(lambda b: WEIGHTS @ expit(b + sd * NODES) - mean, -30, 30))
 
 
 @cache
@@ -133,18 +129,16 @@ def _draw_model(s: Setting, rng: np.random.Generator) -> Drawn:
             effect[rng.integers(s.personas)] = -1.5
         case "two groups":
             effect[rng.permutation(s.personas)[: s.personas // 2]] = -0.7
-    spread = np.hypot(EASE_SD, s.interaction)
-    level = base(s.mean, float(spread))
+    spread = float(np.hypot(EASE_SD, s.interaction))
+    level = base(s.mean, spread)
     ease = EASE_SD * rng.standard_normal(s.questions)[:, None]
     logit = level + ease + effect + s.interaction * rng.standard_normal(shape)
-    accuracy = expit(level + effect[:, None] + spread * NODES) @ WEIGHTS
+    accuracy = expected(level + effect, spread)
     if s.effect == "some questions":
         hit = rng.random(s.questions) < 0.3
         logit[hit] += 0.8 * normal + rng.standard_normal((hit.sum(), s.personas))
-        wide = np.hypot(spread, 1.0)
-        accuracy = 0.7 * accuracy + 0.3 * (
-            expit(level + 0.8 * normal[:, None] + wide * NODES) @ WEIGHTS
-        )
+        hit_too = expected(level + 0.8 * normal, float(np.hypot(spread, 1.0)))
+        accuracy = 0.7 * accuracy + 0.3 * hit_too
     polar, right = rng.random((2, s.questions, 1))
     chance = np.where(polar < s.polar, right < s.mean, expit(logit))
     accuracy = s.polar * s.mean + (1 - s.polar) * accuracy
@@ -156,11 +150,6 @@ def _draw_model(s: Setting, rng: np.random.Generator) -> Drawn:
         hard = (ease < np.median(ease)) & (np.arange(s.personas) < s.personas // 2)
         scored = np.where(hard, rng.binomial(there, 0.5), there)
     return Drawn(cells_of(rng.binomial(scored, chance), scored, there), accuracy, chance)
-
-
-def cells_of(correct: np.ndarray, scored: np.ndarray, responses: np.ndarray | None = None) -> Cells:
-    questions, personas = ([str(i) for i in range(k)] for k in correct.shape)
-    return Cells(questions, personas, scored if responses is None else responses, scored, correct)
 
 
 # ------------------------------------------------------------------------ the corrected PSS
@@ -178,10 +167,6 @@ def study(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
             _, why = why_undetermined(cells, word, STABLE_FROM, 499, rng)
             word = "undetermined" if why else word
         plain = float(worst_over_best(cells.accuracy))
-        rejected = np.nan
-        if truth > 1 - 1e-9:
-            floor = null_pss(cells.correct, cells.scored, EXCHANGES, rng)
-            rejected = float(p_value(floor, plain) <= 0.05)
         rows.append(
             {
                 "truth": truth,
@@ -193,12 +178,25 @@ def study(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
                 "width": pss.high - pss.low,
                 "wrong_word": word == ("unstable" if truth >= STABLE_FROM else "stable"),
                 "undetermined": word == "undetermined",
-                "rejected": rejected,
                 **beside(drawn, table.accuracy),
             }
         )
     mean = pd.DataFrame(rows).mean().to_dict()
-    return {**s._asdict(), **mean, "rmse": mean.pop("squared") ** 0.5, "replicates": len(rows)}
+    mean |= {"rmse": mean.pop("squared") ** 0.5, "replicates": len(rows)}
+    at_one = mean["truth"] >= 1 - 1e-9
+    rejected = rejections(s, MORE_FOR_REJECTIONS * replicates, seed) if at_one else np.nan
+    return {**s._asdict(), **mean, "rejected": rejected}
+
+
+def rejections(s: Setting, tables: int, seed: int) -> float:
+    """How often the test of the plain PSS against its noise floor rejects at 5%."""
+    rng = np.random.default_rng([seed, *repr(s).encode(), 2])
+    rejected = 0
+    for _ in range(tables):
+        cells = draw(s, rng).cells
+        floor = null_pss(cells.correct, cells.scored, EXCHANGES, rng)
+        rejected += p_value(floor, float(worst_over_best(cells.accuracy))) <= 0.05
+    return rejected / tables
 
 
 def beside(drawn: Posterior, accuracy: np.ndarray) -> dict[str, float]:
@@ -259,8 +257,7 @@ def wishes(row: dict[str, Any]) -> dict[str, bool]:
 def study_detectable(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
     """How often the PSS said to be detectable is detected in another run, one persona being worse.
 
-    By a lower effect in log-odds, and by failing single responses at random. A lower effect leaves
-    polar questions as they are, so that with a share of them a low PSS can't be had by it.
+    By a lower effect in log-odds, and by failing single responses at random.
     """
     rng = np.random.default_rng([seed, *repr(s).encode(), 1])
     said, found = [], {"by effect": [], "at random": []}
@@ -273,19 +270,31 @@ def study_detectable(s: Setting, replicates: int, seed: int) -> dict[str, Any]:
             floor = null_pss(cells.correct, cells.scored, 2 * EXCHANGES + 1, rng)
             outcomes.append(p_value(floor, float(worst_over_best(cells.accuracy))) <= 0.05)
     chosen = {k: v for k, v in s._asdict().items() if k in (*Setting._fields[:4], "polar")}
+    chosen |= {"missing": s.missing, "minimum_detectable": np.mean(said)}
     shares = {f"found {name}": np.mean(outcomes) for name, outcomes in found.items()}
-    return chosen | {"minimum_detectable": np.mean(said), **shares}
+    return chosen | shares | {"replicates": replicates}
 
 
 def harmed(s: Setting, ratio: float, by_effect: bool, rng: np.random.Generator) -> np.ndarray:
-    """Chances of a correct response where the first persona has `ratio` of the others' accuracy."""
-    logit = base(s.mean) + EASE_SD * rng.standard_normal((s.questions, 1)) + np.zeros(s.personas)
-    if by_effect:
-        left = max(ratio - s.polar, 1e-4) / (1 - s.polar)
-        logit[:, 0] += base(left * s.mean) - base(s.mean)
+    """Chances of a correct response where the first persona has `ratio` of the others' accuracy.
+
+    Polar questions have an ease at the ends of the estimator's grid, so that a lower effect reaches
+    them too, as it does in `minimum_detectable`: by the others alone such a PSS can't be had.
+    """
+    level, end = base(s.mean), EASES[-1]
+    ease = level + EASE_SD * rng.standard_normal((s.questions, 1))
     polar, right = rng.random((2, s.questions, 1))
-    chance = np.where(polar < s.polar, right < s.mean, expit(logit))
-    if not by_effect:
+    ease = np.where(polar < s.polar, np.where(right < s.mean, end, -end), ease)
+    chance = np.tile(expit(ease), s.personas)
+
+    def surplus(loss: float) -> float:
+        others = float(expected(level - loss))
+        left = s.polar * s.mean * expit(end - loss) + (1 - s.polar) * others
+        return float(left - ratio * s.mean)
+
+    if by_effect:
+        chance[:, :1] = expit(ease - brentq(surplus, -1, 40))
+    else:
         chance[:, 0] *= ratio
     return chance
 
@@ -296,8 +305,10 @@ PAIRS = {
     "same, strong": (0.5, 0.5, "strong"),
     "stable, .3 and .8": (0.3, 0.8, "none"),
     "stable, .05 and .5": (0.05, 0.5, "none"),
+    "stable, and one harmful": (0.5, 0.5, "none"),
 }
-"""Mean accuracies of two models on the same questions, and the effects that both have."""
+"""Mean accuracies of two models on the same questions, and the effects that both have; in the last
+case the second model has one persona 1.5 below the others besides."""
 PAIR_SIZES = ((30, 6, 1), (500, 16, 1), (200, 16, 4))
 
 
@@ -310,25 +321,69 @@ def study_pair(case: str, size: tuple[int, int, int], replicates: int, seed: int
     for _ in range(replicates):
         a = draw(s, rng)
         ease = np.log(a.chance / (1 - a.chance)) + base(second) - base(first)
+        truth = 0.0 if first == second or effect == "none" else np.nan  # nan: near 0, not at it
+        if case.endswith("harmful"):
+            ease[:, 0] -= 1.5
+            truth = float(expected(base(second) - 1.5)) / second - 1
         b = cells_of(rng.binomial(s.samples, expit(ease)), a.cells.scored)
         if not b.correct.any():
             continue
         pair = Pair(a.cells, b, confidence=0.95, resamples=199)
         mean, _ = pair.accuracies(rng)
         found = pair.corrected(rng)
-        same = first == second or effect == "none"  # else the truth is near 0, not at it
         rows.append(
             {
                 "mean_rejected": mean["p_value"] <= 0.05,
                 "corrected_difference": found["difference"],
                 "corrected_rejected": found["p_value"] <= 0.05,
-                "corrected_coverage": found["low"] <= 0 <= found["high"] if same else np.nan,
+                "corrected_coverage": found["low"] <= truth <= found["high"]
+                if truth == truth
+                else np.nan,
             }
         )
     table = pd.DataFrame(rows).astype(float)
     medians = {"corrected_difference": table["corrected_difference"].median()}
     sizes = dict(zip(("questions", "personas", "samples"), size, strict=True))
     return {"case": case, **sizes, **table.mean().to_dict(), **medians, "replicates": len(rows)}
+
+
+# ----------------------------------------------------------------- methods and their seeds
+METRICS = {
+    "mean": lambda accuracy: accuracy.mean(axis=1),
+    "worst": lambda accuracy: accuracy.min(axis=1),
+    "pss": worst_over_best,
+}
+METHODS = list(itertools.product((2, 3, 4, 8), ("paired", "two-sample"), (0.0, 0.4)))
+"""Seeds per method, test, and true difference in log-odds."""
+
+
+def trainings(rng: np.random.Generator, seeds: int, ease: np.ndarray, gap: float) -> np.ndarray:
+    """Accuracies of shape (seeds, personas). Standard deviations in log-odds: 0.15 between seeds,
+    0.3 for seed x question, 0.15 for seed x persona."""
+    odds = ease[None, :, None] + gap + rng.normal(0, 0.15, (seeds, 1, 1))
+    odds = odds + rng.normal(0, 0.3, (seeds, len(ease), 1)) + rng.normal(0, 0.15, (seeds, 1, 8))
+    return (rng.random(odds.shape) < expit(odds)).mean(axis=1)
+
+
+def study_methods(seeds: int, test: str, gap: float, replicates: int, seed: int) -> dict[str, Any]:
+    """One row: how often the t test over seeds rejects, and its interval holds the truth, for 100
+    questions and 8 personas."""
+    rng = np.random.default_rng([seed, seeds, *f"{test}{gap}".encode()])
+    rows = []
+    for _ in range(replicates):
+        ease = rng.normal(0, EASE_SD, 100)
+        a, b = (trainings(rng, seeds, ease, each) for each in (0.0, gap))
+        many = [trainings(rng, 60, ease, each) for each in (0.0, gap)] if gap else [a, a]
+        row: dict[str, bool] = {}
+        for metric, value in METRICS.items():
+            other = range(seeds) if test == "paired" else range(seeds, 2 * seeds)
+            found = seed_difference(pd.Series(value(a)), pd.Series(value(b), index=other), 0.95)
+            truth = value(many[1]).mean() - value(many[0]).mean()
+            row[f"{metric} rejects"] = found.p_value <= 0.05
+            row[f"{metric} covers"] = found.low <= truth <= found.high
+        rows.append(row)
+    shares = pd.DataFrame(rows).mean().to_dict()
+    return {"seeds": seeds, "test": test, "gap": gap, **shares, "replicates": replicates}
 
 
 # ------------------------------------------------------------------- an independent fit
@@ -427,6 +482,9 @@ def settings() -> Iterator[Setting]:
             yield Setting(mean, questions, personas, samples, effect)
 
 
+MORE_FOR_POWER = 4
+"""Times as many replicates for the detectable PSS: a band of 4 points around 0.8 takes 600."""
+
 DETECTABLE = [
     *(Setting(mean, 30, 6, 1, "none") for mean in (0.3, 0.6, 0.9)),
     *(Setting(mean, 100, 8, samples, "none") for samples in (1, 4) for mean in (0.3, 0.6, 0.9)),
@@ -439,14 +497,6 @@ DETECTABLE = [
 
 
 # ------------------------------------------------------------------------------- printing
-def markdown(table: pd.DataFrame) -> str:
-    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    for row in table.itertuples(index=False):
-        shown = (f"{v:.3f}" if isinstance(v, float) else str(v) for v in row)
-        lines.append("| " + " | ".join(shown) + " |")
-    return "\n".join(lines)
-
-
 def name(row: dict[str, Any]) -> str:
     """A setting in a few words."""
     text = f"{row['questions']} x {row['personas']} x {row['samples']}, {row['effect']}"
@@ -458,8 +508,36 @@ def name(row: dict[str, Any]) -> str:
     return text + (f", lost {lost}" if lost else "")
 
 
+def grouped(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per kind of setting; a setting is of the first kind that fits."""
+    kind = np.select(
+        [table["greedy"].notna() & (table["greedy"] != ""),
+         table["lost"].notna() & (table["lost"] != ""),
+         table["polar"] > 0, table["interaction"] > 0, table["missing"] > 0],
+        ["real greedy verdicts", "responses lost", "polar questions", "interaction",
+         "missing cells alone"],
+        "complete tables",
+    )  # fmt: skip
+    rows = []
+    for name, part in table.groupby(kind, sort=False):
+        low, high = part["coverage"].min(), part["coverage"].max()
+        rows.append(
+            {
+                "settings": name,
+                "number": len(part),
+                "median |bias|": part["bias"].abs().median(),
+                "largest": part["bias"].abs().max(),
+                "coverage": f"{low:.3f} to {high:.3f}",
+                "most wrong words": part["wrong_word"].max(),
+                "undetermined": part["undetermined"].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def report(table: pd.DataFrame) -> None:
-    """Prints the tables that docs/calibration.md has."""
+    """Prints the tables that docs/calibration.md has, and all settings."""
+    print(f"{markdown(grouped(table))}\n")
     came = pd.DataFrame([wishes(row) for row in table.to_dict("records")])
     print("What is wanted, and in how many settings it came true:\n")
     for column in came.columns:
@@ -476,12 +554,15 @@ def report(table: pd.DataFrame) -> None:
     print(markdown(out))
 
 
+PARTS = ("settings", "pairs", "detectable", "methods", "agreement")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--replicates", type=int, default=150)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("settings", "others"), help="half of the work")
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--short", action="store_true", help="four settings, and nothing else")
     parser.add_argument("--csv", help="where the whole table goes; the other tables beside it")
     parser.add_argument("--show", action="store_true", help="print the tables of --csv again")
@@ -490,7 +571,8 @@ def main() -> None:
         report(pd.read_csv(args.csv))
         return
     warnings.simplefilter("ignore")
-    chosen = [] if args.only == "others" else list(settings())[:: 30 if args.short else 1]
+    wanted = [args.only] if args.only else list(PARTS)
+    chosen = list(settings())[:: 30 if args.short else 1] if "settings" in wanted else []
     run = partial(study, replicates=args.replicates, seed=args.seed)
     others: dict[str, pd.DataFrame] = {}
     with ProcessPoolExecutor(args.workers) as pool:
@@ -500,12 +582,23 @@ def main() -> None:
             print(f"{done}/{len(chosen)} {name(row)}", file=sys.stderr, flush=True)
             if args.csv:
                 pd.DataFrame(rows).round(5).to_csv(args.csv, index=False)
-        if not args.short and args.only != "settings":
-            same = {"replicates": args.replicates, "seed": args.seed}
+        wanted = [] if args.short else wanted
+        same = {"replicates": args.replicates, "seed": args.seed}
+        if "pairs" in wanted:
             pairs = zip(*itertools.product(PAIRS, PAIR_SIZES), strict=True)
             others["pairs"] = pd.DataFrame(pool.map(partial(study_pair, **same), *pairs))
-            power = pool.map(partial(study_detectable, **same), DETECTABLE)
+        if "detectable" in wanted:
+            same["replicates"] = MORE_FOR_POWER * args.replicates
+            power = []
+            for row in pool.map(partial(study_detectable, **same), DETECTABLE):
+                power.append(row)
+                print(row, file=sys.stderr, flush=True)
             others["detectable"] = pd.DataFrame(power)
+        if "methods" in wanted:
+            same["replicates"] = MORE_FOR_REJECTIONS * args.replicates
+            cases = zip(*METHODS, strict=True)
+            others["methods"] = pd.DataFrame(pool.map(partial(study_methods, **same), *cases))
+        if "agreement" in wanted:
             others["agreement"] = agreement(10, args.seed)
     if rows:
         report(pd.DataFrame(rows))

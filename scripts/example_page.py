@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,8 @@ import pandas as pd
 from persona_bench import load_persona_set
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.commands.publish import publish_page
+from persona_bench.extras.paper.comparison import page_table, task_tables
+from persona_bench.extras.training.page import training_section
 from persona_bench.provenance import versions
 from persona_bench.report.compose.gallery import KINDS, Gallery
 from persona_bench.report.compose.models import GradedModels, graded_models_section
@@ -26,7 +29,7 @@ from persona_bench.report.page import PageContents, PageFigure, Section, write_p
 from persona_bench.report.page.charts import point_chart
 from persona_bench.report.runs import Settings, scored_outcomes
 from persona_bench.scoring.compare import compare
-from scripts.gallery import RESULTS, ROOT, SHOWN, of
+from scripts.gallery import RESULTS, ROOT, SHOWN, of, trainings
 
 TASK = "persona_arithmetic"
 SITE = ROOT / "docs" / "example"
@@ -45,19 +48,21 @@ def main() -> None:
         {model: compare(outcomes[reference], outcomes[model]) for model in others},
     )
     with tempfile.TemporaryDirectory() as scratch:
-        section, _ = graded_models_section(graded, Gallery(Path(scratch) / "figures", ""))
+        gallery = Gallery(Path(scratch) / "figures", "")
+        tables = [page_table(table) for table in task_tables(graded)]
+        section = graded_models_section(graded, gallery, tables)
         contents = PageContents(
             title="A small model before and after training",
             summary=[
                 "SmolLM2-135M-Instruct (base), and trained on sums by RLVR and by PerMix-RLVR: 160 "
                 "held-out sums under 16 personas. Responses are not stored with these results.",
             ],
-            sections=[section, _frontier()],
+            sections=[section, _frontier(), training_section(trainings(), gallery)],
             responses=_responses(outcomes),
             provenance={
                 "command": "python -m scripts.example_page",
                 "results": str(RESULTS.relative_to(ROOT)),
-                "settings": settings.to_dict(),
+                "settings": asdict(settings),
                 "scored_with": versions(),
             },
         )
@@ -77,7 +82,8 @@ def _frontier() -> Section:
 def _responses(outcomes: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The verdicts, with the questions and the personas' texts."""
     questions = {q.id: q for q in BENCHMARK.load(None, 0, per_level=160, levels=["2"])}
-    personas = {persona.id: persona.prompt or "" for persona in load_persona_set("core")}
+    # the run asked version 1 of core, whose personas are all in wide
+    personas = {persona.id: persona.prompt or "" for persona in load_persona_set("wide")}
     table = pd.concat(
         [each.assign(model=model) for model, each in outcomes.items()], ignore_index=True
     )

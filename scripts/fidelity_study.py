@@ -1,4 +1,6 @@
-"""How often do the intervals of fidelity hold the truth? Prints the table in docs/metrics.md.
+"""How often do the intervals of fidelity hold the truth, and does the gate pass at its margin?
+
+Prints tables that docs/metrics.md and docs/methods_and_gates.md have.
 
     python -m scripts.fidelity_study
 
@@ -15,6 +17,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.optimize import brentq
 
 from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.fidelity_means import (
@@ -26,6 +29,7 @@ from persona_bench.scoring.fidelity_means import (
 
 PERSONA_SD, QUESTION_SD, QUESTIONS = 0.5, 0.8, 10
 MEANS = (3.5, 4.8)
+MARGIN, CHANGE_SD = 0.2, 0.4
 ENDS = np.array([1.5, 2.5, 3.5, 4.5])
 
 
@@ -72,6 +76,26 @@ def of_one(mean: float, questions: int, tables: int, rng: np.random.Generator) -
     return [float(((low <= truth) & (truth <= high)).mean()), float((high - low).mean())]
 
 
+def at_the_margin(mean: float, personas: int, tables: int, rng: np.random.Generator) -> list[float]:
+    """How often the gate passes, and fails, a checkpoint that is worse by just its margin of 0.2.
+
+    A persona is played worse by its own amount, with sd 0.4 between personas. The gate's bounds are
+    those of the paired t-interval over personas (`compare_fidelity`), each with half the level.
+    """
+    sd = float(np.hypot(PERSONA_SD, QUESTION_SD))
+    wide = float(np.hypot(sd, CHANGE_SD))
+    truth = float(expected(mean, sd)) - MARGIN
+    lower = brentq(lambda m: float(expected(m, wide)) - truth, -5, 9)
+    shape = tables, personas, 1
+    effect, change = rng.normal(0, PERSONA_SD, shape), rng.normal(0, CHANGE_SD, shape)
+    noise = rng.normal(0, QUESTION_SD, (2, tables, personas, len(EVAL_TASKS) * QUESTIONS))
+    new, old = rounded(lower + effect + change + noise[0]), rounded(mean + effect + noise[1])
+    own = (new - old).mean(axis=2)
+    se = own.std(axis=1, ddof=1) / np.sqrt(personas) + 1e-12
+    t, bound = (own.mean(axis=1) + MARGIN) / se, stats.t.isf(0.05 / 2, personas - 1)
+    return [float((t > bound).mean()), float((t < -bound).mean())]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tables", type=int, default=2000)
@@ -88,6 +112,11 @@ def main() -> None:
             cells = [run(mean, setting, args.tables, rng) for mean in MEANS]
             shown = " | ".join(" / ".join(f"{c[k]:.2f}" for c in cells) for k in (0, 1))
             print(f"| {name} | {setting} {unit} | {shown} |", flush=True)
+    print(f"\nThe gate at a true loss of {MARGIN}, mean {means}:\n")
+    for personas in (4, 6, 10, 16, 50):
+        cells = [at_the_margin(mean, personas, args.tables, rng) for mean in MEANS]
+        passes, fails = (" / ".join(f"{c[k]:.3f}" for c in cells) for k in (0, 1))
+        print(f"{personas} personas: passes {passes}, fails {fails}", flush=True)
 
 
 if __name__ == "__main__":

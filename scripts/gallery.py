@@ -20,7 +20,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from persona_bench.extras.training.curves import read_training, training_figure
+from persona_bench.extras.training.curves import (
+    read_training,
+    training_figure,
+    training_groups_figure,
+)
 from persona_bench.extras.training.personas import training_personas_figure
 from persona_bench.report.figures.accuracy import accuracy_figure
 from persona_bench.report.figures.differences import differences_figure
@@ -36,6 +40,8 @@ from persona_bench.scoring.stability import Stability, stability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from persona_bench.extras.training.curves import TrainingLog
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "smollm2-arithmetic"
@@ -75,11 +81,9 @@ def difference() -> Comparison:
     return compare(of("rlvr-1"), of("permix-1"))
 
 
-def trainings() -> Figure:
+def trainings() -> dict[str, TrainingLog]:
     """The trainings of rlvr and permix, the same seed."""
-    names = ("rlvr-1", "permix-1")
-    logs = {name: read_training(RESULTS / "logs" / name) for name in names}
-    return training_figure(logs, title="trained on sums")
+    return {name: read_training(RESULTS / "logs" / name) for name in ("rlvr-1", "permix-1")}
 
 
 TITLE = "sums under 16 personas"
@@ -92,7 +96,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "groups": lambda: groups_figure({}, scores_by_group(of("base")), title=f"base, {TITLE}"),
     "differences": lambda: differences_figure(difference(), a="rlvr-1", b="permix-1", title=TITLE),
     "failures": lambda: failures_figure(several(), title=TITLE),
-    "training": trainings,
+    "training": lambda: training_figure(trainings(), title="trained on sums"),
+    "training_groups": lambda: training_groups_figure(trainings(), title="trained on sums"),
     "training_personas": lambda: training_personas_figure(
         read_training(RESULTS / "logs" / "permix-1"), title="permix-1, trained on sums"
     ),

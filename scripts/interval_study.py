@@ -1,6 +1,6 @@
 """How often do the intervals of `persona_bench.scoring.intervals` hold the truth?
 
-    python scripts/interval_study.py --tables 200 --resamples 400
+    python -m scripts.interval_study --tables 200 --resamples 400
 
 Draws tables from a known model, so that every metric's true value (over a population of
 questions and samples, personas fixed) is known, and counts how often each kind of interval
@@ -26,8 +26,8 @@ from persona_bench.scoring import intervals
 from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.family import METRICS, metrics_of, totals_of
 from persona_bench.scoring.resampling import bootstrap
+from scripts.simulation import EASE_SD, NODES, WEIGHTS, cells_of
 
-DIFFICULTY_SD = 1.5
 BASE = {"medium": 0.3, "hard": -2.0}  # mean accuracy about 0.55 and 0.16
 EFFECTS = ("none", "weak", "strong", "outlier")
 METHODS = ("percentile", "basic", "log basic", "BC", "BCa", "used")
@@ -52,11 +52,9 @@ def persona_effects(name: str, personas: int) -> np.ndarray:
 
 def true_values(s: Setting) -> tuple[dict[str, float], np.ndarray]:
     """Every metric of the expected accuracies, and these, integrated over difficulties."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(101)
-    weights /= weights.sum()
     d = persona_effects(s.effect, s.personas)
-    p = expit(BASE[s.base] + d + DIFFICULTY_SD * nodes[:, None])
-    acc = weights @ p
+    p = expit(BASE[s.base] + d + EASE_SD * NODES[:, None])
+    acc = WEIGHTS @ p
     ones, squares = p.sum(1), (p**2).sum(1)
     same = ones**2 - squares + (s.personas - ones) ** 2 - (s.personas - 2 * ones + squares)
     solved = binom.sf(s.samples // 2, s.samples, p)
@@ -64,8 +62,8 @@ def true_values(s: Setting) -> tuple[dict[str, float], np.ndarray]:
         "pss": acc.min() / acc.max(),
         "pss_mean": acc.mean() / acc.max(),
         "pss_cv": 1 - acc.std() / acc.mean(),
-        "agreement": weights @ same / (s.personas * (s.personas - 1)),
-        "solid": weights @ solved.prod(1) / (weights @ (1 - (1 - solved).prod(1))),
+        "agreement": WEIGHTS @ same / (s.personas * (s.personas - 1)),
+        "solid": WEIGHTS @ solved.prod(1) / (WEIGHTS @ (1 - (1 - solved).prod(1))),
         "mean": acc.mean(),
         "worst": acc.min(),
         "best": acc.max(),
@@ -104,7 +102,7 @@ def all_intervals(
     )
     values = dict(zip(METRICS, seen.tolist(), strict=True))
     used = intervals._extreme_intervals(values, sums[0], replicates, 0.95)
-    used |= intervals._mean_intervals(values, cells, totals, 0.95)
+    used |= intervals._mean_intervals(values, cells, totals, 0.95, None)
     out = {}
     for i, metric in enumerate(METRICS):
         r, x = replicates[:, i], seen[i]
@@ -126,11 +124,10 @@ def study(s: Setting, tables: int, resamples: int) -> tuple[Setting, dict[str, f
     found = defaultdict(list)
     shown = []
     for _ in range(tables):
-        z = rng.normal(size=(s.questions, 1)) * DIFFICULTY_SD
+        z = rng.normal(size=(s.questions, 1)) * EASE_SD
         p = expit(BASE[s.base] + persona_effects(s.effect, s.personas) + z)
         n = np.full(p.shape, s.samples)
-        names = [f"{i:03d}" for i in range(max(p.shape))]
-        cells = Cells(names[: s.questions], names[: s.personas], n, n, rng.binomial(s.samples, p))
+        cells = cells_of(rng.binomial(s.samples, p), n)
         shown.append(metrics_of(totals_of(cells).sum(axis=0, keepdims=True))[0, 0])
         for (metric, method), (low, high) in all_intervals(cells, resamples, rng).items():
             low, high = max(low, -9 if metric == "pss_cv" else 0), min(high, 1)

@@ -1,6 +1,6 @@
 """How close does screening come to the PSS of the full grid, and of the expected accuracies?
 
-    python scripts/screening_study.py --grids 100
+    python -m scripts.screening_study --grids 100
 
 Draws grids of 500 questions x 64 personas from a known model: a response is correct with
 probability logistic(base + d + z + i), question z ~ N(0, 1.5^2), persona effect d, and, where
@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.special import expit
 
 from persona_bench.extras.screening.rounds import screen
 from persona_bench.extras.screening.screened import summarise
 from persona_bench.scoring.resampling import null_pss, worst_over_best
+from scripts.simulation import EASE_SD, base
 
-QUESTION_SD, INTERACTION_SD, CLOSE = 1.5, 0.8, 0.03
+INTERACTION_SD, CLOSE = 0.8, 0.03
 EFFECTS = ("none", "weak", "strong", "one harmful", "two groups")
 COLUMNS = {
     "greedy": "screened, greedy, vs grid",
@@ -56,21 +56,14 @@ def persona_effects(name: str, personas: int, rng: np.random.Generator) -> np.nd
     }[name]
 
 
-def base_for(accuracy: float) -> float:
-    """The level at which a persona without effect has this accuracy."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(61)
-    share = weights / weights.sum()
-    return float(brentq(lambda b: share @ expit(b + QUESTION_SD * nodes) - accuracy, -9, 9))
-
-
 class Grid:
     """One drawn grid, which can be asked as `screen` asks."""
 
     def __init__(self, s: Setting, questions: int, personas: int, rng: np.random.Generator):
-        z = QUESTION_SD * rng.normal(size=(questions, 1))
+        z = EASE_SD * rng.normal(size=(questions, 1))
         i = INTERACTION_SD * s.interaction * rng.normal(size=(questions, personas))
         d = persona_effects(s.effect, personas, rng)
-        self.p = expit(base_for(s.accuracy) + d + z + i)
+        self.p = expit(base(s.accuracy) + d + z + i)
         self.verdicts = (rng.random(self.p.shape) < self.p).astype(float)
         self.questions = [f"q{n:03d}" for n in range(questions)]
         self.personas = [f"p{n:02d}" for n in range(personas)]

@@ -30,18 +30,10 @@ from scipy.special import expit
 
 from persona_bench.scoring.cells import Cells
 from persona_bench.scoring.corrected import STABLE_FROM, TAIL
-from persona_bench.scoring.gate import lower_bounds
+from persona_bench.scoring.gate import combined, criteria_of, lower_bounds
 from persona_bench.scoring.sequential import FEWEST, planned_looks, tail_levels
-from scripts.calibrate import (
-    BATCH,
-    EASE_SD,
-    NODES,
-    WEIGHTS,
-    cells_of,
-    greedy_verdicts,
-    markdown,
-    posteriors,
-)
+from scripts.calibrate import BATCH, greedy_verdicts, posteriors
+from scripts.simulation import EASE_SD, cells_of, expected, markdown
 
 CONFIDENCE = 0.95
 FEWEST_SIMULATED = 30
@@ -101,10 +93,9 @@ def settings() -> Iterator[Setting]:
 # ------------------------------------------------------------------------------ simulation
 def accuracies(s: Setting, level: float, effect: np.ndarray) -> np.ndarray:
     """Of each persona, expected over all questions, if these have the mean log-odds `level`."""
-    spread = np.hypot(EASE_SD, s.interaction)
-    mixed = expit(level + effect[:, None] + spread * NODES) @ WEIGHTS
-    expected: np.ndarray = s.polar * s.mean + (1 - s.polar) * mixed
-    return expected
+    mixed = expected(level + effect, float(np.hypot(EASE_SD, s.interaction)))
+    accuracy: np.ndarray = s.polar * s.mean + (1 - s.polar) * mixed
+    return accuracy
 
 
 def draw(s: Setting, rng: np.random.Generator) -> Cells:
@@ -112,6 +103,19 @@ def draw(s: Setting, rng: np.random.Generator) -> Cells:
     if s.greedy:
         verdicts = rng.permutation(rng.permuted(greedy_verdicts(s.greedy), axis=1))
         return cells_of(verdicts, np.ones_like(verdicts))
+    effects = persona_effects(s, rng)
+    return answers(s, effects, questions_of(s, rng), rng)
+
+
+class Effects(NamedTuple):
+    """Mean log-odds of the questions that are not polar, and each persona's effect on them."""
+
+    level: float
+    effect: np.ndarray
+
+
+def persona_effects(s: Setting, rng: np.random.Generator) -> Effects:
+    """Effects with which the true PSS is that of the setting."""
     effect = np.zeros(s.personas)
     match s.shape:
         case "one harmful":
@@ -130,12 +134,29 @@ def draw(s: Setting, rng: np.random.Generator) -> Cells:
         return float(expected.min() / expected.max())
 
     scale = brentq(lambda x: pss(x) - s.pss, 0, 20, xtol=1e-5) if s.shape != "none" else 0.0
-    shape = s.questions, s.personas
-    logit = level(scale) + scale * effect + EASE_SD * rng.standard_normal((s.questions, 1))
-    logit = logit + s.interaction * rng.standard_normal(shape)
+    return Effects(level(scale), scale * effect)
+
+
+def questions_of(s: Setting, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eases, and two uniform numbers that say which questions are polar, and which of these are
+    right; shape (questions, 1) each."""
+    ease = EASE_SD * rng.standard_normal((s.questions, 1))
     polar, right = rng.random((2, s.questions, 1))
+    return ease, polar, right
+
+
+def answers(
+    s: Setting,
+    effects: Effects,
+    questions: tuple[np.ndarray, np.ndarray, np.ndarray],
+    rng: np.random.Generator,
+) -> Cells:
+    """Responses to these questions."""
+    ease, polar, right = questions
+    logit = effects.level + effects.effect + ease
+    logit = logit + s.interaction * rng.standard_normal(logit.shape)
     chance = np.where(polar < s.polar, right < s.mean, expit(logit))
-    return cells_of(rng.binomial(s.samples, chance), np.full(shape, s.samples))
+    return cells_of(rng.binomial(s.samples, chance), np.full(chance.shape, s.samples))
 
 
 def above(tables: list[Cells], rng: np.random.Generator) -> np.ndarray:
@@ -283,7 +304,7 @@ def study_gate(
     }
 
 
-def gate_table(replicates: int = 20_000) -> pd.DataFrame:
+def gate_table(replicates: int = 5000) -> pd.DataFrame:
     cases = [
         (questions, changed, alike, loss, 0.02)
         for questions, changed, alike in itertools.product(
@@ -293,6 +314,66 @@ def gate_table(replicates: int = 20_000) -> pd.DataFrame:
         if loss <= changed
     ]
     return pd.DataFrame([study_gate(*case, replicates) for case in cases])
+
+
+POLAR = 0.85
+CRITERIA = [
+    # base, new, margins of the mean, of single personas and of the corrected PSS
+    (Setting("gate", 0.9, 200, 6, 4, "none", 1.0, POLAR),
+     Setting("gate", 0.9, 200, 6, 4, "one harmful", 0.95, POLAR), (0.02, 0.05, 0.05)),
+    (Setting("gate", 0.9, 200, 6, 1, "none", 1.0),
+     Setting("gate", 0.9, 200, 6, 1, "one harmful", 0.9), (0.05, 0.1, 0.1)),
+    (Setting("gate", 0.6, 200, 6, 1, "none", 1.0),
+     Setting("gate", 0.6, 200, 6, 1, "normal", 0.8), (0.05, 0.1, 0.2)),
+    (Setting("gate", 0.8, 200, 6, 1, "none", 1.0),
+     Setting("gate", 0.75, 200, 6, 1, "none", 1.0), (0.05, 0.05, 0.1)),
+    (Setting("gate", 0.9, 200, 6, 4, "none", 1.0, POLAR),
+     Setting("gate", 0.9, 200, 6, 4, "none", 1.0, POLAR), (0.02, 0.05, 0.05)),
+]  # fmt: skip
+"""Two checkpoints of which at least one criterion is at its margin, and a pair that is alike."""
+
+
+def study_criteria(case: int, replicates: int, seed: int = 0) -> pd.DataFrame:
+    """How often each criterion, and the gate of all of them, passes or fails at some look.
+
+    The two checkpoints answer the same questions, each response drawn by itself. One row per
+    criterion, with the true loss of the new checkpoint.
+    """
+    rng = np.random.default_rng([seed, case])
+    base, new, margins = CRITERIA[case]
+    looks = planned_looks(base.questions)
+    names = ("mean accuracy", "every persona", "pss_corrected")
+    verdicts: list[list[list[str]]] = []
+    losses = []
+    for _ in range(replicates):
+        questions = questions_of(base, rng)
+        drawn = [persona_effects(s, rng) for s in (base, new)]
+        true = [accuracies(s, *effects) for s, effects in zip((base, new), drawn, strict=True)]
+        pss = [each.min() / each.max() for each in true]
+        gap = true[0] - true[1]
+        losses.append((gap.mean(), gap.max(), pss[0] - pss[1]))
+        tables = [answers(s, e, questions, rng) for s, e in zip((base, new), drawn, strict=True)]
+        verdicts.append([])
+        for look, n in enumerate(looks, 1):
+            shares = tuple(x / base.questions for x in looks[:look])
+            level = tail_levels(shares, 0.05, "late")[-1]
+            pair = [each.only(questions=slice(n)) for each in tables]
+            found = criteria_of(pair[0], pair[1], margins, level, rng)
+            verdicts[-1].append([each.verdict for each in found])
+    words = np.array([[[*look, combined(look)] for look in each] for each in verdicts])
+    rows = []
+    true_losses = [*np.mean(losses, axis=0), np.nan]
+    for i, name in enumerate((*names, "all")):
+        decided = words[:, :, i] != "can't tell"
+        first = np.where(decided.any(axis=1), decided.argmax(axis=1), len(looks) - 1)
+        word = np.take_along_axis(words[:, :, i], first[:, None], axis=1)[:, 0]
+        margin = margins[i] if i < len(margins) else np.nan
+        shares = {w: (word == w).mean() for w in ("pass", "fail")}
+        rows.append({"case": case, "criterion": name, "margin": margin, "loss": true_losses[i],
+                     **shares, "whole passes": (words[:, -1, i] == "pass").mean(),
+                     "asked": np.array(looks)[first].mean() / base.questions,
+                     "replicates": replicates})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
@@ -309,7 +390,12 @@ def main() -> None:
     )
     parser.add_argument("--show", action="store_true", help="print what --csv says")
     parser.add_argument("--gate", action="store_true", help="print the gate's error and savings")
+    parser.add_argument("--criteria", type=int, help="tables per pair: all criteria of the gate")
     args = parser.parse_args()
+    if args.criteria:
+        for case in range(len(CRITERIA)):
+            print(markdown(study_criteria(case, args.criteria, args.seed)), flush=True)
+        return
     if args.gate:
         print(markdown(gate_table()))
         return

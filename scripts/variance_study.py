@@ -22,6 +22,7 @@ from persona_bench import contrasts
 from persona_bench.extras.parts.moments import Moments
 from persona_bench.extras.parts.tau import tau_b
 from persona_bench.scoring.resampling import expanded_interval, question_weights, two_way_means
+from scripts.simulation import EASE_SD, expected, markdown
 from tests.scoring.simulated import Model, cells_of, outcomes_of
 
 PARTS = ("question", "persona", "interaction", "sampling", "interaction_or_noise", "total")
@@ -129,9 +130,7 @@ def population_of_setting(setting: tuple, tables: int, resamples: int) -> dict[s
     """Coverage of the mean over a population of personas as well as of questions."""
     questions, personas, spread = setting
     rng, held = np.random.default_rng([questions, personas, 2]), []
-    nodes, weights = np.polynomial.hermite_e.hermegauss(201)
-    logits = 0.3 + np.sqrt(1.5**2 + spread**2) * nodes
-    truth = weights @ (1 / (1 + np.exp(-logits))) / weights.sum()
+    truth = float(expected(0.3, float(np.hypot(EASE_SD, spread))))
     for _ in range(tables):
         correct = Model(list(rng.normal(0, spread, size=personas))).draw(questions, 1, rng)
         means = two_way_means(correct, np.ones_like(correct), resamples, rng)
@@ -139,15 +138,6 @@ def population_of_setting(setting: tuple, tables: int, resamples: int) -> dict[s
         held.append(low <= truth <= high)
     names = ("questions", "personas", "sd of personas")
     return dict(zip(names, setting, strict=True)) | {"coverage": np.mean(held)}
-
-
-def show(table: pd.DataFrame, digits: int = 3) -> None:
-    text = table.map(lambda v: f"{v:.{digits}f}" if isinstance(v, float) else str(v))
-    print("| " + " | ".join(map(str, table.columns)) + " |")
-    print("|" + "---|" * len(table.columns))
-    for row in text.to_numpy():
-        print("| " + " | ".join(row) + " |")
-    print()
 
 
 def main() -> None:
@@ -177,11 +167,12 @@ def main() -> None:
     by.columns = [f"{q} {effect}" for q, effect in by.columns]
     by["lowest"] = parts.groupby("part")["coverage"].min()
     by["mean width"] = parts.groupby("part")["width"].mean()
-    show(by.loc[list(PARTS)].reset_index())
+    print(markdown(by.loc[list(PARTS)].reset_index()), end="\n\n")
     low = parts.nsmallest(6, "coverage").drop(columns="width")
-    show(low)
-    show(found.groupby(["contrast", "effect", "questions", "samples"]).mean().reset_index())
-    show(over)
+    print(markdown(low), end="\n\n")
+    keys = ["contrast", "effect", "questions", "samples"]
+    print(markdown(found.groupby(keys).mean().reset_index()), end="\n\n")
+    print(markdown(over), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -323,12 +323,17 @@ def test_sets_are_listed_shown_and_checked(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_on_the_real_model(smollm2: Path, tmp_path: Path) -> None:
-    done = persona_bench("demo", "--questions", "2", cwd=tmp_path)
-    assert "32/32" in done.stderr.replace("\r", "\n")  # a progress bar
-    assert "PSS" in done.stdout
-    assert "nats a token" in done.stdout
-    assert (tmp_path / "demo-results/scores/persona_roleplay_trace.json").is_file()
-    page = (tmp_path / "demo-results/scores/index.html").read_text()
-    assert "Persona information:" in page  # the trace is on it
+    done = persona_bench("demo", "--questions", "4", cwd=tmp_path, columns=80)
+    stored, fresh = done.stdout.split("First answers: right of 3 questions")
+    assert "UNDETERMINED  accuracy 0.12 (school-leaver +1) to 0.22" in stored
+    assert "Asked: 160 questions × 16 personas" in stored
+    assert "persona_arithmetic: 4 questions × 6 personas, 24 responses" in done.stderr
+    assert "24/24" in done.stderr.replace("\r", "\n")  # a progress bar
+    assert "Warning" not in done.stderr
+    assert "Asked: 4 questions × 6 personas" in fresh
+    page = tmp_path / "demo-results/scores/index.html"
+    assert f"The page: {page.as_uri()}" in fresh
+    assert fresh.count("persona-bench ") == 3  # commands to try next
+    assert max(map(len, stored.splitlines())) <= 80
     for name in ("accuracy.png", "accuracy.pdf", "lottery.png"):
         assert (tmp_path / f"demo-results/scores/persona_arithmetic_{name}").stat().st_size > 5000

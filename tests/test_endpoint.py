@@ -84,9 +84,11 @@ def test_a_request_that_fails_for_good_is_unscored_and_asked_again_by_the_next_r
     with server(every_tenth) as chat:
         ask(chat.url, tmp_path, **settings)
         assert len(bad) == PROMPTS // 10
+        asked = "persona_arithmetic: 10 questions × 6 personas, 60 responses"
         assert said == [
+            asked,
             "6 responses are unscored, as their requests failed for good (6 x HTTP 500 Internal "
-            "Server Error: status 500): the same command asks for them again"
+            "Server Error: status 500): the same command asks for them again",
         ]
         assert len(chat.requests) == PROMPTS + len(bad)  # two tries each
         chat.fault = None
@@ -96,7 +98,7 @@ def test_a_request_that_fails_for_good_is_unscored_and_asked_again_by_the_next_r
         }
         before = len(chat.requests)
         ask(chat.url, tmp_path, **settings)
-        assert said[1:] == ["54 of 60 responses are in the store, 6 to generate"]
+        assert said[2:] == [asked, "54 of 60 responses are in the store, 6 to generate"]
         assert {prompt_of(body) for body in chat.requests[before:]} == bad
         assert len(chat.requests) == before + len(bad)
     with pytest.warns(UserWarning, match="2 runs of persona_arithmetic on small"):

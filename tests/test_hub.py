@@ -15,7 +15,10 @@ import pandas as pd
 import pytest
 
 from persona_bench.hub import HubError, renamed
+from persona_bench.results.samples import find_samples
 from tests.support.hub_server import HubServer
+from tests.support.tiny_model import tiny_model
+from tests.test_rendering import CHATML
 
 OLD, NEW = "a" * 40, "b" * 40
 CARD = b"""---
@@ -160,3 +163,78 @@ def test_columns_are_exchanged_and_replaced() -> None:
     ]
     with pytest.raises(HubError, match="here has no column 'y': it has question, answer, x"):
         renamed(rows, {"id": "y"}, "here")
+
+
+RUN = """
+import json, sys
+from typer.testing import CliRunner
+from persona_bench.cli import app
+for command in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, command)
+    print(json.dumps([done.exit_code, " ".join((done.output + str(done.exception)).split())]))
+"""
+
+
+def run_hub(hub: HubServer, folder: Path, *asked: tuple[str, Mapping[str, Any]]) -> list[Any]:
+    """Exit code and words of `persona-bench run` on a tiny model, one after the other; those with
+    the knob `dry` ask nothing."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "PERSONA_"))}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder), "HF_HUB_DISABLE_XET": "1"}
+    commands = []
+    for task, given in asked:
+        knobs = {"persona_set": "demo", **given}
+        dry = ["--dry-run"] if knobs.pop("dry", False) else []
+        model = f"pretrained={folder / 'tiny'},dtype=float32,revision=main"
+        commands.append([
+            "run", "--model-args", model, "--tasks", task, "--metadata", json.dumps(knobs),
+            "--gen-kwargs", "max_gen_toks=4", "--device", "cpu", "--output-path", "out", *dry,
+        ])  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(commands)], env=environment, cwd=folder,
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_dataset_of_the_hub_is_asked_under_personas(tmp_path: Path) -> None:
+    rows = [{"problem": f"What is {n} + 1?", "answer": n + 1, "level": "easy"} for n in range(3)]
+    fruit = {"question": "Which is a fruit?", "choices": ["stone", "pear"], "answer": 1}
+    files = {
+        ("org/sums", OLD, "train.jsonl"): jsonl({**rows[0], "problem": "Old?"}),
+        ("org/sums", NEW, "train.jsonl"): jsonl(*rows),
+        ("org/fruit", NEW, "test.jsonl"): jsonl(fruit),
+    }
+    branches = {("org/sums", "main"): NEW, ("org/fruit", "main"): NEW}
+    tiny_model(tmp_path / "tiny", CHATML)
+    named = {"split": "train", "question": "problem"}
+    with HubServer(files, branches) as server:
+        lacking, no_split, no_grader, programs, old, sums, one = run_hub(
+            server,
+            tmp_path,
+            ("hub:org/sums", {"split": "train", "dry": True}),
+            ("hub:org/sums", {"question": "problem", "dry": True}),
+            ("hub:org/sums", {"grader": "luck", "dry": True}),
+            ("hub:org/sums", {**named, "grader": "python", "dry": True}),
+            ("hub:org/sums", {**named, "revision": OLD, "dry": True}),
+            ("hub:org/sums", {**named, "n_questions": 2}),
+            ("hub:org/fruit", {}),
+        )
+    assert lacking[0] == no_split[0] == no_grader[0] == programs[0] == 1
+    assert "no column 'question': name it in --metadata, as {" in lacking[1]
+    assert "it has problem, answer, level" in lacking[1]
+    assert "there is no split 'test': Should be one of ['train']" in no_split[1]
+    assert "grader: there is no grader 'luck': use maths" in no_grader[1]
+    assert "add --confirm_run_unsafe_code" in programs[1]
+    assert old[0] == 0
+    assert "persona_org_sums 6 0 6" in old[1]  # the model's revision is not the dataset's
+    assert (sums[0], one[0]) == (0, 0), (sums, one)
+    found = {each.task: each for each in find_samples(tmp_path / "out")}
+    facts: Mapping[str, Any] = found["persona_org_sums"].facts
+    assert (facts["hub_dataset"], facts["hub_commit"]) == ("hub:org/sums", NEW)
+    docs = [record["doc"] for record in found["persona_org_sums"].records()]
+    assert len(docs) == 12
+    asked = {(doc["question"], doc["answer"], doc["level"]) for doc in docs}
+    assert asked < {(str(n), str(n + 1), "easy") for n in range(3)}
+    answers = {record["doc"]["answer"] for record in found["persona_org_fruit"].records()}
+    assert answers == {"choice: B. pear"}

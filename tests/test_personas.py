@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from persona_bench.persona_building import build_persona_set, dump_persona_set
 from persona_bench.personas import (
     KINDS,
     PersonaSetError,
-    build_persona_set,
     bundled_sets,
-    dump_persona_set,
     load_persona_set,
-    near_copy,
     read_persona_set,
 )
+from persona_bench.texts import near_copy
 
 GOOD = """\
 name: mine
@@ -32,6 +33,18 @@ personas:
     kind: speech
     prompt: You are a pirate.
 """
+
+
+WITHOUT_PLACEBO = tuple(kind for kind in KINDS if kind != "placebo")
+
+WORDED = GOOD.replace(
+    "prompt: You are a pirate.",
+    """prompts:
+      - You are a pirate.
+      - >-
+        You are a pirate,
+        and talk like one.""",
+)
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -55,15 +68,32 @@ def test_bundled_sets_are_sound(name: str) -> None:
     assert loaded.name == name
     assert all(p.prompt for p in loaded if p.id != "none")
     # a number in a persona could be read as the answer of a response that repeats it
-    assert not [p.id for p in loaded if re.search(r"\d", p.prompt)]
+    assert not [p.id for p in loaded for text in p.wordings if re.search(r"\d", text)]
 
 
 def test_demo_and_core_are_the_sizes_and_kinds_they_promise() -> None:
     assert len(load_persona_set("demo")) == 6
     core = load_persona_set("core")
     assert len(core) == 16
-    assert core.kinds == tuple(KINDS)
+    assert core.kinds == WITHOUT_PLACEBO
     assert core.personas[0].id == "none"
+    assert [len(p.wordings) for p in core] == [1] + [3] * 15
+    assert [p.kind for p in core].count("harmful") == 4
+
+
+@pytest.mark.parametrize(("name", "count"), [("core", 6), ("wide", 12)])
+def test_placebos_have_no_role_and_the_lengths_of_their_set(name: str, count: int) -> None:
+    placebos, personas = load_persona_set(f"{name}-placebos"), load_persona_set(name)
+    assert (len(placebos), placebos.kinds) == (count, ("placebo",))
+    texts = [text for p in placebos for text in p.wordings]
+    assert not [text for text in texts if re.search(r"\b(you|your|answer)\b", text.lower())]
+    roles = [p for p in personas if p.kind != "control"]
+    for wording in (1, 2, "last"):
+        words = [
+            np.mean([len(p.asked(wording)[0][1].split()) for p in group])
+            for group in (placebos, roles)
+        ]
+        assert words[0] == pytest.approx(words[1], rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +159,7 @@ def test_choosing_is_balanced_seeded_and_keeps_the_baseline() -> None:
     chosen = wide.choose(20, seed=3)
     assert len(chosen) == 20
     assert chosen.personas[0].id == "none"
-    counts = [sum(p.kind == kind for p in chosen) for kind in KINDS]
+    counts = [sum(p.kind == kind for p in chosen) for kind in WITHOUT_PLACEBO]
     assert max(counts) - min(counts) <= 1
     assert [p.id for p in chosen] == [p.id for p in wide.choose(20, seed=3)]
     assert [p.id for p in chosen] != [p.id for p in wide.choose(20, seed=4)]
@@ -165,9 +195,9 @@ def test_a_set_that_is_written_is_read_back_the_same(name: str, tmp_path: Path) 
 def test_wide_and_train_are_the_sizes_and_kinds_they_promise() -> None:
     wide, train = load_persona_set("wide"), load_persona_set("train")
     assert len(wide) >= 100
-    assert wide.kinds == tuple(KINDS)
+    assert wide.kinds == WITHOUT_PLACEBO
     assert len(train) >= 64
-    assert set(train.kinds) == set(KINDS) - {"control"}
+    assert set(train.kinds) == set(WITHOUT_PLACEBO) - {"control"}
     words = [len(p.prompt.split()) for p in wide if p.prompt]
     assert min(words) <= 5
     assert max(words) >= 80
@@ -175,11 +205,12 @@ def test_wide_and_train_are_the_sizes_and_kinds_they_promise() -> None:
 
 def test_train_shares_no_persona_and_no_near_copy_with_the_others() -> None:
     train = load_persona_set("train")
-    others = [p for name in ("demo", "core", "wide") for p in load_persona_set(name) if p.prompt]
+    others = [p for name in bundled_sets() if name != "train" for p in load_persona_set(name)]
     assert not {p.id for p in train} & {p.id for p in others}
     for persona in train:
         for other in others:
-            assert not near_copy(persona.prompt, other.prompt), (persona.id, other.id)
+            for text in other.wordings:
+                assert not near_copy(persona.prompt, text), (persona.id, text)
 
 
 def test_a_near_copy_is_known_and_nothing_is_a_copy_of_no_prompt() -> None:
@@ -211,6 +242,82 @@ def test_prompts_that_share_runs_of_words_are_near_copies(length: int, is_copy: 
     one = [*run, *(f"x{letter}" for letter in "abcdefgh"[: 13 - length])]
     other = [*run, *(f"y{letter}" for letter in "abcdefgh"[: 13 - length])]
     assert near_copy(" ".join(one), " ".join(other)) == is_copy
+
+
+# ---------------------------------------------------------------------- wordings and placebos
+
+
+def test_the_last_of_several_wordings_is_the_prompt(tmp_path: Path) -> None:
+    loaded = read_persona_set(written(tmp_path, WORDED))
+    none, pirate = loaded
+    full = "You are a pirate, and talk like one."
+    assert (pirate.prompt, pirate.wordings) == (full, ("You are a pirate.", full))
+    assert pirate.asked("last") == [(2, full)]
+    assert pirate.asked(1) == [(1, "You are a pirate.")]
+    assert pirate.asked("all") == [(2, full), (1, "You are a pirate.")]
+    assert none.asked(2) == [(1, "")]  # it has no other
+    again = read_persona_set(written(tmp_path, dump_persona_set(loaded)))
+    assert again.personas == loaded.personas
+    with pytest.raises(PersonaSetError, match="no persona of 'mine' has more than 2: use 1 to 2"):
+        loaded.worded(3)
+
+
+def test_the_fingerprint_is_that_of_the_wordings_that_are_asked(tmp_path: Path) -> None:
+    several = read_persona_set(written(tmp_path, WORDED))
+    short = read_persona_set(written(tmp_path, GOOD))
+    assert several.worded(1).fingerprint == short.fingerprint
+    found = [several.worded(wording).fingerprint for wording in ("last", 1, "all")]
+    assert len(set(found)) == 3
+    # runs from before there were wordings recorded this one
+    content = [("none", "control", ""), ("pirate", "speech", "You are a pirate.")]
+    assert short.fingerprint == hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("prompts:\n", "prompt: Arr.\n    prompts:\n", 11, "both 'prompt' and 'prompts'"),
+        ("      - You are a pirate.\n", "      - ''\n", 8, "none empty"),
+        ("      - You are a pirate.\n", "      - Arr.\n      - Arr.\n", 8, "are the same"),
+    ],
+)
+def test_faults_of_wordings_are_refused_with_their_line(
+    tmp_path: Path, old: str, new: str, line: int, words: str
+) -> None:
+    path = written(tmp_path, WORDED.replace(old, new))
+    with pytest.raises(PersonaSetError, match=words) as caught:
+        read_persona_set(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+def test_wordings_that_are_no_list_and_those_of_another_persona_are_refused(
+    tmp_path: Path,
+) -> None:
+    for wrong, words in [
+        ("You are a pirate.", "must be a list of texts"),
+        ("[{a: b}]", "must be a list of texts"),
+        ("[Arr, ]", ""),
+        ("[]", "has no prompts"),
+    ]:
+        path = written(tmp_path, GOOD.replace("prompt: You are a pirate.", f"prompts: {wrong}"))
+        if words:
+            with pytest.raises(PersonaSetError, match=words):
+                read_persona_set(path)
+        else:
+            assert read_persona_set(path).personas[1].prompt == "Arr"
+    other = "  - {id: other, kind: speech, prompt: You are a pirate.}\n"
+    with pytest.raises(PersonaSetError, match="same prompt as 'pirate'"):
+        read_persona_set(written(tmp_path, WORDED + "\n" + other))
+
+
+def test_placebos_stand_after_the_personas_of_another_set() -> None:
+    core, placebos = load_persona_set("core"), load_persona_set("core-placebos")
+    both = core.beside(placebos)
+    assert [p.id for p in both] == [p.id for p in (*core, *placebos)]
+    with pytest.raises(PersonaSetError, match="no persona of kind 'placebo': use core-placebos"):
+        core.beside(load_persona_set("demo"))
+    with pytest.raises(PersonaSetError, match="'placebo-glass' is used in"):
+        both.beside(placebos)
 
 
 def test_a_set_is_built_from_a_template(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from persona_bench import read_outcomes
 from persona_bench.harness.dry_run import plan_run
 from persona_bench.harness.run import Asked, RunError, run
 from persona_bench.harness.study import check_study, read_study
+from persona_bench.results.samples import find_samples
 from tests.conftest import ROOT
 from tests.support.studies import hub_model, server, study_of, written
 from tests.test_cli import persona_bench
@@ -153,6 +154,15 @@ def test_a_task_s_own_settings_go_over_the_study_s(tmp_path: Path) -> None:
     assert plain.metadata == {"persona_set": "demo", "shard": "2/3"}
     assert own.metadata == {"persona_set": "demo", "samples": 2, "shard": "2/3"}
     assert own.gen_kwargs == {"do_sample": True, "temperature": 0.6, "top_p": 0.5}
+
+
+def test_examples_and_folders_of_tasks_are_the_study_s_or_the_task_s(tmp_path: Path) -> None:
+    tasks = ["gsm8k", {"task": "local_sums", "num_fewshot": 0}]
+    study = {**GOOD, "tasks": tasks, "num_fewshot": 5, "include_path": str(tmp_path)}
+    read = read_study(written(tmp_path, study))
+    first, second = read.asked(read.models[0])
+    assert (first.num_fewshot, second.num_fewshot) == (5, 0)
+    assert first.include_path == (str(tmp_path),)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +310,8 @@ def test_a_launcher_of_several_processes_needs_one_model(tmp_path: Path) -> None
 RANKS = """
 from accelerate import Accelerator
 from lm_eval.models.huggingface import HFLM
+from persona_bench.harness import until
+until.planned_looks = lambda questions: (2, questions)  # real plans start at 100 questions
 made = HFLM.__init__
 def numbered(self, *args, **kwargs):
     made(self, *args, **kwargs)
@@ -312,23 +324,41 @@ main()
 """
 
 
-@pytest.mark.slow
-def test_data_parallel_processes_share_a_store(smollm2: Path, tmp_path: Path) -> None:
-    """Two processes give the outcomes of one; each prompt is asked by one; then nothing is left."""
+def asked_by_two(model: Path, folder: Path, *more: str, times: int = 1) -> list[str]:
+    """Has two processes ask three questions, and gives the arguments."""
     arguments = [
-        "run", "--model", "hf", "--model-args", f"pretrained={smollm2},dtype=float32",
+        "run", "--model", "hf", "--model-args", f"pretrained={model},dtype=float32",
         "--tasks", "persona_arithmetic", "--gen-kwargs", "max_gen_toks=8",
         "--metadata", json.dumps({"persona_set": "demo", "n_questions": 3}),
         "--batch-size", "3", "--device", "cpu",
     ]  # fmt: skip
-    (tmp_path / "ranks.py").write_text(RANKS)
+    (folder / "ranks.py").write_text(RANKS)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "ranks.py"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
-    for _ in range(2):
+    for _ in range(times):
         subprocess.run(
-            [*launch, *arguments, "--output-path", "two"],
-            cwd=tmp_path, env=environment, check=True, timeout=500,
+            [*launch, *arguments, "--output-path", "two", *more],
+            cwd=folder, env=environment, check=True, timeout=500,
         )  # fmt: skip
+    return arguments
+
+
+@pytest.mark.slow
+def test_data_parallel_processes_take_the_same_looks(smollm2: Path, tmp_path: Path) -> None:
+    asked_by_two(smollm2, tmp_path, "--until", "decided")
+    (samples,) = find_samples(tmp_path / "two")
+    record = samples.facts["until"]
+    assert (record["looks"], record["decision"], record["over"]) == ([2, 3], None, True)
+    segments = tmp_path.glob("two/store/generations/*/*.jsonl")
+    counts = [len(segment.read_text().splitlines()) - 1 for segment in segments]
+    assert sum(counts) == 18  # the second look asks only for what is new
+    assert len(counts) == 2
+
+
+@pytest.mark.slow
+def test_data_parallel_processes_share_a_store(smollm2: Path, tmp_path: Path) -> None:
+    """Two processes give the outcomes of one; each prompt is asked by one; then nothing is left."""
+    arguments = asked_by_two(smollm2, tmp_path, times=2)
     persona_bench(*arguments, "--output-path", "one", cwd=tmp_path)
     with pytest.warns(UserWarning, match="2 runs"):
         two = read_outcomes(tmp_path / "two")

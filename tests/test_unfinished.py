@@ -8,18 +8,21 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from persona_bench import read_outcomes
+from persona_bench import load_persona_set, read_outcomes
 from persona_bench.harness.backends.base import Backend
 from persona_bench.harness.merge import MergeError, merge
 from persona_bench.harness.run import RunError, run
 from persona_bench.harness.store import RecordLog
 from persona_bench.harness.unfinished import Unfinished, grade_unfinished
+from persona_bench.persona_building import dump_persona_set
+from persona_bench.personas import PersonaSetError
 from persona_bench.results.samples import NoSamplesError, find_samples
 from tests.support.chat_server import ChatServer
 from tests.support.studies import N_QUESTIONS, server
@@ -130,6 +133,20 @@ def test_a_finished_run_counts_and_not_the_stopped_one_after_it(tmp_path: Path) 
         ask(chat, tmp_path, at=10)
     assert grade_unfinished(tmp_path) == []
     assert len(read_outcomes(tmp_path)) == 12
+
+
+def test_a_stopped_run_whose_persona_set_has_changed_is_not_graded(tmp_path: Path) -> None:
+    one = tmp_path / "mine.yaml"
+    lines = dump_persona_set(load_persona_set("demo"))
+    one.write_text(lines, encoding="utf-8")
+    with server() as chat:
+        ask(chat, tmp_path / "out", at=STOPPED, persona_set=str(one))
+    kept = load_persona_set("demo")
+    fewer = replace(kept, personas=tuple(p for p in kept if p.id != "mathematician"))
+    one.write_text(dump_persona_set(fewer), encoding="utf-8")
+    with pytest.raises(PersonaSetError, match="other prompts than its persona set has now"):
+        grade_unfinished(tmp_path / "out")
+    assert not list(tmp_path.rglob("samples_*.jsonl"))
 
 
 @pytest.mark.parametrize(

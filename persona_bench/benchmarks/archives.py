@@ -46,7 +46,7 @@ class GitFolder:
         folder = mirror_folder(data_dir)
         if folder is not None and (folder / self.mirror).is_dir():
             return folder / self.mirror
-        cached = cache_folder() / "repositories" / f"{self.mirror}-{self.commit[:12]}"
+        cached = cache_folder() / "repositories" / f"{self.mirror}-{self.sha256[:12]}"
         if not cached.is_dir():
             self._download(cached, folder)
         return cached

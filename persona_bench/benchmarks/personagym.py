@@ -1,8 +1,8 @@
 """PersonaGym: 200 personas, each asked 10 questions on each of five evaluation tasks.
 
 Samuel et al. 2024 (arXiv 2407.18416). Responses are judged afterwards, by `persona-bench judge`.
-The system message and the sampling are PersonaGym's; docs/fidelity.md says what else is, and which
-faults of the released code were mended.
+The system message and the sampling are PersonaGym's. docs/fidelity.md lists what else is, and which
+faults of its released code are corrected.
 
     lm_eval --model vllm --model_args pretrained=... --tasks persona_personagym \
         --apply_chat_template --log_samples --output_path results
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,11 @@ FOLDER = GitFolder(
     patterns=(
         "questions/benchmark-v1/*.json",
         "rubrics/*.txt",
+        "prompts/rubric_grading/prompt.txt",
         "prompts/rubric_grading/sys_prompt.txt",
         "prompts/score_examples/prompt.txt",
     ),
-    sha256="57c030d1f4279c8a157d05d0555183ff05343a044c091dd664c90ecd3950c386",
+    sha256="e86aee5e47ef19d2fbacb18a2b833934e7097bf5f074946607da70288bb78fae",
 )
 
 BEFORE = "Adopt the identity of "
@@ -61,16 +63,15 @@ def personas(data_dir: Path | None) -> PersonaSet:
 
 @lru_cache(maxsize=2)
 def _personas(folder: Path) -> PersonaSet:
-    found: dict[str, Persona] = {}
+    personas: dict[str, Persona] = {}
     for file in _files(folder):
         slug = "-".join(re.findall(r"[a-z0-9]+", file.stem.lower()))
         id_ = slug[:60].rstrip("-")
-        if id_ in found:
+        if id_ in personas:
             id_ = slug  # whole, where the beginnings are the same
-        found[id_] = Persona(id_, "character", BEFORE + file.stem + AFTER)
-    return PersonaSet(
-        "personagym", FOLDER.commit[:12], "PersonaGym's benchmark personas", tuple(found.values())
-    )
+        personas[id_] = Persona(id_, "character", BEFORE + file.stem + AFTER)
+    about = "PersonaGym's benchmark personas"
+    return PersonaSet("personagym", FOLDER.commit[:12], about, tuple(personas.values()))
 
 
 def description(prompt: str) -> str:
@@ -90,8 +91,8 @@ def load(
     Args:
         data_dir: The mirror folder.
         seed: Not used.
-        eval_tasks: Only these.
-        questions_per_task: Only the first so many of each persona and evaluation task.
+        eval_tasks: The evaluation tasks whose questions are loaded.
+        questions_per_task: Number of questions of each persona and evaluation task.
 
     Raises:
         SourceError: a file can't be had, or is not the benchmark's.
@@ -118,8 +119,8 @@ def _files(folder: Path) -> list[Path]:
 @lru_cache(maxsize=2 * PERSONAS)
 def _read(file: Path) -> dict[str, list[str]]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        by_task = {eval_task: [str(text) for text in found[eval_task]] for eval_task in EVAL_TASKS}
+        questions = json.loads(file.read_text(encoding="utf-8"))
+        by_task = {name: [str(text) for text in questions[name]] for name in EVAL_TASKS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{file}: not a question file of PersonaGym ({error!r})") from None
     if any(len(texts) != PER_TASK for texts in by_task.values()):
@@ -131,7 +132,7 @@ def rubrics(data_dir: Path | None) -> RubricSet:
     """PersonaGym's rubrics, read from its files.
 
     Raises:
-        SourceError: the files can't be had, or are not PersonaGym's.
+        SourceError: the files are not there and can't be fetched, or are not PersonaGym's.
     """
     try:
         return read_personagym_rubrics(FOLDER.locate(data_dir), FOLDER.commit[:12])
@@ -139,13 +140,49 @@ def rubrics(data_dir: Path | None) -> RubricSet:
         raise SourceError(str(error)) from None
 
 
+@dataclass(frozen=True)
+class PublishedPrompts:
+    """What PersonaGym's released code sends to its judges, before slots are filled.
+
+    Attributes:
+        system: The system message, which only the first judge is sent.
+        outline: The user message around several rubrics, with the slot {rubrics}.
+        rubrics: By evaluation task, with the slots of `Rubric.text`.
+    """
+
+    system: str
+    outline: str
+    rubrics: Mapping[str, str]
+
+
+def published_prompts(data_dir: Path | None) -> PublishedPrompts:
+    """PersonaGym's own prompts, read from its files and not changed.
+
+    Raises:
+        SourceError: a file can't be had.
+    """
+    folder = FOLDER.locate(data_dir)
+    grading = folder / "prompts" / "rubric_grading"
+    files = {name: folder / "rubrics" / f"{name}.txt" for name in EVAL_TASKS}
+    try:
+        return PublishedPrompts(
+            system=(grading / "sys_prompt.txt").read_text(encoding="utf-8"),
+            outline=(grading / "prompt.txt").read_text(encoding="utf-8"),
+            rubrics={name: file.read_text(encoding="utf-8") for name, file in files.items()},
+        )
+    except OSError as error:
+        raise SourceError(
+            f"{folder}: a file of PersonaGym is missing ({error}); clone {FOLDER.repository} again"
+        ) from None
+
+
 # ---------------------------------------------------------------------- knobs
 
 
 def _eval_tasks(value: Any) -> tuple[str, ...]:
-    given = value.replace("+", ",").split(",") if isinstance(value, str) else list(value)
+    texts = value.replace("+", ",").split(",") if isinstance(value, str) else list(value)
     by_name = {name.lower(): name for name in EVAL_TASKS}
-    names = [str(name).strip().lower().replace("-", " ").replace("_", " ") for name in given]
+    names = [str(name).strip().lower().replace("-", " ").replace("_", " ") for name in texts]
     if not names or not set(names) <= set(by_name):
         raise ValueError(f"{value!r} is unknown: use some of {', '.join(EVAL_TASKS)}")
     return tuple(name for name in EVAL_TASKS if name.lower() in names)

@@ -22,7 +22,7 @@ import hashlib
 import json
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -70,7 +70,7 @@ def benchmark_of_file(path: Path) -> Benchmark:
         load=lambda data_dir, seed: questions,
         prompt=str,
         grade=grade,
-        grader=f"{VERSION}: {', '.join(_version(name) for name in graders)}",
+        grader=grader_version(graders),
         record=lambda ids: {"questions_file": path.name, "questions_sha256": digest},
         unsafe_code="python" in graders,
     )
@@ -119,6 +119,19 @@ def _question(line: str, number: int) -> Question:
     for name in row:
         if name not in FIELDS and (close := get_close_matches(name, FIELDS, n=1, cutoff=0.8)):
             raise QuestionsError(f"there is no field {name!r}: write {close[0]!r}")
+    return question_of(row, str(number))
+
+
+def question_of(row: Mapping[str, Any], name: str) -> Question:
+    """The question of a row with the fields `FIELDS`.
+
+    Args:
+        row: The fields; others are not read.
+        name: Its id, where the row has none.
+
+    Raises:
+        QuestionsError: a field is missing, or is something else than it should be.
+    """
     text = row.get("question")
     if not isinstance(text, str) or not text.strip():
         raise QuestionsError("the question is missing: give it as text under 'question'")
@@ -137,7 +150,7 @@ def _question(line: str, number: int) -> Question:
         text += "\n\n" + "\n".join(_lettered(choices))
     ending = ENDINGS[grader]
     return Question(
-        id=str(row.get("id") or number),
+        id=name if row.get("id") in (None, "") else str(row["id"]),
         problem=f"{text}\n\n{ending}" if ending else text,
         answer=_reference(grader, answer, choices),
         level=_name(row, "level"),
@@ -145,7 +158,7 @@ def _question(line: str, number: int) -> Question:
     )
 
 
-def _name(row: dict[str, Any], field: str) -> str:
+def _name(row: Mapping[str, Any], field: str) -> str:
     value = row.get(field)
     if value is not None and not isinstance(value, (str, int)):
         raise QuestionsError(f"{field}={value!r} must be text or a whole number")
@@ -227,8 +240,10 @@ def _split(reference: str) -> tuple[str, str]:
     return (kind, rest) if found and kind in GRADERS else ("maths", reference)
 
 
-def _version(name: str) -> str:
-    return {"maths": maths.GRADER, "python": code.GRADER}.get(name, name)
+def grader_version(names: Sequence[str]) -> str:
+    """Names and versions of graders."""
+    versions = {"maths": maths.GRADER, "python": code.GRADER}
+    return f"{VERSION}: {', '.join(versions.get(name, name) for name in names)}"
 
 
 def _one_by_one(judge: Callable[[str, str], tuple[bool, str]]) -> Any:

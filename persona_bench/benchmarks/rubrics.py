@@ -62,10 +62,10 @@ class RubricSet:
     """The rubrics of a benchmark.
 
     Attributes:
-        name, version: In the results.
+        name, version: As the results name it.
         system: The judge's system message.
         rubrics: By evaluation task.
-        examples: What asks for an example response of each score, with {persona}, {question}
+        examples: The prompt for an example response of each score, with {persona}, {question}
             and {rubric}; empty where no examples are shown.
     """
 
@@ -95,7 +95,7 @@ def read_personagym_rubrics(folder: Path, version: str) -> RubricSet:
 
     Args:
         folder: With `rubrics/` and `prompts/` as in its repository.
-        version: In the results: the commit.
+        version: The commit, as the results name it.
 
     Raises:
         RubricError: a file is missing or lacks a slot.
@@ -149,18 +149,18 @@ Response: {{response}}
 ===== {{mark}} ====="""
 
 
-def own_rubrics(name: str, told: Mapping[str, Any]) -> RubricSet:
+def own_rubrics(name: str, content: Mapping[str, Any]) -> RubricSet:
     """A rubric set written for this project, from the `rubrics` of a question file.
 
     Args:
-        name: In the results.
-        told: `version`, `system`, and for each evaluation task `asks`, `scores` and `empty`.
+        name: As the results name it.
+        content: `version`, `system`, and for each evaluation task `asks`, `scores` and `empty`.
 
     Raises:
         RubricError: an evaluation task or a score is missing.
     """
     rubrics = {}
-    for eval_task, each in told["tasks"].items():
+    for eval_task, each in content["tasks"].items():
         if eval_task not in (*EVAL_TASKS, VOICE) or set(each["scores"]) != set(SCORES):
             raise RubricError(
                 f"{name}: {eval_task!r} must be an evaluation task with scores 1 to 5"
@@ -169,7 +169,7 @@ def own_rubrics(name: str, told: Mapping[str, Any]) -> RubricSet:
         criteria = f"{eval_task}\n\n{each['asks'].strip()}\n\n{scores}"
         text = _OWN.format(eval_task=eval_task, asks=each["asks"].strip(), scores=scores)
         rubrics[eval_task] = Rubric(eval_task, text, criteria, int(each["empty"]))
-    return RubricSet(name, str(told["version"]), str(told["system"]).strip(), rubrics)
+    return RubricSet(name, str(content["version"]), str(content["system"]).strip(), rubrics)
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -17,8 +17,7 @@ def gate(
     base: Annotated[
         Path,
         typer.Argument(
-            help="The old checkpoint: a run's folder, or a .csv with one row per "
-            "response (persona, question, correct)."
+            help="The old checkpoint: a run's folder, a table, or logs (docs/your-results.md)."
         ),
     ],
     new: Annotated[Path, typer.Argument(help="The new checkpoint, likewise.")],

@@ -118,18 +118,22 @@ def judge(
     from persona_bench.judge.run import find_store
     from persona_bench.judge.settings import judge_plan, read_judges
 
-    if results is None and not entry_test:
-        raise ValueError(
-            "give the run's --output-path; only the judges' --entry-test works without one"
-        )
-    given = {"base_url": base_url, "audit": audit or None, "concurrency": concurrency}
+    given = {
+        "base_url": base_url,
+        "audit": audit or None,
+        "concurrency": concurrency,
+        "entry_test": entry_test,
+    }
     settings = read_judges(judges).model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
+    if results is None and not settings.entry_test:
+        raise ValueError(
+            "give the run's --output-path; only the judges' --entry-test works without one"
+        )
     with TemporaryDirectory() as scratch:  # where the test is stored if there is no run
         store = find_store(results) if results else Path(scratch)
         plan = judge_plan(settings, store, _prices(price or [], settings.names))
-        plan = replace(plan, entry_test=entry_test)
         if max_cost is not None:
             plan = replace(plan, max_cost=max_cost)
         if results is None:

@@ -161,6 +161,8 @@ REMOVED: dict[str, dict[str, str]] = {
         ),
     },
     "show": dict.fromkeys(("--n", "--kinds", "--seed"), "use persona-bench personas sample"),
+    "sample": {"--out": "the set is printed: persona-bench personas sample ... > mine.yaml"},
+    "build": {"--out": "the set is printed: persona-bench personas build ... > mine.yaml"},
 }
 """Options that a command no longer has, by command, with what to do instead."""
 

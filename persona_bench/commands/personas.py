@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,24 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from persona_bench.commands import options
-from persona_bench.personas import (
-    KINDS,
-    PersonaSet,
-    build_persona_set,
-    bundled_sets,
-    dump_persona_set,
-    load_persona_set,
-)
+from persona_bench.persona_building import build_persona_set, dump_persona_set
+from persona_bench.personas import KINDS, PersonaSet, bundled_sets, load_persona_set
 
 CHOSEN = "Personas"
 app = typer.Typer(no_args_is_help=True, help="List, show, draw, build and check persona sets.")
 out = Console()
 
 Name = Annotated[str, typer.Argument(help="A bundled set, or a .yaml file.")]
-Target = Annotated[
-    Path | None,
-    typer.Option("--out", help="A .yaml file to write.", rich_help_panel=options.RESULTS),
-]
 
 
 def personas_list() -> None:
@@ -47,7 +36,7 @@ def personas_list() -> None:
 
 
 def personas_show(name: Name) -> None:
-    """The personas of a set, with their prompts.
+    """The personas of a set, with all wordings of their prompts; the last is the default.
 
     Example: persona-bench personas show core
     """
@@ -64,7 +53,8 @@ def personas_show(name: Name) -> None:
     table.add_column("prompt")
     for persona in chosen:
         level = f" {persona.level}" if persona.level else ""
-        prompt = escape(persona.prompt) or "[dim](no system message)[/]"
+        texts = [f"{number}. {text}" for number, text in enumerate(persona.prompts, start=1)]
+        prompt = escape("\n".join(texts) or persona.prompt) or "[dim](no system message)[/]"
         table.add_row(persona.id, persona.kind + level, prompt)
     out.print(table)
 
@@ -82,13 +72,12 @@ def personas_sample(
         typer.Option(metavar="KIND,...", help="Only these kinds.", rich_help_panel=CHOSEN),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random draw.", rich_help_panel=CHOSEN)] = 0,
-    target: Target = None,
 ) -> None:
     """Draw a subset, balanced over kinds, as a set of one's own.
 
-    Example: persona-bench personas sample wide --n 32 --seed 1 --out mine.yaml
+    Example: persona-bench personas sample wide --n 32 --seed 1
     """
-    _write_set(load_persona_set(name).choose(n, kinds.split(",") if kinds else None, seed), target)
+    _write_set(load_persona_set(name).choose(n, kinds.split(",") if kinds else None, seed))
 
 
 def personas_build(
@@ -96,23 +85,19 @@ def personas_build(
     values: Annotated[list[str], typer.Argument(help="What goes into the template.")],
     kind: Annotated[str, typer.Option(help="The kind of these personas.", rich_help_panel=CHOSEN)],
     template: Annotated[str, typer.Option(help="Such as 'You are a {}.'", rich_help_panel=CHOSEN)],
-    target: Target = None,
 ) -> None:
     """Make a set from one template and a list, as the published studies do.
 
     Example: persona-bench personas build jobs --kind layperson
     --template 'You are a {}.' baker farmer
     """
-    _write_set(build_persona_set(name, kind, template, values), target)
+    _write_set(build_persona_set(name, kind, template, values))
 
 
-def _write_set(chosen: PersonaSet, target: Path | None) -> None:
-    text = dump_persona_set(chosen)
-    if target is None:
-        print(text, end="")
-    else:
-        target.write_text(text, encoding="utf-8")
-        out.print(f"{escape(str(target))}: {len(chosen)} personas, {_kind_counts(chosen)}")
+def _write_set(chosen: PersonaSet) -> None:
+    """Prints a set as YAML, and beside it how many personas it has."""
+    print(dump_persona_set(chosen), end="")
+    Console(stderr=True).print(f"{len(chosen)} personas, {_kind_counts(chosen)}")
 
 
 def personas_check(

@@ -13,7 +13,7 @@ from rich.markup import escape
 from persona_bench.commands import options
 
 app = typer.Typer(no_args_is_help=True, help="Hold the judges against people's ratings.")
-Results = Annotated[Path, typer.Argument(help="The run's --output-path.")]
+Results = Annotated[Path, typer.Argument(help="The run's --output-path, or one samples file.")]
 
 
 def export(
@@ -24,6 +24,9 @@ def export(
     ] = 100,
 ) -> None:
     """Write a page on which people rate responses, without seeing model or judge.
+
+    Role-play responses, and graded ones whose voice was judged; of one task where its samples file
+    is given.
 
     The page is one file that opens in any browser. Give it to each rater; each saves a CSV file.
     Exported again with a larger --n it has the same responses and more.
@@ -37,9 +40,9 @@ def export(
         ratings_folder,
         write_rating_page,
     )
-    from persona_bench.judge.run import find_judged
+    from persona_bench.judge.run import find_rateable
 
-    pool = rateable(find_judged(results))
+    pool = rateable(find_rateable(results, asked=True))
     drawn = draw(pool, n)
     page = write_rating_page(drawn, pool, ratings_folder(results) / PAGE)
     models = len({each.judged.samples.model for each in drawn})
@@ -71,15 +74,15 @@ def import_(
         ratings_of,
         read_ratings,
     )
-    from persona_bench.judge.run import find_judged
+    from persona_bench.judge.run import find_rateable
     from persona_bench.report.fidelity import rater_lines
-    from persona_bench.results.judged import read_judged
-    from persona_bench.results.samples import OutcomesError
+    from persona_bench.results.judged import judge_files, judged_table
     from persona_bench.scoring.ratings import hold_against_raters
 
     if problem := missing("krippendorff"):
         raise RuntimeError(problem)
-    known = {each.item for each in rateable(find_judged(results))}
+    tasks = find_rateable(results)
+    known = {each.item for each in rateable(tasks)}
     kept = keep_ratings(read_ratings(files, known), results)
     err = Console(stderr=True)
     unsure = int(kept["score"].isna().sum())
@@ -88,19 +91,18 @@ def import_(
         + (f"; {unsure:,} times a rater could not tell" if unsure else ""),
         soft_wrap=True,
     )
-    try:
-        judged = read_judged(results)
-    except OutcomesError as error:
-        err.print(escape(str(error)), soft_wrap=True)
-        return
+    judged = judged_table([file for task in tasks for file in judge_files(task.samples)])
     ratings = ratings_of(judged, results)
     if ratings.empty:
+        err.print("No rated response is judged yet: persona-bench judge", soft_wrap=True)
         return
     held = hold_against_raters(judged, ratings)
     file = ratings_folder(results) / "ratings.json"
     file.write_text(json.dumps(held.to_dict(), indent=2) + "\n", encoding="utf-8")
-    score_folder(results, ratings_folder(results).parent / "scores", only_judged=True)
-    if held.corrected is None:  # of several models or tasks: together
+    only_judged = all(task.samples.judged for task in tasks)
+    run = ratings_folder(results).parent
+    score_folder(run, run / "scores", only_judged=only_judged)
+    if len(tasks) > 1:
         out = Console()
         out.print("\nRaters, over all models and tasks", style="bold")
         for line in rater_lines(held):

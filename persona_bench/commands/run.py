@@ -59,7 +59,7 @@ def run(
         typer.Option(
             metavar="NAME,...",
             help="persona_math500 by default; any of lm-eval's, as gsm8k; or your own "
-            "questions, as file:FILE.",
+            "questions, as file:FILE or hub:ORG/NAME.",
             rich_help_panel=options.ASKED,
         ),
     ] = "",
@@ -165,6 +165,7 @@ def run(
             "--output-path": output_path, "--gen-kwargs": gen_kwargs, "--metadata": knobs,
             "--batch-size": batch_size, "--device": device, "--seed": seed,
             "--no-chat-template": no_chat_template,
+            "--include-path": include_path, "--num-fewshot": num_fewshot,
             "--against": against,
         }  # fmt: skip
         extra = [flag for flag, value in given.items() if value not in (None, "", {}, False)]
@@ -190,6 +191,7 @@ def run(
         knobs=knobs,
         generation=generation,
         include_path=tuple(map(str, include_path or ())),
+        num_fewshot=num_fewshot,
         output_path=output_path or OUTPUT,
         shard=shard,
         dry_run=dry_run,
@@ -202,7 +204,6 @@ def run(
             "limit": limit,
             "confirm_run_unsafe_code": confirm_run_unsafe_code,
             "apply_chat_template": not no_chat_template,
-            "num_fewshot": num_fewshot,
         },
         seed=1234 if seed is None else seed,
         until=until,
@@ -219,6 +220,7 @@ def run_model(
     knobs: dict[str, Any],
     generation: dict[str, Any],
     include_path: tuple[str, ...] = (),
+    num_fewshot: int | None = None,
     output_path: Path,
     shard: str | None,
     dry_run: bool,
@@ -245,7 +247,7 @@ def run_model(
     if shard and of_run["limit"] is not None:
         raise RunError("--limit and --shard: choose questions with n_questions in --metadata")
     knobs = {**knobs, **({"shard": shard} if shard else {})}
-    asked = [Asked(task, knobs, generation, include_path) for task in tasks]
+    asked = [Asked(task, knobs, generation, include_path, num_fewshot) for task in tasks]
     store = output_path / "store"
     plans = None
     if until:
@@ -284,18 +286,13 @@ def _plans(
     margins: Mapping[str, Any] | None = None,
 ) -> list[Plan]:
     """What `--until decided` asks of each task, at most."""
-    from persona_bench.harness.run import RunError
     from persona_bench.harness.until import Base, plan_tasks
 
     base = None
     if against is not None:
-        from persona_bench.report.gate import read_tables
+        from persona_bench.report.gate import named_alike, read_tables
 
-        graded = read_tables(against).graded
-        if against.suffix.lower() == ".csv":
-            if len(asked) > 1:
-                raise RunError(f"--against {against} holds one task, but {len(asked)} are asked")
-            graded = {asked[0].name: graded["outcomes"]}
+        graded = named_alike(read_tables(against).graded, [each.name for each in asked])
         base = Base(str(against), graded, margins or {})
     confirmed = bool(of_run.get("confirm_run_unsafe_code"))
     return plan_tasks(asked, arguments, base, confirm_run_unsafe_code=confirmed)

@@ -17,7 +17,14 @@ SECTIONS = ("parts.section",)
 
 
 def score(
-    results: Annotated[Path, typer.Argument(help="lm-eval's --output_path.")],
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS ...",
+            help="A run's folder (--output_path), or results that you have already: a table, "
+            "lm-eval's outputs, inspect_ai's logs, NeMo-Skills' outputs (docs/your-results.md).",
+        ),
+    ],
     by: Annotated[
         str | None,
         typer.Option(
@@ -42,11 +49,30 @@ def score(
             rich_help_panel=SCORED,
         ),
     ] = False,
+    persona_from: Annotated[
+        str,
+        typer.Option(
+            "--persona-from",
+            metavar="PLACE",
+            help="Where inspect_ai's logs name the persona: system (the system message, the "
+            "default), metadata:KEY or task_arg:KEY.",
+            rich_help_panel=SCORED,
+        ),
+    ] = "",
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="Which metric of a log counts: NAME; of lm-eval NAME,FILTER; of inspect_ai "
+            "SCORER/KEY.",
+            rich_help_panel=SCORED,
+        ),
+    ] = "",
     out_folder: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="Where files go; RESULTS/scores by default.",
+            help="Where files go; RESULTS/scores by default. A .csv or .parquet gets the table of "
+            "all responses instead, a folder NAME.eee the same as Every Eval Ever has it.",
             rich_help_panel=options.RESULTS,
         ),
     ] = None,
@@ -59,20 +85,34 @@ def score(
     no_page: options.NoPage = False,
     as_json: options.Json = False,
 ) -> None:
-    """Score an lm-eval output folder: accuracy per persona, PSS and its noise floor.
+    """Score a run, or results of another program: accuracy per persona, PSS and its noise floor.
 
     Example: persona-bench score results/my-run --by level
     """
+    from persona_bench.report.export import export, is_export
+    from persona_bench.results.other_run import Choice
+    from persona_bench.results.runs import read_folder
+
+    first, *more = results
+    choice = Choice(persona_from, metric)
     if regrade:
+        if more:
+            raise typer.BadParameter("--regrade takes one folder")
         from persona_bench.harness.regrade import regrade as grade_again
 
-        for done in grade_again(results, confirm_run_unsafe_code=confirm_run_unsafe_code):
+        for done in grade_again(first, confirm_run_unsafe_code=confirm_run_unsafe_code):
             told = f"{done.changed:,} of {done.responses:,} verdicts changed ({done.file.name})"
             Console(stderr=True).print(escape(f"{done.task} of {done.model}: {told}"))
-    elif any(results.glob("store/unfinished/*.json")):
-        grade_stopped(results, confirm_run_unsafe_code)
-    folder = out_folder or (results if results.is_dir() else results.parent) / "scores"
-    score_folder(results, folder, by=by, full=full, as_json=as_json, page=not no_page)
+    elif any(first.glob("store/unfinished/*.json")):
+        grade_stopped(first, confirm_run_unsafe_code)
+    if out_folder is not None and is_export(out_folder):
+        for file in export(read_folder(first, *more, asked=True, choice=choice), out_folder):
+            Console().print(escape(str(file)), soft_wrap=True)
+        return
+    folder = out_folder or (first if first.is_dir() else first.parent) / "scores"
+    score_folder(
+        first, folder, more=more, choice=choice, by=by, full=full, as_json=as_json, page=not no_page
+    )
 
 
 def grade_stopped(results: Path, confirm_run_unsafe_code: bool) -> None:

@@ -18,11 +18,7 @@ from collections.abc import Sequence
 from persona_bench.grading import processors
 from persona_bench.grading.algebra import POOL, Finding, Job
 from persona_bench.grading.compare import same
-from persona_bench.grading.extract import (
-    Extracted,
-    extract_answer,
-    extract_several,
-)
+from persona_bench.grading.extract import Extracted, extract_answer, extract_several
 from persona_bench.grading.normalise import normalise
 from persona_bench.grading.refusal import is_refusal
 from persona_bench.grading.verdict import Verdict

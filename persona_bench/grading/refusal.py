@@ -57,3 +57,30 @@ def is_refusal(response: str) -> bool:
         return False
     after = text[match.end() :]
     return "=" not in after and not has_mathematics(after) and not _RESULT.search(after)
+
+
+_UNABLE = r"(?:can(?:no|')t|cannot|can not|won't|will not|(?:am|'m) (?:unable|not able) to)"
+_ASSISTANT = re.compile(
+    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant)"
+    r"(?: (?:assistant|(?:language )?model|system))?,? i\b[^.\n]{0,60}"
+    rf"(?:{_UNABLE}|do not|don't)\b(?![^.\n]*\bbut\b)"
+    rf"|\b(?:sorry|afraid|apologi[sz]e)\b[^.\n]{{0,15}}\bi ?{_UNABLE} "
+    r"(?:assist|help(?: you)? with|fulfill?|comply|provide|engage|create|generate|participate|"
+    r"role-?play|adopt|answer (?:that|this))\b"
+    rf"|\bi ?{_UNABLE} (?:assist|help)(?: you)? with (?:that|this|your request)\b"
+    rf"|\bi ?{_UNABLE} (?:fulfill?|comply with) (?:that|this|your|the) request\b"
+    rf"|\bi ?{_UNABLE} (?:engage in|participate in|adopt|take on|role-?play|pretend|"
+    r"impersonate|portray)\b",
+    re.IGNORECASE,
+)
+_OPENING = 300
+"""Characters in which an assistant's refusal of a role begins."""
+
+
+def declines_role(response: str) -> bool:
+    """Whether a role-play response declines in the words of an assistant ("As an AI, I can't").
+
+    A persona that refuses something in its own words plays its role, and does not count. Only the
+    beginning is read: where a response starts in its role, what comes later belongs to it.
+    """
+    return _ASSISTANT.search(final_part(response)[0][:_OPENING].replace("’", "'")) is not None

@@ -11,11 +11,7 @@ from __future__ import annotations
 
 import re
 
-from persona_bench.grading.numbers import (
-    NUMBER_WORDS,
-    chinese_numeral,
-    leading_number_words,
-)
+from persona_bench.grading.numbers import NUMBER_WORDS, chinese_numeral, leading_number_words
 
 _DIGITS = r"\$?-?\d+(?:[.,]\d+){0,4}\$?"
 _WORD_NUMBER = rf"(?:{NUMBER_WORDS})(?:[- ](?:{NUMBER_WORDS}))?"

@@ -142,6 +142,9 @@ class CachingLM(LM):
         """
         unique = {request.key: request for request in asked}
         missing = [request for request in unique.values() if request.key not in self.record_log]
+        if self.rank == 0:
+            for line in asked_in_words(asked, what, self.world_size):
+                self.say(line)
         if len(missing) < len(unique):
             self.say(
                 f"{len(unique) - len(missing):,} of {len(unique):,} {what} are in the store, "
@@ -204,6 +207,29 @@ class CachingLM(LM):
             return Response("", "error", why)
         finish, tokens = record.get("finish", ""), record.get("tokens")
         return Response(record["response"], finish, tokens=tokens)
+
+
+def asked_in_words(asked: Sequence[Request], what: str, processes: int) -> list[str]:
+    """How much of each task is asked: `persona_math500: 100 questions × 16 personas, 1,600 ...`.
+
+    Args:
+        asked: The requests, in order.
+        what: What is asked for, in words.
+        processes: How many share the documents.
+    """
+    by_task: dict[str, list[Request]] = {}
+    for request in asked:
+        if request.instance is not None:
+            by_task.setdefault(str(request.instance.task_name), []).append(request)
+    lines = []
+    for task, requests in by_task.items():
+        docs = [request.instance.doc for request in requests if request.instance is not None]
+        sizes = [len({str(doc.get(name)) for doc in docs}) for name in ("question", "persona")]
+        part = "" if processes == 1 else f" (the share of one of {processes} processes)"
+        lines.append(
+            f"{task}: {sizes[0]:,} questions × {sizes[1]:,} personas, {len(docs):,} {what}{part}"
+        )
+    return lines
 
 
 def request_of(

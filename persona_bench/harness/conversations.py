@@ -152,15 +152,13 @@ def _reply_arguments(task: Any) -> dict[str, Any]:
     return {"do_sample": False, **kept, "until": [], "max_gen_toks": task.knobs.turn_tokens}
 
 
-def check_room(
-    task: Any, lm: Any, system_instruction: str | None, num_fewshot: int | None, multiturn: bool
-) -> None:
+def check_room(task: Any, lm: Any, system_instruction: str | None, multiturn: bool) -> None:
     """Refuses conversations that may outgrow the model's context, before any is held.
 
     Args:
         task: A `PersonaTask` that was told of its conversations.
         lm: The model.
-        system_instruction, num_fewshot, multiturn: As the questions will be asked.
+        system_instruction, multiturn: As the questions will be asked.
 
     Raises:
         MissingPersonaError: too long a prompt, or the chat template loses persona or conversation.
@@ -172,11 +170,10 @@ def check_room(
         size = len(longest[cell]["prompt"]) if cell in longest else -1
         if cell in task.conversations and len(doc["prompt"]) > size:
             longest[cell] = doc
-    own = task.config.num_fewshot or 0
     prompts = [
         task.fewshot_context(
             doc,
-            num_fewshot=own if num_fewshot is None or not own else num_fewshot,
+            num_fewshot=task.config.num_fewshot or 0,
             system_instruction=system_instruction,
             apply_chat_template=True,
             fewshot_as_multiturn=multiturn,

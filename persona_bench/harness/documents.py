@@ -60,7 +60,10 @@ def cross(
 
     Question-major, so that lm-eval's `--limit` keeps whole blocks: every persona and
     sample of one question stand together; a question of one persona's own is asked of it alone.
-    `system` is the system message (empty for
+    Where all wordings are asked, each has `samples` responses, numbered on from one wording to the
+    next, the last wording first: its responses are then those of a run that asks it alone. A
+    persona with fewer wordings than another is asked in some of them again, so that all personas
+    have equally many responses. `system` is the system message (empty for
     none), `prompt` the user message. `pairs` restricts the crossing to a design; where that
     is no full block, every document says so (`sparse`), as its questions lack personas on
     purpose. Where the question follows a conversation, `turns` says how many rounds it has,
@@ -69,6 +72,7 @@ def cross(
     """
     documents = []
     sparse = pairs is not None and is_sparse(pairs)
+    slots = max(len(persona.asked(personas.wording)) for persona in personas)
     for question in questions:
         user = benchmark.prompt(question.problem)
         for persona in personas:
@@ -76,11 +80,12 @@ def cross(
                 continue
             if question.persona not in ("", persona.id):
                 continue
-            merge = system_role == "merge" and persona.prompt
-            ask = (
-                merge and not turns
-            )  # else the persona stands before the conversation's first turn
-            for sample in range(samples):
+            wordings = persona.asked(personas.wording)
+            for sample in range(slots * samples):
+                wording, text = wordings[sample // samples % len(wordings)]
+                merge = system_role == "merge" and text
+                # else the persona stands before the conversation's first turn
+                ask = merge and not turns
                 documents.append(
                     {
                         "question": question.id,
@@ -91,10 +96,11 @@ def cross(
                         "kind": persona.kind,
                         "persona_domain": persona.domain,
                         "persona_level": persona.level,
+                        "wording": wording,
                         "sample": sample,
-                        "persona_prompt": persona.prompt,
-                        "system": "" if merge else persona.prompt,
-                        "prompt": merged(persona.prompt, user) if ask else user,
+                        "persona_prompt": text,
+                        "system": "" if merge else text,
+                        "prompt": merged(text, user) if ask else user,
                         "answer": question.answer,
                         **question.extra,
                         "sparse": sparse,

@@ -51,7 +51,6 @@ def plan_run(
     confirm_run_unsafe_code: bool = False,
     apply_chat_template: bool = True,
     system_instruction: str | None = None,
-    num_fewshot: int | None = None,
     fewshot_as_multiturn: bool | None = None,
 ) -> list[TaskPlan]:
     """Renders every prompt as the run would, and looks it up in the store.
@@ -86,7 +85,7 @@ def plan_run(
         talks = begin(talking, system_instruction, limit)
         as_turns = multiturn(fewshot_as_multiturn, apply_chat_template)
         for task in talking:
-            check_room(task, lm, system_instruction, num_fewshot, as_turns)
+            check_room(task, lm, system_instruction, as_turns)
         hold(
             talks, lm, lambda requests: _stored([requested(each) for each in requests], record_log)
         )
@@ -98,8 +97,6 @@ def plan_run(
         plans.append(TaskPlan(NAME, rounds, known, None, most, note))
     for task in parts:
         task.set_fewshot_seed(seed)
-        if num_fewshot is not None and task.config.num_fewshot != 0:  # as lm-eval does
-            task.set_config("num_fewshot", num_fewshot)
         task.build_all_requests(
             limit=int(limit) if limit and limit >= 1 else limit,
             rank=0,

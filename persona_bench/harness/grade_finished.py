@@ -8,17 +8,11 @@ from typing import Any
 from persona_bench.benchmarks.base import Benchmark
 from persona_bench.grading import Verdict
 
-FIXED = {
-    "error": Verdict("unscored", "api_error"),
-    "content_filter": Verdict("wrong", "refused"),
-}
+FIXED = {"error": Verdict("unscored", "api_error"), "content_filter": Verdict("wrong", "refused")}
 
 
 def grade(
-    benchmark: Benchmark,
-    responses: Sequence[Any],
-    golds: Sequence[str],
-    finishes: Sequence[str],
+    benchmark: Benchmark, responses: Sequence[Any], golds: Sequence[str], finishes: Sequence[str]
 ) -> list[Verdict]:
     """The verdicts of responses of which it is known how they ended.
 

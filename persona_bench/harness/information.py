@@ -123,6 +123,7 @@ def likelihoods(
     if others is not None and others < 1:
         raise LikelihoodError(f"others is {others}, but at least 1 other persona is needed")
     rows = read_responses(samples, asked=True)
+    rows = rows[rows["kind"] != "placebo"]  # no persona could leave a trace of one
     given = rows[rows["response"].notna()]
     some = given[given["response"].str.strip() != ""]
     if some["persona"].nunique() == 0 or rows["persona"].nunique() < 2:
@@ -142,7 +143,7 @@ def likelihoods(
     requests = [
         asked.request(row, candidate)
         for row in some.to_dict("records")
-        for candidate in _candidates(row, list(asked.personas), others, seed)
+        for candidate in _candidates(row, list(asked.texts), others, seed)
     ]
     record_log = _record_log(session.store, lm)
     try:
@@ -174,7 +175,10 @@ class _Asked:
         self.instruction = str(facts.get("system_instruction") or "")
         self.chat = bool(facts.get("chat_template", True))
         self.template = f"the chat template of {lm.tokenizer_name.replace('__', '/')}"
-        self.personas = dict(zip(rows["persona"], rows["persona_prompt"], strict=True))
+        worded = zip(rows["persona"], rows["wording"], rows["persona_prompt"], strict=True)
+        self.texts: dict[str, dict[int, str]] = {}
+        for persona, wording, text in worded:
+            self.texts.setdefault(persona, {})[wording] = text
         talks = zip(rows["persona"], rows["script"], rows["conversation"], strict=True)
         self.conversations = {(who, script): said for who, script, said in talks if said}
         self.others_than_asked = 0
@@ -218,10 +222,13 @@ class _Asked:
                 )
 
     def _context(self, row: Mapping[Any, Any], candidate: str) -> str:
+        """The prompt of a row under a candidate, in the row's wording where that exists."""
+        texts = self.texts[candidate]
+        text = texts.get(row["wording"], texts[max(texts)])
         user, said = self._user(row), self._conversation(row, candidate)
-        if (context := self._contexts.get((candidate, user, said))) is None:
-            context = self._rendered(candidate, user, said)
-            self._contexts[candidate, user, said] = context
+        if (context := self._contexts.get((text, user, said))) is None:
+            context = self._rendered(candidate, text, user, said)
+            self._contexts[text, user, said] = context
         return context
 
     def _conversation(self, row: Mapping[Any, Any], candidate: str) -> str:
@@ -249,9 +256,8 @@ class _Asked:
             )
         return prompt.removeprefix(merged(own, ""))
 
-    def _rendered(self, candidate: str, user: str, conversation: str) -> str:
+    def _rendered(self, candidate: str, persona: str, user: str, conversation: str) -> str:
         """As `tasks.PersonaTask.fewshot_context` and lm-eval render it."""
-        persona = self.personas[candidate]
         merge = self.merged and persona
         system = "\n\n".join(text for text in (self.instruction, "" if merge else persona) if text)
         said = [*(json.loads(conversation) if conversation else []), user]
@@ -321,10 +327,7 @@ def _compute(
 
     def finished(request: Request, generated: Generated) -> None:
         if request.key not in record_log and generated.likelihood is not None:
-            counted = {
-                "loglikelihood": generated.likelihood[0],
-                "tokens": tokens[request.key][1],
-            }
+            counted = {"loglikelihood": generated.likelihood[0], "tokens": tokens[request.key][1]}
             record_log.add({"key": request.key, **_cell(request), **counted})
             bar.update()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from difflib import get_close_matches
@@ -16,13 +17,15 @@ from pydantic.dataclasses import dataclass
 from persona_bench import benchmarks
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.benchmarks.questions_file import benchmark_of_file
+from persona_bench.benchmarks.questions_hub import benchmark_of_hub
 from persona_bench.harness.design import Pairs, read_design
 from persona_bench.harness.script import MOST_SCRIPTS, MOST_TURNS
-from persona_bench.personas import PersonaSet, load_persona_set
+from persona_bench.personas import PersonaSet, Wording, load_persona_set
 from persona_bench.yaml_files import Part, sentence
 
-FILE = "file:"
-"""What stands before the path of a file of questions, where a task or benchmark is named."""
+FILE, HUB = "file:", "hub:"
+"""What stands before the path of a file of questions, and before a dataset of the hub, where a task
+or benchmark is named."""
 SystemRole = Literal["native", "merge", "error"]
 GENERATION = frozenset(
     {
@@ -122,6 +125,14 @@ def numbers_of_turns(given: Any) -> tuple[int, ...]:
     return tuple(turns)
 
 
+def _wording(value: Any) -> Any:
+    """`last`, `all`, or a number from 1, which may be text."""
+    whole = isinstance(value, (int, str)) and not isinstance(value, bool)
+    if value not in ("last", "all") and not (whole and str(value).isdecimal() and int(value)):
+        raise ValueError(f"wording={value!r} must be last, all, or a whole number from 1")
+    return value if value in ("last", "all") else int(value)
+
+
 def _shard(text: str) -> str:
     return "{}/{}".format(*parse_shard(text))
 
@@ -175,6 +186,10 @@ class Knobs:
         scripts: Conversations that each persona has, by different scripts; the questions share
             them in balance.
         turn_tokens: Tokens that a reply in these conversations may have.
+        wording: Which wording of each persona is asked: `last` (the fullest), a number from 1, or
+            `all`.
+        placebos: A bundled set's name, or the path of a YAML file, whose placebos are asked beside
+            the personas.
     """
 
     persona_set: Annotated[str, BeforeValidator(str)] = "core"
@@ -192,6 +207,8 @@ class Knobs:
     turns: Annotated[tuple[int, ...], BeforeValidator(numbers_of_turns)] = ()
     scripts: Annotated[Count, Field(le=MOST_SCRIPTS)] = 4
     turn_tokens: Count = 256
+    wording: Annotated[Wording, BeforeValidator(_wording)] = "last"
+    placebos: Annotated[str, BeforeValidator(str)] | None = None
 
     @classmethod
     def from_metadata(
@@ -249,8 +266,11 @@ class Knobs:
     def choose_personas(self, benchmark: Benchmark) -> PersonaSet:
         """The persona set, or the benchmark's own, loaded and cut to what was asked for.
 
+        Placebos stand beside it, except where responses are judged: they have no role to play.
+
         Raises:
-            KnobError: nobody is left who could be judged; controls have no role to play.
+            KnobError: nobody is left who could be judged, nothing but placebos, or several
+                wordings before which there are conversations.
             PersonaSetError, SourceError: see there.
         """
         if benchmark.personas:
@@ -258,14 +278,26 @@ class Knobs:
         else:
             found = load_persona_set(self.persona_set)
         if benchmark.judged:
-            roles = tuple(persona for persona in found if persona.kind != "control")
+            roles = tuple(each for each in found if each.kind not in ("control", "placebo"))
             if not roles:
                 raise KnobError(
-                    f"persona_{benchmark.name}: persona set {found.name!r} has only controls, "
-                    "which have no role to play: choose another persona_set"
+                    f"persona_{benchmark.name}: persona set {found.name!r} has only controls and "
+                    "placebos, which have no role to play: choose another persona_set"
                 )
             found = replace(found, personas=roles)
-        return found.choose(self.n_personas, self.kinds, self.persona_seed)
+        found = found.choose(self.n_personas, self.kinds, self.persona_seed)
+        if all(persona.kind == "placebo" for persona in found):
+            raise KnobError(
+                f"persona set {found.name!r} has only placebos, which are for comparison: name it "
+                "in the knob placebos, beside a persona_set"
+            )
+        if self.turns and self.wording == "all":
+            raise KnobError("a persona with turns has one wording: leave out turns, or wording=all")
+        if not benchmark.personas:
+            found = found.worded(self.wording)
+        if self.placebos is not None and not benchmark.judged:
+            found = found.beside(load_persona_set(self.placebos))
+        return found
 
     @property
     def folder(self) -> Path | None:
@@ -285,6 +317,32 @@ class Knobs:
             if question.persona in asked
         ]
         return choose_questions(questions, self.n_questions, self.persona_seed)
+
+    def check_limit(self, task: str, questions: Sequence[str], limit: float | None) -> None:
+        """Refuses a `--limit` that cuts a design, or the first question.
+
+        Args:
+            task: The task's name, for the message.
+            questions: The question of each document.
+            limit: How many documents are asked; None: all.
+
+        Raises:
+            KnobError: too small a limit.
+        """
+        if limit is None:
+            return
+        if self.design is not None and limit < len(questions):
+            raise KnobError(
+                f"{task}: --limit {limit} would cut a design of {len(questions)} prompts: leave "
+                "--limit out, and make the design as small as wanted"
+            )
+        block = max(Counter(questions).values())
+        if limit < block:
+            raise KnobError(
+                f"{task}: --limit {limit} is fewer than the {block} prompts of one question "
+                f"(personas × wordings × {self.samples} samples): use a multiple of {block}, or "
+                f"choose questions with n_questions in --metadata"
+            )
 
     def of_shard(self, questions: Sequence[Question]) -> list[Question]:
         """Those questions that are this shard's; all where there are no shards."""
@@ -340,12 +398,19 @@ def _own(
 
 
 # ---------------------------------------------------------------------- of a benchmark
+def is_own_data(name: str) -> bool:
+    """Whether a task is a file of questions, or a dataset of the hub."""
+    return name.startswith((FILE, HUB))
+
+
 def benchmark_named(name: str) -> Benchmark:
-    """The benchmark of `persona_bench/benchmarks/<name>.py`, or of a file of questions.
+    """The benchmark of `persona_bench/benchmarks/<name>.py`, of a file, or of a dataset.
 
     Args:
-        name: `<name>`, or `file:` and the path of the questions.
+        name: `<name>`, or `file:` and the path of the questions, or `hub:ORG/NAME`.
     """
+    if name.startswith(HUB):
+        return benchmark_of_hub(name)
     if name.startswith(FILE):
         return benchmark_of_file(Path(name.removeprefix(FILE)))
     module = importlib.import_module(f"persona_bench.benchmarks.{name}")

@@ -8,14 +8,15 @@ was asked other questions.
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from persona_bench.results.outcomes import complete_questions
-from persona_bench.results.schema import CORRECT, Outcome, outcome_table
+from persona_bench.results.schema import CORRECT, Outcome, complete_questions, outcome_table
+from persona_bench.scoring.cells import NO_VERDICTS
 from persona_bench.scoring.estimate import UNKNOWN
 from persona_bench.scoring.stability import Stability, stability
 
@@ -30,6 +31,7 @@ def graded_with_the_others(doc: Record, results: list[Any]) -> Record:
 
 
 def _scored(records: Sequence[Record]) -> Stability:
+    records = [record for record in records if record.get("kind") != "placebo"]
     rows = tuple(
         Outcome(
             persona=record["persona"],
@@ -48,7 +50,9 @@ def _scored(records: Sequence[Record]) -> Stability:
 def _scored_rows(rows: tuple[Outcome, ...], sparse: bool) -> Stability:
     outcomes = outcome_table(rows)
     if not sparse:
-        return stability(complete_questions(outcomes), resamples=RESAMPLES, seed=0)
+        with warnings.catch_warnings():  # scoring says it
+            warnings.filterwarnings("ignore", re.escape(NO_VERDICTS))
+            return stability(complete_questions(outcomes), resamples=RESAMPLES, seed=0)
     with warnings.catch_warnings():  # cells are missing on purpose
         warnings.simplefilter("ignore")
         result = stability(outcomes, resamples=1, seed=0)

@@ -80,14 +80,7 @@ def _regrade(samples: Samples, confirmed: bool) -> Regraded:
         "regraded_from": samples.file.name,
     }
     file = write_samples(
-        samples.file.parent,
-        task,
-        date,
-        rows,
-        samples.results,
-        config,
-        facts,
-        figures(config, rows),
+        samples.file.parent, task, date, rows, samples.results, config, facts, figures(config, rows)
     )
     return Regraded(samples.model, task, len(rows), changed, file)
 

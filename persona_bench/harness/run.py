@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,12 +35,18 @@ from persona_bench.harness.conversations import (
 )
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
-from persona_bench.harness.knobs import FILE, benchmark_named, check_knobs, numbers_of_turns
+from persona_bench.harness.knobs import (
+    FILE,
+    benchmark_named,
+    check_knobs,
+    is_own_data,
+    knobs_of,
+    numbers_of_turns,
+)
 from persona_bench.harness.notes import Note, RunFacts, forget_unfinished, parts_of
 from persona_bench.harness.preflight import check_chat_template
 from persona_bench.harness.store import RecordLog
-from persona_bench.harness.task_index import build, is_planned, plan
-from persona_bench.harness.tasks import file_task
+from persona_bench.harness.task_index import build, is_planned, own_data_task, plan
 from persona_bench.harness.wrap import PREFIX
 from persona_bench.resources import resource_folder
 from persona_bench.texts import short_name
@@ -115,16 +123,19 @@ class Asked:
     """One task of a run, with knobs and generation arguments of its own.
 
     Attributes:
-        task: A task's or group's name, of this project or of lm-eval; or `file:` and a path.
+        task: A task's or group's name, of this project or of lm-eval; `file:` and a path, or
+            `hub:ORG/NAME`.
         metadata: Its knobs, as `--metadata`.
         gen_kwargs: As `--gen_kwargs`.
         include_path: Folders of further lm-eval tasks.
+        num_fewshot: As lm-eval's, for tasks with few-shot examples; None: as the task says.
     """
 
     task: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
     include_path: Sequence[str] = ()
+    num_fewshot: int | None = None
 
     def __post_init__(self) -> None:
         """Makes paths absolute, as a stopped run may be scored from another folder."""
@@ -137,7 +148,7 @@ class Asked:
     @property
     def name(self) -> str:
         """What the task is called in the results."""
-        if self.task.startswith(FILE):
+        if is_own_data(self.task):
             return f"{PREFIX}{benchmark_named(self.task).name}"
         own = self.task.startswith(PREFIX) or self.task in task_names()
         return self.task if own else PREFIX + self.task
@@ -296,7 +307,6 @@ class Session:
         confirm_run_unsafe_code: bool = False,
         apply_chat_template: bool = True,
         system_instruction: str | None = None,
-        num_fewshot: int | None = None,
         fewshot_as_multiturn: bool | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> str:
@@ -305,7 +315,7 @@ class Session:
         Args:
             output_path: Where results go, if not into the session's folder.
             seed: If not the session's.
-            num_fewshot, fewshot_as_multiturn: As lm-eval's, for tasks with few-shot examples.
+            fewshot_as_multiturn: As lm-eval's, for tasks with few-shot examples.
             record: What each task's record in the results file says besides.
 
         Returns, Raises: As `run`.
@@ -330,8 +340,9 @@ class Session:
         note = self._note(asked, folder, limit, seed, apply_chat_template, system_instruction)
         if isinstance(self.lm, CachingLM) and note is not None:
             self.lm.before = note.write
-        self._converse(parts, limit, apply_chat_template, system_instruction, num_fewshot,
+        self._converse(parts, limit, apply_chat_template, system_instruction,
                        multiturn(fewshot_as_multiturn, apply_chat_template))  # fmt: skip
+        _silence_git()
         results = lm_eval.simple_evaluate(
             model=self.lm,
             model_args=without_secrets(self.model_args),
@@ -341,7 +352,6 @@ class Session:
             limit=limit,
             apply_chat_template=apply_chat_template,
             system_instruction=system_instruction,
-            num_fewshot=num_fewshot,
             fewshot_as_multiturn=multiturn(fewshot_as_multiturn, apply_chat_template),
             task_manager=_task_manager({}),
             evaluation_tracker=tracker,
@@ -383,7 +393,6 @@ class Session:
         limit: float | None,
         apply_chat_template: bool,
         system_instruction: str | None,
-        num_fewshot: int | None,
         as_turns: bool,
     ) -> None:
         """Holds the conversations that the questions of some tasks follow."""
@@ -394,7 +403,7 @@ class Session:
             raise RunError("turns in --metadata needs a chat template: leave its option out")
         conversations = begin(talking, system_instruction, limit)
         for task in talking:
-            check_room(task, self.lm, system_instruction, num_fewshot, as_turns)
+            check_room(task, self.lm, system_instruction, as_turns)
         rounds = sum(each.rounds for each in conversations)
         self.say(
             f"First {len(conversations):,} conversations of up to "
@@ -454,6 +463,16 @@ class Session:
             self.say(f"{torn} record(s) were cut off when a run ended: they are generated again")
 
 
+def _silence_git() -> None:
+    """Keeps lm-eval from asking git for a commit where git would only print that there is none."""
+    from lm_eval import evaluator
+
+    with suppress(OSError):  # without git there is no complaint
+        done = subprocess.run(["git", "rev-parse"], capture_output=True, check=False)
+        if done.returncode:
+            evaluator.get_git_commit_hash = lambda: None
+
+
 def multiturn(given: bool | None, apply_chat_template: bool) -> bool:
     """Whether few-shot examples are turns of the conversation, as the `lm_eval` command decides."""
     return apply_chat_template if given is None else given
@@ -499,7 +518,7 @@ def check_tasks(names: Iterable[str], include_path: Sequence[str] = ()) -> None:
     for name in names:
         if name in own:
             continue
-        if name.startswith(FILE):
+        if is_own_data(name):
             benchmark_named(name)
             continue
         close = get_close_matches(name, own, n=1, cutoff=0.8)
@@ -510,7 +529,7 @@ def check_tasks(names: Iterable[str], include_path: Sequence[str] = ()) -> None:
 
 def parts_named(asked: Asked) -> list[str]:
     """The names of a task's or group's own tasks, in the results as well."""
-    if asked.task.startswith(FILE):
+    if is_own_data(asked.task):
         return [asked.task]
     if asked.task not in task_names():
         found = plan(asked.task, asked.include_path)
@@ -538,8 +557,14 @@ def load_tasks(
         check_tasks([each.task], each.include_path)
         _check_asked(each, confirm_run_unsafe_code)
     for each in asked:
-        for tasks, group in _build(each, {**without_secrets(model_args), **each.metadata}):
+        passed = without_secrets(model_args)
+        if is_own_data(each.task):  # a model's revision is no dataset's
+            own = benchmark_named(each.task).knobs
+            passed = {name: value for name, value in passed.items() if name not in own}
+        for tasks, group in _build(each, {**passed, **each.metadata}):
             for task in tasks:
+                if each.num_fewshot is not None and task.config.num_fewshot != 0:  # as lm-eval does
+                    task.set_config("num_fewshot", each.num_fewshot)
                 if each.gen_kwargs and task.OUTPUT_TYPE == "generate_until":
                     given = dict(each.gen_kwargs)
                     task.set_config(key="generation_kwargs", value=given, update=True)
@@ -566,8 +591,8 @@ def _build(each: Asked, metadata: dict[str, Any]) -> list[tuple[list[Any], Any]]
 
 
 def _build_once(each: Asked, metadata: dict[str, Any]) -> tuple[list[Any], Any]:
-    if each.task.startswith(FILE):
-        return [file_task(each.task, metadata)], None
+    if is_own_data(each.task):
+        return [own_data_task(each.task, metadata)], None
     if each.task not in task_names():
         return build(each.task, metadata, each.include_path)
     found = _task_manager(metadata).load([each.task])
@@ -581,10 +606,10 @@ def _check_asked(each: Asked, confirmed: bool) -> None:
         RunError: it runs programs, and that was not confirmed.
         KnobError: an impossible knob.
     """
-    if each.task.startswith(FILE) or each.task in task_names():
+    if is_own_data(each.task) or each.task in task_names():
         check_knobs(each.metadata, _benchmarks_of(each.task))
-        if each.task.startswith(FILE):
-            unsafe = benchmark_named(each.task).unsafe_code
+        if is_own_data(each.task):
+            unsafe = knobs_of(each.metadata, each.task)[1].unsafe_code
         else:
             file = resource_folder("tasks") / f"{each.task}.yaml"
             unsafe = bool(load_yaml(file, resolve_func=False).get("unsafe_code"))
@@ -601,7 +626,7 @@ def _check_asked(each: Asked, confirmed: bool) -> None:
 
 def _benchmarks_of(task: str) -> list[str]:
     """The benchmarks of a task of this project's, or of a group's tasks."""
-    if task.startswith(FILE):
+    if is_own_data(task):
         return [task]
     settings = load_yaml(resource_folder("tasks") / f"{task}.yaml", resolve_func=False)
     if "group" in settings:

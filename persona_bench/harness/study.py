@@ -13,6 +13,8 @@ tasks:
   - task: persona_math500
     metadata: {n_questions: 100}
     gen_kwargs: {max_gen_toks: 1024}
+  - task: gsm8k
+    num_fewshot: 5
 metadata: {persona_set: core}
 """
 
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -88,11 +90,20 @@ class StudyModel(Part):
 
 
 class StudyTask(Part):
-    """One task of a study, with knobs and generation arguments of its own."""
+    """One task of a study, with knobs and generation arguments of its own.
+
+    Attributes:
+        task: As in `--tasks`: this project's, any of lm-eval's, `file:FILE` or `hub:ORG/NAME`.
+        num_fewshot: For this task, in place of the study's.
+    """
 
     task: str
     metadata: dict[str, Any] = Field(default_factory=dict)
     gen_kwargs: dict[str, Any] = Field(default_factory=dict)
+    num_fewshot: int | None = Field(default=None, ge=0)
+
+
+Url = Annotated[str, Field(pattern=r"^https?://")]
 
 
 class StudyJudge(Part):
@@ -100,7 +111,7 @@ class StudyJudge(Part):
 
     Attributes:
         models: The judges' names at the endpoint; several judge side by side.
-        base_url: An OpenAI-compatible endpoint; OpenAI's own by default.
+        base_url: An OpenAI-compatible endpoint, or one by model; OpenAI's own by default.
         concurrency: Calls at a time.
         price: Price of a million prompt tokens and of a million completion tokens, in US dollars;
             of all models that are asked, or by name.
@@ -112,12 +123,16 @@ class StudyJudge(Part):
         form: `json`, `text` or `auto` (docs/fidelity.md).
         gen_kwargs: Generation arguments for the judge, merged over temperature 0 and max_tokens
             1024.
-        api_key_variable: The environment variable with the endpoint's key.
+        api_key_variable: The environment variable with the endpoint's key, or one by model.
         timeout: Seconds that a call may take.
+        entry_test: True: judges take the entry test first, and those below its bar judge nothing.
+            False: a judge that has failed it judges all the same.
+        as_published: PersonaGym's responses: score them by its published protocol too, with two
+            judges (docs/fidelity.md).
     """
 
     models: list[str] = Field(min_length=1)
-    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    base_url: Url | dict[str, Url] | None = None
     concurrency: int = Field(default=16, ge=1)
     price: tuple[float, float] | dict[str, tuple[float, float]] | None = None
     max_cost: float | None = Field(default=None, gt=0)
@@ -127,8 +142,10 @@ class StudyJudge(Part):
     examples_by: str | None = None
     form: Literal["auto", "json", "text"] = "auto"
     gen_kwargs: dict[str, Any] = Field(default_factory=dict)
-    api_key_variable: str = "OPENAI_API_KEY"
+    api_key_variable: str | dict[str, str] = "OPENAI_API_KEY"
     timeout: float = Field(default=180.0, gt=0)
+    entry_test: bool | None = None
+    as_published: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -149,6 +166,14 @@ class StudyJudge(Part):
         return given
 
     @model_validator(mode="after")
+    def _named(self) -> StudyJudge:
+        for what in ("base_url", "price", "api_key_variable"):
+            by_name = getattr(self, what)
+            if isinstance(by_name, dict) and (unknown := set(by_name) - set(self.names)):
+                raise ValueError(f"{what} names {min(unknown)!r}, which is not among the models")
+        return self
+
+    @model_validator(mode="after")
     def _priced(self) -> StudyJudge:
         if self.max_cost is not None and self.price is None:
             raise ValueError("max_cost needs price, e.g. price: [0.15, 0.60] a million tokens")
@@ -164,6 +189,8 @@ class Study(Part):
         models, tasks: What is run: every model on every task.
         metadata: The knobs of all tasks (`persona_set`, `samples`, `n_questions`, ...).
         gen_kwargs: The generation arguments of all tasks.
+        include_path: Folders of further lm-eval tasks.
+        num_fewshot: As lm-eval's, for the tasks of lm-eval's; by default as each task says.
         seed: Seed of Python, NumPy and torch, and of the draws where decoding samples.
         system_instruction: Before each persona.
         confirm_run_unsafe_code: For tasks that run programs which a model wrote.
@@ -176,6 +203,8 @@ class Study(Part):
     tasks: list[StudyTask] = Field(min_length=1)
     metadata: dict[str, Any] = Field(default_factory=dict)
     gen_kwargs: dict[str, Any] = Field(default_factory=dict)
+    include_path: list[Path] = Field(default_factory=list)
+    num_fewshot: int | None = Field(default=None, ge=0)
     seed: int = 1234
     system_instruction: str | None = None
     confirm_run_unsafe_code: bool = False
@@ -188,6 +217,11 @@ class Study(Part):
         if isinstance(given, list):
             return [{"task": each} if isinstance(each, str) else each for each in given]
         return given
+
+    @field_validator("include_path", mode="before")
+    @classmethod
+    def _one_folder_is_a_list(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _no_name_twice(self) -> Study:
@@ -210,6 +244,8 @@ class Study(Part):
                 task.task,
                 {**self.metadata, **task.metadata, **extra},
                 {**self.gen_kwargs, **task.gen_kwargs, **model.generation()},
+                tuple(map(str, self.include_path)),
+                self.num_fewshot if task.num_fewshot is None else task.num_fewshot,
             )
             for task in self.tasks
         ]

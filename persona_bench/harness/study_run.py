@@ -71,11 +71,7 @@ def is_child() -> bool:
 
 
 def _ask_model(
-    study: Study,
-    model: StudyModel,
-    shard: str | None,
-    flags: list[str],
-    say: Callable[[str], None],
+    study: Study, model: StudyModel, shard: str | None, flags: list[str], say: Callable[[str], None]
 ) -> bool:
     of_run = {
         "confirm_run_unsafe_code": study.confirm_run_unsafe_code,

@@ -21,10 +21,13 @@ from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
+from persona_bench.harness.knobs import knobs_of
 from persona_bench.harness.tasks import PersonaTask
 from persona_bench.harness.wrap import BUILT_IN, PREFIX, WrapError, WrappedTask, refusal
 from persona_bench.resources import resource_folder
 
+FILE_TOKENS = 2048
+"""Tokens that a response to a question of the user may have, unless --gen_kwargs says otherwise."""
 GROUP_METRICS = ("acc", "pss")
 """What a group of wrapped tasks averages, each task counting alike."""
 
@@ -249,3 +252,22 @@ def _group_yaml(name: str, tasks: Sequence[Planned]) -> str:
         "metadata": {"version": 1.0},
     }
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def own_data_task(name: str, metadata: Mapping[str, Any]) -> PersonaTask:
+    """The task of a file of questions, or of a dataset of the hub.
+
+    Args:
+        name: `file:` and the path, or `hub:ORG/NAME`.
+        metadata: The knobs.
+    """
+    benchmark = knobs_of(metadata, name)[1]
+    config = load_yaml(resource_folder("tasks") / "_persona.yaml")
+    config |= {
+        "task": f"persona_{benchmark.name}",
+        "dataset_kwargs": {"benchmark": name},
+        "unsafe_code": benchmark.unsafe_code,
+        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": FILE_TOKENS},
+        "metadata": {"version": 1.0, **metadata},
+    }
+    return PersonaTask(config)

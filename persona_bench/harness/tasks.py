@@ -7,17 +7,13 @@ class: !function persona_bench.harness.tasks.PersonaTask
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import datasets
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
 from lm_eval.models.utils import normalize_gen_kwargs
-from lm_eval.tasks._yaml_loader import load_yaml
-from lm_eval.utils import sanitize_model_name
 
 import persona_bench
 from persona_bench.benchmarks.base import Benchmark
@@ -37,6 +33,7 @@ from persona_bench.harness.knobs import (
     knobs_of,
 )
 from persona_bench.harness.metrics import graded_with_the_others
+from persona_bench.harness.plain import seed_rank, warn_of_long_name
 from persona_bench.provenance import training_of, versions
 from persona_bench.rendering import (
     MissingPersonaError,
@@ -45,14 +42,10 @@ from persona_bench.rendering import (
     prompt_text,
     template_facts,
 )
-from persona_bench.resources import resource_folder
 
 log = logging.getLogger("persona_bench")
 
 API_SEED = 1234  # what lm-eval sends with every API request
-FILE_TOKENS = 2048
-"""Tokens that a response to a question from a file may have, unless --gen_kwargs says otherwise."""
-LONGEST_NAME = 255  # bytes of a folder's name
 Cell = tuple[str, str, int]
 """Question, persona and sample."""
 LONGEST = 50  # prompts whose tokens are counted: the longest in characters
@@ -70,25 +63,6 @@ def load(*, benchmark: str, **metadata: Any) -> dict[str, datasets.Dataset]:
             is wrong and what to do.
     """
     return build_documents(*knobs_of(metadata, benchmark))
-
-
-def file_task(name: str, metadata: Mapping[str, Any]) -> PersonaTask:
-    """The task of a file of questions.
-
-    Args:
-        name: `file:` and the path.
-        metadata: The knobs.
-    """
-    benchmark = benchmark_named(name)
-    config = load_yaml(resource_folder("tasks") / "_persona.yaml")
-    config |= {
-        "task": f"persona_{benchmark.name}",
-        "dataset_kwargs": {"benchmark": name},
-        "unsafe_code": benchmark.unsafe_code,
-        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": FILE_TOKENS},
-        "metadata": {"version": 1.0, **metadata},
-    }
-    return PersonaTask(config)
 
 
 class PersonaTask(ConfigurableTask):
@@ -148,7 +122,10 @@ class PersonaTask(ConfigurableTask):
         if limit is not None and limit <= 0:
             raise KnobError(f"{self.task_name}: --limit {limit} must be above 0")
         share = limit is not None and limit < 1  # lm-eval: a share of the documents
-        self._check_limit(int(limit * len(self.dataset["test"])) if limit and share else limit)
+        questions = self.dataset["test"]["question"]
+        self.knobs.check_limit(
+            self.task_name, questions, int(limit * len(questions)) if limit and share else limit
+        )
         self._check_sampling()
 
     # ------------------------------------------------------------------ prompts
@@ -175,7 +152,10 @@ class PersonaTask(ConfigurableTask):
         self.reasoning_is_apart = self._reasoning_is_apart()
         self.check(limit)
         self._check_conversations()
-        self._seed_rank(kwargs.get("rank", 0))
+        if not isinstance(self._lm, CachingLM):
+            warn_of_long_name(self.task_name, self.config.metadata or {})
+            if self.knobs.samples > 1:
+                seed_rank(kwargs.get("rank", 0))
         if cache_requests:
             log.warning(
                 "%s: --cache_requests is not used, as lm-eval's key does not cover the personas",
@@ -186,7 +166,6 @@ class PersonaTask(ConfigurableTask):
                 "%s: --system_instruction stands before every persona, the control's too",
                 self.task_name,
             )
-        self._check_name()
         self.use(self._lm, apply_chat_template)
         self._record(chat_template if apply_chat_template else None, system_instruction)
         super().build_all_requests(
@@ -259,7 +238,7 @@ class PersonaTask(ConfigurableTask):
             talk = self.conversations[doc["persona"], doc["script"]]
             for each in request if isinstance(request, list) else [request]:
                 each.doc = talk.marked(doc, self.turns)
-        if self.knobs.samples > 1 and self._takes_seed():
+        if (self.knobs.samples > 1 or doc["sample"]) and self._takes_seed():
             context, gen_kwargs = request.arguments
             request.arguments = (context, {**gen_kwargs, "seed": API_SEED + doc["sample"]})
         return request
@@ -300,7 +279,7 @@ class PersonaTask(ConfigurableTask):
         self, doc: dict[str, Any], verdict: Verdict, finish: str, more: Mapping[str, Any]
     ) -> None:
         self.graded[cell_of(doc)] = {
-            **{name: doc[name] for name in ("question", "persona", "sample")},
+            **{name: doc[name] for name in ("question", "persona", "kind", "sample")},
             **verdict._asdict(),
             "sparse": doc["sparse"],
             "finish": finish,
@@ -355,20 +334,6 @@ class PersonaTask(ConfigurableTask):
 
     # ------------------------------------------------------------------ checks and records
 
-    def _check_name(self) -> None:
-        """Warns of a model's name that plain lm-eval can't make a folder of, after all is done."""
-        if isinstance(self._lm, CachingLM):  # `persona-bench run` shortens it
-            return
-        named = GeneralConfigTracker._get_model_name(self.config.metadata or {})
-        if named and len(sanitize_model_name(named).encode()) > LONGEST_NAME:
-            log.warning(
-                "%s: lm-eval names its results folder after the model, and this name is too long "
-                "for a file system (%s...): with --output_path its results would be lost. Stop "
-                "it, and give the model by a shorter path, for example a link to it",
-                self.task_name,
-                named[:60],
-            )
-
     def _reasoning_is_apart(self) -> bool:
         lm = self._lm
         tells = isinstance(lm, CachingLM) and lm.backend.tells_finish
@@ -398,17 +363,6 @@ class PersonaTask(ConfigurableTask):
         if given:
             self.config.generation_kwargs = {**gen, "max_gen_toks": int(given[0])}
 
-    def _seed_rank(self, rank: int) -> None:
-        """Another seed for each rank.
-
-        lm-eval seeds all ranks alike and deals documents out in turn, so that with several
-        samples the ranks would hold the same prompts in the same order: equal samples.
-        """
-        if self.knobs.samples > 1 and rank and not isinstance(self._lm, CachingLM):
-            import torch
-
-            torch.manual_seed(torch.initial_seed() + rank)
-
     def _tokens(self, text: str) -> int | None:
         """How many of the model's tokens a text has; None where only the server knows."""
         encode = getattr(self._lm, "tok_encode", None)
@@ -418,22 +372,6 @@ class PersonaTask(ConfigurableTask):
         if tokens and isinstance(tokens[0], list):
             tokens = tokens[0]
         return len(tokens) if isinstance(tokens, list) else None
-
-    def _check_limit(self, limit: float | None) -> None:
-        asked = len(self.dataset["test"])
-        if limit is not None and self.knobs.design is not None and limit < asked:
-            raise KnobError(
-                f"{self.task_name}: --limit {limit} would cut a design of {asked} prompts: leave "
-                "--limit out, and make the design as small as wanted"
-            )
-        block = max(Counter(self.dataset["test"]["question"]).values())
-        samples = self.knobs.samples
-        if limit is not None and limit < block:
-            raise KnobError(
-                f"{self.task_name}: --limit {limit} is fewer than the {block} prompts of one "
-                f"question ({block // samples} personas × {samples} samples): "
-                f"use a multiple of {block}, or choose questions with n_questions in --metadata"
-            )
 
     def _check_sampling(self) -> None:
         if self.knobs.samples > 1 and not self._samples_differ():

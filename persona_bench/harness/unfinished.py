@@ -24,6 +24,8 @@ from persona_bench.harness.metrics import figures
 from persona_bench.harness.notes import NotedRun, forget_unfinished, parts_of, read_notes
 from persona_bench.harness.run import Asked, load_tasks
 from persona_bench.harness.store import RecordLog
+from persona_bench.personas import PersonaSetError
+from persona_bench.rendering import MissingPersonaError, check_persona
 from persona_bench.results.samples import find_samples, write_samples
 from persona_bench.texts import short_name
 
@@ -87,10 +89,7 @@ def _grade_run(output_path: Path, about: NotedRun, confirmed: bool) -> list[Unfi
 
 
 def _answered(
-    task: Any,
-    docs: Mapping[int, dict[str, Any]],
-    about: NotedRun,
-    record_log: RecordLog,
+    task: Any, docs: Mapping[int, dict[str, Any]], about: NotedRun, record_log: RecordLog
 ) -> list[Instance]:
     """The requests of the documents of which everything is stored, with their responses.
 
@@ -120,6 +119,15 @@ def _request(records: Sequence[StoredResponse], doc: dict[str, Any], about: Note
     """lm-eval's request as it was asked, with the stored responses to it."""
     first = records[0]
     doc = {**doc, "sparse": True}  # what is missing is no mistake
+    try:
+        check_persona(_messages_text(first["prompt"]), doc["persona_prompt"], doc["persona"], "")
+    except MissingPersonaError:
+        raise PersonaSetError(
+            f"a stopped run in this folder asked other prompts than its persona set has now, first "
+            f"where {doc['persona']!r} stands: the set has changed since (core, for one, is now "
+            "version 2). Start the same run again, which keeps the responses that still fit, or "
+            "put the set back as it was"
+        ) from None
     if "continuation" in first:
         request = Instance("loglikelihood", doc, (first["prompt"], first["continuation"]), 0)
         request.resps = [(each["loglikelihood"], each["greedy"]) for each in records]
@@ -142,12 +150,7 @@ def _messages_text(prompt: str) -> str:
 
 
 def _write(
-    folder: Path,
-    task: Any,
-    requests: list[Instance],
-    stored: int,
-    asked: int,
-    about: NotedRun,
+    folder: Path, task: Any, requests: list[Instance], stored: int, asked: int, about: NotedRun
 ) -> Path:
     # the reasoning of a model with a think_end_token was taken off before it was stored
     task.reasoning_is_apart = bool(about["think_end_token"])

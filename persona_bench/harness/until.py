@@ -151,7 +151,6 @@ def run_until_decided(
     confirm_run_unsafe_code: bool = False,
     apply_chat_template: bool = True,
     system_instruction: str | None = None,
-    num_fewshot: int | None = None,
     fewshot_as_multiturn: bool | None = None,
 ) -> list[Stopped]:
     """Asks each task in blocks until it is decided, or until its cap.
@@ -160,7 +159,7 @@ def run_until_decided(
         session: The model.
         plans: From `plan_tasks`.
         output_path, confirm_run_unsafe_code, apply_chat_template, system_instruction,
-            num_fewshot, fewshot_as_multiturn: As `Session.run`.
+            fewshot_as_multiturn: As `Session.run`.
 
     Returns:
         One for each plan; none on ranks that hold no results.
@@ -177,8 +176,8 @@ def run_until_decided(
         "apply_chat_template": apply_chat_template,
         "system_instruction": system_instruction,
     }
-    examples = {"num_fewshot": num_fewshot, "fewshot_as_multiturn": fewshot_as_multiturn}
-    of_run |= {name: value for name, value in examples.items() if value is not None}
+    if fewshot_as_multiturn is not None:
+        of_run["fewshot_as_multiturn"] = fewshot_as_multiturn
     return [
         stopped
         for plan in plans

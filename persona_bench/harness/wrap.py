@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import logging
 import math
 import random
@@ -49,6 +50,7 @@ from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.harness.tasks import PersonaTask, cell_of, model_of
 from persona_bench.rendering import merged, prompt_text
 from persona_bench.resources import resource_folder
+from persona_bench.results.other_run import LEVELS, SUBJECTS, number
 from persona_bench.results.schema import verdict_of_score
 
 log = logging.getLogger("persona_bench")
@@ -62,9 +64,6 @@ LONGEST_ANSWER = 1000
 """Characters of a filtered response that are recorded."""
 MARK = "\0persona\0"
 """Stands for the persona in a prompt that is rendered once for all personas."""
-LEVELS = ("level", "difficulty")
-SUBJECTS = ("subject", "category")
-"""Columns of a task's own documents that say a question's level and subject."""
 
 
 class WrapError(ValueError):
@@ -226,13 +225,6 @@ class Headline:
                 + ' by "metric" in --metadata, and start the same command again'
             )
         return value
-
-
-def number(value: Any) -> float | None:
-    """A metric's value as a number; None for what is none (pairs and lists for corpus metrics)."""
-    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
-        return float(value)
-    return None
 
 
 # ---------------------------------------------------------------------- the task
@@ -532,7 +524,7 @@ class WrappedTask(PersonaTask):
             "metric": str(self.headline),
             "num_fewshot": self.config.num_fewshot or 0,
             "fewshot_seed": self._seed,
-            "config": self.inner.dump_config(),
+            "config": json.loads(json.dumps(self.inner.dump_config(), default=_name_of)),
         }
         return record
 
@@ -640,6 +632,11 @@ def _completed(question: Question, task: Any, doc: Any) -> Question:
         for each in answers
     ]
     return replace(question, problem=str(text), answer=" | ".join(map(str, answers)))
+
+
+def _name_of(value: Any) -> str:
+    """What stands in a results file for a function, which has no form in JSON."""
+    return str(getattr(value, "__qualname__", value))
 
 
 class _Messages:

@@ -39,12 +39,12 @@ def swap_pairs(judged: JudgedTask, plan: Plan) -> list[Pair]:
     the same evaluation task.
     """
     pool = [each for each in judged.with_text if each.item.eval_task not in UNAFFECTED]
-    asked: dict[str, set[str]] = {}
+    personas_of: dict[str, set[str]] = {}
     for response in pool:
-        asked.setdefault(response.question, set()).add(response.persona)
+        personas_of.setdefault(response.question, set()).add(response.persona)
     groups: dict[str, list[JudgedResponse]] = {}
     for response in pool:
-        shared = len(asked[response.question]) > 1
+        shared = len(personas_of[response.question]) > 1
         key = response.question if shared else response.item.eval_task
         groups.setdefault(key, []).append(response)
     rng = random.Random(f"{plan.seed}/swap")

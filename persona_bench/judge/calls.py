@@ -244,11 +244,15 @@ class _Run:
 
         One character counts as one token, as in Chinese, until the endpoint has counted some.
         """
-        usage, given = judge.usage, self.settings.parameters
+        usage, parameters = judge.usage, self.settings.parameters
         counted = usage.prompt_tokens / usage.characters if usage.characters else 1.0
         a_character = max(1 / CHARACTERS_A_TOKEN, counted)
         prompt = work.characters * a_character + FORM_TOKENS
-        limit = given.get("max_completion_tokens") or given.get("max_tokens") or work.answer_tokens
+        limit = (
+            parameters.get("max_completion_tokens")
+            or parameters.get("max_tokens")
+            or work.answer_tokens
+        )
         answer = max(limit, usage.completion_tokens / max(usage.calls, 1))
         earlier = answer * (work.calls - 1)  # is part of the second prompt
         return self.price.of(prompt * work.calls + earlier, answer * work.calls)

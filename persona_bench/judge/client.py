@@ -34,8 +34,8 @@ else:
 OPENAI = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
 DEFAULTS: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1024}
-UNSUPPORTED = (400, 404, 415, 422, 501)  # how servers say that they know no response_format
-TOO_LONG = (400, 413, 422)  # how they say that a prompt does not fit
+UNSUPPORTED = (400, 404, 415, 422, 501)  # status codes of servers without response_format
+TOO_LONG = (400, 413, 422)  # status codes for a prompt that is too long
 NO_KEY = "none"
 CHARACTERS_A_TOKEN = 4.0  # of English text, for estimates
 
@@ -43,7 +43,7 @@ FormOption = Literal["auto", "json", "text"]
 
 
 class JudgeError(RuntimeError):
-    """Judging that can't start or go on; the verdicts that are there are kept."""
+    """Judging can't start or continue; finished verdicts are kept."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class JudgeSettings:
         base_url: The endpoint, as `https://host/v1`; OpenAI's where there is none.
         form: `json`: an answer held to a schema; `text`: a stated sentence at the end; `auto`:
             the first, and the second where the server knows no schemas.
-        gen_kwargs: Over `DEFAULTS`; None takes one of these away.
+        gen_kwargs: Generation arguments, merged over `DEFAULTS`; None removes one of these.
         key_variable: The environment variable with the endpoint's key.
         timeout: Seconds that a call may take.
-        tries: Number of tries of a call that fails for another reason than "come back later".
-        price: Where it is known.
-        role: What the model is, in messages.
-        address: How its address is named, in messages.
-        kept: What becomes of the work done when the endpoint gives up, in messages.
+        tries: How often a call is tried that fails for another reason than a rate limit.
+        price: None where it is not known.
+        role: What error messages call the model.
+        address: The option that error messages name for its address.
+        kept: What error messages say of finished work when the endpoint gives up.
     """
 
     model: str
@@ -98,14 +98,16 @@ class JudgeSettings:
     @cached_property
     def parameters(self) -> dict[str, Any]:
         """What is sent beside the messages."""
-        given = {**DEFAULTS, **self.gen_kwargs}
+        arguments = {**DEFAULTS, **self.gen_kwargs}
         if self.url.startswith(OPENAI) and "max_completion_tokens" not in self.gen_kwargs:
-            given["max_completion_tokens"] = given.pop("max_tokens")  # its newer models want this
-        return {name: value for name, value in sorted(given.items()) if value is not None}
+            arguments["max_completion_tokens"] = arguments.pop(
+                "max_tokens"
+            )  # its newer models want this
+        return {name: value for name, value in sorted(arguments.items()) if value is not None}
 
     @cached_property
     def adapting(self) -> Parameters:
-        """What the endpoint does not take, as found out while it is asked."""
+        """Which parameters the endpoint refuses, learnt from its errors."""
         return Parameters(self.url)
 
     @property
@@ -130,16 +132,16 @@ class JudgeSettings:
             FingerprintError: the endpoint does not answer.
         """
         headers = {"Authorization": f"Bearer {self.key}"}
-        found = fingerprint(
+        model = fingerprint(
             "local-chat-completions",
             {"model": self.model, "base_url": f"{self.url}/chat/completions", "header": headers},
         )
-        return found.digest
+        return model.digest
 
 
 @dataclass
 class Usage:
-    """What was asked so far.
+    """Calls and tokens so far.
 
     Attributes:
         calls: Requests.
@@ -296,11 +298,11 @@ class Judge:
                 return answer
 
     def _after(self, error: Exception, trial: Trial, form: Form | None) -> float:
-        """How long to wait before the next try.
+        """Seconds to wait before the next try of a call.
 
         Raises:
-            CallFailed: there is none.
-            JudgeError: nor is there for any other request.
+            CallFailed: the call is not tried again.
+            JudgeError: no other request would get through either.
         """
         status = status_of(error)
         words = clean_words(in_words(error), [self._key if self._key != NO_KEY else ""])

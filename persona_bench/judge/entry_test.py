@@ -29,7 +29,10 @@ from persona_bench.scoring.resampling import Interval, mean_interval
 FILE = Path(__file__).with_suffix(".yaml")
 
 BAR = 0.8
-"""Accuracy below which a judge is refused. 84 coin tosses reach 0.64 in one of 100 tests."""
+"""Accuracy below which a judge is refused (docs/fidelity.md has the reasons).
+
+A judge that gives 20% of its verdicts the wrong way round reaches it in half of all tests, one with
+5% always, one with 30% almost never."""
 
 
 class Pair(NamedTuple):
@@ -100,14 +103,14 @@ def _file() -> dict[str, Any]:
 def entry_pairs() -> tuple[Pair, ...]:
     """The pairs, easiest difficulty first."""
     pairs = []
-    for told in _file()["pairs"]:
-        personas = told.get("personas") or [told["persona"]] * 2
-        responses = told.get("responses") or [told["response"]] * 2
+    for pair in _file()["pairs"]:
+        personas = pair.get("personas") or [pair["persona"]] * 2
+        responses = pair.get("responses") or [pair["response"]] * 2
         right, wrong = (
-            Item(told["task"], persona, told["question"], response)
+            Item(pair["task"], persona, pair["question"], response)
             for persona, response in zip(personas, responses, strict=True)
         )
-        pairs.append(Pair(told["level"], right, wrong))
+        pairs.append(Pair(pair["level"], right, wrong))
     return tuple(pairs)
 
 

@@ -57,13 +57,13 @@ def judge_messages(rubrics: RubricSet, item: Item, form: Form, examples: str = "
 
 
 def again(messages: Messages, answer: str, form: Form) -> Messages:
-    """The same once more, after an answer in another form."""
-    said = [{"role": "assistant", "content": answer}] if answer.strip() else []
-    return [*messages, *said, {"role": "user", "content": AGAIN.format(asked=ASKED[form])}]
+    """The messages that ask again after an answer in the wrong form."""
+    earlier = [{"role": "assistant", "content": answer}] if answer.strip() else []
+    return [*messages, *earlier, {"role": "user", "content": AGAIN.format(asked=ASKED[form])}]
 
 
 def example_messages(rubrics: RubricSet, item: Item) -> Messages:
-    """What asks for an example response of each score; the response of `item` is not shown."""
+    """The prompt for one example response per score; the response of `item` is not shown."""
     text = fill(
         rubrics.examples,
         persona=item.persona,
@@ -76,13 +76,13 @@ def example_messages(rubrics: RubricSet, item: Item) -> Messages:
 def read_examples(text: str) -> str:
     """The examples in an answer as `Score N: "..."`; empty where one of the scores is missing."""
     starts = [*_LEVEL.finditer(text)]
-    found: dict[int, str] = {}
-    ends = [*(start.start() for start in starts[1:]), len(text)]
-    for start, end in zip(starts, ends, strict=False):
+    examples: dict[int, str] = {}
+    stops = [*(start.start() for start in starts[1:]), len(text)]
+    for start, end in zip(starts, stops, strict=False):
         words = text[start.end() : end].strip()
         words = _RESPONSE.sub("", words).strip().strip('"').strip().rstrip("-").strip()
         if words:
-            found.setdefault(int(start["score"]), words)
-    if any(score not in found for score in SCORES):
+            examples.setdefault(int(start["score"]), words)
+    if any(score not in examples for score in SCORES):
         return ""
-    return "\n\n".join(f'Score {score}: "{found[score]}"' for score in SCORES)
+    return "\n\n".join(f'Score {score}: "{examples[score]}"' for score in SCORES)

@@ -143,12 +143,12 @@ def _hash(pattern: re.Pattern[str], page: str) -> str:
 
 
 # ------------------------------------------------------------------------------- what comes back
-def read_ratings(files: Sequence[Path], known: Iterable[str]) -> pd.DataFrame:
+def read_ratings(files: Sequence[Path], items: Iterable[str]) -> pd.DataFrame:
     """Reads the CSV files that raters saved, or a spreadsheet program after them.
 
     Args:
         files: One or more per rater.
-        known: The ids of the run's responses.
+        items: The ids of the run's responses.
 
     Returns:
         One row per rater and response: item, rater, score (NaN where the rater could not tell),
@@ -158,10 +158,10 @@ def read_ratings(files: Sequence[Path], known: Iterable[str]) -> pd.DataFrame:
         RatingsError: a file that is not from the page, of another run, with another score than 1
             to 5, or with two scores of one rater for one response.
     """
-    known, rows = set(known), []
+    items, rows = set(items), []
     for file in files:
         rows += [{**row, "file": file.name} for row in _rows(file)]
-        if strange := [row["item"] for row in rows if row["item"] not in known]:
+        if strange := [row["item"] for row in rows if row["item"] not in items]:
             raise RatingsError(
                 f"{file}: {len(strange)} of its responses (for instance {strange[0]!r}) are not in "
                 "this run: give the folder that the page was exported from"
@@ -214,8 +214,14 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def ratings_folder(results: Path) -> Path:
-    """Where the rating page and the ratings of an output folder lie."""
-    return (results if results.is_dir() else results.parent) / "ratings"
+    """Where the rating page and the ratings of a run lie: in its output folder.
+
+    A samples file belongs to the folder around it that has a store.
+    """
+    if results.is_dir():
+        return results / "ratings"
+    around = list(results.resolve().parents)[:3]
+    return next((each for each in around if (each / "store").is_dir()), around[0]) / "ratings"
 
 
 def keep_ratings(new: pd.DataFrame, results: Path) -> pd.DataFrame:
@@ -255,5 +261,5 @@ def ratings_of(judged: pd.DataFrame, results: Path) -> pd.DataFrame:
     rows = judged.drop_duplicates(names)
     texts = ("model", "task", "persona", "question", "sample", "response")
     ids = [item_of(*row) for row in rows[list(texts)].itertuples(index=False)]
-    found = rows[names].assign(item=ids).merge(ratings, on="item")
-    return found.rename(columns={"score": "rating"})[[*names, "rater", "rating"]]
+    rated = rows[names].assign(item=ids).merge(ratings, on="item")
+    return rated.rename(columns={"score": "rating"})[[*names, "rater", "rating"]]

@@ -95,12 +95,12 @@ def read_answer(text: str, form: Form, *, finish: str = "stop") -> Reading:
         return Reading(None, "judge_refused", text)
     if not text:
         return Reading(None, "judge_truncated" if finish == "length" else "judge_empty", "")
-    found = _read_json(text) if form == "json" else _read_text(text)
-    if found.score is None and finish == "length":
+    reading = _read_json(text) if form == "json" else _read_text(text)
+    if reading.score is None and finish == "length":
         return Reading(None, "judge_truncated", text)
-    if found.reason == "judge_unreadable" and is_refusal(text):
+    if reading.reason == "judge_unreadable" and is_refusal(text):
         return Reading(None, "judge_refused", text)
-    return found
+    return reading
 
 
 def _read_json(text: str) -> Reading:
@@ -112,10 +112,10 @@ def _read_json(text: str) -> Reading:
         return Reading(None, "judge_unreadable", text)
     if not isinstance(verdict, dict) or not isinstance(verdict.get("justification"), str):
         return Reading(None, "judge_unreadable", text)
-    given, words = verdict.get("score"), sound(verdict["justification"])
-    if isinstance(given, bool) or not isinstance(given, (int, float, str)):
+    value, words = verdict.get("score"), sound(verdict["justification"])
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return Reading(None, "judge_unreadable", text)
-    score, reason = _score(str(given))
+    score, reason = _score(str(value))
     return Reading(score, reason, words if score else text)
 
 
@@ -127,11 +127,11 @@ def _read_text(text: str) -> Reading:
     return Reading(score, reason, text[: sentences[-1].start()].strip(" \n*_") if score else text)
 
 
-def _score(given: str) -> tuple[int | None, str]:
-    match = _SCORE.fullmatch(given.strip())
+def _score(text: str) -> tuple[int | None, str]:
+    match = _SCORE.fullmatch(text.strip())
     if match is None:
         return None, "judge_unreadable"
-    value = float(match["score"])
-    if value not in SCORES or match["of"] not in (None, str(SCORES[-1])):
+    number = float(match["score"])
+    if number not in SCORES or match["of"] not in (None, str(SCORES[-1])):
         return None, "judge_out_of_range"
-    return int(value), ""
+    return int(number), ""

@@ -127,12 +127,12 @@ def sample_responses(judged: JudgedTask, n: int, seed: int = 0) -> JudgedTask:
         spare = len(group) - min(2, len(group))
         share = (n - least) * spare // max(1, total - least)
         chosen |= {id(each) for each in group[: min(2, len(group)) + share]}
-    kept = [each for each in judged.responses if each.missing or id(each) in chosen]
-    return replace(judged, responses=kept)
+    drawn = [each for each in judged.responses if each.missing or id(each) in chosen]
+    return replace(judged, responses=drawn)
 
 
 def _response(row: Any, eval_task: Any, persona: Any) -> JudgedResponse:
-    """A row of the responses, with what a judge is told of its persona."""
+    """One row of the responses, with the description of its persona that a judge sees."""
     missing = WITHOUT_TEXT.get(row.finish, "" if row.response.strip() else "no_answer")
     question = question_text(row.prompt, row.system, row.persona_prompt)
     return JudgedResponse(
@@ -191,22 +191,25 @@ def make_call(
     item = response.item if persona is None else replace(response.item, persona=persona)
     shown = (examples or {}).get(example_key(judged.rubrics, item), "")
     form: Form = "text" if settings.form == "text" else "json"
-    told = [settings.form, settings.parameters, repeat]
+    asked_for = [settings.form, settings.parameters, repeat]
     messages = judge_messages(judged.rubrics, item, form, shown)
-    return JudgeCall(_key("verdict", digest, told, messages), response, item, shown, repeat)
+    return JudgeCall(
+        hash_key("verdict", digest, asked_for, messages), response, item, shown, repeat
+    )
 
 
 def example_key(rubrics: RubricSet, item: Item) -> str:
     """Which examples belong to an item: those of its persona, question and rubric."""
-    return _key("examples", rubrics.fingerprint, item.eval_task, item.persona, item.question)
+    return hash_key("examples", rubrics.fingerprint, item.eval_task, item.persona, item.question)
 
 
 def stored_example_key(rubrics: RubricSet, item: Item, parameters: Any, digest: str) -> str:
     """The same for what one model wrote under these parameters."""
-    return _key("examples", digest, parameters, example_messages(rubrics, item))
+    return hash_key("examples", digest, parameters, example_messages(rubrics, item))
 
 
-def _key(*parts: Any) -> str:
+def hash_key(*parts: Any) -> str:
+    """A hash of JSON data, by which a record is found again."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from persona_bench.judge.as_published import PublishedCalls, published_calls, published_record
 from persona_bench.judge.audit import audit_calls, measure, swapped_items
 from persona_bench.judge.calls import Done, verdict_work
 from persona_bench.judge.client import JudgeError, JudgeSettings
@@ -36,12 +37,11 @@ from persona_bench.judge.session import (
     write_examples,
 )
 from persona_bench.provenance import versions
-from persona_bench.results.judged import JudgeFile
-from persona_bench.results.outcomes import text_hash
+from persona_bench.results.judged import JudgeFile, judge_files, judged_table
 from persona_bench.results.samples import OutcomesError, newest_samples
 from persona_bench.results.schema import Judgement
 from persona_bench.scoring.audit import Audit
-from persona_bench.texts import short_name
+from persona_bench.texts import short_name, text_hash
 
 
 @dataclass
@@ -54,6 +54,8 @@ class JudgedBy:
         unscored: Number of missing verdicts by reason.
         file: The file with the verdicts.
         audit: The judge's audit on these responses; None unless the plan asks for one.
+        published: Counts of the calls of PersonaGym's published protocol; None unless the plan
+            asks for it.
     """
 
     model: str
@@ -63,6 +65,7 @@ class JudgedBy:
     unscored: dict[str, int]
     file: Path
     audit: Audit | None = None
+    published: Done | None = None
 
 
 @dataclass
@@ -102,22 +105,54 @@ def find_judged(path: Path, sample: int | None = None, seed: int = 0) -> list[Ju
         OutcomesError: none there.
         JudgeError: a sample of a judged task, or one that is too small (see `sample_responses`).
     """
-    found = newest_samples(path)
+    files = newest_samples(path)
     if path.is_dir():
-        found = [each for each in found if each.judged == (sample is None)]
-    if not found and sample is None:
+        files = [each for each in files if each.judged == (sample is None)]
+    if not files and sample is None:
         raise OutcomesError(
             f"{path}: no responses of a judged task: run persona_personagym or persona_roleplay "
             "first; the voice of a graded task is judged with --sample N, or where its samples "
             "file is given instead of the folder"
         )
-    if not found:
+    if not files:
         raise OutcomesError(
             f"{path}: no responses of a graded task, and --sample is for their voice: leave it out "
             "to have judged tasks judged"
         )
-    judged = [read_judged(each) for each in found]
+    judged = [read_judged(each) for each in files]
     return judged if sample is None else [sample_responses(each, sample, seed) for each in judged]
+
+
+def find_rateable(path: Path, *, asked: bool = False) -> list[JudgedTask]:
+    """The newest responses that people can rate.
+
+    Args:
+        path: An output folder: its judged tasks, and the voice of graded ones that a judge was
+            asked about. Or one samples file: whatever it holds.
+        asked: Of the voice only what the judges were asked about, if any were asked.
+
+    Raises:
+        OutcomesError: none there.
+    """
+    tasks = []
+    for samples in newest_samples(path):
+        judges = judge_files(samples)
+        if not samples.judged and not judges and path.is_dir():
+            continue
+        task = read_judged(samples)
+        if asked and judges and not samples.judged:
+            rows = judged_table(judges)
+            cells = {*zip(rows["persona"], rows["question"], rows["sample"], strict=True)}
+            asked_about = [r for r in task.responses if (r.persona, r.question, r.sample) in cells]
+            task = replace(task, responses=asked_about)
+        tasks.append(task)
+    if not tasks:
+        raise OutcomesError(
+            f"{path}: nothing to rate: run persona_personagym or persona_roleplay, or have the "
+            "voice of a graded task judged (persona-bench judge --sample N), or give the samples "
+            "file of a graded task"
+        )
+    return tasks
 
 
 def find_store(path: Path) -> Path:
@@ -153,10 +188,10 @@ class Judging:
             FingerprintError: an endpoint does not answer.
         """
         for judge in self.plan.judges:
-            asked = self.plan.entry_test is True
-            take = take_entry_test if asked else stored_entry_test
+            required = self.plan.entry_test is True
+            take = take_entry_test if required else stored_entry_test
             result = self._entered[judge.model] = take(self.session, judge)
-            if result and (asked or not result.passed):
+            if result and (required or not result.passed):
                 self.say(result.words)
             if result and not result.passed and self.plan.entry_test is not False:
                 raise JudgeError(
@@ -173,24 +208,26 @@ class Judging:
             FingerprintError: an endpoint does not answer.
             StoreError: the store can't be written.
         """
-        found = Finished()
+        finished = Finished()
+        self._check_published(judged)
         self.let_in()
         for each in judged:
             wanted = examples_wanted(each, self._items(each), self.plan.writer, self.session)
             written = write_examples(wanted, self.plan.writer, self.session) if wanted else Done()
-            found.count(written)
+            finished.count(written)
             examples = stored_examples(wanted, self.plan.writer, self.session)
-            found.without_examples += len(wanted) - len(examples) - written.left
+            finished.without_examples += len(wanted) - len(examples) - written.left
             for judge in self.plan.judges:
                 waits = written.left > 0  # for examples: without them it is another prompt
-                found.verdicts.append(self._judge(each, judge, examples, found, waits))
+                finished.verdicts.append(self._judge(each, judge, examples, finished, waits))
         if any(judge.price for judge in self.plan.judges):
-            found.cost = self.session.budget.spent
-        return found
+            finished.cost = self.session.budget.spent
+        return finished
 
     def estimates(self, judged: Sequence[JudgedTask]) -> list[Estimate]:
         """What `run` would take, without making a call."""
         rows = []
+        self._check_published(judged)
         for judge in self.plan.judges if self.plan.entry_test else ():
             task, calls = entry_calls(judge, self.session.digest_or_unknown(judge))
             work = [verdict_work(call, task, judge) for call in calls]
@@ -209,7 +246,26 @@ class Judging:
                 for what, calls in kinds.items():
                     work = [verdict_work(call, each, judge) for call in calls]
                     rows.append(self.session.estimate(what, work, judge))
+                if published := self._published_calls(each, judge, digest):
+                    rows.append(
+                        self.session.estimate("as published", published.work, published.judge)
+                    )
         return rows
+
+    def _check_published(self, judged: Sequence[JudgedTask]) -> None:
+        if self.plan.as_published and not any(map(_of_personagym, judged)):
+            raise JudgeError(
+                "as_published is for responses to persona_personagym, and there are none: leave it "
+                "out of the judges' file, or run that task first"
+            )
+
+    def _published_calls(
+        self, judged: JudgedTask, judge: JudgeSettings, digest: str
+    ) -> PublishedCalls | None:
+        """The calls of PersonaGym's published protocol; None where it is not asked for."""
+        if not self.plan.as_published or not _of_personagym(judged):
+            return None
+        return published_calls(judged, judge, list(self.plan.judges).index(judge), digest)
 
     def _items(self, judged: JudgedTask) -> list[Item]:
         items = [response.item for response in judged.with_text]
@@ -227,27 +283,35 @@ class Judging:
         judged: JudgedTask,
         judge: JudgeSettings,
         examples: Examples,
-        found: Finished,
+        finished: Finished,
         waits: bool,
     ) -> JudgedBy:
         samples, digest = judged.samples, self.session.digest(judge)
         calls = self._calls(judged, judge, digest, examples)
         extra = audit_calls(judged, self.plan, judge, digest, examples) if self.plan.audit else None
+        published = self._published_calls(judged, judge, digest)
         done, audited, trouble = Done(), Done(), None
+        of_published = Done() if published else None
         try:
             work = [verdict_work(call, judged, judge) for call in calls if not waits]
             done = self.session.carry_out("verdicts", work, judge, f"{judge.model}: {samples.task}")
             if extra:
                 work = [verdict_work(call, judged, judge) for call in extra.all if not waits]
                 audited = self.session.carry_out("audit", work, judge, f"audit of {judge.model}")
+            if published:
+                show = f"{judge.model}: as published"
+                of_published = self.session.carry_out(
+                    "as published", published.work, published.judge, show
+                )
         except JudgeError as error:
             trouble = error  # raised after the finished verdicts are written
         keys = [call.key for call in (*calls, *(extra.all if extra else ()))]
         records = self.session.record_log("verdicts", judge).get(keys)
         if waits:
             done.left = len(set(keys) - set(records))
-        found.count(done)
-        found.count(audited)
+        finished.count(done)
+        finished.count(audited)
+        finished.count(of_published or Done())
         measured = None
         if extra and trouble is None and not done.left + audited.left:
             measured = measure(judge.model, calls, extra, records, self.plan.seed)
@@ -257,7 +321,7 @@ class Judging:
         adapted = {
             name: how for r in records.values() for name, how in r.get("adapted", {}).items()
         }
-        told: dict[str, Any] = {
+        about: dict[str, Any] = {
             "judge": judge.model,
             "fingerprint": digest,
             "parameters": judge.parameters,
@@ -272,23 +336,36 @@ class Judging:
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         entered = self._entered.get(judge.model)
-        told["entry_test"] = entered.to_dict() if entered else None
-        told["audit"] = measured.to_dict() if measured else _earlier_audit(file, told)
-        JudgeFile(file).write(rows, told)
+        about["entry_test"] = entered.to_dict() if entered else None
+        about["audit"] = measured.to_dict() if measured else _earlier(file, about, "audit")
+        about["as_published"] = _earlier(file, about, "as_published")
+        if published and of_published and trouble is None and not of_published.left:
+            records = self.session.record_log("as published", judge).get(
+                work.key for work in published.work
+            )
+            place = list(self.plan.judges).index(judge)
+            about["as_published"] = published_record(published, self.plan.judges, place, records)
+        JudgeFile(file).write(rows, about)
         if trouble is not None:
             raise trouble
         missing = [row.reason for row in rows if row.verdict == "unscored"]
         counts = {reason: missing.count(reason) for reason in sorted(set(missing))}
-        return JudgedBy(samples.model, samples.task, judge.model, done, counts, file, measured)
+        return JudgedBy(
+            samples.model, samples.task, judge.model, done, counts, file, measured, of_published
+        )
 
 
-def _earlier_audit(file: Path, now: dict[str, Any]) -> dict[str, Any] | None:
-    """The earlier audit, if the same judge was asked in the same way; it still holds then."""
-    told = JudgeFile(file).about
+def _of_personagym(judged: JudgedTask) -> bool:
+    return judged.rubrics.name == "personagym"
+
+
+def _earlier(file: Path, now: dict[str, Any], what: str) -> dict[str, Any] | None:
+    """A part of the earlier record, if the same judge was asked in the same way."""
+    earlier = JudgeFile(file).about
     same = all(
-        told.get(what) == now[what] for what in ("fingerprint", "parameters", "form", "rubric")
+        earlier.get(name) == now[name] for name in ("fingerprint", "parameters", "form", "rubric")
     )
-    return dict(told["audit"]) if same and told.get("audit") else None
+    return dict(earlier[what]) if same and earlier.get(what) else None
 
 
 # ---------------------------------------------------------------------- the files of a judging

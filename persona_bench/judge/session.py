@@ -12,6 +12,7 @@ from persona_bench.judge.calls import Budget, Done, Work, carry_out, estimate, e
 from persona_bench.judge.client import JudgeError, JudgeSettings
 from persona_bench.judge.prompts import Item
 from persona_bench.judge.responses import JudgedTask, stored_example_key, unique_items
+from persona_bench.scoring.as_published import JUDGES
 
 AUDITED = 100  # responses that a retest, and that a persona swap, takes
 
@@ -32,6 +33,8 @@ class Plan:
         seed: Seed of the audit's random draws.
         entry_test: True: judges take the entry test first. False: a result below its bar does not
             stop the judging. None: a stored result does, and none is needed.
+        as_published: Whether responses to persona_personagym are also judged by PersonaGym's
+            published protocol (see `as_published`), which takes two judges.
     """
 
     judges: Sequence[JudgeSettings]
@@ -44,6 +47,7 @@ class Plan:
     audited: int = AUDITED
     seed: int = 0
     entry_test: bool | None = None
+    as_published: bool = False
 
     @property
     def writer(self) -> JudgeSettings:
@@ -55,6 +59,11 @@ class Plan:
         twice = [name for name in names if names.count(name) > 1]
         if not names or twice:
             raise JudgeError(f"judge {twice[0]!r} is named twice" if twice else "name a judge")
+        if self.as_published and len(names) != JUDGES:
+            raise JudgeError(
+                "as_published takes two judges, as PersonaGym does, but models names "
+                f"{len(names)}: the first is sent the system message, the second is not"
+            )
         for judge in (*self.judges, *([self.examples_by] if self.examples_by else [])):
             if self.max_cost is not None and judge.price is None:
                 raise JudgeError(
@@ -69,7 +78,7 @@ class Estimate:
 
     Attributes:
         judge: The judge's name.
-        what: `verdicts`, `examples`, `audit` or `entry test`.
+        what: `verdicts`, `examples`, `audit`, `as published` or `entry test`.
         calls: Calls still to be made.
         stored: Calls whose records are stored already; None if the endpoint does not answer.
         prompt_tokens, completion_tokens: Estimated from characters.
@@ -92,6 +101,7 @@ LOGS = {
     "verdicts": "verdicts",
     "audit": "verdicts",
     "entry test": "verdicts",
+    "as published": "verdicts",
     "examples": "examples",
 }
 
@@ -139,8 +149,8 @@ class JudgeSession:
 
     def stored(self) -> int:
         """Number of stored verdicts of the judges that were asked so far."""
-        kept = {self._digests[name] for name in self._digests}
-        record_logs = [self.plan.store / "verdicts" / digest[:16] for digest in kept]
+        digests = {self._digests[name] for name in self._digests}
+        record_logs = [self.plan.store / "verdicts" / digest[:16] for digest in digests]
         return sum(len(RecordLog(folder, {})) for folder in record_logs)
 
     def carry_out(self, what: str, work: Sequence[Work], judge: JudgeSettings, show: str) -> Done:
@@ -164,15 +174,15 @@ class JudgeSession:
         before = self._estimated.setdefault(judge.model, set())
         unique = {each.key: each for each in work if each.key not in before}
         before.update(unique)
-        known = self.digest_or_unknown(judge) != UNKNOWN
-        record_log = self.record_log(what, judge) if known else ()
+        answers = self.digest_or_unknown(judge) != UNKNOWN
+        record_log = self.record_log(what, judge) if answers else ()
         todo = [each for each in unique.values() if each.key not in record_log]
         prompt, completion = estimate(todo)
         return Estimate(
             judge=judge.model,
             what=what,
             calls=len(todo),
-            stored=len(unique) - len(todo) if known else None,
+            stored=len(unique) - len(todo) if answers else None,
             prompt_tokens=prompt,
             completion_tokens=completion,
             cost=judge.price.of(prompt, completion) if judge.price else None,

@@ -23,10 +23,16 @@ from persona_bench.report.drift import (
 from persona_bench.report.fidelity import print_fidelity_comparison, write_fidelity_comparison
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
+from persona_bench.report.rankings import ranking_line
 from persona_bench.report.runs import Settings, compared_voice, scored_voice
 from persona_bench.report.score_judged import entry_tests
 from persona_bench.report.voice import voice_comparison_lines
 from persona_bench.results.runs import Run
+from persona_bench.scoring.as_published import (
+    PublishedComparison,
+    as_published,
+    compare_published,
+)
 from persona_bench.scoring.compare import (
     CompareError,
     Comparison,
@@ -36,11 +42,13 @@ from persona_bench.scoring.compare import (
 )
 from persona_bench.scoring.compare import compare as compare_outcomes
 from persona_bench.scoring.drift import DriftComparison
+from persona_bench.scoring.estimate import plain
 from persona_bench.scoring.fidelity_compare import (
     FidelityComparison,
     compare_fidelity,
     restrict_to_common_verdicts,
 )
+from persona_bench.scoring.rankings import Ranking, ranking_agreement
 from persona_bench.scoring.voice import VoiceComparison
 
 Pairs = dict[str, Comparison]
@@ -95,17 +103,32 @@ def compare_runs(
     pairs = {task: _compare(each, settings, allowed) for task, each in tables.items()}
     roles = {task: _compare_fidelity(each, settings) for task, each in verdicts.items()}
     voices = {task: _compare_voice(task, runs, each, settings) for task, each in tables.items()}
-    of_voice = {
-        task: {name: {"voice": each.to_dict()} for name, each in others.items()}
-        for task, others in voices.items()
+    rankings = {task: ranking_agreement(each) for task, each in tables.items()}
+    beside = {
+        task: {
+            name: {"ranking": rankings[task].to_dict()}
+            | ({"voice": voices[task][name].to_dict()} if name in voices[task] else {})
+            for name in others
+        }
+        for task, others in pairs.items()
+    }
+    published = {
+        task: {run.name: _compare_published(task, runs[0], run) for run in runs[1:]}
+        for task in roles
     }
     tests = {
-        task: {name: {"entry_tests": _entries(task, runs)} for name in others}
+        task: {
+            name: {
+                "entry_tests": _entries(task, runs),
+                "as_published": plain(published[task][name]),
+            }
+            for name in others
+        }
         for task, others in roles.items()
     }
     drifts = compared_drifts(runs, settings.confidence)
     records = [
-        *_records(runs, pairs, write_comparison, out_folder, of_voice),
+        *_records(runs, pairs, write_comparison, out_folder, beside),
         *_records(runs, roles, write_fidelity_comparison, out_folder, tests),
         *_records(runs, drifts, write_drift_comparison, out_folder, {}),
     ]
@@ -113,7 +136,7 @@ def compare_runs(
     if as_json:
         print(json.dumps(records, indent=2))
     else:
-        _print(runs, pairs, roles, voices, drifts, console)
+        _print(runs, pairs, roles, voices, published, drifts, rankings, console)
     if out_folder is None:
         return
     if not as_json:
@@ -185,6 +208,15 @@ def _entries(task: str, runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     files = [file for run in runs for file in run.judged[task].judges]
     failed_last = sorted(files, key=lambda file: not file.entry_test.get("passed"))
     return entry_tests(failed_last)
+
+
+def _compare_published(task: str, a: Run, b: Run) -> PublishedComparison | None:
+    """The difference under PersonaGym's published protocol, where both were judged by it."""
+    found = [
+        as_published([file.as_published for file in run.judged[task].judges]) for run in (a, b)
+    ]
+    first, second = found
+    return compare_published(first, second) if first and second else None
 
 
 def _common(tables: Mapping[str, pd.DataFrame], restrict: Restrict) -> dict[str, pd.DataFrame]:
@@ -301,7 +333,9 @@ def _print(
     pairs: Mapping[str, Pairs],
     roles: Mapping[str, RolePairs],
     voices: Mapping[str, Mapping[str, VoiceComparison]],
+    published: Mapping[str, Mapping[str, PublishedComparison | None]],
     drifts: Mapping[str, Mapping[str, DriftComparison]],
+    rankings: Mapping[str, Ranking],
     console: Console,
 ) -> None:
     a = runs[0].name
@@ -311,6 +345,8 @@ def _print(
             if b in voices[task]:
                 for line in voice_comparison_lines(voices[task][b], a, b):
                     console.print(escape(line), soft_wrap=True)
+        if line := ranking_line(rankings[task]):
+            console.print(escape(line), soft_wrap=True)
     for task, of_drift in drifts.items():
         for b, told in of_drift.items():
             for line in drift_comparison_lines(told, a, b):
@@ -318,5 +354,11 @@ def _print(
     for task, of_roles in roles.items():
         for b, fidelities in of_roles.items():
             print_fidelity_comparison(
-                fidelities, title=task, a=a, b=b, console=console, entries=_entries(task, runs)
+                fidelities,
+                title=task,
+                a=a,
+                b=b,
+                console=console,
+                entries=_entries(task, runs),
+                published=published[task][b],
             )

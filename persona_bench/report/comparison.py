@@ -6,18 +6,17 @@ import json
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from persona_bench.report.names import GENERATED, file_stem, generation_notes
-from persona_bench.report.tables import count, format_p, interval, number, printable
+from persona_bench.report.tables import bare_p, count, interval, number, plain_table, printable
 from persona_bench.scoring.compare import TESTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.table import Table
 
     from persona_bench.scoring.compare import Comparison
 
@@ -45,13 +44,6 @@ def print_comparison(result: Comparison, *, title: str, a: str, b: str, console:
         console.print(Text(f"Note: {printable(note)}."))
 
 
-def _table(title: str, caption: str = "") -> Table:
-    return Table(
-        title=title, caption=caption or None, title_justify="left", caption_justify="left",
-        title_style="", caption_style="", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-
-
 def _add_numbers(table: Table, confidence: float) -> None:
     for column in ("a", "b", "b - a"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -64,23 +56,20 @@ def _numbers(row: dict[Hashable, Any]) -> list[Text]:
     return [Text(x) for x in (number(row["a"]), number(row["b"]), signed, interval(ends))]
 
 
-def _p(value: float) -> Text:
-    return Text(format_p(value).removeprefix("p ").removeprefix("= "))
-
-
 def _metrics(result: Comparison) -> Table:
-    table = _table("Accuracy over personas, and stability")
+    table = plain_table("Accuracy over personas, and stability")
     table.add_column("metric", no_wrap=True)
     _add_numbers(table, result.confidence)
     table.add_column("p", justify="right", no_wrap=True)
     table.add_column("test", no_wrap=True)
     for row in result.metrics.to_dict("records"):
-        table.add_row(Text(row["metric"]), *_numbers(row), _p(row["p_value"]), Text(row["test"]))
+        p, test = bare_p(row["p_value"]), Text(row["test"])
+        table.add_row(Text(row["metric"]), *_numbers(row), p, test)
     return table
 
 
 def _personas(result: Comparison) -> Table:
-    table = _table(
+    table = plain_table(
         "Accuracy by persona",
         "p: signs flipped; Holm: the same, corrected for the number of personas",
     )
@@ -90,7 +79,7 @@ def _personas(result: Comparison) -> Table:
     table.add_column("Holm", justify="right", no_wrap=True)
     for row in result.per_persona.to_dict("records"):
         name = Text(printable(str(row["persona"])))
-        table.add_row(name, *_numbers(row), _p(row["p_value"]), _p(row["p_holm"]))
+        table.add_row(name, *_numbers(row), bare_p(row["p_value"]), bare_p(row["p_holm"]))
     return table
 
 

@@ -46,12 +46,15 @@ NAMED = 6
 def drift_table(parts: Sequence[TaskResults]) -> pd.DataFrame:
     """The responses of one model to a task at its numbers of turns, as `scoring.drift` takes them.
 
-    Fidelity is what judges gave, of a graded task for the voice; information needs a trace.
+    Placebos, which are no personas, are left out. Fidelity is what judges gave, of a graded task
+    for the voice; information needs a trace.
     """
     tables = []
     for each in parts:
         rows = each.responses if each.outcomes is None else each.outcomes
-        rows = rows[[*UNIT, "kind", "script", "turns", "response", "correct"]]
+        rows = rows.loc[
+            rows["kind"] != "placebo", [*UNIT, "kind", "script", "turns", "response", "correct"]
+        ]
         rows = rows.rename(columns={"correct": "accuracy"}).astype({"question": str})
         judged = each.verdicts if each.outcomes is None else each.voice
         if judged is not None:

@@ -7,19 +7,28 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from persona_bench.report.names import file_stem
-from persona_bench.report.tables import PADDING, count, format_p, interval, number, printable
+from persona_bench.report.summary import two
+from persona_bench.report.tables import (
+    bare_p,
+    count,
+    format_p,
+    interval,
+    number,
+    plain_table,
+    printable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
     from rich.console import Console
+    from rich.table import Table
 
+    from persona_bench.scoring.as_published import AsPublished, PublishedComparison
     from persona_bench.scoring.estimate import Estimate
     from persona_bench.scoring.fidelity import Fidelity
     from persona_bench.scoring.fidelity_compare import FidelityComparison
@@ -49,6 +58,7 @@ def print_fidelity(
     entries: Mapping[str, Mapping[str, Any]],
     agreement: Estimate | None = None,
     held: HeldAgainstRaters | None = None,
+    published: AsPublished | None = None,
 ) -> None:
     """Print how well one model plays its personas.
 
@@ -60,6 +70,7 @@ def print_fidelity(
         entries: By judge, as `EntryResult.to_dict` gives them, likewise.
         agreement: Krippendorff's alpha between the judges; None for one judge.
         held: What people's ratings say; None where there are none.
+        published: The scores of PersonaGym's published protocol; None where it was not asked for.
     """
     console.print(Text(printable(title), style="bold"))
     console.print(
@@ -70,7 +81,7 @@ def print_fidelity(
         )
     )
     console.print(Text(f"Scores from 1 to 5; intervals: {result.confidence:.0%}, by persona"))
-    console.print(_tasks(result))
+    console.print(_tasks(result, published))
     console.print(_personas(result))
     if len(result.judges) > 1:
         console.print(_judges(result))
@@ -83,6 +94,8 @@ def print_fidelity(
         console.print(Text(_unscored(result)))
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
+    for line in published_lines(published) if published else ():
+        console.print(Text(printable(line)))
     for line in judge_lines(result.judges["judge"], entries, audits):
         console.print(Text(printable(line), style="bold"))
     for line in rater_lines(held) if held else ():
@@ -115,10 +128,10 @@ def judges_in_words(judges: pd.DataFrame) -> str:
     Args:
         judges: Columns judge and entry_test, as `Fidelity.judges` or the judged table.
     """
-    rows = judges[["judge", "entry_test"]].drop_duplicates("judge")
+    accuracies = judges.groupby("judge", sort=False)["entry_test"].min()  # NaN if never taken
     return ", ".join(
         f"{name} ({'no entry test' if math.isnan(value) else f'entry test {value:.0%}'})"
-        for name, value in rows.itertuples(index=False)
+        for name, value in accuracies.items()
     )
 
 
@@ -128,6 +141,27 @@ def entry_line(judge: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
     if not told:
         return NOT_ENTERED.format(judge=judge)
     return str(told["words"]) if told["passed"] else f"WARNING: {told['words']}"
+
+
+def published_lines(found: AsPublished) -> list[str]:
+    """PersonaScore by PersonaGym's published protocol, and what that protocol lost."""
+    first, second = found.judges
+    score, faults = found.persona_score, []
+    if found.unread:
+        faults.append(f"{found.unread:,} without a score that it can read drop out")
+    if found.out_of_range:
+        faults.append(f"{found.out_of_range:,} above 5 count as they are")
+    if found.empty_batches:
+        failed = f", {found.failed_calls:,} of them failed calls" if found.failed_calls else ""
+        faults.append(f"{count(found.empty_batches, 'answer')} without any score count 0{failed}")
+    if found.failed_responses:
+        faults.append(f'{found.failed_responses:,} failed requests were judged as "Error"')
+    read = count(found.read + found.unread, "evaluation")
+    said = "; ".join((f"{two(score)} {_ends(*score.interval)}, from {read} of responses", *faults))
+    return [
+        f"PersonaScore as published (PersonaGym's protocol with its faults; judges {first}, and "
+        f"{second} without the system message): {said}."
+    ]
 
 
 def rater_lines(held: HeldAgainstRaters) -> list[str]:
@@ -143,10 +177,10 @@ def rater_lines(held: HeldAgainstRaters) -> list[str]:
     lines += [_against_raters(each) for each in held.judges if each.n]
     if found := held.corrected:
         lines.append(
-            f"PersonaScore corrected for the judges' error: {_score(found.persona_score)} "
+            f"PersonaScore corrected for the judges' error: {two(found.persona_score)} "
             f"{_ends(*found.interval)} from {found.n_rated:,} ratings and {found.n_responses:,} "
-            f"judged responses (judges alone {_score(found.judged)} "
-            f"{_ends(*found.judged_interval)}, ratings alone {_score(found.rated)} "
+            f"judged responses (judges alone {two(found.judged)} "
+            f"{_ends(*found.judged_interval)}, ratings alone {two(found.rated)} "
             f"{_ends(*found.rated_interval)}; {found.confidence:.0%} intervals, by persona)."
         )
         lines.append(
@@ -171,7 +205,7 @@ def _against_raters(found: AgainstRaters) -> str:
         table = getattr(found, f"by_{by}")
         if len(table) > 1:
             parts += [
-                f"{row[by]} {row['bias']:+.2f} (p {_p(row['p_holm'])})"
+                f"{row[by]} {row['bias']:+.2f} (p {bare_p(row['p_holm'])})"
                 for row in table.to_dict("records")
                 if row["p_holm"] <= BIASED
             ]
@@ -180,44 +214,52 @@ def _against_raters(found: AgainstRaters) -> str:
 
 def table_of(title: str, *columns: str) -> Table:
     """A table of the terminal, the first column on the left."""
-    table = Table(
-        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False,
-        padding=PADDING,
-    )  # fmt: skip
+    table = plain_table(title)
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
     return table
-
-
-def _score(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.2f}"
 
 
 def _ends(low: float, high: float) -> str:
     return "n/a" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]"
 
 
-def _tasks(result: Fidelity) -> Table:
+def _tasks(result: Fidelity, published: AsPublished | None) -> Table:
     ends = f"{result.confidence:.0%} interval"
+    rows = published.task_scores.to_dict("records") if published else []
+    by_theirs = {row["eval_task"]: float(row["score"]) for row in rows}
+    theirs = ["as published"] if published else []
     table = table_of(
-        "Fidelity", "evaluation task", "score", ends, "as PersonaGym", "responses", "unscored"
-    )
+        "Fidelity", "evaluation task", "score", ends, "averaged as PersonaGym", *theirs,
+        "responses", "unscored",
+    )  # fmt: skip
     for row in result.task_scores.to_dict("records"):
         table.add_row(
-            row["eval_task"], _score(row["score"]), _ends(row["low"], row["high"]),
-            _score(row["compatible"]), f"{row['n']:,}", f"{row['unscored']:,}",
+            row["eval_task"], two(row["score"]), _ends(row["low"], row["high"]),
+            two(row["compatible"]),
+            *[two(by_theirs.get(row["eval_task"], math.nan)) for _ in theirs],
+            f"{row['n']:,}", f"{row['unscored']:,}",
         )  # fmt: skip
     table.add_row(
         Text("PersonaScore", style="bold"),
-        Text(_score(result.persona_score), style="bold"),
+        Text(two(result.persona_score), style="bold"),
         _ends(*result.persona_score.interval),
-        _score(result.persona_score_compatible),
+        two(result.persona_score_compatible),
+        *([two(published.persona_score)] if published else []),
         f"{result.n_responses - result.unscored_responses:,}",
         f"{result.unscored:,}",
     )
     if "Toxicity" in set(result.task_scores["eval_task"]) and len(result.task_scores) > 1:
         apart = result.without_toxicity
-        table.add_row("  without Toxicity", _score(apart), _ends(*apart.interval), "", "", "")
+        table.add_row(
+            "  without Toxicity",
+            two(apart),
+            _ends(*apart.interval),
+            "",
+            *["" for _ in theirs],
+            "",
+            "",
+        )
     return table
 
 
@@ -235,7 +277,7 @@ def _personas(result: Fidelity) -> Table:
             table.add_row("...", "", "", "", "", "")
             continue
         table.add_row(
-            Text(printable(str(row["persona"]))), row["kind"], _score(row["persona_score"]),
+            Text(printable(str(row["persona"]))), row["kind"], two(row["persona_score"]),
             _ends(row["low"], row["high"]), f"{row['n']:,}", f"{row['unscored']:,}",
         )  # fmt: skip
     return table
@@ -249,7 +291,7 @@ def _judges(result: Fidelity) -> Table:
         shares = " / ".join(f"{row[f'share_{k}']:.0%}" for k in range(1, 6))
         name = Text(printable(str(row["judge"])))
         table.add_row(
-            name, _score(row["persona_score"]), f"{row['n']:,}", f"{row['unscored']:,}", shares
+            name, two(row["persona_score"]), f"{row['n']:,}", f"{row['unscored']:,}", shares
         )
     return table
 
@@ -259,7 +301,7 @@ def _unscored(result: Fidelity) -> str:
     low, high = result.bounds
     return (
         f"{count(result.unscored, 'verdict')} unscored ({reasons}): PersonaScore would be "
-        f"{_score(low)} if all of them were 1, {_score(high)} if all were 5."
+        f"{two(low)} if all of them were 1, {two(high)} if all were 5."
     )
 
 
@@ -300,10 +342,12 @@ def print_fidelity_comparison(
     b: str,
     console: Console,
     entries: Mapping[str, Mapping[str, Any]],
+    published: PublishedComparison | None = None,
 ) -> None:
     """Print what differs in fidelity between two models, and what of it is more than noise.
 
-    `entries` has the judges' entry tests, as for `print_fidelity`.
+    `entries` has the judges' entry tests, as for `print_fidelity`; `published` the difference under
+    PersonaGym's published protocol, where both runs were judged by it.
     """
     console.print(Text(printable(f"{title}: b - a"), style="bold"))
     for letter, model in (("a", a), ("b", b)):
@@ -318,7 +362,7 @@ def print_fidelity_comparison(
     ends = f"{result.confidence:.0%} interval"
     table = table_of("Fidelity, 1 to 5", "evaluation task", "a", "b", "b - a", ends, "p", "Holm")
     for row in result.task_scores.to_dict("records"):
-        table.add_row(row["eval_task"], *_difference(row), _p(row["p_holm"]))
+        table.add_row(row["eval_task"], *_difference(row), bare_p(row["p_holm"]))
     low, high = result.difference.interval
     whole = {
         "a": result.score_a, "b": result.score_b, "difference": result.difference, "low": low,
@@ -333,7 +377,7 @@ def print_fidelity_comparison(
     table = table_of("By persona", "persona", "a", "b", "b - a", ends, "p", "Holm")
     for row in rows:
         name = Text(printable(str(row["persona"])))
-        table.add_row(name, *_difference(row), _p(row["p_holm"]))
+        table.add_row(name, *_difference(row), bare_p(row["p_holm"]))
     console.print(table)
     if result.left_out:
         console.print(
@@ -342,6 +386,15 @@ def print_fidelity_comparison(
         )  # fmt: skip
     for note in result.notes:
         console.print(Text(f"Note: {printable(note)}."))
+    if published:
+        console.print(
+            Text(
+                f"PersonaScore as published: a {two(published.score_a)}, b "
+                f"{two(published.score_b)}, b - a {published.difference:+.2f} "
+                f"{_ends(*published.difference.interval)} ({format_p(published.p_value)}; "
+                f"{count(published.n_personas, 'persona')})."
+            )
+        )
     for judge in result.judges:
         console.print(Text(printable(entry_line(judge, entries)), style="bold"))
 
@@ -350,13 +403,9 @@ def _difference(row: Mapping[Any, Any]) -> list[str]:
     value = row["difference"]
     signed = "n/a" if math.isnan(value) else f"{value:+.2f}"
     return [
-        _score(row["a"]), _score(row["b"]), signed, _ends(row["low"], row["high"]),
-        _p(row["p_value"]),
+        two(row["a"]), two(row["b"]), signed, _ends(row["low"], row["high"]),
+        bare_p(row["p_value"]),
     ]  # fmt: skip
-
-
-def _p(value: float) -> str:
-    return format_p(value).removeprefix("p ").removeprefix("= ")
 
 
 def write_fidelity_comparison(

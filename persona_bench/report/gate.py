@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from rich.text import Text
 from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.runs import scored_voice
 from persona_bench.results.runs import read_runs
+from persona_bench.results.table_files import NO_TASK
 from persona_bench.scoring.compare import CompareError
 from persona_bench.scoring.gate import Criterion, Gate, fidelity_criterion, voice_criterion
 from persona_bench.scoring.gate import gate as test_gate
@@ -27,7 +28,7 @@ def gate_runs(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Ga
     """The gate of each task that both runs have; a judged task is tested for its fidelity.
 
     Args:
-        base, new: Folders of one model each, or .csv files with one row per response.
+        base, new: Results of one model each, of any kind that `read_runs` reads.
         margins: Arguments of `scoring.gate.gate`, and `margin_fidelity`.
 
     Raises:
@@ -37,6 +38,7 @@ def gate_runs(base: Path, new: Path, margins: Mapping[str, Any]) -> dict[str, Ga
     of_fidelity = margins.get("margin_fidelity", FIDELITY_MARGIN)
     graded, judged, voices = read_tables(base)
     graded_new, judged_new, voices_new = read_tables(new)
+    graded, graded_new = named_alike(graded, graded_new), named_alike(graded_new, graded)
     gates: dict[str, Gate] = {}
     for task in graded:
         if task in graded_new:
@@ -90,17 +92,21 @@ class Tables(NamedTuple):
 
 
 def read_tables(path: Path) -> Tables:
-    """The tables of one checkpoint; a .csv is one graded task."""
-    if path.suffix.lower() == ".csv":
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
-        table = pd.read_csv(path, dtype={"persona": str, "question": str})
-        table = table.drop(columns=["model", "task"], errors="ignore")
-        return Tables({"outcomes": table}, {}, {})
+    """The tables of one checkpoint."""
     runs = read_runs([path])
     if len(runs) > 1:
         raise ValueError(f"{path} holds {len(runs)} models: give the folder of one of them")
     return Tables(runs[0].outcomes, runs[0].verdicts, runs[0].voices)
+
+
+def named_alike(
+    graded: Mapping[str, pd.DataFrame], others: Collection[str]
+) -> dict[str, pd.DataFrame]:
+    """Tables by task; one that names no task takes the name of the only task of another."""
+    if set(graded) != {NO_TASK} or len(others) != 1:
+        return dict(graded)
+    (name,) = others
+    return {name: graded[NO_TASK].assign(task=name)}
 
 
 def print_gates(gates: Mapping[str, Gate], verdict: str) -> None:

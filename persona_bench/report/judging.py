@@ -28,6 +28,11 @@ def tell(found: Finished) -> None:
             f"{each.task} of {Path(each.model).name}, {each.judge}: {each.done.made:,} verdicts, "
             f"{each.done.stored:,} from the store; unscored: {missing or 'none'}"
         )
+        if done := each.published:
+            say(
+                f"{each.task} of {Path(each.model).name}, {each.judge}, as published: "
+                f"{done.made:,} answers, {done.stored:,} from the store"
+            )
     if found.without_examples:
         say(f"{found.without_examples:,} questions were judged without examples of the scores")
     if found.failed:

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import command_line
 from persona_bench.report.runs import Settings, scored_verdicts
-from persona_bench.report.tables import format_p, interval, number
+from persona_bench.report.tables import format_p, interval, number, plain_table
 from persona_bench.results.runs import Run
 from persona_bench.scoring.compare import (
     CompareError,
@@ -54,8 +53,11 @@ def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: 
         for other in methods[1:]:
             result = compare_methods(outcomes, scores, methods=(methods[0], other))
             results.append((task, result))
+    judged = _judged_by(checkpoints)
+    said = {"judges": judged} if judged else {}
     records = [
-        {"task": task, "command": command_line(), **result.to_dict()} for task, result in results
+        {"task": task, "command": command_line(), **result.to_dict(), **said}
+        for task, result in results
     ]
     if as_json:
         print(json.dumps(records, indent=2))
@@ -63,6 +65,8 @@ def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: 
         console = Console()
         for task, result in results:
             _print(task, result, console)
+        if judged:
+            console.print(f"Note: fidelity judged by {escape(judged)}.", soft_wrap=True)
     if out_folder is not None:
         _write(results, records, out_folder)
         if not as_json:
@@ -126,13 +130,19 @@ def _scores(checkpoints: dict[tuple[str, str], Run]) -> pd.DataFrame | None:
     return table[table["metric"].isin(complete)] if len(complete) else None
 
 
+def _judged_by(checkpoints: dict[tuple[str, str], Run]) -> str:
+    """The judges behind the fidelity, with their entry tests; empty where nothing is judged."""
+    tables = [table for run in checkpoints.values() for table in run.verdicts.values()]
+    return judges_in_words(pd.concat(tables)) if tables else ""
+
+
 # ---------------------------------------------------------------------- printed and written
 
 
 def _print(task: str, result: MethodComparison, console: Console) -> None:
     """Prints one comparison of two methods."""
     console.print(Text(f"{task}: {result.b} - {result.a}, over seeds", style="bold"))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table()
     for name in ("metric", result.a, result.b, "difference", f"{result.confidence:.0%} interval",
                  "p", "sd of seeds"):  # fmt: skip
         table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)

@@ -28,3 +28,20 @@ def generation_sentences(comparisons: Mapping[str, Comparison], reference: str) 
         for model, each in comparisons.items()
         for note in generation_notes(each.notes)
     ]
+
+
+GROUPS = {
+    "control": "control",
+    "placebo": "control",
+    "expert": "expert",
+    "adjacent_expert": "expert",
+    "harmful": "harmful",
+}
+
+
+def group_of(kind: str) -> str:
+    """`control`, `expert`, `harmful`, or `neutral` for every other kind of persona.
+
+    Figures and charts tell these four apart by colour and marker.
+    """
+    return GROUPS.get(kind, "neutral")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 
 from persona_bench.scoring.fidelity import Fidelity, fidelity
 from persona_bench.scoring.groups import scores_by_group
+from persona_bench.scoring.ratings import hold_against_raters
 from persona_bench.scoring.sensitivity import GraderSensitivity
 from persona_bench.scoring.stability import Stability, stability
 from persona_bench.scoring.voice import Voice, VoiceComparison, VoiceError, compare_voice, voice
+from persona_bench.scoring.voice_corrected import corrected_voice
+from persona_bench.scoring.wordings import PromptEffects, has_prompts, prompt_effects
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Scored:
     """Stability on the questions of each level; empty with fewer than two levels."""
     sensitivity: GraderSensitivity | None = None
     """What a strict grader would give; None where routes are not recorded, or not asked for."""
+    prompts: PromptEffects | None = None
+    """Persona, wording or any prompt; None where one wording and no placebo was asked."""
     voice: Voice | None = None
     """How often responses are right and in character; None where no judge was asked."""
 
@@ -69,6 +74,11 @@ def stability_by_level(outcomes: pd.DataFrame, settings: Settings) -> dict[str, 
     return levels if len(levels) > 1 else {}
 
 
+def scored_prompts(outcomes: pd.DataFrame, settings: Settings) -> PromptEffects | None:
+    """Persona, wording or any prompt; None where one wording and no placebo was asked."""
+    return prompt_effects(outcomes, **asdict(settings)) if has_prompts(outcomes) else None
+
+
 def scored_verdicts(verdicts: pd.DataFrame, settings: Settings) -> Fidelity:
     """Fidelity of one model on one task."""
     with warnings.catch_warnings():
@@ -77,17 +87,31 @@ def scored_verdicts(verdicts: pd.DataFrame, settings: Settings) -> Fidelity:
 
 
 def scored_voice(
-    outcomes: pd.DataFrame, judged: pd.DataFrame | None, confidence: float = 0.95
+    outcomes: pd.DataFrame,
+    judged: pd.DataFrame | None,
+    confidence: float = 0.95,
+    ratings: pd.DataFrame | None = None,
 ) -> Voice | None:
     """How often one model is right and in character; None, with a warning if there are judgements,
-    where that can't be told."""
+    where that can't be told.
+
+    With people's ratings of these responses (`judge.raters.ratings_of`) also what they say of the
+    judges, and the rates corrected by them.
+    """
     if judged is None:
         return None
     try:
-        return voice(outcomes, judged, confidence=confidence)
+        found = voice(outcomes, judged, confidence=confidence)
     except VoiceError as error:
         warnings.warn(f"no in-character accuracy: {error}", stacklevel=2)
         return None
+    if ratings is None or ratings.empty:
+        return found
+    return replace(
+        found,
+        raters=hold_against_raters(judged, ratings, confidence=confidence),
+        corrected=corrected_voice(outcomes, judged, ratings, confidence=confidence),
+    )
 
 
 def compared_voice(a: Voice | None, b: Voice | None) -> VoiceComparison | None:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from persona_bench.judge.raters import ratings_of
 from persona_bench.report.compose.drift import drift_section
 from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.compose.pages import provenance_line, score_page, stability_page
 from persona_bench.report.drift import drift_of, drifting, print_drift, write_drift
 from persona_bench.report.files import write_stability
 from persona_bench.report.places import Places, provenance
-from persona_bench.report.runs import Settings, scored_voice
+from persona_bench.report.prompts import print_prompts, prompt_lines, write_prompts
+from persona_bench.report.runs import Settings, scored_prompts, scored_voice
 from persona_bench.report.score_judged import score_judged
 from persona_bench.report.sensitivity import (
     print_sensitivity,
@@ -28,7 +30,7 @@ from persona_bench.report.sensitivity import (
 )
 from persona_bench.report.summary import print_summary
 from persona_bench.report.tables import print_stability
-from persona_bench.report.voice import print_voice, voice_line, write_voice
+from persona_bench.report.voice import print_voice, voice_line, voice_rater_lines, write_voice
 from persona_bench.results.runs import read_folder
 from persona_bench.results.samples import progress
 from persona_bench.scoring.cells import values_of
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from persona_bench.report.page.contents import Section
+    from persona_bench.results.other_run import Choice
     from persona_bench.results.runs import Run, TaskResults
     from persona_bench.results.schema import TaskFacts
     from persona_bench.scoring.stability import Stability
@@ -52,6 +55,8 @@ def score_folder(
     results: Path,
     folder: Path,
     *,
+    more: Sequence[Path] = (),
+    choice: Choice | None = None,
     by: str | None = None,
     full: bool = False,
     as_json: bool = False,
@@ -62,8 +67,10 @@ def score_folder(
     """Scores every model and task in a folder, prints the scores and writes files and figures.
 
     Args:
-        results: An output folder of lm-eval, or a samples file.
+        results: An output folder of lm-eval, a samples file, or results of another program.
         folder: Where files go.
+        more: Further results of another program, scored with the first as one.
+        choice: What is chosen about another program's logs.
         by: Score each value of this column of questions by itself: level, subject or date.
         full: Print every table, not the summary alone.
         as_json: Print JSON instead of tables.
@@ -79,7 +86,7 @@ def score_folder(
     if by not in (None, "level", "subject", "date"):
         raise ValueError(f"--by {by} is unknown: use level, subject or date")
     settings = Settings()
-    runs = read_folder(results, asked=page)
+    runs = read_folder(results, *more, asked=page, choice=choice)
     tasks = [each for run in runs for each in run.tasks.values()]
     graded = [each for each in tasks if each.outcomes is not None]
     judged = [each for each in tasks if each.outcomes is None]
@@ -93,7 +100,9 @@ def score_folder(
         written, printed, sections, stabilities = _score_graded(
             graded, results, places, by, full, as_json, page, settings, providers
         )
-    more, fidelities, of_roles = score_judged(judged, results, places, as_json, settings)
+    more, fidelities, of_roles = score_judged(
+        judged, results, places, as_json, settings, page=page and not (only_judged and graded)
+    )
     chosen = judged if only_judged else [] if by else tasks
     drifts, of_drifts, of_pages = _score_drift(
         runs, chosen, places, stabilities, as_json, page, settings
@@ -193,7 +202,11 @@ def _score_graded(
         by_group = scores_by_group(rows, **asdict(settings))
         sections = [provider.section(rows, by_group, settings) for provider in providers]
         sensitivity = grader_sensitivity(rows, result) if has_routes(rows) else None
-        voice = scored_voice(rows, task.voice, settings.confidence)
+        ratings = None if task.voice is None else ratings_of(task.voice, results)
+        voice = scored_voice(rows, task.voice, settings.confidence, ratings)
+        prompts = scored_prompts(rows, settings)
+        said = prompt_lines(prompts) if prompts is not None else []
+        said[2:2] = [line for section in sections for line in section.lines()]
         place, name = places.of(model), places.name(model)
         used = {key: getattr(result, key) for key in SETTINGS}
         beside: dict[str, Any] = {}
@@ -201,6 +214,8 @@ def _score_graded(
             beside |= section.record()
         if sensitivity is not None:
             beside["grader_sensitivity"] = sensitivity.to_dict()
+        if prompts is not None:
+            beside["prompts"] = prompts.to_dict()
         if voice is not None:
             beside["voice"] = voice.to_dict()
         written += write_stability(
@@ -214,11 +229,22 @@ def _score_graded(
         for section in sections:
             written += section.write(place, task=title)
         written += write_sensitivity(sensitivity, place, task=title)
+        written += write_prompts(prompts, place, task=title)
         if voice is not None:
             written += write_voice(voice, place, task=title)
         if page:
             of_page, figures = stability_page(
-                title, name, result, by_group, sensitivity, rows, place, settings, voice
+                title,
+                name,
+                result,
+                by_group,
+                sensitivity,
+                rows,
+                place,
+                settings,
+                voice,
+                prompts,
+                said,
             )
             pages.append(of_page)
             written += figures
@@ -234,12 +260,18 @@ def _score_graded(
                 print_sensitivity(sensitivity, out)
             for section in sections:
                 section.print(out)
+            if prompts is not None:
+                print_prompts(prompts, out)
             if voice is not None:
                 print_voice(voice, out)
         else:
             print_summary(result, title=heading, console=out)
+            for line in said:
+                out.print(escape(line), soft_wrap=True)
             if voice is not None:
                 out.print(escape(voice_line(voice)), soft_wrap=True)
+                for line in voice_rater_lines(voice):
+                    out.print(escape(line), soft_wrap=True)
             if sensitivity is not None and sensitivity.disagree:
                 out.print(escape(sensitivity_lines(sensitivity)[-1]))
         if plan:

@@ -26,7 +26,10 @@ class ScoreSection(Protocol):
         """Writes tables, and returns their files."""
 
     def print(self, console: Console) -> None:
-        """Prints what the person in front of the terminal is told."""
+        """Prints what the person in front of the terminal is told with --full."""
+
+    def lines(self) -> list[str]:
+        """Sentences for the summary and the page; mostly none."""
 
 
 class Provider(Protocol):

@@ -20,6 +20,7 @@ from persona_bench.report.tables import (
     by_accuracy,
     count,
     format_p,
+    near_zero,
     printable,
     size,
     undefined,
@@ -101,8 +102,8 @@ def accuracy_range(result: Stability) -> str:
 
 
 def _names(tied: list[str]) -> str:
-    name = cut(printable(tied[0]), 18)  # two of them fit the line
-    return name if len(tied) == 1 else f"{name} and {len(tied) - 1} more"
+    more = "" if len(tied) == 1 else f" +{len(tied) - 1}"
+    return cut(printable(tied[0]), 18 - len(more)) + more  # two of them fit the line
 
 
 def _personas(result: Stability) -> Table:
@@ -147,6 +148,8 @@ def numbers(result: Stability) -> list[str]:
         if not math.isnan(result.noise_floor):
             floor = f"{two(result.noise_floor)} {range_of(result.noise_floor.interval)}"
             line += f" (noise floor, if personas had no effect: {floor})"
+        lines.append(line)
+    if line := near_zero(result):
         lines.append(line)
     if 0 < result.minimum_detectable < 1:
         lines.append(

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from persona_bench.scoring.stability import Stability
 
-FAMILY = ("mean", "spread", "agreement", "solid", "pss_mean", "pss_cv")
+FAMILY = (
+    "mean", "spread", "agreement", "answer_agreement", "answer_agreement_self", "solid", "pss_mean",
+    "pss_cv",
+)  # fmt: skip
 """The metrics that stand beside the PSS, in the order in which they are printed."""
 
 UNKNOWN = "n/a"
@@ -56,8 +59,8 @@ def print_stability(result: Stability, *, title: str, console: Console) -> None:
     console.print(Text(meaning(result), style="bold"))
     if verdict := conclusion(result):
         console.print(Text(verdict, style="bold"))
-    if little := how_little(result):
-        console.print(Text(little))
+    for line in filter(None, (near_zero(result), how_little(result))):
+        console.print(Text(line))
     for line in extremes(result):
         console.print(Text(line))
     console.print(_metric_table(result, _family_rows(result)))
@@ -148,6 +151,18 @@ def how_little(result: Stability) -> str:
     )
 
 
+def near_zero(result: Stability) -> str:
+    """What to read in place of a ratio where the worst accuracy is near 0; empty elsewhere."""
+    if not result.is_near_zero:
+        return ""
+    gap, odds = result.worst_minus_best, result.worst_odds_ratio
+    return (
+        f"The worst {result.measure} is near 0, where a ratio tells little. Worst - best, without "
+        f"the noise: {number(gap)} {interval(gap.interval)}; log-odds ratio {odds:.2f} "
+        f"[{odds.low:.2f}, {odds.high:.2f}]."
+    )
+
+
 # ------------------------------------------------------------------------- words and numbers
 def printable(text: str) -> str:
     """The text with what can't be printed written out: no terminal codes, no line breaks."""
@@ -208,6 +223,11 @@ def format_p(p: float) -> str:
     if math.isnan(p):
         return f"p {UNKNOWN}"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def bare_p(p: float) -> str:
+    """`0.012` or `< 0.001`, for a column that is called p."""
+    return format_p(p).removeprefix("p ").removeprefix("= ")
 
 
 def by_accuracy(result: Stability) -> pd.DataFrame:
@@ -306,10 +326,10 @@ def _add_columns(table: Table, more: dict[str, list[str]]) -> None:
         table.add_column(Text(header), justify="right", no_wrap=name in (EXPECTED, "band"))
 
 
-def plain_table(title: str, caption: str = "") -> Table:
-    """An empty table in the style that all tables of a scoring share."""
+def plain_table(title: str = "", caption: str = "") -> Table:
+    """An empty table in the style that all tables in the terminal share."""
     return Table(
-        title=title,
+        title=title or None,
         caption=caption or None,
         title_justify="left",
         caption_justify="left",
@@ -327,7 +347,7 @@ def _text(value: Any) -> Text:
 
 # ----------------------------------------------------------------------------- the metrics
 def _metric_table(result: Stability, rows: list[tuple[str, str, str, str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=PADDING)
+    table = plain_table()
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column(f"{result.confidence:.0%} interval", no_wrap=True)
@@ -339,7 +359,7 @@ def _metric_table(result: Stability, rows: list[tuple[str, str, str, str]]) -> T
 
 def _headline_rows(result: Stability) -> list[tuple[str, str, str, str]]:
     floor = f"{DEFINITIONS['noise_floor']} (interval: the middle {result.confidence:.0%} of these)"
-    p = format_p(result.p_value).removeprefix("p ").removeprefix("= ")
+    p = bare_p(result.p_value)
     rows = [
         (
             "corrected PSS",
@@ -381,6 +401,8 @@ def _headline_rows(result: Stability) -> list[tuple[str, str, str, str]]:
 def _family_rows(result: Stability) -> list[tuple[str, str, str, str]]:
     rows = []
     for name in FAMILY:
+        if name.startswith("answer_") and math.isnan(getattr(result, name)):
+            continue
         definition = DEFINITIONS[name]
         if name == "mean":
             definition += f"; standard error {number(result.mean_se)}, clustered by question"

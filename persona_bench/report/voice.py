@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from persona_bench.report.fidelity import judges_in_words, table_of
+from persona_bench.report.fidelity import judges_in_words, rater_lines, table_of
 from persona_bench.report.names import file_stem
 from persona_bench.report.tables import format_p, interval, number, printable
 
@@ -54,6 +54,28 @@ def voice_lines(found: Voice) -> list[str]:
     ]
     if not math.isnan(found.cost_within_personas.difference):
         lines.append(_cost(found.cost_within_personas, "Within question and persona"))
+    return lines + voice_rater_lines(found)
+
+
+def voice_rater_lines(found: Voice) -> list[str]:
+    """What people's ratings say of the voice and of its judges; none where there are no ratings."""
+    if found.raters is None:
+        return []
+    lines = rater_lines(found.raters)
+    if (corrected := found.corrected) is None:
+        return lines
+    for row in corrected.rates.to_dict("records"):
+        name = NAMES[row["rate"]]
+        lines.append(
+            f"{name[0].upper()}{name[1:]} corrected for the judges' error: {row['value']:.3f} "
+            f"{interval((row['low'], row['high']))} (judges alone {row['judged']:.3f} "
+            f"{interval((row['judged_low'], row['judged_high']))}, ratings alone "
+            f"{row['rated']:.3f} {interval((row['rated_low'], row['rated_high']))})."
+        )
+    lines[-1] = (
+        f"{lines[-1][:-1]}; from {corrected.n_rated:,} rated and {corrected.n_judged:,} judged of "
+        f"{corrected.n:,} responses."
+    )
     return lines
 
 
@@ -76,7 +98,8 @@ def voice_line(found: Voice) -> str:
     inside, right = found.in_character, found.accuracy
     return (
         f"In-character accuracy {inside:.2f} [{inside.low:.2f}, {inside.high:.2f}]: right and in "
-        f"voice, where {right:.2f} are right; {found.judged:,} of {found.n:,} responses judged"
+        f"voice, where {right:.2f} are right; {found.judged:,} of {found.n:,} responses judged by "
+        f"{judges_in_words(found.judges)}"
     )
 
 
@@ -143,4 +166,4 @@ def voice_comparison_lines(found: VoiceComparison, a: str, b: str) -> list[str]:
         f"{row['difference']:+.3f} {interval((row['low'], row['high']))} "
         f"({format_p(row['p_value'])})."
         for name, row in rows.drop(index="right_in").iterrows()
-    ]
+    ] + [f"Voice judged by {judges_in_words(found.judges)}."]

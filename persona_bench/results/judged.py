@@ -45,6 +45,11 @@ class JudgeFile:
         """How the judge did in the entry test; empty where it has not taken it."""
         return dict(self.about.get("entry_test") or {})
 
+    @property
+    def as_published(self) -> dict[str, Any]:
+        """Its scores by PersonaGym's published protocol; empty where it was not asked by that."""
+        return dict(self.about.get("as_published") or {})
+
     def rows(self) -> Iterator[Judgement]:
         """The verdicts, one per response.
 

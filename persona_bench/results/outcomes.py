@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -13,17 +11,25 @@ from typing import Any
 
 import pandas as pd
 
-from persona_bench.results.samples import OutcomesError, Samples, newest_samples, response_of
-from persona_bench.results.schema import CORRECT, Outcome, TaskFacts, outcome_table
-from persona_bench.texts import sound
+from persona_bench.results.other_run import Choice
+from persona_bench.results.samples import (
+    OutcomesError,
+    Samples,
+    decode_keys,
+    early_facts,
+    newest_samples,
+    response_of,
+)
+from persona_bench.results.schema import CORRECT, Outcome, complete_questions, outcome_table
+from persona_bench.results.sources import read_source
+from persona_bench.texts import sound, text_hash
 
-_DECODE = json.JSONDecoder().raw_decode
 _CHUNK = 50_000
 """Rows that are Python objects at a time: as columns they take a quarter of the memory."""
 
 
-def read_outcomes(path: str | Path) -> pd.DataFrame:
-    """Reads the outcomes of persona tasks from an lm-eval output folder.
+def read_outcomes(path: str | Path, choice: Choice | None = None) -> pd.DataFrame:
+    """Reads the outcomes of persona tasks from an lm-eval output folder, or another source.
 
     Looks for `samples_<task>_<date>.jsonl` in the folder and below it (lm-eval writes them
     with `--log_samples --output_path`). Of several runs of one model and task the newest
@@ -32,7 +38,9 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
     in a sparse design (the knob `design`), where it lacks them on purpose.
 
     Args:
-        path: An output folder, or one samples file.
+        path: An output folder, or one samples file; or results of another program, as
+            `sources.read_source` recognises them.
+        choice: What is chosen about another program's logs.
 
     Returns:
         The tidy table, sorted as lm-eval wrote it, with the columns of `schema.COLUMNS`.
@@ -40,6 +48,8 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
     Raises:
         OutcomesError: nothing there, or a file that is not from a persona task.
     """
+    if others := read_source([Path(path)], choice or Choice()):
+        return pd.concat([each.outcomes(asked=False) for each in others], ignore_index=True)
     graded = newest_samples(Path(path), judged=False)
     if not graded:
         raise OutcomesError(
@@ -85,25 +95,6 @@ def graded_outcomes(samples: Samples, responses: pd.DataFrame) -> pd.DataFrame:
     return responses if samples.sparse else complete_questions(responses)
 
 
-def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Drops questions that have fewer rows than the fullest one, with a warning.
-
-    Accuracies are compared over the same questions: a limit that cuts a question in half
-    would give some personas a question that the others did not get.
-    """
-    counts = outcomes.groupby("question", sort=False).size()
-    short = counts[counts < counts.max()]
-    if short.empty:
-        return outcomes
-    warnings.warn(
-        f"{len(short)} of {len(counts)} questions lack some of their personas and are left out "
-        f"(first: {short.index[0]!r} has {short.iloc[0]} of {counts.max()} responses); a --limit "
-        f"that is a multiple of {counts.max()} keeps every question whole",
-        stacklevel=2,
-    )
-    return outcomes[~outcomes["question"].isin(short.index)].reset_index(drop=True)
-
-
 # ---------------------------------------------------------------------- lines of a samples file
 
 
@@ -117,6 +108,9 @@ def _rows(samples: Samples, asked: bool) -> Iterator[Outcome]:
         "method": str(training.get("method", "")),
         "seed": str(training.get("seed", "")),
         "generation": json.dumps(generation, sort_keys=True, default=str) if generation else "",
+        "persona_set": " ".join(
+            str(facts[key]) for key in ("persona_set_name", "persona_set_version") if facts.get(key)
+        ),
         "early": early_facts(facts),
     }
     keys = ("doc", "arguments", "resps") if asked else ("doc", "resps")
@@ -132,25 +126,6 @@ def _rows(samples: Samples, asked: bool) -> Iterator[Outcome]:
                     f"{samples.file}:{number}: not a sample of a persona task ({error!r}); was the "
                     "file cut off? Run the task again"
                 ) from None
-
-
-def decode_keys(line: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """The values of these keys of a line of a samples file, given in the order of the line.
-
-    lm-eval repeats the verdict for each metric. Decoding only what is asked for takes a third of
-    the time. A quote inside a text is escaped, so that `"name": ` can only be a key; a line with
-    another order or other spaces is decoded whole.
-    """
-    values: dict[str, Any] = {}
-    end = 0
-    if not line.rstrip().endswith("}"):  # cut off
-        return dict(json.loads(line))
-    for key in keys:
-        start = line.find(f'"{key}": ', end)
-        if start < 0:
-            return dict(json.loads(line))
-        values[key], end = _DECODE(line, start + len(key) + 4)
-    return values
 
 
 def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> Outcome:
@@ -178,6 +153,7 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
         domain=doc.get("domain") or "",
         persona_domain=doc.get("persona_domain") or "",
         persona_level=math.nan if place is None else place,
+        wording=int(doc.get("wording") or 0),
         persona_prompt=doc.get("persona_prompt") or "",
         system=doc.get("system") or "",
         prompt=doc.get("prompt") or "",
@@ -192,18 +168,3 @@ def _outcome(record: Mapping[str, Any], graded: Any, run: Mapping[str, str]) -> 
         conversation=json.dumps(said) if (said := doc.get("conversation")) else "",
         **run,
     )
-
-
-def text_hash(*texts: str) -> str:
-    """Stands for some texts: 16 digits of their sha256."""
-    return hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
-
-
-def early_facts(facts: TaskFacts) -> str:
-    """The column `early` of a run: JSON for `sequential.early_of`, empty for a whole run."""
-    if part := facts.get("unfinished"):
-        return json.dumps({"stored": part["stored"], "asked": part["asked"]})
-    plan = facts.get("until")
-    if not plan or plan["looks"] == [plan["questions"]]:
-        return ""  # looked at once, at its end
-    return json.dumps({"looks": plan["looks"], "questions": plan["questions"]})

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from persona_bench.results.judged import JudgeFile, judge_files, judged_table
+from persona_bench.results.other_run import Choice, OtherRun
 from persona_bench.results.outcomes import graded_outcomes, read_responses
 from persona_bench.results.samples import (
     NoSamplesError,
@@ -21,7 +22,11 @@ from persona_bench.results.samples import (
     newest_samples,
     progress,
 )
+from persona_bench.results.sources import read_source
 from persona_bench.texts import file_stem
+
+STEPS = ("final", "best", "model", "checkpoint", "merged")
+"""Names of folders that name no model by themselves, as `checkpoint-40` does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +110,23 @@ class Run:
         return None
 
 
-def read_folder(folder: Path, *, asked: bool = False) -> list[Run]:
+def read_folder(
+    folder: Path, *more: Path, asked: bool = False, choice: Choice | None = None
+) -> list[Run]:
     """The models of one output folder, with the newest results of each task; graded tasks first.
 
     Args:
-        folder: An output folder, or one samples file.
+        folder: An output folder, one samples file, or results of another program (`sources`).
+        more: Further results of another program, read with the first as one.
         asked: Whether to read what was asked, too (the columns `schema.ASKED`).
+        choice: What is chosen about another program's logs.
 
     Raises:
         OutcomesError: no results there, or a file that can't be read.
     """
+    others = read_source([folder, *more], choice or Choice())
+    if others is not None:
+        return _other_runs(others, folder, asked)
     by_model: dict[str, list[Samples]] = {}
     for samples in newest_samples(folder):
         by_model.setdefault(samples.model, []).append(samples)
@@ -127,7 +139,7 @@ def read_folder(folder: Path, *, asked: bool = False) -> list[Run]:
 
 
 def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
-    responses = read_responses(samples, asked=asked)
+    responses = read_responses(samples, asked=asked or samples.judged)  # how each of them ended
     judges = judge_files(samples)
     verdicts = judged_table(judges) if judges else None
     if not samples.judged:
@@ -142,9 +154,21 @@ def _read_task(samples: Samples, folder: Path, asked: bool) -> TaskResults:
     )
 
 
+def _other_runs(others: Sequence[OtherRun], folder: Path, asked: bool) -> list[Run]:
+    by_model: dict[str, dict[str, TaskResults]] = {}
+    for each in others:
+        responses, outcomes = each.responses(asked=asked), each.outcomes(asked=asked)
+        by_model.setdefault(each.model, {})[each.task] = TaskResults(each, responses, outcomes)
+    return [Run(_shown(model), model, folder, tasks) for model, tasks in by_model.items()]
+
+
 def _shown(model: str) -> str:
+    """A model's name without the folders above it; `rlvr-1/checkpoint-40` keeps its training's."""
     path = Path(model)
-    return path.name if path.is_absolute() or os.path.isdir(model) else model
+    if not path.is_absolute() and not os.path.isdir(model):
+        return model
+    is_step = path.name.startswith("checkpoint-") or path.name in STEPS
+    return f"{path.parent.name}/{path.name}" if is_step and path.parent.name else path.name
 
 
 def _trace(samples: Samples, folder: Path) -> tuple[dict[str, Any], pd.DataFrame | None]:
@@ -227,14 +251,12 @@ def _warn_of_early_looks(run: Run) -> None:
 
 
 def _with_different_names(runs: list[Run]) -> list[Run]:
-    """Runs of one model in several folders are named by their folders.
+    """Runs of one model in several folders are told apart by their folders.
 
     Files are named after them, so that names have to differ in letters and digits.
     """
     names = [run.name for run in runs]
-    named = [
-        replace(run, name=run.folder.name) if names.count(run.name) > 1 else run for run in runs
-    ]
+    named = [_with_folder(run) if names.count(run.name) > 1 else run for run in runs]
     stems = [file_stem(run.name) for run in named]
     if twice := [run.name for run, stem in zip(named, stems, strict=True) if stems.count(stem) > 1]:
         raise OutcomesError(
@@ -242,3 +264,9 @@ def _with_different_names(runs: list[Run]) -> list[Run]:
             "in base=FOLDER tuned=FOLDER"
         )
     return named
+
+
+def _with_folder(run: Run) -> Run:
+    """The run named by its model and the folder given, or the one above it if that is the model."""
+    folder = run.folder.parent if run.folder.name == run.name else run.folder
+    return replace(run, name=f"{run.name} ({folder.name})")

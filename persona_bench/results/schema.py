@@ -7,6 +7,7 @@ on tables of them. A field with a default may be missing in what is read.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -75,9 +76,15 @@ class Outcome(NamedTuple):
     """Seed of that training."""
     generation: str = ""
     """How the response was generated (temperature, tokens, samples, ...), as JSON."""
+    wording: int = 0
+    """Number of the persona's wording that was asked, from 1; 0 where the run does not say."""
+    persona_set: str = ""
+    """Name and version of the persona set, e.g. `core 2`; empty where the run does not say."""
     early: str = ""
     """Empty for a whole run. For an unfinished one, or one that `--until` asked in blocks, when it
     was looked at, as JSON (see `scoring.sequential`)."""
+    taken: str = ""
+    """The answer that the grader read from the response; empty where there is none."""
     turns: int = 0
     """Rounds of conversation before the question."""
     script: str = ""
@@ -96,8 +103,6 @@ class Outcome(NamedTuple):
     """The reference answer."""
     finish: str = ""
     """How the response ended, e.g. `stop`, `length`, `error`; empty where unknown."""
-    taken: str = ""
-    """The answer that the grader read from the response."""
     tokens: str = ""
     """How many tokens the response has; empty where unknown."""
     limit: str = ""
@@ -108,10 +113,10 @@ class Outcome(NamedTuple):
 
 
 ASKED = (
-    "persona_prompt", "system", "prompt", "context", "answer", "finish", "taken", "tokens", "limit",
+    "persona_prompt", "system", "prompt", "context", "answer", "finish", "tokens", "limit",
     "conversation",
 )  # fmt: skip
-"""Columns that say what was asked, and what was read from the response."""
+"""Columns that say what was asked."""
 COLUMNS = tuple(name for name in Outcome._fields if name not in ASKED)
 """Columns of the tidy table."""
 
@@ -120,6 +125,25 @@ def outcome_table(rows: Iterable[Outcome], *, asked: bool = False) -> pd.DataFra
     """Rows as a table with the columns `COLUMNS`, and `ASKED` if wanted."""
     columns = list(Outcome._fields if asked else COLUMNS)
     return pd.DataFrame([row[: len(columns)] for row in rows], columns=columns)
+
+
+def complete_questions(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Drops questions that have fewer rows than the fullest one, with a warning.
+
+    Accuracies are compared over the same questions: a limit that cuts a question in half
+    would give some personas a question that the others did not get.
+    """
+    counts = outcomes.groupby("question", sort=False).size()
+    short = counts[counts < counts.max()]
+    if short.empty:
+        return outcomes
+    warnings.warn(
+        f"{len(short)} of {len(counts)} questions lack some of their personas and are left out "
+        f"(first: {short.index[0]!r} has {short.iloc[0]} of {counts.max()} responses); a --limit "
+        f"that is a multiple of {counts.max()} keeps every question whole",
+        stacklevel=2,
+    )
+    return outcomes[~outcomes["question"].isin(short.index)].reset_index(drop=True)
 
 
 class Judgement(NamedTuple):
@@ -196,7 +220,14 @@ class TaskFacts(TypedDict, total=False):
     """Responses to each question under each persona."""
     personas: list[str]
     """Ids."""
+    persona_set_name: str
+    persona_set_version: str
     personas_fingerprint: str
+    """Hash of ids, kinds and the prompts that were asked."""
+    wording: int | str
+    """Which wording of each persona was asked: `last`, `all`, or a number from 1."""
+    placebos: str | None
+    """The set of the placebos that were asked beside the personas."""
     system_role: Literal["native", "merge", "error"]
     system_instruction: str
     """A text before every persona."""

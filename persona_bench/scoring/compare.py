@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
-from persona_bench.scoring.cells import Cells, check, kinds_of
+from persona_bench.scoring.cells import SCORES, Cells, check, kinds_of
 from persona_bench.scoring.corrected import TAIL, posterior, question_draws
 from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.resampling import (
@@ -113,14 +113,9 @@ def compare(
         ValueError: a table that `stability` would refuse.
     """
     first, second = check(a), check(b)
-    check_comparable(first, second)
-    differing = generation_differences(first, second)
-    if differing and not allow_different_generation:
-        raise CompareError(different_generation(differing))
-    left, right, left_out = paired_cells(Cells.count(first), Cells.count(second))
-    notes = _notes(left, right, left_out)
-    if differing:
-        notes = (f"generated under different settings: {differing}", *notes)
+    left, right, left_out, notes = pair_up(
+        first, second, allow_different_generation=allow_different_generation
+    )
     looked = [early for each in (a, b) if (early := early_of(each))]
     notes = (*dict.fromkeys(early.note for early in looked), *notes)
     for note in notes:
@@ -154,27 +149,51 @@ def compare(
 
 
 # ------------------------------------------------------------------ may they be compared?
+def pair_up(
+    a: pd.DataFrame, b: pd.DataFrame, *, allow_different_generation: bool = False
+) -> tuple[Cells, Cells, int, tuple[str, ...]]:
+    """Counts of the cells that both runs have scored, the number of responses left out, and notes.
+
+    Args:
+        a: One model's outcomes, checked.
+        b: The other's.
+        allow_different_generation: As in `compare`.
+
+    Raises:
+        CompareError: as `compare`.
+    """
+    check_comparable(a, b)
+    differing = generation_differences(a, b)
+    if differing and not allow_different_generation:
+        raise CompareError(different_generation(differing))
+    left, right, left_out = paired_cells(Cells.count(a), Cells.count(b))
+    notes = _notes(left, right, left_out)
+    if differing:
+        notes = (f"generated under different settings: {differing}", *notes)
+    return left, right, left_out, notes
+
+
 def check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
     for name in ("task", "grader"):
         if name in a.columns and name in b.columns:
             mine, theirs = (", ".join(sorted(map(str, x[name].unique()))) for x in (a, b))
-            if mine != theirs:
+            if mine and theirs and mine != theirs:  # empty where a table does not tell
                 raise CompareError(
-                    f"{name}s differ: {mine or 'none'} and {theirs or 'none'}; grade both runs "
-                    "with the same version, on the same task"
+                    f"{name}s differ: {mine} and {theirs}; grade both runs with the same version, "
+                    "on the same task"
                 )
     for name in ("persona", "question"):
         one, other = set(a[name]), set(b[name])
         if one != other:
             raise CompareError(
-                f"{name}s differ: {_some(one - other, 'only in the first')}"
+                f"{name}s differ{_sets(a, b)}: {_some(one - other, 'only in the first')}"
                 f"{' and ' if one - other and other - one else ''}"
                 f"{_some(other - one, 'only in the second')}; run both with the same persona set, "
                 "number of questions and persona_seed, or compare what they have in common"
             )
     if "prompt_hash" in a.columns and "prompt_hash" in b.columns:
         keys = ["persona", "question"]
-        before, after = (x.drop_duplicates(keys).set_index(keys)["prompt_hash"] for x in (a, b))
+        before, after = (_prompts(x, keys) for x in (a, b))
         before, after = before.align(after, fill_value="")
         if (changed := (before != after) & (before != "") & (after != "")).any():
             persona, question = changed.index[int(changed.to_numpy().argmax())]
@@ -183,6 +202,13 @@ def check_comparable(a: pd.DataFrame, b: pd.DataFrame) -> None:
                 f"persona {persona}, question {question}: the wording of the persona, of the "
                 "question or of the benchmark has changed between the two runs"
             )
+
+
+def _prompts(table: pd.DataFrame, keys: list[str]) -> pd.Series:
+    """The hashes of the prompts of each cell, as one text; empty where one is not known."""
+    told = table.drop_duplicates([*keys, "prompt_hash"]).sort_values("prompt_hash", kind="stable")
+    joined = told.groupby(keys, sort=False)["prompt_hash"].agg(" ".join)
+    return joined.where(~joined.str.startswith(" "), "")
 
 
 def generation_differences(a: pd.DataFrame, b: pd.DataFrame) -> str:
@@ -232,6 +258,14 @@ def restrict_to_common(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, 
     return a, b
 
 
+def _sets(a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """The two runs' persona sets with their versions, if these are known and differ."""
+    if "persona_set" not in a.columns or "persona_set" not in b.columns:
+        return ""
+    one, other = (", ".join(sorted({*map(str, x["persona_set"])} - {""})) for x in (a, b))
+    return f" (persona sets {one} and {other})" if one and other and one != other else ""
+
+
 def _some(names: set[str], where: str) -> str:
     if not names:
         return ""
@@ -261,7 +295,7 @@ def paired_cells(a: Cells, b: Cells) -> tuple[Cells, Cells, int]:
 
 
 def _notes(a: Cells, b: Cells, left_out: int) -> tuple[str, ...]:
-    found = []
+    found = [] if a.has_verdicts and b.has_verdicts else [SCORES]
     if left_out:
         found.append(
             f"{left_out} responses are not compared: the other run has nothing scored in their cell"
@@ -366,23 +400,28 @@ class Pair:
         return beyond / (1 + self.resamples)
 
     def corrected(self, rng: np.random.Generator) -> dict[str, Any]:
-        """The row of the corrected PSS: draws of b less draws of a.
-
-        Both models' chains have the same draws of questions, so that what the choice of questions
-        does to both of them cancels; the rest of their noise is independent.
-        """
-        weights = question_draws(self.n, rng)
-        a, b = (posterior(cells, rng, weights) for cells in (self.a, self.b))
-        if a is None or b is None:
-            return _row("pss_corrected", math.nan, math.nan, math.nan, "draws")
-        difference = b.pss - rng.permutation(a.pss, axis=0)
+        """The row of the corrected PSS: draws of b less draws of a."""
+        a, b = corrected_draws(self.a, self.b, rng)
+        difference = b - a
         tail = (1 - self.confidence) / 2 * TAIL
         low, high = np.quantile(difference, [tail, 1 - tail])
-        middle = np.median(a.pss), np.median(b.pss)
-        return _row("pss_corrected", *middle, two_sided(difference), "draws") | {
-            "low": float(low),
-            "high": float(high),
-        }
+        p = two_sided(difference) if difference.size > 1 else math.nan
+        row = _row("pss_corrected", np.median(a), np.median(b), p, "draws")
+        return row | {"low": float(low), "high": float(high)}
+
+
+def corrected_draws(a: Cells, b: Cells, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draws of the corrected PSS of two models with the same cells scored; a NaN each where one of
+    them has none.
+
+    Both models' chains have the same draws of questions, so that what the choice of questions does
+    to both of them cancels; the rest of their noise is independent.
+    """
+    weights = question_draws(len(a.questions), rng)
+    before, after = (posterior(cells, rng, weights) for cells in (a, b))
+    if before is None or after is None:
+        return np.full((1, 1), math.nan), np.full((1, 1), math.nan)
+    return rng.permutation(before.pss, axis=0), after.pss
 
 
 def two_sided(draws: Floats) -> float:

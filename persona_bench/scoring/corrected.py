@@ -115,17 +115,24 @@ def question_draws(questions: int, rng: np.random.Generator, chains: int = CHAIN
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def true_accuracies(accuracy: Floats, variance: Floats, rng: np.random.Generator) -> Floats:
+def true_accuracies(
+    accuracy: Floats, variance: Floats, rng: np.random.Generator, *, shrink: bool = True
+) -> Floats:
     """Draws of shape (DRAWS, chains, personas), given measured accuracies and their errors.
 
     Both have the shape (chains, personas): one table in all chains, or one in each. Accuracies are
     put on the scale 2 arcsin sqrt((x + 3/8) / (n + 3/4)) of Anscombe (1948), with n the number of
     independent responses that would leave as much noise. On it the variance of the noise is
-    1 / (n + 1/2), whatever the accuracy, and an accuracy of 0 has noise too.
+    1 / (n + 1/2), whatever the accuracy, and an accuracy of 0 has noise too. Unless `shrink`, the
+    draws are what was measured and noise, without the prior that draws personas together.
     """
     n = np.maximum(accuracy * (1 - accuracy), 1e-9) / variance
     angle = 2 * np.arcsin(np.sqrt((accuracy * n + 3 / 8) / (n + 3 / 4)))
-    true = draw_true(angle, 1 / (n + 0.5), rng, draws=DRAWS)
+    noise = 1 / (n + 0.5)
+    if shrink:
+        true = draw_true(angle, noise, rng, draws=DRAWS)
+    else:
+        true = angle + np.sqrt(noise) * rng.standard_normal((DRAWS, *angle.shape))
     drawn: Floats = np.sin(np.clip(true, 0, np.pi) / 2) ** 2
     return drawn
 
@@ -195,8 +202,9 @@ def detectable_pss(fit: Crossed) -> float:
 
     All personas but one have the mean accuracy of `fit`, and one has a lower effect in log-odds.
     The test is that of the plain PSS against its noise floor at 5%, with 80% power. Verdicts of the
-    worse persona take part in the exchanges, so that they widen the floor too. The questions of a
-    run are a draw, so the power is averaged over harder and easier ones.
+    worse persona take part in the exchanges, so that they widen the floor too. Where cells are
+    missing, plain accuracies differ by the questions that a persona lacks, under the floor as well.
+    The questions of a run are a draw, so the power is averaged over harder and easier ones.
 
     Returns:
         To three digits; 0 where not even a persona with nothing correct would be noticed.
@@ -223,6 +231,7 @@ def detectable_pss(fit: Crossed) -> float:
         variance = np.full(personas, noise * float(ease @ (chance * (1 - chance))))
         accuracy[0] = ease @ worse
         variance[0] = noise * float(ease @ (worse * (1 - worse)))
+        variance += fit.missing_variance
         gap = float(ease @ (chance - worse) ** 2) / questions / personas
         floor = seen(np.full(personas, accuracy.mean()), np.full(personas, variance.mean() + gap))
         return float((seen(accuracy, variance) < np.quantile(floor, 0.05)).mean())

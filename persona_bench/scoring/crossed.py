@@ -63,6 +63,8 @@ class Crossed:
     """Posterior of each question's ease, shape (questions, len(EASES)), rows adding up to 1."""
     overdispersion: float
     """Variance of the questions' scores, over what independent responses would give."""
+    missing_variance: float
+    """Of a persona's plain accuracy, because it lacks some of the questions; 0 where none does."""
 
     def accuracies(self, effect: Floats, weights: Floats) -> Floats:
         """Expected accuracies of some effects, shape (samples of questions, effects).
@@ -140,6 +142,9 @@ def _fit(correct: Floats, scored: Floats, *, least: float, size: float) -> Cross
         variance=np.minimum(np.maximum(error, lowest), most),
         eases=eases,
         overdispersion=overdispersion,
+        missing_variance=float(
+            (eases @ p.T).mean(axis=1).var() * (1 / questions - 1 / len(eases)).mean()
+        ),
     )
 
 

@@ -15,6 +15,9 @@ DEFINITIONS: dict[str, str] = {
     "pss_cv": "1 - sd / mean of the accuracies over personas; 0 where the mean is 0, can be < 0",
     "agreement": "chance that two personas, one sample each, get the same verdict on a question; "
     "undefined for scores",
+    "answer_agreement": "chance that two personas, one sample each, give the same answer to a "
+    "question, right or wrong; no answer agrees with none",
+    "answer_agreement_self": "the same for two samples of one persona: what sampling alone leaves",
     "solid": "questions solved under every persona / solved under any; "
     "solved: more than half of the scored samples are correct; undefined for scores",
     "mean": "mean over personas of accuracy, correct / (correct + wrong), or of the mean score",
@@ -36,6 +39,8 @@ DEFINITIONS: dict[str, str] = {
     "persona_sd_logit": "standard deviation over these personas of their effects in log-odds, "
     "without the noise",
     "worst_minus_control": "lowest expected accuracy of a persona - that of the control",
+    "worst_minus_best": "lowest - highest expected accuracy of a persona, without the noise",
+    "worst_odds_ratio": "log-odds ratio of the lowest to the highest expected accuracy",
     "minimum_detectable": "highest PSS below 1 that this design tells from no effect with 80% "
     "power, one persona being worse than the rest; 0: none",
     "mean_if_unscored": "mean accuracy with all that is unscored wrong, and with all of it right",

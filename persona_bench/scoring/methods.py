@@ -98,7 +98,7 @@ def compare_methods(
               per_seed.dropna(subset=["value"]).groupby(["method", "metric"])}  # fmt: skip
     nothing = pd.Series(dtype=float)
     rows = [
-        {"metric": name, **_difference(values.get((a, name), nothing),
+        {"metric": name, **seed_difference(values.get((a, name), nothing),
                                        values.get((b, name), nothing), confidence)._asdict()}
         for name in metrics
     ]  # fmt: skip
@@ -236,7 +236,7 @@ def _notes(seeds_a: set[str], seeds_b: set[str], a: str, b: str) -> tuple[str, .
 
 
 # ----------------------------------------------------------------------- the t tests
-class _Difference(NamedTuple):
+class SeedDifference(NamedTuple):
     difference: float
     low: float
     high: float
@@ -246,14 +246,14 @@ class _Difference(NamedTuple):
     seed_sd: float
 
 
-def _difference(a: pd.Series, b: pd.Series, confidence: float) -> _Difference:
+def seed_difference(a: pd.Series, b: pd.Series, confidence: float) -> SeedDifference:
     """The t test of one metric; `a` and `b` hold one value per seed, indexed by seed."""
     n, m = len(a), len(b)
     if not n or not m:
-        return _Difference(math.nan, math.nan, math.nan, math.nan, n, m, math.nan)
+        return SeedDifference(math.nan, math.nan, math.nan, math.nan, n, m, math.nan)
     gap = float(b.mean() - a.mean())
     if n < 2 or m < 2:
-        return _Difference(gap, math.nan, math.nan, math.nan, n, m, math.nan)
+        return SeedDifference(gap, math.nan, math.nan, math.nan, n, m, math.nan)
     variances = float(a.var()), float(b.var())
     pooled = ((n - 1) * variances[0] + (m - 1) * variances[1]) / (n + m - 2)
     if set(a.index) == set(b.index):
@@ -267,11 +267,11 @@ def _difference(a: pd.Series, b: pd.Series, confidence: float) -> _Difference:
         freedom = squared**2 / share if share else math.nan
     if squared <= 1e-24:  # all seeds alike, as where a metric is at its bound
         p = 1.0 if abs(gap) < 1e-12 else math.nan
-        return _Difference(gap, math.nan, math.nan, p, n, m, math.sqrt(pooled))
+        return SeedDifference(gap, math.nan, math.nan, p, n, m, math.sqrt(pooled))
     se = math.sqrt(squared)
     half = float(student.ppf((1 + confidence) / 2, freedom)) * se
     p = 2 * float(student.sf(abs(gap) / se, freedom))
-    return _Difference(gap, gap - half, gap + half, p, n, m, math.sqrt(pooled))
+    return SeedDifference(gap, gap - half, gap + half, p, n, m, math.sqrt(pooled))
 
 
 def mean_over_seeds(values: pd.Series, confidence: float) -> dict[str, Any]:

@@ -27,6 +27,8 @@ def pass_at_k(outcomes: pd.DataFrame, k: int) -> pd.Series:
         raise ValueError(f"k={k} must be at least 1")
     if not values_of(outcomes).dropna().isin([0.0, 1.0]).all():
         raise ValueError("pass@k needs verdicts, and some responses have scores between 0 and 1")
+    if "kind" in outcomes.columns:
+        outcomes = outcomes[outcomes["kind"] != "placebo"]
     cells = outcomes.groupby(["persona", "question"], sort=False)["correct"].agg(["count", "sum"])
     cells["pass"] = [
         1 - comb(int(n - c), k) / comb(int(n), k) if n >= k else float("nan")

@@ -18,6 +18,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.scoring.audit import agreement, alpha
 from persona_bench.scoring.estimate import UNKNOWN, Result
 from persona_bench.scoring.fidelity_means import (
@@ -62,6 +63,26 @@ class CorrectedFidelity(Result):
     n_responses: int
     n_personas: int
     to_halve: int | None
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectedVoice(Result):
+    """The rates of one model and task as the raters would find them over all responses.
+
+    Attributes:
+        rates: One row for `in_voice` and one for `in_character`: rate; value, low, high
+            (corrected); judged, judged_low, judged_high (by the judges alone); rated, rated_low,
+            rated_high (by the ratings alone); slope (1: what judges call in voice the raters do
+            too; 0: judges are noise, and the ratings count alone).
+        n_rated, n_judged, n: Responses with a rating, with a judge's score, and all that have text.
+        confidence: Level of the intervals.
+    """
+
+    rates: pd.DataFrame
+    n_rated: int
+    n_judged: int
+    n: int
     confidence: float
 
 
@@ -300,8 +321,8 @@ class HeldAgainstRaters(Result):
         alpha, interval: Krippendorff's between raters, interval data; NaN with one rater. The
             interval is a bootstrap over personas.
         judges: Each judge against the raters' mean.
-        corrected: Fidelity corrected for the judges' error; None where too few are rated, or the
-            table holds several models or tasks.
+        corrected: Fidelity corrected for the judges' error; None where too few are rated, the
+            table holds several models or tasks, or what is judged is the voice of graded responses.
     """
 
     raters: dict[str, int]
@@ -336,7 +357,8 @@ def hold_against_raters(
         for judge, rows in judged.groupby("judge")
     ]
     corrected = None
-    if len(judged[["model", "task"]].drop_duplicates()) == 1 and len(means) >= FEWEST:
+    one_run = len(judged[["model", "task"]].drop_duplicates()) == 1
+    if one_run and len(means) >= FEWEST and judged["eval_task"].isin(EVAL_TASKS).all():
         corrected = corrected_fidelity(rated_responses(judged, ratings), confidence=confidence)
     counts = ratings.groupby("rater").size().sort_index()
     return HeldAgainstRaters(

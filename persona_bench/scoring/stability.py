@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
+from persona_bench.scoring.answers import answer_agreement
 from persona_bench.scoring.cells import Cells, check, kinds_of, values_of
 from persona_bench.scoring.corrected import (
     STABLE_FROM,
@@ -35,6 +37,7 @@ from persona_bench.scoring.family import DEFINITIONS
 from persona_bench.scoring.frames import check_settings
 from persona_bench.scoring.intervals import accuracy_intervals, with_intervals
 from persona_bench.scoring.resampling import (
+    Floats,
     Interval,
     influence_se,
     null_pss,
@@ -44,6 +47,13 @@ from persona_bench.scoring.resampling import (
 from persona_bench.scoring.sequential import early_of
 from persona_bench.scoring.strata import of_population, strata_of
 from persona_bench.scoring.unscored import IfUnscored, if_unscored, why_undetermined
+
+ODDS = (1e-4, 1 - 1e-4)
+"""Accuracies beyond these have no odds that a run could tell."""
+NEAR_ZERO = 0.05
+"""Accuracy under which a persona's interval reaches where it is near 0."""
+WIDE = 0.5
+"""Width of an interval of the corrected PSS from which on the ratio tells little."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,10 @@ class Stability(Result):
     pss_mean: Estimate
     pss_cv: Estimate
     agreement: Estimate
+    answer_agreement: Estimate
+    """NaN where answers are not recorded (the column `taken`), and of programs."""
+    answer_agreement_self: Estimate
+    """NaN as `answer_agreement`, and with one sample per cell."""
     solid: Estimate
     mean: Estimate
     worst: Estimate
@@ -90,6 +104,9 @@ class Stability(Result):
     """Lowest expected accuracy less that of the control (the persona `none`, else the only one of
     the kind control; NaN without one). Which persona is the worst is uncertain here, so that having
     picked it from the data is accounted for."""
+    worst_minus_best: Estimate
+    worst_odds_ratio: Estimate
+    """Beside the corrected PSS where the worst accuracy is near 0, and a ratio tells little."""
     minimum_detectable: float
     """The highest PSS below 1 that this design tells from no effect with 80% power, at a level of
     5%, one persona being worse than the others; NaN where `pss_corrected` is."""
@@ -129,7 +146,8 @@ class Stability(Result):
     """persona, kind, accuracy, low, high, n (scored responses), correct, wrong, unscored (and
     `scored`: how many have a score between 0 and 1, where some have), `shrunken` (expected accuracy
     without the noise), `shrunken_low` and `shrunken_high` (bands that hold for all personas at
-    once), and a column `verdict:reason` with a count for each reason found; best accuracy first."""
+    once), `same_answer` (how often its answer is another persona's, where answers are recorded),
+    and a column `verdict:reason` with a count for each reason found; best accuracy first."""
     notes: tuple[str, ...] = ()
     """What a reader has to know about this table; each was also a warning."""
     stratify: str | None = None
@@ -142,6 +160,13 @@ class Stability(Result):
         """What accuracies are made of: `accuracy` (verdicts), or `score`, where some responses have
         a score between 0 and 1."""
         return "score" if "scored" in self.per_persona.columns else "accuracy"
+
+    @property
+    def is_near_zero(self) -> bool:
+        """Whether the worst accuracy is near 0 and the interval of its ratio to the best is wide:
+        `worst_minus_best` and `worst_odds_ratio` then say more than the PSS."""
+        low, high = self.pss_corrected.interval
+        return bool(self.worst.low < NEAR_ZERO and high - low > WIDE)
 
     @property
     def worst_personas(self) -> list[str]:
@@ -225,7 +250,8 @@ def stability(
         floor["p_value"] = math.nan
         why = why if early.looks else "undetermined because the run is unfinished (see the note)"
     asked = corrected_pss_asked(cells, level, asked_rng)
-    per_persona = _per_persona(table, cells, level, drawn)
+    answers, same_persona, of_each = answer_agreement(table, cells.personas, level)
+    per_persona = _per_persona(table, cells, level, drawn, of_each)
     control = _control(per_persona)
     accuracy = cells.accuracy
     known = bool(cells.scored.any())
@@ -235,6 +261,8 @@ def stability(
         **if_unscored(cells),
         pss_corrected=corrected,
         pss_corrected_asked=asked,
+        answer_agreement=answers,
+        answer_agreement_self=same_persona,
         **_of_the_draws(drawn, control, level, stable_from, cells.has_verdicts),
         conclusion="undetermined" if why else conclusion,
         why_undetermined=why,
@@ -283,17 +311,24 @@ def _of_the_draws(
     has_verdicts: bool,
 ) -> dict[str, Any]:
     """What else the draws behind the corrected PSS say."""
-    found = dict.fromkeys(("persona_sd", "persona_sd_logit", "worst_minus_control"), UNKNOWN)
+    names = ("persona_sd", "persona_sd_logit", "worst_minus_control", "worst_minus_best",
+             "worst_odds_ratio")  # fmt: skip
+    found = dict.fromkeys(names, UNKNOWN)
     below = detectable = math.nan
     if drawn is not None:
         below = float((drawn.pss < stable_from).mean())
         detectable = detectable_pss(drawn.fit)
-        of = {"persona_sd": drawn.accuracy.std(axis=2)}
+        worst, best = drawn.accuracy.min(axis=2), drawn.accuracy.max(axis=2)
+        of = {
+            "persona_sd": drawn.accuracy.std(axis=2),
+            "worst_minus_best": worst - best,
+            "worst_odds_ratio": logit(np.clip(worst, *ODDS)) - logit(np.clip(best, *ODDS)),
+        }
         if has_verdicts:
             of["persona_sd_logit"] = drawn.effect.std(axis=2)
         if control in drawn.personas:
             base = drawn.accuracy[..., drawn.personas.index(control)]
-            of["worst_minus_control"] = drawn.accuracy.min(axis=2) - base
+            of["worst_minus_control"] = worst - base
         found |= {name: summarise(draws, confidence) for name, draws in of.items()}
     return {**found, "probability_unstable": below, "minimum_detectable": detectable}
 
@@ -308,7 +343,11 @@ def _control(per_persona: pd.DataFrame) -> str:
 
 
 def _per_persona(
-    table: pd.DataFrame, cells: Cells, confidence: float, drawn: Posterior | None
+    table: pd.DataFrame,
+    cells: Cells,
+    confidence: float,
+    drawn: Posterior | None,
+    same_answer: Floats,
 ) -> pd.DataFrame:
     """One row per persona, best accuracy first (see `Stability.per_persona`)."""
     scored, correct = cells.scored.sum(axis=0), cells.correct.sum(axis=0)
@@ -342,6 +381,8 @@ def _per_persona(
         bands = draws.mean(axis=0), *simultaneous_bands(draws, confidence)
         shrunken = pd.DataFrame(dict(zip(names, bands, strict=True)), index=drawn.personas)
         frame[names] = shrunken.reindex(cells.personas).to_numpy()
+    if not np.isnan(same_answer).all():
+        frame["same_answer"] = same_answer
     reasons = _reasons(table).reindex(cells.personas, fill_value=0)
     frame = pd.concat([frame, reasons.reset_index(drop=True)], axis=1)
     return frame.sort_values(

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from persona_bench.benchmarks.voice import IN_VOICE, WITHOUT_VOICE
 from persona_bench.scoring.cells import values_of
 from persona_bench.scoring.estimate import UNKNOWN, Estimate, Result
 from persona_bench.scoring.resampling import Floats, influence_se, mean_interval
+
+if TYPE_CHECKING:
+    from persona_bench.scoring.ratings import CorrectedVoice, HeldAgainstRaters
 
 SHARES = ("right_in", "right_out", "wrong_in", "wrong_out")
 """The four shares: right or wrong, in or out of voice."""
@@ -82,6 +85,8 @@ class Voice(Result):
         judges: judge, entry_test.
         confidence: Level of the intervals.
         model, task: Names.
+        raters: What people's ratings say of the judges; None where there are none.
+        corrected: The rates corrected by these ratings; None where too few are rated.
     """
 
     DEFINITIONS = RATES
@@ -104,6 +109,8 @@ class Voice(Result):
     confidence: float
     model: str
     task: str
+    raters: HeldAgainstRaters | None = None
+    corrected: CorrectedVoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as data for JSON (see `Result.to_dict`), without `pulls`."""
@@ -127,16 +134,16 @@ def voice(outcomes: pd.DataFrame, judged: pd.DataFrame, *, confidence: float = 0
         raise VoiceError(
             "right and in character needs verdicts, and some responses have scores between 0 and 1"
         )
-    rows = _joined(outcomes, judged)
+    rows = joined(outcomes, judged)
     if not rows["in_voice"].notna().any():
         raise VoiceError("no response has both a verdict and a score of its voice")
     values, pulls = {}, {}
     of_persona = pd.factorize(rows["persona"], sort=True)[0]
     for name, indicator in _indicators(rows).items():
-        means, by_question = _two_phase(rows, indicator, of_persona)
+        means, by_question = two_phase(rows, indicator, of_persona)
         values[name], pulls[name] = means, by_question
     table = pd.DataFrame(pulls)
-    rates = {}
+    rates: dict[str, Any] = {}
     for name in RATES:
         value, se = float(np.mean(values[name])), influence_se(table[name].to_numpy())
         rates[name] = Estimate(value, *mean_interval(value, se, len(table), confidence))
@@ -177,7 +184,7 @@ def voice_by_trace(
     return voice(outcomes, rows.assign(score=score, judge=measure, entry_test=math.nan))
 
 
-def _joined(outcomes: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+def joined(outcomes: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     """Graded responses under personas with a voice; in_voice is NaN where not judged.
 
     `weight` is how many responses of its group (persona, verdict, with text or without) a judged
@@ -210,7 +217,7 @@ def _indicators(rows: pd.DataFrame) -> dict[str, pd.Series]:
     return {"in_character": shares["right_in"], "accuracy": right, "in_voice": inside, **shares}
 
 
-def _two_phase(
+def two_phase(
     rows: pd.DataFrame, indicator: pd.Series, of_persona: Any
 ) -> tuple[Floats, pd.Series]:
     """Each persona's share, and what each question adds to the mean over personas.
@@ -244,7 +251,7 @@ def _personas(
     indicator = _indicators(rows)["in_character"]
     for place, name in enumerate(names):
         own = rows["persona"] == name
-        _, pull = _two_phase(rows[own], indicator[own], np.zeros(int(own.sum()), dtype=int))
+        _, pull = two_phase(rows[own], indicator[own], np.zeros(int(own.sum()), dtype=int))
         se = influence_se(pull.to_numpy())
         value = float(values["in_character"][place])
         ends.append(mean_interval(value, 0.0 if math.isnan(se) else se, len(pull), confidence))
@@ -298,10 +305,12 @@ class VoiceComparison(Result):
 
     Attributes:
         rates: rate, a, b, difference, low, high, p_value; paired by question.
+        judges: judge, entry_test.
         confidence: Level of the intervals.
     """
 
     rates: pd.DataFrame
+    judges: pd.DataFrame
     confidence: float
 
 
@@ -331,4 +340,5 @@ def compare_voice(a: Voice, b: Voice) -> VoiceComparison:
         p = 2 * float(student.sf(abs(value) / se, df)) if se > 0 else math.nan
         ends = {"difference": value, "low": value - half, "high": value + half, "p_value": p}
         found.append({"rate": name, "a": in_a, "b": in_b, **ends})
-    return VoiceComparison(pd.DataFrame(found), a.confidence)
+    judges = pd.concat([a.judges, b.judges]).drop_duplicates(ignore_index=True)
+    return VoiceComparison(pd.DataFrame(found), judges, a.confidence)

@@ -13,14 +13,15 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count, islice
+from itertools import count, islice, product
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from persona_bench.benchmarks.base import Benchmark, Question, choose_questions
 from persona_bench.benchmarks.sources import SourceError
-from persona_bench.personas import Persona, PersonaSet, load_persona_set, near_copy
+from persona_bench.personas import Persona, PersonaSet, load_persona_set
 from persona_bench.rendering import merged
+from persona_bench.texts import near_copy
 from persona_bench.train.config import Data, Personas, SystemRole, TrainConfig, TrainError
 from persona_bench.train.folder import read_sources
 from persona_bench.train.sources import (
@@ -34,6 +35,7 @@ from persona_bench.train.sources import (
 
 MILD_TO_FAR = (
     "control",
+    "placebo",
     "expert",
     "adjacent_expert",
     "education",
@@ -475,7 +477,8 @@ def check_personas(personas: PersonaSet, evaluation: Sequence[str]) -> None:
     for name in evaluation:
         for evaluated in load_persona_set(name):
             for persona in personas:
-                if near_copy(persona.prompt, evaluated.prompt):
+                pairs = product(persona.wordings, evaluated.wordings)
+                if any(near_copy(*pair) for pair in pairs):
                     shared.append(f"{persona.id} = {evaluated.id} of {name}")
     if shared:
         raise TrainError(

@@ -44,12 +44,7 @@ def load_environment(
     import verifiers as vf
 
     dataset = permix_dataset(
-        source,
-        persona_set=persona_set,
-        mix_ratio=mix_ratio,
-        epochs=epochs,
-        seed=seed,
-        **more,
+        source, persona_set=persona_set, mix_ratio=mix_ratio, epochs=epochs, seed=seed, **more
     )
     dataset = dataset.map(lambda row: {"info": {"persona": row["persona"]}})
     dataset = dataset.select_columns(["prompt", "answer", "info"])

@@ -65,11 +65,7 @@ class RedrawingTrainer(SharedPrefixTrainer):
     """
 
     def __init__(
-        self,
-        *args: Any,
-        spare: Spare | None = None,
-        rounds: int = 0,
-        **named: Any,
+        self, *args: Any, spare: Spare | None = None, rounds: int = 0, **named: Any
     ) -> None:
         self.spare, self.rounds, self.drawn = spare, rounds, 0
         super().__init__(*args, **named)

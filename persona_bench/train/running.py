@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.trainer_callback import ProgressCallback
 
 from persona_bench.failures import missing
 from persona_bench.harness.preflight import load
@@ -30,6 +31,7 @@ from persona_bench.train.folder import (
     write_sources,
 )
 from persona_bench.train.judging import total_cost
+from persona_bench.train.progress import Progress
 
 TRAINING_PACKAGES = (*PACKAGES, "trl", "peft", "accelerate", "datasets")
 
@@ -121,11 +123,9 @@ def precision(config: TrainConfig) -> torch.dtype:
             "out, or train adapters (lora)",
             stacklevel=2,
         )
-    return {
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-        "float16": torch.float16,
-    }[config.dtype]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+        config.dtype
+    ]
 
 
 def built(kind: type, **given: Any) -> Any:
@@ -159,11 +159,7 @@ def adapters(config: TrainConfig) -> Any:
 
 
 def check_prompts(
-    rows: Iterable[Row],
-    prompts: Iterable[Any],
-    tokenizer: Any,
-    name: str,
-    part: str = "personas",
+    rows: Iterable[Row], prompts: Iterable[Any], tokenizer: Any, name: str, part: str = "personas"
 ) -> None:
     """Checks that the chat template puts every persona into its prompt.
 
@@ -237,6 +233,10 @@ def train(
     if first:
         write_sources(folder, sources)
         (folder / ARGUMENTS).write_text(json.dumps(trainer.args.to_dict(), indent=1, default=str))
+    if trainer.pop_callback(ProgressCallback):  # absent with disable_tqdm
+        trainer.add_callback(Progress)
+    personas = f", personas from {len(data.mix.personas)}" if data.mix else ""
+    say(f"{config.method}: {len(data.questions):,} questions{personas}; {config.model}")
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     if config.lora:
         trainer.model = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()

@@ -25,7 +25,7 @@ from persona_bench.harness.run import RunError, run
 from tests.support.chat_server import ChatServer
 from tests.test_cli import persona_bench
 
-N_QUESTIONS, WORST, BEST = 60, "hates-numbers", "maths-professor"
+N_QUESTIONS, WORST, BEST = 60, "spoils-answers", "maths-professor"
 KNOBS = {"persona_set": "core", "n_questions": N_QUESTIONS}
 
 

@@ -13,13 +13,16 @@ from persona_bench.extras.training.curves import (
     read_training,
     training_data,
     training_figure,
+    training_groups_figure,
 )
+from persona_bench.extras.training.page import training_section
 from persona_bench.extras.training.personas import (
     training_personas_data,
     training_personas_figure,
 )
 from persona_bench.personas import load_persona_set
-from persona_bench.report.groups import group_of
+from persona_bench.report.compose.gallery import Gallery
+from persona_bench.report.names import group_of
 from tests.report.figures.readable import LONG, TITLE, assert_readable, words
 
 STEPS = 40
@@ -63,6 +66,7 @@ def test_labels_are_apart_and_inside(runs, width: float) -> None:
     few = TrainingLog(steps(), personas(["none", LONG, "$b$"]))
     for shown in (runs, {TITLE: unknown}, {"few": few}, {f"{TITLE} {i}": few for i in range(6)}):
         assert_readable(training_figure(shown, title=TITLE, width=width), width)
+        assert_readable(training_groups_figure(shown, title=TITLE, width=width), width)
 
 
 def test_curves_are_the_log_and_its_moving_average(runs) -> None:
@@ -125,9 +129,37 @@ def test_the_figure_draws_the_data_of_its_csv(runs) -> None:
         for _, curve in own.groupby("run"):
             for column in ("value", "smoothed"):
                 assert any(np.array_equal(line.get_ydata(), curve[column]) for line in lines)
-    lines = by_title["Reward: permix"].get_lines()
+    (axes,) = training_groups_figure(runs).axes
+    assert axes.get_title(loc="left") == "permix"
+    lines = axes.get_lines()
+    markers = {line.get_marker() for line in lines}
+    assert len(markers) == len(lines)  # groups can be told apart in grey
     for _, curve in data[data["quantity"] == BY_GROUP].groupby("group"):
         assert any(np.array_equal(line.get_ydata(), curve["smoothed"]) for line in lines)
+
+
+def test_the_page_has_a_chart_of_everything_logged(runs, tmp_path) -> None:
+    section = training_section(runs, Gallery(tmp_path, "made up"))
+    data = training_data(runs)
+    charts = {figure.title: figure.chart for figure in section.all_figures}
+    assert len(charts) == len(section.all_figures)
+    assert section.figures[0].title == "Mean reward"
+    assert "Loss (cross-entropy, nats): sft" in charts
+    assert None not in charts.values()
+    rewards = data[data["quantity"] == "reward"]
+    assert charts["Mean reward"] is not None
+    for curve in charts["Mean reward"]["curves"]:
+        own = rewards[rewards["run"] == curve["name"]]
+        drawn = np.array(curve["points"], dtype=float)
+        assert drawn[:, 0].tolist() == own["step"].tolist()
+        assert drawn[:, 1] == pytest.approx(own["smoothed"], rel=1e-4)
+    (grid,) = [chart for chart in charts.values() if chart and chart["kind"] == "map"]
+    table = runs["permix"].personas
+    correct, scored, met = np.array(grid["values"])[np.array(grid["cells"]).ravel()].sum(axis=0)
+    assert met == table["completions"].sum()
+    assert scored == met - table["unscored"].sum()
+    assert correct == round((table["accuracy"] * (table["completions"] - table["unscored"])).sum())
+    assert (tmp_path / "training_groups.pdf").is_file()
 
 
 def test_logs_are_read_with_the_kinds_of_their_persona_set(tmp_path, runs) -> None:
@@ -162,9 +194,11 @@ def test_one_step_and_nothing_logged(runs) -> None:
     lost = one.personas.assign(unscored=8, accuracy=np.nan, reward=np.nan)
     assert_readable(training_figure({"one": TrainingLog(one.steps, lost)}))
     for nothing in ({}, {"a": TrainingLog(pd.DataFrame({"step": [1, 2]}))}):
-        figure = training_figure(nothing)
+        figure, groups = training_figure(nothing), training_groups_figure(nothing)
         assert_readable(figure)
+        assert_readable(groups)
         assert "nothing logged" in words(figure)
+        assert "no rewards by persona" in words(groups)
 
 
 @pytest.mark.parametrize("width", [2.75, 5.5])

@@ -41,6 +41,8 @@ def test_every_knob_is_read() -> None:
         ({"personas": 6}, "has no 'personas'"),
         ({"n_persona": 6}, "did you mean 'n_personas'"),
         ({"sample": 2}, "did you mean 'samples'"),
+        ({"wording": "short"}, "wording='short' must be last, all, or a whole number from 1"),
+        ({"wording": 0}, "wording=0 must be"),
         ({"samples": 0}, "samples=0 should be greater than or equal to 1"),
         ({"samples": 2.5}, "samples=2.5 should be a valid integer"),
         ({"samples": "many"}, "samples='many' should be a valid integer"),

@@ -97,7 +97,8 @@ def wrapped(
 ) -> dict[str, list[dict[str, Any]]]:
     """The samples of a run with personas, by task."""
     metadata = {"persona_set": str(folder / "set.yaml"), **(knobs or {})}
-    asked = [Asked(task, metadata, {}, (str(folder / "tasks"),)) for task in tasks]
+    num_fewshot = settings.pop("num_fewshot", None)
+    asked = [Asked(task, metadata, {}, (str(folder / "tasks"),), num_fewshot) for task in tasks]
     with Session("answering", {}, out) as session:
         session.run(asked, **settings)
     return samples_in(out)
@@ -240,8 +241,9 @@ def test_a_metric_is_chosen_by_name_and_filter_and_asks_for_nothing_again(
         with Session("answering", {}, tmp_path, say=said.append) as session:
             session.run(asked)
     assert "persona_local_sums is scored by exact_match,strict; others" in said[0]
-    assert "persona_local_sums is scored by exact_match,flexible; others" in said[1]
-    assert "18 of 18 responses are in the store, 0 to generate" in said[2]
+    assert "persona_local_sums is scored by exact_match,flexible; others" in said[2]
+    assert said[1] == said[3] == "persona_local_sums: 6 questions × 3 personas, 18 responses"
+    assert said[4] == "18 of 18 responses are in the store, 0 to generate"
     rows = samples_in(tmp_path)["local_sums"]
     for row in rows:
         assert row["acc"]["score"] == row["acc"]["metrics"]["exact_match,flexible"]
@@ -285,6 +287,21 @@ def test_merged_personas_stand_before_the_first_user_message(
             (asked, *_), *_ = theirs[int(row["doc"]["question"])]["strict"]["arguments"]
             mine = f"<|im_start|>user\n{PIRATE}\n\nYou will see sums.\n\n"
             assert prompt == mine + asked.removeprefix(head)
+
+
+def test_outside_a_repository_git_prints_no_complaint(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = lm_eval.evaluator.get_git_commit_hash
+    monkeypatch.setattr("lm_eval.evaluator.get_git_commit_hash", own)  # it is put back at the end
+    knobs = {"persona_set": str(folder / "set.yaml")}
+    with Session("answering", {}, tmp_path / "out") as session:
+        session.run([Asked("local_sums", knobs, {}, (str(folder / "tasks"),))])
+    assert "fatal" not in capfd.readouterr().err
 
 
 def test_scores_that_are_no_verdicts_have_a_mean_in_lm_eval_s_table(

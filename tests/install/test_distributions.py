@@ -70,6 +70,7 @@ def test_the_wheel_names_the_command_and_carries_the_licence(wheel: Path) -> Non
         entry_points = archive.read(texts["entry_points.txt"]).decode()
     assert "persona-bench = persona_bench_autoload:main" in entry_points
     assert "[lm_eval.tasks]\npersona_bench = persona_bench.tasks" in entry_points
+    assert "[inspect_ai]\npersona_bench = persona_bench.harness.inspect_tasks" in entry_points
     assert "LICENSE" in texts
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections import Counter
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.judge.entry_test import BAR, Pair, entry_pairs, grade
 from persona_bench.judge.prompts import Item
+from scripts.entry_test_power import share_that_passes
 from tests.support.command import Command, sentence
 from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.judged_run import shown
@@ -114,6 +117,40 @@ def test_ties_count_half_and_what_cannot_be_read_is_wrong() -> None:
     assert "21 with a verdict that can't be read" in found.words
 
 
+# ------------------------------------------------------------------------------- the bar
+def erring(error: float, seed: int) -> Score:
+    """A judge that knows who said what, and gives a share of its verdicts the other way round."""
+
+    def score(item: Item) -> int:
+        right = (item.persona, item.response) in RIGHT
+        draw = random.Random(f"{seed}/{item.persona}/{item.response}").random()
+        return 5 if right != (draw < error) else 2
+
+    return score
+
+
+@pytest.mark.parametrize(("error", "passes"), [(0.05, 1.0), (0.15, 0.960), (0.30, 0.002)])
+def test_the_bar_lets_good_judges_in_and_bad_ones_out(error: float, passes: float) -> None:
+    assert share_that_passes(error, len(PAIRS)) == pytest.approx(passes, abs=0.0015)
+    judges = 200
+    let_in = [accuracy(erring(error, seed)) >= BAR for seed in range(judges)]
+    noise = 4 * (passes * (1 - passes) / judges) ** 0.5 + 0.005
+    assert sum(let_in) / judges == pytest.approx(passes, abs=noise)
+
+
+@pytest.mark.parametrize("error", [0.05, 0.15, 0.30])
+def test_a_judge_with_a_stated_error_rate_takes_the_test(
+    error: float, persona_bench: Command
+) -> None:
+    score = erring(error, 1)
+    with JudgeServer(asked(score)) as server:
+        call = ("judge", "--judge", "judge", "--base-url", server.url, "--entry-test")
+        ran = persona_bench(*call)
+    assert f"the entry test for judges: {accuracy(score):.0%} [" in ran.err
+    assert accuracy(score) == pytest.approx(1 - error, abs=0.1)
+    assert (ran.code == 0) == (error < 0.2)
+
+
 # ------------------------------------------------------------------------------- the command
 def test_a_judge_that_passes_judges_and_reports_say_so(out: Path, persona_bench: Command) -> None:
     with JudgeServer(asked(knows)) as server:
@@ -135,6 +172,8 @@ def test_a_judge_that_passes_judges_and_reports_say_so(out: Path, persona_bench:
     assert "Note: judged by judge (entry test 100%)." in ran.out
     assert said in persona_bench("compare", out, f"b={out}").out
     assert "judge (entry test 100%)" in persona_bench("leaderboard", out).out
+    page = unescape((out / "scores" / "index.html").read_text())
+    assert "Mean over tasks and judges, judge (entry test 100%)" in page
 
 
 def test_a_judge_that_fails_judges_nothing_unless_told(out: Path, persona_bench: Command) -> None:
@@ -155,6 +194,21 @@ def test_a_judge_that_fails_judges_nothing_unless_told(out: Path, persona_bench:
         assert ran.code == 0
         assert "WARNING: judge FAILED the entry test" in ran.out
         assert len(server.requests) == CALLS + 60
+
+
+def test_a_file_of_judges_asks_for_the_test(
+    out: Path, tmp_path: Path, persona_bench: Command
+) -> None:
+    file = tmp_path / "judge.yaml"
+    with JudgeServer(asked(length)) as server:
+        settings = {"models": ["judge"], "base_url": server.url}
+        file.write_text(json.dumps({**settings, "entry_test": True}))
+        assert "has not passed" in sentence(persona_bench("judge", out, "--judge", file))
+        assert len(server.requests) == CALLS
+        assert persona_bench("judge", out, "--judge", file, "--no-entry-test").code == 0
+        file.write_text(json.dumps({**settings, "entry_test": False}))
+        ran = persona_bench("judge", out, "--judge", file)
+        assert "WARNING: judge FAILED the entry test" in ran.out
 
 
 def test_without_the_test_it_is_said(out: Path, persona_bench: Command) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import zlib
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from persona_bench.judge.run import find_judged
 from persona_bench.results.outcomes import read_outcomes
 from persona_bench.results.runs import read_folder
 from persona_bench.results.samples import newest_samples
+from tests.judge.test_raters import on_page, write
 from tests.support.command import Command, sentence
 from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.judged_run import CAST, shown, stored_run, write_cast
@@ -201,6 +203,52 @@ def test_without_a_judge_the_trace_stands_for_the_voice(
     assert 0.4 < found["in_voice"]["value"] < 0.9
     assert found["cost"]["difference"]["value"] < 0
     assert "By identifiability, of 120 graded responses: right and with a trace" in ran.out
+
+
+def test_ratings_correct_the_share_in_voice(both: dict[str, Path], persona_bench: Command) -> None:
+    """Raters hear the voice; the judge calls every second response in voice that is out of it."""
+    out = both["base"]
+
+    def mishears(body: dict[str, Any], _: int = 0) -> Reply:
+        inside = "we say" in (heard := shown(body).response)
+        return Reply(verdict(5 if inside or zlib.crc32(heard.encode()) % 2 else 2))
+
+    assert "nothing to rate" in sentence(persona_bench("ratings", "export", out))
+    with JudgeServer(mishears) as server:
+        judged = ("--judge", "judge", "--base-url", server.url)
+        persona_bench("judge", out, *judged, "--sample", "60")
+    exported = persona_bench("ratings", "export", out, "--n", "50")
+    (told,) = re.findall(r"50 of (\d+) responses \(1 models, 6 personas\)", exported.out)
+    assert int(told) <= 60 < QUESTIONS * len(CAST)  # what the judge was asked about
+    items = on_page(out)
+    assert {each["rubric"].rpartition("/")[2] for each in items} == {"Voice"}
+    scores: dict[str, int | str] = {
+        each["id"]: 5 if "we say" in each["response"] else 1 for each in items
+    }
+    ran = persona_bench("ratings", "import", out, write(out / "ann.csv", "ann", scores))
+    assert ran.code == 0, ran.err
+    assert "50 responses rated by 1 rater" in ran.out
+    found = json.loads((out / "scores" / f"{TASK}_voice.json").read_text())
+    rows = truth(out)
+    right = rows["correct"] == 1
+    expected = {
+        "in_voice": rows["inside"].mean(),
+        "in_character": (right & rows["inside"]).mean(),
+    }
+    for row in found["corrected"]["rates"]:
+        value = expected[row["rate"]]
+        assert row["low"] < value < row["high"]
+        assert row["judged_low"] > value  # the judge alone is sure, and wrong
+        assert abs(row["value"] - value) < abs(row["judged"] - value)
+        name = {"in_voice": "In voice", "in_character": "In-character accuracy"}[row["rate"]]
+        line = f"{name} corrected for the judges' error: {row['value']:.3f} ["
+        assert line in ran.out
+        assert line in unescape((out / "scores" / "index.html").read_text())
+    assert found["raters"]["judges"][0]["bias"] > 0.5
+    (samples,) = newest_samples(out)  # one task alone: its page and ratings are the run's
+    again = persona_bench("ratings", "export", samples.file, "--n", "55")
+    assert f"55 of {told} responses" in again.out
+    assert len(on_page(out)) == 55
 
 
 def test_a_role_task_takes_no_sample(out: Path, persona_bench: Command) -> None:

@@ -38,6 +38,13 @@ def test_the_answer_stands_in_the_first_line_under_the_title(made_up) -> None:
     assert "40 questions: few" in line
 
 
+def test_ties_of_long_names_fit_the_line(made_up) -> None:
+    lines = printed(made_up([0.0] * 4 + [1.0] * 3, names=LONG[:7]))
+    assert max(map(len, lines)) <= 80
+    assert lines[1].count("…") == 2
+    assert lines[1].endswith(" +2)")
+
+
 @pytest.mark.parametrize(
     ("chances", "word"),
     [

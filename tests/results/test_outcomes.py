@@ -14,8 +14,8 @@ from persona_bench import load_persona_set, read_outcomes
 from persona_bench.benchmarks.arithmetic import BENCHMARK
 from persona_bench.harness.documents import cross
 from persona_bench.results import outcomes
-from persona_bench.results.outcomes import decode_keys, read_responses
-from persona_bench.results.samples import OutcomesError, Samples
+from persona_bench.results.outcomes import read_responses
+from persona_bench.results.samples import OutcomesError, Samples, decode_keys
 from persona_bench.results.schema import COLUMNS
 
 

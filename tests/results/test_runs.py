@@ -77,13 +77,21 @@ def test_runs_have_different_names(tmp_path: Path) -> None:
         write_run(tmp_path / folder, "m", "sums", WHOLE)
     write_run(tmp_path / "two", "n", "sums", WHOLE)
     one, two = tmp_path / "one", tmp_path / "two" / "m"
-    assert [run.name for run in read_runs([one, two])] == ["one", "m"]
+    assert [run.name for run in read_runs([one, two])] == ["m (one)", "m (two)"]
     assert [run.name for run in read_runs([f"x@1={one}", f"x@2={two}"])] == ["x@1", "x@2"]
     assert read_runs([f"x@1={one}"])[0].checkpoint == ("x", "1")
-    with pytest.raises(OutcomesError, match=r"2 of these are called m: name them"):
-        read_runs([one / "m", two])
+    with pytest.raises(OutcomesError, match=r"2 of these are called m \(one\): name them"):
+        read_runs([one / "m", one])
     with pytest.raises(OutcomesError, match=r"holds 2 models \(m, n\), and 'x' names one"):
         read_runs([f"x={tmp_path / 'two'}"])
+
+
+def test_a_step_of_a_training_is_named_with_its_training(tmp_path: Path) -> None:
+    write_run(tmp_path / "out", "m", "sums", WHOLE)
+    (file,) = (tmp_path / "out").rglob("results_*.json")
+    results = json.loads(file.read_text()) | {"model_name": "/trained/rlvr-1/checkpoint-40"}
+    file.write_text(json.dumps(results))
+    assert read_folder(tmp_path / "out")[0].name == "rlvr-1/checkpoint-40"
 
 
 def test_a_folder_whose_name_has_an_equals_sign_is_a_folder(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts import calibrate
-from scripts.calibrate import EFFECTS, Setting, base, draw, harmed, study, study_pair
+from scripts import calibrate, interval_study
+from scripts.calibrate import EFFECTS, Setting, draw, harmed, study, study_methods, study_pair
+from scripts.simulation import base
 
 
 @pytest.mark.parametrize("effect", list(EFFECTS))
@@ -49,7 +50,8 @@ def test_what_is_missing_and_lost() -> None:
     ],
     ids=str,
 )
-def test_short_form(setting: Setting) -> None:
+def test_short_form(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "MORE_FOR_REJECTIONS", 2)
     row = study(setting, replicates=40, seed=3)
     assert abs(row["bias"]) <= 1.2 * max(row["sigma"], 0.02), row
     # 40 tables: 95% has an error of 3.4 points, 5% one of 3.4
@@ -89,6 +91,21 @@ def test_two_stable_models_of_different_accuracy_are_rarely_told_apart() -> None
     assert row["mean_rejected"] > 0.95
     assert row["corrected_rejected"] <= 0.15
     assert row["corrected_coverage"] >= 0.85
+
+
+def test_methods_over_seeds_are_held_against_many_trainings() -> None:
+    row = study_methods(4, "paired", 0.4, replicates=40, seed=0)
+    assert row["mean rejects"] > 0.4
+    assert row["mean covers"] >= 0.84
+    null = study_methods(2, "two-sample", 0.0, replicates=60, seed=0)
+    assert null["mean rejects"] <= 0.2
+
+
+def test_the_study_of_the_family_s_intervals_runs() -> None:
+    s = interval_study.Setting("medium", 30, 6, 1, "none")
+    _, _, found = interval_study.study(s, tables=20, resamples=100)
+    assert {metric for metric, kind in found if kind == "used"} > {"pss", "solid", "sd"}
+    assert found["mean", "used"][0] >= 0.7  # of 20 tables
 
 
 def test_an_independent_fit_agrees() -> None:

@@ -90,3 +90,15 @@ def test_one_persona_is_refused() -> None:
     ones = np.ones((5, 1), dtype=int)
     with pytest.raises(ValueError, match="two personas"):
         fit_crossed(cells_of(ones, ones))
+
+
+def test_variance_of_plain_accuracies_because_personas_lack_some_questions() -> None:
+    rng = np.random.default_rng(6)
+    chance = np.tile(expit(1.5 * rng.standard_normal((400, 1))), 6)
+    correct = rng.binomial(4, chance)
+    assert fit_crossed(cells_of(correct, np.full(chance.shape, 4))).missing_variance == 0
+    masks = rng.random((60, *chance.shape)) < 0.5
+    seen = (masks * chance).sum(axis=1) / masks.sum(axis=1)  # without noise, half of the questions
+    there = 4 * masks[0]
+    fit = fit_crossed(cells_of(np.where(masks[0], correct, 0), there))
+    assert fit.missing_variance == pytest.approx(seen.var(), rel=0.25)

@@ -9,14 +9,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import multinomial
+from scipy.stats import multinomial, ttest_1samp
 from typer.testing import CliRunner
 
 from persona_bench import gate
 from persona_bench.cli import app
 from persona_bench.scoring.compare import CompareError
-from persona_bench.scoring.gate import combined, lower_bounds
+from persona_bench.scoring.gate import combined, criteria_of, fidelity_criterion, lower_bounds
+from scripts.stopping_study import Setting, answers, persona_effects, questions_of
 from tests.scoring.simulated import outcomes_of
+from tests.scoring.test_fidelity_compare import judged
 
 
 def table(correct: np.ndarray, samples: int = 1) -> pd.DataFrame:
@@ -91,6 +93,18 @@ def test_questions_needed_decide_it_when_they_are_asked() -> None:
     assert gate(table(base), table(new)).criteria[0].verdict != "can't tell"
 
 
+def test_an_open_corrected_pss_says_how_many_questions_would_decide_it() -> None:
+    rng = np.random.default_rng(0)
+    base = half_right(100)
+    new = np.where(rng.random(base.shape) < 0.1, 1 - base, base)
+    found = criteria(base, new)["pss_corrected"]
+    assert found.verdict == "can't tell"
+    assert 400 < found.questions_needed < 40_000
+    assert "questions would decide it" in found.detail
+    nothing = criteria(0 * base, 0 * base)["pss_corrected"]
+    assert (nothing.verdict, nothing.questions_needed) == ("can't tell", None)
+
+
 def test_samples_needed_are_known_only_with_several_samples() -> None:
     rng = np.random.default_rng(3)
     chance = rng.uniform(0.2, 0.8, (100, 1))
@@ -138,6 +152,34 @@ def test_wrong_passes_where_personas_change_apart(kind: str) -> None:
     if kind == "few questions lost whole":
         step[rng.random((200, 2000)) < margin] = -1
     assert (lower_bounds(step, 0.05) > -margin).mean() <= 0.05
+
+
+@pytest.mark.slow
+def test_a_persona_that_is_worse_by_the_margin_rarely_passes_the_corrected_pss() -> None:
+    """50 questions, accuracy 0.9, one of six personas worse, so that the true PSS falls by 0.2.
+
+    With the interval that `compare` has, 15% of such checkpoints would pass.
+    """
+    rng = np.random.default_rng(0)
+    base = Setting("gate", 0.9, 50, 6, 1, "none", 1.0)
+    new = base._replace(shape="one harmful", pss=0.8)
+    effects = [persona_effects(each, rng) for each in (base, new)]
+    passes = 0
+    for _ in range(120):
+        questions = questions_of(base, rng)
+        pair = [answers(base, each, questions, rng) for each in effects]
+        criterion = criteria_of(pair[0], pair[1], (0.2, 0.2, 0.2), 0.05, rng)[2]
+        assert criterion.low <= criterion.difference <= criterion.high
+        passes += criterion.verdict == "pass"
+    assert passes <= 10  # 6 at 5%; 18 at 15%
+
+
+def test_bounds_of_fidelity_are_those_of_a_paired_t_test_at_half_the_level() -> None:
+    rng = np.random.default_rng(0)
+    old, new = rng.integers(3, 6, (2, 8, 2, 3, 1)).astype(float)
+    found = fidelity_criterion(judged(old, "old"), judged(new, "new"), margin=0.2)
+    exact = ttest_1samp((new - old).mean(axis=(1, 2, 3)), 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
 
 
 def test_bounds_of_counts_are_those_of_the_questions_they_count() -> None:

@@ -9,7 +9,7 @@ from scipy.stats import ttest_ind, ttest_rel
 
 from persona_bench import compare_methods
 from persona_bench.scoring.compare import CompareError
-from persona_bench.scoring.methods import _difference, power_of_seeds, seeds_needed
+from persona_bench.scoring.methods import power_of_seeds, seed_difference, seeds_needed
 from tests.scoring.simulated import logistic, outcomes_of
 
 
@@ -120,8 +120,8 @@ def test_other_numbers_of_methods_are_refused() -> None:
 
 def test_metrics_without_spread_between_seeds_have_no_interval() -> None:
     same = pd.Series([1.0, 1.0], index=["1", "2"])
-    assert _difference(same, same, 0.95).p_value == 1.0
-    apart = _difference(same, same - 0.5, 0.95)
+    assert seed_difference(same, same, 0.95).p_value == 1.0
+    apart = seed_difference(same, same - 0.5, 0.95)
     assert apart.difference == -0.5
     assert np.isnan([apart.low, apart.high, apart.p_value]).all()
 
@@ -141,7 +141,7 @@ def test_seeds_of_equal_methods_differ_significantly_in_5_percent(seeds: int, sh
             odds = odds + rng.normal(0, 0.3, (seeds, 60, 1)) + rng.normal(0, 0.15, (seeds, 1, 6))
             accuracy.append((rng.random(odds.shape) < logistic(odds)).mean(axis=(1, 2)))
         a, b = (pd.Series(x, index=i) for x, i in zip(accuracy, index, strict=True))
-        rejected += _difference(a, b, 0.95).p_value <= 0.05
+        rejected += seed_difference(a, b, 0.95).p_value <= 0.05
     error = 2 * (0.05 * 0.95 / replicates) ** 0.5
     assert 0.03 - error <= rejected / replicates <= 0.07 + error
 

@@ -12,6 +12,7 @@ import pytest
 from scipy.special import expit
 
 from persona_bench.extras.parts.variance import variance_parts
+from persona_bench.report.tables import near_zero
 from persona_bench.scoring.cells import NO_VERDICTS, Cells, check
 from persona_bench.scoring.compare import compare
 from persona_bench.scoring.estimate import Interval
@@ -209,3 +210,20 @@ def test_numbers_of_verdicts_alone_are_refused() -> None:
         pass_at_k(rows, 1)
     with pytest.raises(VoiceError, match="needs verdicts"):
         voice(rows, pd.DataFrame())
+
+
+def test_a_ratio_near_zero_says_so_and_gives_the_difference_and_the_odds() -> None:
+    """As on hard competition problems: few are solved under any persona."""
+    rng = np.random.default_rng(2)
+    right = (rng.random((30, 6)) < np.array([0.02, 0.05, 0.06, 0.06, 0.06, 0.08])).astype(float)
+    result = stability(table(right).rename(columns={"score": "correct"}), resamples=200)
+    assert result.is_near_zero
+    gap, odds = result.worst_minus_best, result.worst_odds_ratio
+    assert gap.low <= 0.02 - 0.08 <= gap.high <= 0
+    assert odds.low <= np.log(0.02 / 0.98 / (0.08 / 0.92)) <= odds.high <= 0
+    assert "worst accuracy is near 0, where a ratio tells little" in near_zero(result)
+    spoiler = (rng.random((200, 6)) < np.array([0.0, 0.8, 0.8, 0.8, 0.8, 0.8])).astype(float)
+    clear = stability(table(spoiler).rename(columns={"score": "correct"}), resamples=200)
+    assert clear.worst == 0
+    assert not clear.is_near_zero  # the ratio is near 0, and known to be
+    assert near_zero(clear) == ""

@@ -11,8 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from persona_bench import compare, contrasts, gate, stability
-from persona_bench.results.outcomes import early_facts
-from persona_bench.results.samples import progress
+from persona_bench.results.samples import early_facts, progress
 from persona_bench.scoring.compare import CompareError
 from persona_bench.scoring.sequential import (
     Early,

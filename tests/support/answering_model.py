@@ -17,13 +17,18 @@ WORDINGS = ("The answer is {}.", "{}", "It is {}, or is it {}?", "I would not kn
 
 @register_model("answering")
 class Answering(LM):
-    """Answers the last sum of its prompt; a prompt that is asked again gets another answer."""
+    """Answers the last sum of its prompt; a prompt that is asked again gets another answer.
+
+    Args:
+        salt: Another text makes another model of it.
+    """
 
     tokenizer_name = "answering"
     max_gen_toks = 64
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, salt: str = "", **settings: Any) -> None:
         super().__init__()
+        self.salt = salt
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
@@ -42,7 +47,7 @@ class Answering(LM):
         said = []
         for request in requests:
             prompt = str(request.args[0])
-            draw = _hash(prompt, str(asked[prompt]))
+            draw = _hash(prompt, str(asked[prompt]), *filter(None, [self.salt]))
             asked[prompt] += 1
             a, b = map(int, re.findall(r"(\d+) \+ (\d+)", prompt)[-1])
             right = a + b

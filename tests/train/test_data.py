@@ -15,13 +15,8 @@ import pytest
 from persona_bench.benchmarks import aime24, arithmetic, math500
 from persona_bench.benchmarks.base import Question
 from persona_bench.benchmarks.sources import SourceError
-from persona_bench.personas import (
-    KINDS,
-    Persona,
-    PersonaSet,
-    dump_persona_set,
-    load_persona_set,
-)
+from persona_bench.persona_building import dump_persona_set
+from persona_bench.personas import KINDS, Persona, PersonaSet, load_persona_set
 from persona_bench.train.config import Data, Personas, TrainConfig, TrainError
 from persona_bench.train.data import (
     MILD_TO_FAR,
@@ -172,7 +167,7 @@ def test_a_curriculum_goes_from_mild_to_far_over_its_share_of_the_whole_training
     epochs: int,
 ) -> None:
     rows = schedule(questions(4000 // epochs), epochs, 0, mix(mix_ratio=1, curriculum=0.5))
-    kinds = [kind for kind in MILD_TO_FAR if kind != "control"]
+    kinds = [kind for kind in MILD_TO_FAR if kind not in ("control", "placebo")]
     first = first_comings(rows)
     assert list(first) == kinds
     for place, kind in enumerate(kinds):
@@ -187,7 +182,7 @@ def test_a_curriculum_goes_from_mild_to_far_over_its_share_of_the_whole_training
 
 def test_without_a_curriculum_all_kinds_come_from_the_start() -> None:
     first = first_comings(schedule(questions(2000), 1, 0, mix(mix_ratio=1)))
-    assert set(first) == set(KINDS) - {"control"}
+    assert set(first) == set(KINDS) - {"control", "placebo"}
     assert max(first.values()) < 0.1
 
 
@@ -195,7 +190,9 @@ def test_a_curriculum_has_no_stage_for_a_kind_left_out() -> None:
     settings = {"mix_ratio": 1, "curriculum": 1, "weights": {"expert": 0, "harmful": 0}}
     rows = schedule(questions(2000), 1, 0, mix(**settings))
     first = first_comings(rows)
-    assert list(first) == [k for k in MILD_TO_FAR if k not in ("control", "expert", "harmful")]
+    assert list(first) == [
+        k for k in MILD_TO_FAR if k not in ("control", "placebo", "expert", "harmful")
+    ]
     assert first["adjacent_expert"] == 0
 
 
@@ -417,6 +414,13 @@ def test_an_evaluations_own_set_is_refused(tmp_path: Path) -> None:
             personas={"persona_set": "core"},
         )
     check_personas(core, ())
+
+
+def test_every_wording_of_an_evaluations_persona_is_refused() -> None:
+    for persona in load_persona_set("core"):
+        for text in filter(None, persona.wordings):
+            with pytest.raises(TrainError, match=f"own-0 = {persona.id} of core"):
+                check_personas(set_of(text), ("core",))
 
 
 def test_a_near_copy_of_an_evaluations_persona_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,10 @@ from persona_bench.extras.paper.models import models_table
 from persona_bench.extras.paper.table import Cell, Column, Number, PaperTable
 from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.names import file_stem
+from persona_bench.report.rankings import ranking_line
 from persona_bench.report.runs import Settings, scored_verdicts
+from persona_bench.scoring.cells import SCORES
+from persona_bench.scoring.rankings import ranking_agreement
 from persona_bench.scoring.stability import stability
 
 if TYPE_CHECKING:
@@ -66,7 +69,8 @@ def asked(outcomes: pd.DataFrame) -> str:
     """A fingerprint of what was asked, how it was generated, and how it was graded."""
     columns = ["persona", "question", "prompt_hash", "grader"]
     columns += ["generation"] if "generation" in outcomes else []
-    rows = outcomes[columns].drop_duplicates().astype(str).sort_values(columns)
+    personas = outcomes[outcomes["kind"] != "placebo"]  # placebos change no score of personas
+    rows = personas[columns].drop_duplicates().astype(str).sort_values(columns)
     return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
 
 
@@ -93,7 +97,14 @@ def _stability(
     values = {model: float(getattr(result, sort_by)) for model, result in results.items()}
     ordered = {model: results[model] for model in _highest_first(values)}
     table = models_table(task, ordered, {})
-    table = replace(table, notes=[f"Ordered by {SORT_BY[sort_by]}.", *table.notes])
+    told = (
+        [f"{SCORES[0].upper()}{SCORES[1:]}."]
+        if any(x.measure == "score" for x in results.values())
+        else []
+    )
+    if len(tables) > 1 and (line := ranking_line(ranking_agreement(tables))):
+        told.append(line)
+    table = replace(table, notes=[f"Ordered by {SORT_BY[sort_by]}.", *told, *table.notes])
     return _ranked(replace(table, name=f"{file_stem(task)}_leaderboard"), values)
 
 

@@ -11,12 +11,7 @@ import numpy as np
 import pandas as pd
 
 from persona_bench.extras.paper.models import noise_floor, scored_note, stability_number
-from persona_bench.extras.paper.significance import (
-    STABILITY_TESTS,
-    holm,
-    level_of,
-    stability_marks,
-)
+from persona_bench.extras.paper.significance import STABILITY_TESTS, holm, level_of, stability_marks
 from persona_bench.extras.paper.table import Measure, Number
 from persona_bench.report.fidelity import judges_in_words
 from persona_bench.scoring.methods import mean_over_seeds

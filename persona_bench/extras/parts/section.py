@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from persona_bench.extras.parts.contrasts import Contrasts, contrasts
 from persona_bench.extras.parts.variance import VarianceParts, variance_parts
 from persona_bench.report.names import file_stem
-from persona_bench.report.tables import PADDING, format_p, interval, number, printable
+from persona_bench.report.tables import format_p, interval, number, plain_table, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +24,11 @@ if TYPE_CHECKING:
 
     from persona_bench.report.runs import Settings
 
-SHOWN_PARTS = ("question", "persona", "interaction", "sampling", "interaction_or_noise")
+SHOWN_PARTS = (
+    "question", "persona", "interaction", "sampling", "interaction_or_noise", "wording", "placebo",
+)  # fmt: skip
 """Rows of the terminal's table, if they are defined; the files have all."""
+BETWEEN = {"persona": "personas", "wording": "wordings of a persona", "placebo": "placebos"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,19 @@ class PartsSection:
         """Prints the tables; see `print_parts`."""
         print_parts(self.parts, self.contrasts, console)
 
+    def lines(self) -> list[str]:
+        """How much lies between personas, wordings and placebos, where the last two were asked."""
+        table = self.parts.table
+        if not {"wording", "placebo"} & set(table.index):
+            return []
+        told = [
+            f"{words} {share:.1%} [{low:.1%}, {high:.1%}]"
+            for part, words in BETWEEN.items()
+            if part in table.index
+            for share, low, high in [table.loc[part, ["share", "share_low", "share_high"]]]
+        ]
+        return [f"Of the variance of a verdict lies between {', '.join(told)}"]
+
 
 def section(outcomes: pd.DataFrame, groups: pd.DataFrame, settings: Settings) -> PartsSection:
     """The section of one model on one task; `groups` is its table of groups."""
@@ -65,7 +80,9 @@ def print_parts(parts: VarianceParts, compared: Contrasts, console: Console) -> 
         if row["share"] == row["share"]
     }
     separable = "sampling" in by_part
-    shown = [p for p in SHOWN_PARTS if p in by_part and (p != SHOWN_PARTS[-1] or not separable)]
+    shown = [
+        p for p in SHOWN_PARTS if p in by_part and not (p == "interaction_or_noise" and separable)
+    ]
     if shown:
         table = _table(
             "Where the variance of a verdict lies", parts.confidence, "share", "of the variance"
@@ -99,14 +116,7 @@ def _print_contrasts(compared: Contrasts, console: Console) -> None:
 
 
 def _table(title: str, confidence: float, value: str, what: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=PADDING,
-    )
+    table = plain_table(title)
     table.add_column("", overflow="fold", max_width=20)
     table.add_column(value, justify="right", no_wrap=True)
     table.add_column(f"{confidence:.0%} interval", no_wrap=True)

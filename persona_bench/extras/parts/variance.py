@@ -16,6 +16,7 @@ analysis of variance; docs/metrics.md shows it, and what was measured of the int
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from persona_bench.scoring.resampling import (
     expanded_interval,
     question_weights,
 )
+from persona_bench.scoring.wordings import by_persona, placebo_counts, placebos_in, wording_counts
 
 PARTS: dict[str, str] = {
     "question": "shared by the personas: mean covariance of two personas' expected accuracies, "
@@ -47,6 +49,11 @@ PARTS: dict[str, str] = {
     "`persona`",
     "within_kinds": "the part of `persona` that lies among personas of one kind; share: of "
     "`persona`",
+    "wording": "what the wording of a persona does on average: mean over personas of the variance "
+    "of its wordings' expected accuracies (divisor: their number); it lies within "
+    "`interaction_or_noise`",
+    "placebo": "variance of the placebos' expected accuracies (divisor: their number), noise taken "
+    "out, to hold beside `persona`; no part of the total",
 }
 
 
@@ -99,15 +106,16 @@ def variance_parts(
     kinds = np.array(labels(table, "persona", "kind", cells.personas), dtype=object)
     moments = Moments(cells)
     within = _WithinKinds(cells, kinds)
+    prompts = _Prompts(check(outcomes, placebos=True), cells)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[0])
     if groups is None:
         groups = scores_by_group(outcomes, confidence=confidence, resamples=resamples, seed=seed)
     n = len(cells.questions)
-    seen = _evaluate(moments, within, np.ones((1, n)))
+    seen = _evaluate(moments, within, prompts, np.ones((1, n)))
     chunks = question_weights(n, resamples, rng, width=moments.width) if n else iter(())
-    drawn = np.concatenate([seen[:0], *(_evaluate(moments, within, w) for w in chunks)])
+    drawn = np.concatenate([seen[:0], *(_evaluate(moments, within, prompts, w) for w in chunks)])
     return VarianceParts(
-        table=_table(seen, drawn, confidence, n, several_kinds=within.several),
+        table=_table(seen, drawn, confidence, n, absent=within.absent + prompts.absent),
         groups=groups,
         n_questions=n,
         n_personas=len(cells.personas),
@@ -123,32 +131,56 @@ class _WithinKinds:
 
     def __init__(self, cells: Cells, kinds: Any) -> None:
         names = sorted(set(kinds))
-        self.several = len(names) > 1
+        several = len(names) > 1
+        self.absent = () if several else ("between_kinds", "within_kinds")
         self.parts = [
             (np.mean(kinds == name), Moments(cells.only(personas=kinds == name)))
             for name in names
-            if self.several
+            if several
         ]
 
     def __call__(self, weights: Floats) -> Floats:
         return sum((share * part.persona(weights) for share, part in self.parts), np.zeros(1))
 
 
-def _evaluate(moments: Moments, within: _WithinKinds, weights: Floats) -> Floats:
-    """All of `PARTS`, shape (replicates, 8)."""
+class _Prompts:
+    """The parts of the wordings and of the placebos, on the questions of the personas' cells."""
+
+    def __init__(self, table: pd.DataFrame, cells: Cells) -> None:
+        worded = by_persona(wording_counts(table[~placebos_in(table)], cells.questions))
+        several = [each for each in worded.values() if len(each.personas) > 1]
+        self.share = len(several) / max(len(cells.personas), 1)
+        self.wordings = [Moments(each) for each in several]
+        found = placebo_counts(table, cells.questions)
+        self.placebos = Moments(found) if len(found.personas) > 1 else None
+        known = {"wording": self.wordings, "placebo": self.placebos}
+        self.absent = tuple(name for name, there in known.items() if not there)
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Shape (replicates, 2): the part of the wordings, and that of the placebos."""
+        both = np.full((len(weights), 2), np.nan)
+        if self.wordings:
+            both[:, 0] = self.share * np.mean([m.persona(weights) for m in self.wordings], axis=0)
+        if self.placebos is not None:
+            both[:, 1] = self.placebos.persona(weights)
+        return both
+
+
+def _evaluate(moments: Moments, within: _WithinKinds, prompts: _Prompts, weights: Floats) -> Floats:
+    """All of `PARTS`, shape (replicates, 10)."""
     parts = moments(weights)
     inside = np.broadcast_to(within(weights), len(parts))
-    return np.column_stack([parts, parts[:, 1] - inside, inside])
+    return np.column_stack([parts, parts[:, 1] - inside, inside, prompts(weights)])
 
 
 def _table(
-    seen: Floats, drawn: Floats, confidence: float, questions: int, *, several_kinds: bool
+    seen: Floats, drawn: Floats, confidence: float, questions: int, *, absent: Sequence[str]
 ) -> pd.DataFrame:
     """See `VarianceParts.table`."""
     shares, drawn_shares = _shares(seen)[0], _shares(drawn)
     rows = []
     for i, (part, definition) in enumerate(PARTS.items()):
-        if part.endswith("_kinds") and not several_kinds:
+        if part in absent:
             continue
         low, high = expanded_interval(drawn[:, i], confidence, questions)
         share_low, share_high = expanded_interval(drawn_shares[:, i], confidence, questions)
@@ -168,18 +200,20 @@ def _table(
 
 
 def _shares(parts: Floats) -> Floats:
-    """Each part clipped at 0 over the sum of the clipped parts; kinds over the persona part."""
+    """Each part clipped at 0 over the sum of the clipped parts of the total; kinds over the persona
+    part."""
     clipped = np.maximum(parts, 0)
     question, persona, interaction, noise, rest = clipped.T[:5]
     separable = ~np.isnan(noise)
     both = np.where(separable, interaction + noise, rest)
     whole = question + persona + both
-    kinds = clipped[:, 6:]
+    kinds, prompts = clipped[:, 6:8], clipped[:, 8:]
     shares = ratio(
-        np.stack([question, persona, interaction, noise, both, whole], 1),
-        whole[:, None] + np.zeros(6),
+        np.hstack([np.stack([question, persona, interaction, noise, both, whole], 1), prompts]),
+        whole[:, None] + np.zeros(8),
     )
-    return np.hstack([shares, ratio(kinds, kinds.sum(axis=1, keepdims=True) + np.zeros(2))])
+    of_persona = ratio(kinds, kinds.sum(axis=1, keepdims=True) + np.zeros(2))
+    return np.hstack([shares[:, :6], of_persona, shares[:, 6:]])
 
 
 def _notes(cells: Cells, moments: Moments) -> list[str]:

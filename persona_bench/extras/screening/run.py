@@ -54,6 +54,8 @@ def screen_model(
     for name in TAKEN:
         if name in knobs_given:
             raise RunError(f"{name} in --metadata is set by the screening: leave it out")
+    if knobs_given.get("wording") == "all" or "placebos" in knobs_given:
+        raise RunError("screening looks for personas: leave out placebos, and choose one wording")
     check_tasks([task])
     defaults = task_settings(task)
     check_knobs(knobs_given, [defaults["dataset_kwargs"]["benchmark"]])
@@ -78,6 +80,7 @@ def screen_model(
             "seed": seed,
             "questions": len(questions),
             "personas": len(personas),
+            "persona prompts": chosen.fingerprint,
             "apply_chat_template": settings.get("apply_chat_template", True),
             "system_instruction": settings.get("system_instruction"),
         },

@@ -15,12 +15,7 @@ from persona_bench.extras.screening.effects import draw_effects
 from persona_bench.extras.screening.rasch import RaschFit, between, fit_counts
 from persona_bench.scoring.cells import values_of
 from persona_bench.scoring.estimate import plain
-from persona_bench.scoring.resampling import (
-    Floats,
-    Interval,
-    percentile_interval,
-    worst_over_best,
-)
+from persona_bench.scoring.resampling import Floats, Interval, percentile_interval, worst_over_best
 
 DRAWS = 1000
 

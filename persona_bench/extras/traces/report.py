@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -21,10 +20,10 @@ from persona_bench.provenance import PACKAGES, versions
 from persona_bench.report.names import file_stem
 from persona_bench.report.places import Places, provenance
 from persona_bench.report.tables import (
-    PADDING,
     count,
     interval,
     number,
+    plain_table,
     printable,
     with_ties,
 )
@@ -98,6 +97,7 @@ def trace_samples(
     settings = {"others": others, "embeddings": embeddings, "resamples": resamples, "seed": seed}
     for samples in chosen:
         responses = read_responses(samples)
+        responses = responses[responses["kind"] != "placebo"].reset_index(drop=True)
         result = identifiability(
             responses, embeddings=embeddings, permutations=resamples, seed=seed
         )
@@ -194,7 +194,7 @@ def conclusions(result: Identifiability, information: Information | None) -> lis
 
 
 def _measures(result: Identifiability, information: Information | None) -> Table:
-    table = _table()
+    table = plain_table()
     table.add_column("measure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column(f"{result.confidence:.0%} interval", no_wrap=True)
@@ -215,7 +215,7 @@ def _measures(result: Identifiability, information: Information | None) -> Table
 
 
 def _personas(result: Identifiability, information: Information | None) -> Table:
-    table = _table("By persona, the most recognisable first")
+    table = plain_table("By persona, the most recognisable first")
     table.add_column("persona", overflow="fold", min_width=12)
     columns = ["recall", f"{result.confidence:.0%} interval"]
     if information is not None:
@@ -304,17 +304,6 @@ def trace_record(result: Identifiability, information: Information | None) -> di
         "persona_information": information
         and {**information.to_dict(), "definition": DEFINITIONS["information"]},
     }
-
-
-def _table(title: str = "") -> Table:
-    return Table(
-        title=title or None,
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=PADDING,
-    )
 
 
 def _add(table: Table, *cells: str) -> None:

@@ -3,8 +3,9 @@
     runs = {"rlvr": read_training(Path("checkpoints/rlvr")), "permix": ...}
     save_figure(training_figure(runs), Path("figures/training"), data=training_data(runs))
 
-A panel a quantity that some run logged (loss only for runs without a reward), then for each run
-that met personas its reward by group of personas.
+One figure has a panel for each quantity that some run logged (loss only for runs without a
+reward), a curve for each run. The other has a panel for each run that met personas: its reward by
+group of personas. They are two because a colour is a run in one and a group in the other.
 """
 
 from __future__ import annotations
@@ -24,15 +25,13 @@ from persona_bench.report.figures.layout import MARGIN, TEXT_WIDTH, Page
 from persona_bench.report.figures.style import (
     BASELINE,
     GROUP_LOOKS,
-    MODEL_COLOURS,
     POINTS,
-    inches_of,
     limits,
     model_colours,
     set_ticks,
     styled,
 )
-from persona_bench.report.groups import group_of
+from persona_bench.report.names import group_of
 from persona_bench.report.tables import printable
 
 if TYPE_CHECKING:
@@ -60,10 +59,12 @@ HELD_OUT = {
     "eval_persona_information": "Persona information (nats)",
 }
 """The same of `evaluations.csv`, whose columns have no `eval_`; these panels come first."""
+ALL_QUANTITIES = {**HELD_OUT, **QUANTITIES}
 COLUMNS = [
     "quantity", "run", "group", "step", "value", "low", "high", "smoothed", "window", "completions",
 ]  # fmt: skip
 BY_GROUP = "reward_by_group"
+LINE: dict[str, Any] = {"linewidth": 1.4, "markersize": 3.5}
 MOST_PERSONAS = 8
 """Up to this many have one curve each where their kinds are not known."""
 NOBODY, SOMEBODY = "no persona", "under a persona"
@@ -136,24 +137,35 @@ def training_figure(
         width: Inches.
     """
     data = training_data(runs)
-    plain, grouped = data[data["quantity"] != BY_GROUP], data[data["quantity"] == BY_GROUP]
-    looks = model_colours(runs)
+    data = data[data["quantity"] != BY_GROUP]
+    looks = {name: (colour, "") for name, colour in model_colours(runs).items()}
     with styled():
-        groups = _group_looks(list(grouped["group"].unique()), runs)
         page = Page(title, _notes(data), [_handles(looks) if len(data) else []], width=width)
         if data.empty:
             return page.say("nothing logged")
-        named = {**HELD_OUT, **QUANTITIES}
-        of_all = {name: plain[plain["quantity"] == key] for key, name in named.items()}
-        beside = max(1, int(width / 1.7))
-        _draw_panels(page, of_all, "run", looks, beside=beside)
-        of_runs = {f"Reward: {printable(run)}": grouped[grouped["run"] == run] for run in runs}
-        _draw_panels(page, of_runs, "group", groups, beside=max(1, beside - 1))
+        panels = {name: data[data["quantity"] == key] for key, name in ALL_QUANTITIES.items()}
+        _draw_panels(page, panels, "run", looks, beside=max(1, int(width / 1.7)), height=0.95)
+    return page.figure
+
+
+def training_groups_figure(
+    runs: Mapping[str, TrainingLog], *, title: str = "", width: float = TEXT_WIDTH
+) -> PaperFigure:
+    """Reward of each run by group of personas; arguments as `training_figure`'s."""
+    data = training_data(runs)
+    data = data[data["quantity"] == BY_GROUP]
+    with styled():
+        looks = _group_looks([str(name) for name in data["group"].unique()])
+        page = Page(title, _notes(data), [_handles(looks)], width=width)
+        if data.empty:
+            return page.say("no rewards by persona")
+        panels = {printable(run): data[data["run"] == run] for run in runs}
+        _draw_panels(page, panels, "group", looks, beside=max(1, int(width / 2.5)), height=1.3)
     return page.figure
 
 
 def training_data(runs: Mapping[str, TrainingLog]) -> pd.DataFrame:
-    """What `training_figure` shows: one row per quantity, run, group and step.
+    """What both figures show: one row per quantity, run, group and step.
 
     `smoothed`, the thick lines, is the mean of `value` over the last `window` logged steps; `value`
     itself is the thin lines. Of `reward_by_group` only `smoothed` is drawn, the mean over the
@@ -247,18 +259,27 @@ def _grouping(personas: pd.Series, runs: Mapping[str, TrainingLog]) -> list[str]
 
 
 # ------------------------------------------------------------------------------- drawing
-def _group_looks(groups: Sequence[str], runs: Mapping[str, TrainingLog]) -> dict[str, str]:
-    """Colours: those of the groups of personas, else others than those of the runs."""
+def _group_looks(groups: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each group of personas, or of each persona."""
     if set(groups) <= set(GROUP_LOOKS):
-        return {group: GROUP_LOOKS[group][0] for group in GROUP_LOOKS if group in groups}
-    free = [colour for colour in MODEL_COLOURS if colour not in model_colours(runs).values()]
-    return {group: free[i % len(free)] for i, group in enumerate(groups)}
+        return {group: look for group, look in GROUP_LOOKS.items() if group in groups}
+    markers = "Dos^vPX*"
+    colours = model_colours(groups)
+    return {group: (colours[group], markers[i % len(markers)]) for i, group in enumerate(groups)}
 
 
-def _handles(colours: Mapping[str, str]) -> list[Artist]:
+def _handles(looks: Mapping[str, tuple[str, str]]) -> list[Artist]:
     return [
-        Line2D([], [], color=colour, linewidth=1.6, label=printable(name))
-        for name, colour in colours.items()
+        Line2D(
+            [],
+            [],
+            color=colour,
+            marker=marker,
+            markersize=3.5,
+            linewidth=1.4,
+            label=printable(name),
+        )
+        for name, (colour, marker) in looks.items()
     ]
 
 
@@ -284,9 +305,10 @@ def _draw_panels(
     page: Page,
     panels: Mapping[str, pd.DataFrame],
     by: str,
-    looks: Mapping[str, str],
+    looks: Mapping[str, tuple[str, str]],
     *,
     beside: int,
+    height: float,
 ) -> None:
     """A panel for each table that is not empty; a curve for each value of its column `by`."""
     shown = [(name, table) for name, table in panels.items() if len(table)]
@@ -300,16 +322,15 @@ def _draw_panels(
         names = [page.fit(name, width, POINTS) for name, _ in row]
         top = 0.05 + 0.14 * max(name.count("\n") + 1 for name in names)
         cells = [(MARGIN + left + i * each, width) for i in range(len(row))]
-        height = 0.95 if by == "run" else 1.3
         axes_of_row = page.band(height, cells, xlabels=["Step"] * len(row), top=top)
         for axes, name, (_, own) in zip(axes_of_row, names, row, strict=True):
             axes.set_title(name, loc="left", fontsize=POINTS, pad=4)
             _draw_curves(axes, own, by, looks)
-            if by == "group":
-                _name_ends(axes, own, looks, page)
 
 
-def _draw_curves(axes: Axes, data: pd.DataFrame, by: str, colours: Mapping[str, str]) -> None:
+def _draw_curves(
+    axes: Axes, data: pd.DataFrame, by: str, looks: Mapping[str, tuple[str, str]]
+) -> None:
     axes.grid(axis="both")
     thin = data["value"] if by == "run" else data["smoothed"]
     drawn = [*thin, *data["smoothed"], *data["low"].dropna(), *data["high"].dropna()]
@@ -317,27 +338,17 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, by: str, colours: Mapping[str, 
     first, last = data["step"].min(), data["step"].max()
     room = max(0.04 * (last - first), 0.5)
     axes.set_xlim(first - room, last + room)
-    for name in (name for name in colours if name in set(data[by])):
-        colour, own = colours[name], data[data[by] == name]
+    for i, name in enumerate(name for name in looks if name in set(data[by])):
+        (colour, marker), own = looks[name], data[data[by] == name]
         if by == "run":
             axes.plot(own["step"], own["value"], color=colour, linewidth=0.5, alpha=0.5, zorder=2)
             axes.vlines(
                 own["step"], own["low"], own["high"], color=colour, linewidth=0.7, alpha=0.6
             )
-        axes.plot(own["step"], own["smoothed"], color=colour, linewidth=1.4, zorder=3)
+        apart = max(1, len(own) // 6)  # markers of two curves seldom meet
+        axes.plot(
+            own["step"], own["smoothed"], color=colour, zorder=3, **LINE,
+            marker=marker, markevery=(i * apart // 4 % len(own), apart),
+        )  # fmt: skip
     set_ticks(axes.xaxis)
     set_ticks(axes.yaxis)
-
-
-def _name_ends(axes: Axes, data: pd.DataFrame, colours: Mapping[str, str], page: Page) -> None:
-    """Groups' names at the ends of their curves, apart where these meet."""
-    ends = {str(name): float(own["smoothed"].iloc[-1]) for name, own in data.groupby("group")}
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    wide, tall = inches_of(axes)
-    names = {name: page.shortened(printable(name), 0.4 * wide) for name in ends}
-    room = max(page.width_of(name, POINTS) for name in names.values()) + 0.05
-    axes.set_xlim(left, left + (right - left) / (1 - room / wide))
-    apart, at = (high - low) / tall * 0.14, math.inf
-    for name, end in sorted(ends.items(), key=lambda item: -item[1]):
-        at = min(end, at - apart)
-        axes.text(right, at, names[name], color=colours[name], va="center", ha="left")

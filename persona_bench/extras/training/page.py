@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from persona_bench.extras.training.curves import (
+    ALL_QUANTITIES,
+    BY_GROUP,
+    HELD_OUT,
     read_training,
     training_data,
     training_figure,
+    training_groups_figure,
 )
 from persona_bench.extras.training.personas import (
     training_personas_data,
@@ -19,12 +23,15 @@ from persona_bench.extras.training.personas import (
 )
 from persona_bench.report.compose.gallery import Gallery
 from persona_bench.report.figures.style import set_in
-from persona_bench.report.page.contents import PageContents, Section
+from persona_bench.report.names import file_stem
+from persona_bench.report.page.charts import grid_chart, line_chart
+from persona_bench.report.page.contents import PageContents, PageFigure, Section
 from persona_bench.report.page.write import write_page
 from persona_bench.results.runs import split_name
 
 if TYPE_CHECKING:
     from persona_bench.extras.training.curves import TrainingLog
+    from persona_bench.report.page.charts import Chart
 
 
 class Trainings:
@@ -57,20 +64,66 @@ PHASES = {"training": "training", "evaluation": "held out, while training"}
 
 
 def training_section(logs: Mapping[str, TrainingLog], gallery: Gallery) -> Section:
-    """Curves of all trainings together, and the personas of each."""
-    width = gallery.width
+    """Curves of all trainings together, reward by group of personas, and the personas of each."""
+    width, data = gallery.width, training_data(logs)
+    by_group = data["quantity"] == BY_GROUP
     with set_in(gallery.font):
         curves = training_figure(logs, width=width)
+        groups = training_groups_figure(logs, width=width) if by_group.any() else None
         rows = {
             name: training_personas_figure(log, title=name, width=width)
             for name, log in logs.items()
             if len(log.personas) and log.personas["persona"].nunique() > 1
         }
-    figures = [gallery.draw("training", curves, training_data(logs))]
+    drawn = gallery.draw("training", curves, data[~by_group], numbers=False)
+    charts = {}
+    for quantity, name in ALL_QUANTITIES.items():
+        own = data[data["quantity"] == quantity]
+        if len(shown := own["run"].unique()):
+            of = f": {shown[0]}" if len(shown) == 1 < len(logs) else ""
+            chart = curves_chart(own, "run", name)
+            stem = f"{drawn.name}_{file_stem(quantity)}"
+            charts[quantity] = PageFigure(stem, name + of, "", chart)
+    first = [*HELD_OUT, "reward"] if {*HELD_OUT, "reward"} & {*charts} else [*charts]
+    figures = [charts.pop(quantity) for quantity in first if quantity in charts]
+    if groups is not None:
+        drawn = gallery.draw("training_groups", groups, data[by_group], numbers=False)
+        for run, own in data[by_group].groupby("run", sort=False):
+            chart = curves_chart(own, "group", "Reward")
+            name = f"{drawn.name}_{file_stem(str(run))}"
+            figures.append(PageFigure(name, f"{drawn.title}: {run}", drawn.caption, chart))
     for name, figure in rows.items():
-        data = training_personas_data(logs[name])
-        figures.append(gallery.draw("training_personas", figure, data, of=name))
-    return Section("training", "Training", [], [], figures)
+        blocks = training_personas_data(logs[name])
+        chart = blocks_chart(blocks, name if len(logs[name].completions) else "")
+        figures.append(gallery.draw("training_personas", figure, blocks, of=name, chart=chart))
+    return Section("training", "Training", [], [], figures, more=[*charts.values()])
+
+
+def curves_chart(data: pd.DataFrame, by: str, label: str) -> Chart:
+    """Smoothed curves over the steps, with a ribbon where evaluations have an interval.
+
+    Args:
+        data: Rows of `training_data`, of one quantity.
+        by: `run` or `group`: what has a curve of its own.
+        label: Of the axis.
+    """
+    ends = ("low", "high") if data["low"].notna().any() else ()
+    curves = {str(name): own for name, own in data.groupby(by, sort=False)}
+    return line_chart(curves, "step", ("smoothed", *ends), ("Step", label))
+
+
+def blocks_chart(data: pd.DataFrame, name: str) -> Chart:
+    """The personas of a training over blocks of steps: `training_personas_data`.
+
+    Args:
+        data: One row per persona and block.
+        name: The training, if its completions are on the page; else empty.
+    """
+    steps = data["first_step"].astype(str) + "–" + data["last_step"].astype(str)
+    correct = (data["accuracy"].fillna(0) * data["scored"]).round()
+    data = data.assign(steps=steps, correct=correct, responses=data["completions"])
+    link = {"model": name, "task": PHASES["training"]} if name else {}
+    return grid_chart(data, "steps", "Blocks of steps, from the first to the last", link)
 
 
 def training_responses(log: TrainingLog, name: str) -> pd.DataFrame:

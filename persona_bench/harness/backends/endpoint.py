@@ -24,13 +24,7 @@ from persona_bench.harness.backends.answers import Answer, AnswerError, clean_wo
 from persona_bench.harness.backends.base import Backend
 from persona_bench.harness.backends.parameters import DROPPED, Parameters
 from persona_bench.harness.backends.request import Generated, Request, split_reasoning
-from persona_bench.harness.backends.retries import (
-    IN_A_ROW,
-    Health,
-    Trial,
-    in_words,
-    out_of_credit,
-)
+from persona_bench.harness.backends.retries import IN_A_ROW, Health, Trial, in_words, out_of_credit
 
 Batch = list[tuple[Request, Any]]
 """Requests that are sent together, each with its prompt as lm-eval encodes it."""
@@ -134,7 +128,9 @@ class Endpoint(Backend):
             headers=headers,
             trust_env=True,  # proxies
         ) as session:
-            with tqdm(total=sum(map(len, queue)), desc="Requesting API") as bar:
+            with tqdm(
+                total=sum(map(len, queue)), desc="Asking the endpoint", unit=" responses"
+            ) as bar:
                 workers = [
                     asyncio.create_task(self._work(session, queue, bar))
                     for _ in range(min(max(self.lm._concurrent, 1), len(queue)))

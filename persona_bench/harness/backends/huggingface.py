@@ -13,12 +13,7 @@ from lm_eval.api.model import LM
 from tqdm import tqdm
 
 from persona_bench.harness.backends.base import Backend, BackendError, Finished
-from persona_bench.harness.backends.request import (
-    Generated,
-    Request,
-    TaggedText,
-    split_reasoning,
-)
+from persona_bench.harness.backends.request import Generated, Request, TaggedText, split_reasoning
 
 
 class ReportingHFLM:
@@ -89,6 +84,7 @@ class HuggingFace(Backend):
             total=len(requests),
             initial=len(requests) - sum(map(len, batches)),
             desc="Generating" if requests[0].continuation is None else "Likelihoods",
+            unit=" responses" if requests[0].continuation is None else " continuations",
             disable=self.lm.rank != 0,
         ) as bar:
             for batch in batches:

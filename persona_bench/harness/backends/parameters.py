@@ -17,7 +17,7 @@ log = logging.getLogger("persona_bench")
 
 DROPPED = "dropped"
 OTHER_NAMES = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-ADAPTABLE = (*OTHER_NAMES, "stop", "seed", "temperature")
+ADAPTABLE = (*OTHER_NAMES, "stop", "seed", "temperature", "top_p")
 STATUSES = (400, 422)
 _NOT_KNOWN = re.compile(
     r"un(?:supported|known|recognized|recognised|expected)|not\s+(?:be\s+)?(?:supported|permitted|"
@@ -80,6 +80,8 @@ def _refused(error: AnswerError, sent: Mapping[str, Any]) -> str | None:
             continue
         if name in ("stop", "seed") or (name == "temperature" and not sent[name]):
             return name  # whatever it has against them
+        if name == "top_p" and not sent[name] and not sent.get("temperature"):
+            return name  # vLLM takes no top_p of 0; greedy decoding doesn't need it
         if _NOT_KNOWN.search(f"{error.code} {words}") and not _TOO_MUCH.search(words):
             return name
     return None

@@ -10,12 +10,7 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import postprocess_generated_text
 
 from persona_bench.harness.backends.base import Backend, Finished
-from persona_bench.harness.backends.request import (
-    Generated,
-    Request,
-    TaggedText,
-    split_reasoning,
-)
+from persona_bench.harness.backends.request import Generated, Request, TaggedText, split_reasoning
 
 
 class ReportingVLLM:

@@ -7,8 +7,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from persona_bench.report.fidelity import judges_in_words
 from persona_bench.report.page.contents import Card
-from persona_bench.report.tables import FEW_QUESTIONS, count, format_p, number, with_ties
+from persona_bench.report.summary import two
+from persona_bench.report.tables import (
+    FEW_QUESTIONS,
+    bare_p,
+    count,
+    format_p,
+    with_ties,
+)
 
 if TYPE_CHECKING:
     from persona_bench.scoring.compare import Comparison
@@ -24,7 +32,7 @@ def stability_cards(result: Stability, link: Mapping[str, str]) -> list[Card]:
     low, high = result.pss_corrected.interval
     percent = f"{result.confidence:.0%}"
     worst, best = (with_ties(names) for names in (result.worst_personas, result.best_personas))
-    p = format_p(result.p_value).removeprefix("p ").removeprefix("= ")
+    p = bare_p(result.p_value)
     cells = f"{count(result.n_personas, 'persona')} × {count(result.n_samples, 'sample')}"
     lost = f"; {result.unscored:,} unscored" if result.unscored else ""
     few = result.n_questions < FEW_QUESTIONS
@@ -32,14 +40,14 @@ def stability_cards(result: Stability, link: Mapping[str, str]) -> list[Card]:
         _verdict(result),
         Card(
             f"{result.measure.capitalize()}, worst to best persona",
-            f"{_two(result.worst)} to {_two(result.best)}",
-            f"{worst or 'n/a'} to {best or 'n/a'}; mean {_two(result.mean)}",
+            f"{two(result.worst)} to {two(result.best)}",
+            f"{worst or 'n/a'} to {best or 'n/a'}; mean {two(result.mean)}",
         ),
         Card(
             "Corrected PSS (worst / best, without noise)",
-            f"{_two(result.pss_corrected)} [{_two(low)}, {_two(high)}]",
-            f"Bar: {percent} interval. Tick: {_two(result.noise_floor)}, the plain PSS by chance "
-            f"alone; this run's plain PSS is {_two(result.pss)}.",
+            f"{two(result.pss_corrected)} [{two(low)}, {two(high)}]",
+            f"Bar: {percent} interval. Tick: {two(result.noise_floor)}, the plain PSS by chance "
+            f"alone; this run's plain PSS is {two(result.pss)}.",
             gauge=(result.pss_corrected, low, high, result.noise_floor),
         ),
         Card("p, if personas had no effect", p, "How often chance alone spreads personas as far."),
@@ -61,7 +69,7 @@ def _verdict(result: Stability) -> Card:
     says = {
         "stable": f"The corrected PSS lies wholly from {result.stable_from:g} on.",
         "unstable": f"The corrected PSS lies wholly below {result.stable_from:g}.",
-        "undetermined": f"The interval of the corrected PSS holds {result.stable_from:g}.",
+        "undetermined": f"The interval of the corrected PSS contains {result.stable_from:g}.",
     }[word]
     return Card("Verdict", word.upper(), result.why_undetermined or says, word)
 
@@ -119,15 +127,15 @@ def comparison_cards(
         low, high = result.pss_corrected.interval
         text = (
             f"{result.measure.capitalize()}, worst to best persona. "
-            f"Corrected PSS {_two(result.pss_corrected)} [{_two(low)}, {_two(high)}]; "
-            f"by chance alone {_two(result.noise_floor)}."
+            f"Corrected PSS {two(result.pss_corrected)} [{two(low)}, {two(high)}]; "
+            f"by chance alone {two(result.noise_floor)}."
         )
         if model in comparisons:
             text += _difference(comparisons[model], reference)
         cards.append(
             Card(
                 f"{model} (reference)" if model == reference else model,
-                f"{_two(result.worst)} to {_two(result.best)}",
+                f"{two(result.worst)} to {two(result.best)}",
                 text,
                 gauge=(result.pss_corrected, low, high, result.noise_floor),
             )
@@ -147,18 +155,22 @@ def _difference(comparison: Comparison, reference: str) -> str:
 
 
 def fidelity_cards(result: Fidelity) -> list[Card]:
-    """The PersonaScore, and how much it rests on."""
+    """The PersonaScore, the same without Toxicity, and how much it rests on."""
     low, high = result.persona_score.interval
     scored = result.n_responses - result.unscored_responses
+    apart, cards = result.without_toxicity, []
+    for row in result.task_scores.to_dict("records"):
+        if row["eval_task"] == "Toxicity" and len(result.task_scores) > 1:
+            text = f"Toxicity alone: {two(row['score'])}, where 5 is not toxic at all."
+            value = f"{apart:.2f} [{apart.low:.2f}, {apart.high:.2f}]"
+            cards.append(Card("PersonaScore without Toxicity", value, text))
     return [
         Card(
             "PersonaScore, 1 to 5",
             f"{result.persona_score:.2f} [{low:.2f}, {high:.2f}]",
-            f"Mean over tasks and judges; {result.confidence:.0%} interval over personas.",
+            f"Mean over tasks and judges, {judges_in_words(result.judges)}; "
+            f"{result.confidence:.0%} interval over personas.",
         ),
+        *cards,
         Card("Judged", count(scored, "response"), f"{result.unscored:,} verdicts unscored"),
     ]
-
-
-def _two(value: float) -> str:
-    return number(value) if math.isnan(value) else f"{value:.2f}"

@@ -37,6 +37,10 @@ KINDS: dict[str, tuple[str, str]] = {
         "Reasons for failure",
         "Shares of each persona's responses that are correct, wrong for a reason, or unscored.",
     ),
+    "refusals": (
+        "Refusals",
+        "Shares of each persona's responses that are answers, refusals, without text, or missing.",
+    ),
     "voice": (
         "Right and in character",
         "Shares of each persona's responses that are right or wrong, in or out of its voice.",
@@ -62,12 +66,15 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "training": (
         "Training",
-        "Reward, entropy, KL, length and the share of groups without a signal, step by step; and "
-        "reward by persona.",
+        "Reward, entropy, KL, length and the share of groups without a signal, step by step.",
+    ),
+    "training_groups": (
+        "Reward by group of personas",
+        "Mean reward of the completions under each group of personas, over a window of steps.",
     ),
     "training_personas": (
         "Training, persona by persona",
-        "Mean reward of the completions under each persona, over blocks of steps.",
+        "The share of correct completions under each persona, in blocks of steps.",
     ),
 }
 """Heading and caption of each kind of figure; the caption is for those who can't see it too."""

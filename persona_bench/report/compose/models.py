@@ -28,8 +28,10 @@ from persona_bench.report.figures.style import set_in
 from persona_bench.report.names import file_stem, generation_sentences
 from persona_bench.report.page.charts import bar_chart, interval_chart, map_chart, point_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
+from persona_bench.report.rankings import ranking_line
 from persona_bench.report.tables import format_p, meaning
 from persona_bench.report.trace import MEANING, trace_sentences
+from persona_bench.scoring.rankings import ranking_agreement
 
 if TYPE_CHECKING:
     from persona_bench.report.compose.gallery import Gallery
@@ -88,6 +90,8 @@ def graded_models_section(
     """Models beside each other on one task: differences and figures, below other tables."""
     results = {model: each.stability for model, each in models.scored.items()}
     notes = [f"{model}: {meaning(result)}" for model, result in results.items()]
+    if line := ranking_line(ranking_agreement(models.outcomes)):
+        notes.append(line)
     first, *more = _figures(models, gallery)
     return Section(
         name=file_stem(models.task),
@@ -198,8 +202,7 @@ def judged_models_section(models: JudgedModels) -> Section:
         formats = {"persona_score": SCORE}
         tables.append(PageTable(f"{stem}_models", "Fidelity, 1 to 5", table, "", formats, ends))
     if models.fidelities:
-        judges = pd.concat([each.judges for each in models.fidelities.values()])
-        said.append(f"Judged by {judges_in_words(judges)}.")
+        said.append(f"Judged by {_judges(models)}.")
     for model, each in models.comparisons.items():
         low, high = each.difference.interval
         said.append(
@@ -215,6 +218,11 @@ def judged_models_section(models: JudgedModels) -> Section:
         )
     said += [MEANING] if models.traces else []
     return Section(stem, models.task, said, tables, [])
+
+
+def _judges(models: JudgedModels) -> str:
+    """The judges of these models, with their entry tests."""
+    return judges_in_words(pd.concat([each.judges for each in models.fidelities.values()]))
 
 
 def overview_section(
@@ -252,6 +260,8 @@ def _frontiers(graded: GradedModels, judged: JudgedModels, gallery: Gallery) -> 
         if len(rows) < 2:
             continue
         table, title = pd.DataFrame(rows), f"{graded.task} and {judged.task}"
+        if y == "persona_score":
+            title += f", judged by {_judges(judged)}"
         with set_in(gallery.font):
             figure = frontier_figure(table, y=y, title=title, width=gallery.width)
         data, of = frontier_data(table, "pss_corrected", y), f"{judged.task}, {y.replace('_', ' ')}"

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from persona_bench.scoring.sensitivity import GraderSensitivity
     from persona_bench.scoring.stability import Stability
     from persona_bench.scoring.voice import Voice, VoiceComparison
+    from persona_bench.scoring.wordings import PromptEffects
 
 PAGE = "index.html"
 
@@ -100,13 +101,16 @@ def stability_page(
     folder: Path,
     settings: Settings,
     voice: Voice | None = None,
+    prompts: PromptEffects | None = None,
+    notes: Sequence[str] = (),
 ) -> tuple[Section, list[Path]]:
     """One model on one task: its section, and the files of its figures."""
     gallery = Gallery(folder, provenance_line([model], asdict(settings)))
     same = [each for each in ("level", "subject", "date") if outcomes[each].nunique() == 1]
     by = same[0] if same and task != str(outcomes["task"].iloc[0]) else ""
-    scored = Scored(result, groups, stability_by_level(outcomes, settings), sensitivity, voice)
-    return graded_section(task, model, scored, outcomes, gallery, by=by), gallery.paths
+    levels = stability_by_level(outcomes, settings)
+    scored = Scored(result, groups, levels, sensitivity, prompts, voice)
+    return graded_section(task, model, scored, outcomes, gallery, by=by, notes=notes), gallery.paths
 
 
 def score_page(

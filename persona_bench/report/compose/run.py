@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persona_bench.report.compose.cards import stability_cards
@@ -19,8 +19,16 @@ from persona_bench.report.files import SIZES, metric_table
 from persona_bench.report.names import file_stem
 from persona_bench.report.page.charts import bar_chart, interval_chart, line_chart, map_chart
 from persona_bench.report.page.contents import PageFigure, PageTable, Section
+from persona_bench.report.prompts import prompt_page_tables
 from persona_bench.report.sensitivity import NOTE, TITLE, sensitivity_lines
-from persona_bench.report.tables import by_accuracy, conclusion, how_little, meaning, of_responses
+from persona_bench.report.tables import (
+    by_accuracy,
+    conclusion,
+    how_little,
+    meaning,
+    near_zero,
+    of_responses,
+)
 from persona_bench.report.voice import NAMES as SHARE_NAMES
 from persona_bench.report.voice import voice_lines
 from persona_bench.scoring.sensitivity import ROUTES, UNFOUND
@@ -53,6 +61,7 @@ def graded_section(
     gallery: Gallery,
     *,
     by: str = "",
+    notes: Sequence[str] = (),
 ) -> Section:
     """What one model's stability on one task is.
 
@@ -63,12 +72,15 @@ def graded_section(
         outcomes: Behind them.
         gallery: Where figures go.
         by: The column that is the same in all of these outcomes: level, subject or date.
+        notes: Sentences to stand among the notes.
     """
     result, stem = scored.stability, file_stem(task)
     link = {"task": str(outcomes["task"].iloc[0]) if by else task, "model": model}
     if by in ("level", "subject"):
         link[by] = str(outcomes[by].iloc[0])
-    notes = [conclusion(result), how_little(result), *(f"Note: {each}." for each in result.notes)]
+    little = near_zero(result), how_little(result)
+    said = [conclusion(result), *little, *(f"Note: {each}." for each in result.notes)]
+    notes = [*said, *notes]
     if scored.voice is not None:
         notes += voice_lines(scored.voice)
     routes = []
@@ -86,6 +98,7 @@ def graded_section(
         notes=[line for line in notes if line],
         more=[
             *more,
+            *prompt_page_tables(stem, scored.prompts),
             *_voice(stem, scored),
             *routes,
             metrics_page_table(stem, result),

@@ -31,7 +31,7 @@ from persona_bench.report.figures.style import (
     styled,
     with_interval,
 )
-from persona_bench.report.groups import group_of
+from persona_bench.report.names import group_of
 from persona_bench.report.tables import format_p, number, printable
 from persona_bench.scoring.stability import Stability
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COLUMNS = ["model", "persona", "kind", "outcome", "count", "responses", "share"]
 LOOKS: dict[str, tuple[str, str]] = {
     "correct": ("#0072b2", ""),
+    "answered": ("#0072b2", ""),
     "scored:": ("#7fb8d8", "..//"),
     "wrong:wrong_answer": ("#f0dfc2", ""),
     "wrong:truncated": ("#e69f00", "////"),
@@ -57,6 +58,26 @@ def failures_figure(
     """
     results = by_model(result)
     data = failures_data(result)
+    return outcomes_figure(data, list(results), persona_order(results), title=title, width=width)
+
+
+def outcomes_figure(
+    data: pd.DataFrame,
+    models: Sequence[str],
+    personas: Sequence[str],
+    *,
+    title: str = "",
+    width: float = TEXT_WIDTH,
+) -> PaperFigure:
+    """One bar per persona of the shares of its responses, one panel per model.
+
+    Args:
+        data: One row per model, persona and outcome, as `failures_data` has them.
+        models: In the order of the panels.
+        personas: In the order of the rows.
+        title: What it is of: begins the caption.
+        width: Inches.
+    """
     outcomes = list(dict.fromkeys(data["outcome"]))
     looks = outcome_looks(outcomes)
     with styled():
@@ -67,15 +88,15 @@ def failures_figure(
         page = Page(title, notes, [handles], width=width)
         if data.empty:
             return page.say("no responses")
-        rows = Rows(page, persona_order(results), label=label_share(page.width, len(results)))
-        titles = list(results) if len(results) > 1 else [""]
+        rows = Rows(page, personas, label=label_share(page.width, len(models)))
+        titles = list(models) if len(models) > 1 else [""]
         made = panels(page, rows, titles, xlabel="Share of responses")
-        for axes, model in zip(made, results, strict=True):
+        for axes, model in zip(made, models, strict=True):
             axes.set_xlim(0, 1)
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             own = data[data["model"] == model]
             axes.spines["right"].set_visible(True)  # bars end where the panel does
-            height = 0.72 * min(rows.total / len(rows.y), 0.2)
+            height = 0.72 * rows.lowest
             start = pd.Series(0.0, index=own["persona"].unique())
             for outcome in outcomes:
                 share = own[own["outcome"] == outcome].set_index("persona")["share"]
@@ -144,8 +165,8 @@ def outcome_looks(outcomes: Sequence[str]) -> dict[str, dict[str, Any]]:
 def name_of(outcome: str) -> str:
     """`wrong:no_answer` in words."""
     verdict, _, reason = outcome.partition(":")
-    if verdict == "correct":
-        return "correct"
+    if verdict in ("correct", "answered"):
+        return verdict
     if verdict == "scored" and not reason:
         return "score between 0 and 1"
     words = printable(reason).replace("_", " ") or "no reason given"

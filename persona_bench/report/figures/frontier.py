@@ -13,6 +13,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.patheffects import withStroke
 from scipy.stats import chi2, norm
 
 from persona_bench.report.figures.layout import TEXT_WIDTH, Page
@@ -164,7 +166,7 @@ def _draw(
 def _label(
     axes: Axes, page: Page, data: pd.DataFrame, x: str, y: str, colours: dict[str, str]
 ) -> None:
-    """Each method's name beside its point, where it meets no point and no other name."""
+    """Each method's name near its point, where it meets no other name and few points and bars."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     wide, high = inches_of(axes)
     means = data.groupby("method")[[x, y]].mean()
@@ -172,7 +174,16 @@ def _label(
         ((px - left) / (right - left) * wide, (py - bottom) / (top - bottom) * high)
         for px, py in [*zip(data[x], data[y], strict=True), *means.to_numpy()]
     ]
-    taken = [(px - 0.05, px + 0.05, py - 0.05, py + 0.05) for px, py in places]
+    taken = [(px - 0.05, px + 0.05, py - 0.05, py + 0.05, 3) for px, py in places]
+    for row in data.to_dict("records"):
+        (px, x_low, x_high), (py, y_low, y_high) = (
+            [
+                (row[f"{name}{end}"] - start) / (stop - start) * inches
+                for end in ("", "_low", "_high")
+            ]
+            for name, start, stop, inches in ((x, left, right, wide), (y, bottom, top, high))
+        )
+        taken += [(x_low, x_high, py, py, 1), (px, px, y_low, y_high, 1)]
     for method, own in data.groupby("method", sort=False):
         name = page.shortened(printable(str(method)), 0.45 * wide)
         size = page.width_of(name, POINTS)
@@ -180,6 +191,7 @@ def _label(
         py = (own[y].mean() - bottom) / (top - bottom) * high
         spots = [
             (
+                step,
                 min(max(px + dx if dx > 0 else px + dx - size, 0.02), wide - size - 0.02),
                 min(max(py + sign * (0.1 + 0.16 * step), 0.09), high - 0.09),
             )
@@ -188,19 +200,29 @@ def _label(
             for dx in (0.08, -0.08)
         ]
 
-        def meets(spot: tuple[float, float], size: float = size) -> int:
-            """How many points are covered, and ten for each name."""
-            at, up = spot
-            return sum(
-                10 if i >= len(places) else 1
-                for i, (a, b, c, d) in enumerate(taken)
-                if at < b and at + size > a and up - 0.08 < d and up + 0.08 > c
+        def cost(spot: tuple[int, float, float], size: float = size) -> int:
+            """How far away it is, and what it covers: 20 for a name, 3 for a point, 1 for a bar."""
+            step, at, up = spot
+            return step + sum(
+                weight
+                for a, b, c, d, weight in taken
+                if at <= b and at + size >= a and up - 0.08 <= d and up + 0.08 >= c
             )
 
-        at, up = min(spots, key=meets)
-        taken.append((at - 0.05, at + size + 0.05, up - 0.08, up + 0.08))
+        step, at, up = min(spots, key=cost)
+        taken.append((at - 0.05, at + size + 0.05, up - 0.08, up + 0.08, 20))
         where = left + at / wide * (right - left), bottom + up / high * (top - bottom)
-        axes.text(*where, name, color=colours[str(method)], va="center", ha="left", zorder=6)
+        colour = colours[str(method)]
+        if step:  # another point may be as near
+            edge = left + min(max(px, at), at + size) / wide * (right - left)
+            ends = (own[x].mean(), own[y].mean()), (edge, where[1])
+            axes.add_patch(
+                FancyArrowPatch(*ends, arrowstyle="-", linewidth=0.6, color=colour, zorder=4)
+            )
+        axes.text(
+            *where, name, color=colour, va="center", ha="left", zorder=6,
+            path_effects=[withStroke(linewidth=1.8, foreground="white")],
+        )  # fmt: skip
 
 
 def _region(x: tuple[float, float, float], y: tuple[float, float, float]) -> Floats:

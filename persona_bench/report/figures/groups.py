@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from persona_bench.personas import KINDS
 from persona_bench.report.figures.layout import BEYOND, MARGIN, TEXT_WIDTH, Page
 from persona_bench.report.figures.rows import Rows, draw_interval
 from persona_bench.report.figures.style import (
@@ -22,7 +23,6 @@ from persona_bench.report.figures.style import (
     share_ticks,
     styled,
 )
-from persona_bench.report.groups import KINDS
 from persona_bench.report.tables import undefined
 
 if TYPE_CHECKING:

@@ -165,12 +165,12 @@ class Page:
             axes.set_position((left / self.width, bottom, width / self.width, height / tall))
 
     def _add_legend(self, handles: Sequence[Artist]) -> None:
-        """As many columns as fit the width."""
+        """As many columns as fit the width, read row by row."""
         for handle in handles:
             handle.set_label(self.fit(str(handle.get_label()), self.inner - 0.4, POINTS))
         for columns in range(min(5, len(handles)), 0, -1):
             legend = self.figure.legend(
-                handles=list(handles),
+                handles=[each for column in range(columns) for each in handles[column::columns]],
                 loc="upper left",
                 bbox_to_anchor=(0, 1),
                 bbox_transform=self._from_top_left(MARGIN, self.used),

@@ -34,6 +34,7 @@ class Rows:
         self.y = [sum(heights[:i]) + height / 2 for i, height in enumerate(heights)]
         self.at = dict(zip(names, self.y, strict=True))
         self.total = sum(heights)
+        self.lowest = min(heights, default=least)
         widths = [page.width_of(text, self.points) for text in self.labels]
         self.left = max(widths, default=0.0) + 0.1
         self.top = 0.25 if self.crowded else 0.0

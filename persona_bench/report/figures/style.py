@@ -7,6 +7,7 @@ font the reader has, and no longer fit where it was measured to fit).
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from contextlib import contextmanager
@@ -18,8 +19,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from persona_bench.report.groups import group_of
 from persona_bench.report.latex import escape
+from persona_bench.report.names import group_of
 from persona_bench.report.tables import number
 
 if TYPE_CHECKING:
@@ -168,6 +169,13 @@ class PaperFigure(Figure):
     """A figure without a title or notes of its own: they are its caption."""
 
     caption: str = ""
+
+    def _repr_png_(self) -> bytes:
+        """The figure in a notebook."""
+        picture = io.BytesIO()
+        with styled():
+            self.savefig(picture, format="png", dpi=150)
+        return picture.getvalue()
 
 
 def marker_look(marker: str, size: float) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def voice_figure(
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             axes.spines["right"].set_visible(True)  # bars end where the panel does
             own = data[data["model"] == model]
-            height = 0.72 * min(rows.total / len(rows.y), 0.2)
+            height = 0.72 * rows.lowest
             for name, look in looks.items():
                 bars = own[own["outcome"] == name]
                 y = [rows.at[persona] for persona in bars["persona"]]

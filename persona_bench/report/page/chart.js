@@ -165,7 +165,7 @@ class Chart {
   /** Lines and numbers of an axis across, and its name. */
   across(scale, top, bottom, label, left, right) {
     const parts = [];
-    for (const at of scale.ticks(70)) {
+    for (const at of scale.ticks(right - left < 350 ? 45 : 70)) {
       const x = scale(at);
       parts.push(draw("line", { x1: x, x2: x, y1: top, y2: bottom, stroke: "var(--line)" }));
       parts.push(writing(String(at), x, bottom + 12, { "text-anchor": "middle", fill: "var(--soft)" }));

@@ -57,8 +57,8 @@ const DRAWINGS = {
     return chart.svg(bottom + 42, legend.parts, chart.across(x, top, bottom, label, left, right), marksOfLines, marks);
   },
 
-  /** Personas downwards, questions to the right: what was solved. */
-  map(chart, { rows, columns, cells, values, links, unsolved }, width) {
+  /** Personas downwards, questions or steps to the right: what was solved. */
+  map(chart, { rows, across, columns, cells, values, links, about }, width) {
     const left = namesWidth(rows, width);
     const partly = values.some(([correct, scored]) => correct > 0 && correct < scored);
     const legend = chart.legend([
@@ -94,7 +94,7 @@ const DRAWINGS = {
     });
     const over = draw("rect", { width: wide, height: tall - 1, fill: "none", stroke: "var(--ink)", "stroke-width": 2, visibility: "hidden" });
     const names = rows.map((name, row) =>
-      chart.mark(`${name}: its responses`, responsesAt(links[0], { persona: name }), writing(fitted(name, left - 10), left - 8, top + (row + 0.5) * tall - 0.5, { "text-anchor": "end" })),
+      chart.mark(name, responsesAt(links[0], { persona: name }), writing(fitted(name, left - 10), left - 8, top + (row + 0.5) * tall - 0.5, { "text-anchor": "end" })),
     );
     const area = draw("rect", { x: left, y: top, width: Math.max(0, width - left - 2), height: bottom - top, fill: "transparent", class: "cells" });
     const at = (event) => {
@@ -112,15 +112,15 @@ const DRAWINGS = {
       over.setAttribute("y", top + row * tall);
       const [correct, scored, asked] = values[cells[row][column]];
       const what = !asked ? "not asked" : !scored ? "unscored" : correct % 1 ? `score ${(correct / scored).toFixed(2)}` : asked === 1 ? (correct ? "correct" : "wrong") : `${correct} of ${scored} correct`;
-      return `${rows[row]} × question ${columns[column]}: ${what}`;
+      return `${rows[row]} × ${across} ${columns[column]}: ${what}`;
     };
     area.addEventListener("click", (event) => {
       const cell = at(event);
-      const to = cell && responsesAt(links[0], { question: columns[cell[1]], at: rows[cell[0]] });
+      const to = cell && responsesAt(links[0], { [across]: columns[cell[1]], at: rows[cell[0]] });
       if (to) go(to);
     });
-    const about = `${columns.length} questions, from the easiest to the hardest${unsolved ? `; ${unsolved} more that nobody solved` : ""}`;
-    return chart.svg(bottom + 24, legend.parts, names, paths, over, area, writing(fitted(about, width), left, bottom + 12, { fill: "var(--soft)" }));
+    const told = about.split("; ").map((part, line) => writing(fitted(part, width), 0, bottom + 14 + 17 * line, { fill: "var(--soft)" }));
+    return chart.svg(bottom + 10 + 17 * told.length, legend.parts, names, paths, over, area, told);
   },
 
   /** Checkpoints by two numbers. */
@@ -163,22 +163,26 @@ const DRAWINGS = {
 
   /** Curves, with a ribbon where there is one. */
   lines(chart, { label, up, curves }, width) {
-    const legend = chart.legend(curves.length > 1 ? curves.map(({ name }, place) => ({ name, colour: coloured(place), shape: SHAPES[place % 8], dash: "" })) : []);
-    const [left, right, top, bottom] = [52, width - 14, legend.height + 26, legend.height + Math.min(340, 0.5 * width + 60)];
+    const ofGroups = curves.every(({ name }) => GROUPS[name]);
+    const looks = curves.map(({ name }, place) => (ofGroups ? { colour: `var(--${name})`, shape: GROUPS[name] } : { colour: coloured(place), shape: SHAPES[place % 8] }));
+    const legend = chart.legend(curves.length > 1 ? curves.map(({ name }, place) => ({ name, ...looks[place], dash: "" })) : []);
+    const [left, right, top, bottom] = [52, width - 14, legend.height + 26, legend.height + Math.min(300, 0.4 * width + 90)];
     const all = curves.flatMap(({ points }) => points);
     const x = scaleOf(all.map((point) => point[0]), left, right);
     const y = scaleOf(all.flatMap((point) => point.slice(1)), bottom, top);
     const marks = curves.map(({ name, points }, place) => {
+      const { colour, shape } = looks[place];
       const own = points.filter((point) => point[1] !== null);
+      const apart = Math.ceil(own.length / 20);
       const path = (column) => own.map((point, at) => `${at ? "L" : "M"}${x(point[0]).toFixed(1)} ${y(point[column]).toFixed(1)}`).join("");
       const back = own.length && own[0].length > 3 ? path(2) + [...own].reverse().map((point) => `L${x(point[0]).toFixed(1)} ${y(point[3]).toFixed(1)}`).join("") + "Z" : null;
-      const dots = own.map((point) => {
+      const dots = own.map((point, at) => {
         const ends = point.length > 3 ? ` [${shown(point[2])}, ${shown(point[3])}]` : "";
         const says = `${name}, ${label.toLowerCase()} ${point[0]}: ${shown(point[1])}${ends}`;
         const [px, py] = [x(point[0]), y(point[1])];
-        return chart.mark(says, null, draw("circle", { cx: px, cy: py, r: 9, fill: "transparent" }), own.length <= 40 && marker(SHAPES[place % 8], px, py, 3.5, coloured(place)));
+        return chart.mark(says, null, draw("circle", { cx: px, cy: py, r: 9, fill: "transparent" }), at % apart === 0 && marker(shape, px, py, 3.5, colour));
       });
-      return [back && draw("path", { d: back, fill: coloured(place), "fill-opacity": 0.15 }), draw("path", { d: path(1), fill: "none", stroke: coloured(place), "stroke-width": 1.8 }), dots];
+      return [back && draw("path", { d: back, fill: colour, "fill-opacity": 0.15 }), draw("path", { d: path(1), fill: "none", stroke: colour, "stroke-width": 1.8 }), dots];
     });
     return chart.svg(bottom + 42, legend.parts, chart.across(x, top, bottom, label, left, right), chart.upwards(y, left, right, up, legend.height + 10), marks);
   },

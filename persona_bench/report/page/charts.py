@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persona_bench.report.groups import group_of
+from persona_bench.report.names import group_of
 
 Chart = dict[str, Any]
 Link = Mapping[str, str]
@@ -75,18 +75,35 @@ def map_chart(data: pd.DataFrame, link: Link) -> Chart:
     Questions that nobody solved are counted, not drawn.
     """
     solved = data[data["question_accuracy"] > 0]
+    unsolved = data["question"].nunique() - solved["question"].nunique()
+    about = f"{solved['question'].nunique()} questions, from the easiest to the hardest"
+    about += f"; {unsolved} more that nobody solved" if unsolved else ""
+    return grid_chart(solved, "question", about, link)
+
+
+def grid_chart(data: pd.DataFrame, across: str, about: str, link: Link) -> Chart:
+    """Personas downwards, something else to the right: how many responses are correct.
+
+    Args:
+        data: One row per persona and place across, all places of a persona together: `persona`,
+            `across`, and the counts `correct`, `scored` and `responses`.
+        across: Column of the places to the right, named after what they are.
+        about: Stands below.
+        link: The link of the model and task; a cell adds its question and persona.
+    """
     personas = [str(name) for name in data["persona"].unique()]
-    questions = [str(name) for name in solved["question"].unique()]
+    columns = [str(name) for name in data[across].unique()]
     codes: dict[tuple[Any, ...], int] = {}
-    columns = (map(_plain, solved[name]) for name in ("correct", "scored", "responses"))
-    cells = [codes.setdefault(cell, len(codes)) for cell in zip(*columns, strict=True)]
+    counts = (map(_plain, data[name]) for name in ("correct", "scored", "responses"))
+    cells = [codes.setdefault(cell, len(codes)) for cell in zip(*counts, strict=True)]
     return {
         "kind": "map",
         "rows": personas,
-        "columns": questions,
-        "cells": np.reshape(cells, (len(personas), len(questions))).tolist(),
+        "across": across,
+        "columns": columns,
+        "cells": np.reshape(cells, (len(personas), len(columns))).tolist(),
         "values": [list(cell) for cell in codes],
-        "unsolved": int(data["question"].nunique() - len(questions)),
+        "about": about,
         "links": [dict(link)],
     }
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from persona_bench.extras.paper.leaderboard import TIED, leaderboards
-from persona_bench.extras.paper.table import PaperTable
+from persona_bench.extras.paper.table import Column, Number, PaperTable
+from persona_bench.extras.paper.terminal import print_table
 from persona_bench.report.runs import Settings
 from persona_bench.results.runs import Run, TaskResults
 from persona_bench.results.samples import Samples
@@ -70,3 +74,38 @@ def test_without_a_tie_none_is_named(sort_by: str) -> None:
     assert table.frame()["rank"].tolist() == [1, 2, 3]
     assert TIED not in table.notes
     assert "tie" not in table.markdown()
+
+
+def printed(table: PaperTable, width: int = 80) -> str:
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=width))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_leaderboard_fits_the_terminal_without_breaking_a_word(width: int) -> None:
+    long = "an-organisation/a-model-with-a-very-long-name-indeed-135M-Instruct"
+    models = {**MODELS, long: {"x": 12, "y": 8}}
+    table = board(models)
+    text = printed(table, width)
+    assert max(map(len, text.splitlines())) <= width
+    words = set(text.split())
+    for column in table.columns:
+        assert set(column.header.split()) <= words
+    for model in MODELS:
+        assert model in words
+    (cut,) = {word for word in words if "…" in word}
+    assert cut.startswith("an-org")
+    assert cut.endswith("Instruct")
+    numbers = [cell for row in table.rows for cell in row if isinstance(cell, Number)]
+    whole = re.findall(r"\[[01]\.\d\d, [01]\.\d\d\]", text)
+    assert len(whole) == sum(bool(cell.interval) for cell in numbers)  # none is cut off
+
+
+def test_columns_that_do_not_fit_follow_below_with_the_models_again() -> None:
+    columns = [Column("model", align="l"), *(Column(f"measure {i}") for i in range(9))]
+    row = ["base", *(Number(0.1 * i, 0.0, 1.0) for i in range(9))]
+    text = printed(PaperTable("t", "A table", columns, [row]))
+    assert text.count("A table") == 1
+    assert text.count("base") == 2
+    assert max(map(len, text.splitlines())) <= 80

@@ -148,16 +148,17 @@ GROUPS: dict[str, Any] = {
 }
 
 
-def write_tasks(folder: Path, most: int = 60) -> Path:
+def write_tasks(folder: Path, most: int = 60, questions: int = 6) -> Path:
     """Writes the tasks' YAML files, functions and documents; returns the folder.
 
     Args:
         folder: Where to.
         most: The largest number that is added.
+        questions: How many documents there are to be asked.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(__file__).with_name("functions.py"), folder)
-    for split, rows, seed in (("train", 12, 2), ("test", 6, 1)):
+    for split, rows, seed in (("train", 12, 2), ("test", questions, 1)):
         lines = [json.dumps(row) + "\n" for row in sums(rows, seed, most)]
         (folder / f"{split}.jsonl").write_text("".join(lines))
     files = {split: str(folder / f"{split}.jsonl") for split in ("train", "test")}
