@@ -18,10 +18,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.evaluator_utils import get_sample_size
 
 from persona_bench.harness.script import user_turns
-from persona_bench.rendering import merged
+from persona_bench.rendering import merged, prompt_text
 
 NAME = "conversations"
 """What stands for a task's name in the store's records of replies."""
+LENGTH_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 LOST = "conversation_lost"
 """Key of a request's document that says why the conversation before it could not be held."""
 UNSPOKEN = "..."
@@ -75,6 +76,11 @@ class Conversation:
             return ""
         return f"the conversation before it ended in round {len(self.replies) + 1}: {self.error}"
 
+    def marked(self, doc: dict[str, Any], rounds: int) -> dict[str, Any]:
+        """The document of a question after so many rounds, with a mark if it can't be asked."""
+        why = self.lost(rounds)
+        return {**doc, LOST: why} if why else doc
+
     def request(self, lm: Any) -> Instance:
         """The request for the next reply."""
         number = len(self.replies)
@@ -122,7 +128,7 @@ def begin(
         docs = docs.select(range(min(get_sample_size(task, limit) or len(docs), len(docs))))
         columns = (docs[name] for name in ("persona", "script", "persona_prompt"))
         merge = task.knobs.system_role == "merge"
-        arguments = task.reply_arguments()
+        arguments = _reply_arguments(task)
         for persona, script, prompt in dict.fromkeys(zip(*columns, strict=True)):
             told = (system_instruction, "" if merge else prompt)
             system = "\n\n".join(text for text in told if text)
@@ -136,6 +142,61 @@ def begin(
             talk.rounds = max(talk.rounds, task.turns)
             task.conversations[persona, script] = talk
     return list(found.values())
+
+
+def _reply_arguments(task: Any) -> dict[str, Any]:
+    """Generation arguments of the replies: the task's, of another length."""
+    gen = task.config.generation_kwargs if task.OUTPUT_TYPE == "generate_until" else {}
+    dropped = ("until", "stop", "max_gen_toks", *LENGTH_ALIASES)
+    kept = {name: value for name, value in (gen or {}).items() if name not in dropped}
+    return {"do_sample": False, **kept, "until": [], "max_gen_toks": task.knobs.turn_tokens}
+
+
+def check_room(task: Any, lm: Any, system_instruction: str | None, multiturn: bool) -> None:
+    """Refuses conversations that may outgrow the model's context, before any is held.
+
+    Args:
+        task: A `PersonaTask` that was told of its conversations.
+        lm: The model.
+        system_instruction, multiturn: As the questions will be asked.
+
+    Raises:
+        MissingPersonaError: too long a prompt, or the chat template loses persona or conversation.
+    """
+    task.use(lm)
+    longest: dict[tuple[str, int], dict[str, Any]] = {}
+    for doc in task.eval_docs:
+        cell = doc["persona"], doc["script"]
+        size = len(longest[cell]["prompt"]) if cell in longest else -1
+        if cell in task.conversations and len(doc["prompt"]) > size:
+            longest[cell] = doc
+    prompts = [
+        task.fewshot_context(
+            doc,
+            num_fewshot=task.config.num_fewshot or 0,
+            system_instruction=system_instruction,
+            apply_chat_template=True,
+            fewshot_as_multiturn=multiturn,
+            chat_template=lm.apply_chat_template,
+            gen_prefix=task.doc_to_prefix(doc),
+        )
+        for doc in longest.values()
+    ]
+    flat = [each for one in prompts for each in (one if isinstance(one, list) else [one])]
+    task.check_fits(list(map(prompt_text, flat)), task.turns * task.knobs.turn_tokens)
+
+
+def put_into_documents(task: Any) -> None:
+    """Puts what was said into a task's documents."""
+    said = {
+        cell: [message["content"] for message in each.messages(len(each.replies[: task.turns]))]
+        for cell, each in task.conversations.items()
+    }
+    docs = task.dataset["test"]
+    cells = zip(docs["persona"], docs["script"], strict=True)
+    task.dataset["test"] = docs.add_column(  # a limit may leave some without
+        "conversation", [said.get(cell, []) for cell in cells]
+    )
 
 
 def hold(

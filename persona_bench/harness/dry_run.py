@@ -10,7 +10,7 @@ from typing import Any
 from persona_bench.harness.backends.request import Request
 from persona_bench.harness.caching_lm import request_of
 from persona_bench.harness.chat_date import dated_template, first_date, pin_date
-from persona_bench.harness.conversations import NAME, Reply, begin, hold
+from persona_bench.harness.conversations import NAME, Reply, begin, check_room, hold
 from persona_bench.harness.fingerprint import FingerprintError, fingerprint, is_api
 from persona_bench.harness.notes import parts_of
 from persona_bench.harness.preflight import check_chat_template, load
@@ -85,7 +85,7 @@ def plan_run(
         talks = begin(talking, system_instruction, limit)
         as_turns = multiturn(fewshot_as_multiturn, apply_chat_template)
         for task in talking:
-            task.check_conversation_room(lm, system_instruction, as_turns)
+            check_room(task, lm, system_instruction, as_turns)
         hold(
             talks, lm, lambda requests: _stored([requested(each) for each in requests], record_log)
         )

@@ -25,7 +25,14 @@ from lm_eval.utils import make_table, sanitize_model_name, simple_parse_args_str
 from persona_bench.harness.backends import model_class
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import first_date, pin_date, prints_date, today
-from persona_bench.harness.conversations import NAME, begin, ended_early, hold
+from persona_bench.harness.conversations import (
+    NAME,
+    begin,
+    check_room,
+    ended_early,
+    hold,
+    put_into_documents,
+)
 from persona_bench.harness.fingerprint import Fingerprint, fingerprint, without_secrets
 from persona_bench.harness.hub import check_hub, finish_push, tracker_for
 from persona_bench.harness.knobs import (
@@ -396,7 +403,7 @@ class Session:
             raise RunError("turns in --metadata needs a chat template: leave its option out")
         conversations = begin(talking, system_instruction, limit)
         for task in talking:
-            task.check_conversation_room(self.lm, system_instruction, as_turns)
+            check_room(task, self.lm, system_instruction, as_turns)
         rounds = sum(each.rounds for each in conversations)
         self.say(
             f"First {len(conversations):,} conversations of up to "
@@ -406,7 +413,7 @@ class Session:
         if told := ended_early(conversations, talking):
             self.say(told)
         for task in talking:
-            task.end_conversations()
+            put_into_documents(task)
         if isinstance(self.lm, CachingLM):  # what is said of both is about the questions
             self.lm.failed.clear()
             self.lm.adapted.pop(NAME, None)

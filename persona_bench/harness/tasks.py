@@ -21,7 +21,7 @@ from persona_bench.grading import Verdict
 from persona_bench.grading.reasoning import reasoning_start
 from persona_bench.harness.caching_lm import CachingLM
 from persona_bench.harness.chat_date import dated_template, on_fixed_day, prints_date, today
-from persona_bench.harness.conversations import LOST, Conversation
+from persona_bench.harness.conversations import LENGTH_ALIASES, Conversation
 from persona_bench.harness.design import design_record
 from persona_bench.harness.documents import build_documents
 from persona_bench.harness.grade_finished import grade
@@ -46,7 +46,6 @@ from persona_bench.rendering import (
 log = logging.getLogger("persona_bench")
 
 API_SEED = 1234  # what lm-eval sends with every API request
-LENGTH_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 Cell = tuple[str, str, int]
 """Question, persona and sample."""
 LONGEST = 50  # prompts whose tokens are counted: the longest in characters
@@ -167,7 +166,7 @@ class PersonaTask(ConfigurableTask):
                 "%s: --system_instruction stands before every persona, the control's too",
                 self.task_name,
             )
-        self._template = self._template_name(apply_chat_template)
+        self.use(self._lm, apply_chat_template)
         self._record(chat_template if apply_chat_template else None, system_instruction)
         super().build_all_requests(
             limit=limit,
@@ -232,61 +231,13 @@ class PersonaTask(ConfigurableTask):
 
         return apply
 
-    def reply_arguments(self) -> dict[str, Any]:
-        """Generation arguments of the replies in a conversation: the task's, of another length."""
-        gen = self.config.generation_kwargs if self.OUTPUT_TYPE == "generate_until" else {}
-        dropped = ("until", "stop", "max_gen_toks", *LENGTH_ALIASES)
-        kept = {name: value for name, value in (gen or {}).items() if name not in dropped}
-        return {"do_sample": False, **kept, "until": [], "max_gen_toks": self.knobs.turn_tokens}
-
-    def check_conversation_room(
-        self, lm: Any, system_instruction: str | None, multiturn: bool
-    ) -> None:
-        """Refuses conversations that may outgrow the model's context, before any is held.
-
-        Raises:
-            MissingPersonaError: too long a prompt, or the chat template loses the persona.
-        """
-        self._lm, self._template = lm, self._template_name(True)
-        longest: dict[tuple[str, int], dict[str, Any]] = {}
-        for doc in self.eval_docs:
-            cell = doc["persona"], doc["script"]
-            size = len(longest[cell]["prompt"]) if cell in longest else -1
-            if cell in self.conversations and len(doc["prompt"]) > size:
-                longest[cell] = doc
-        prompts = [
-            self.fewshot_context(
-                doc,
-                num_fewshot=self.config.num_fewshot or 0,
-                system_instruction=system_instruction,
-                apply_chat_template=True,
-                fewshot_as_multiturn=multiturn,
-                chat_template=lm.apply_chat_template,
-                gen_prefix=self.doc_to_prefix(doc),
-            )
-            for doc in longest.values()
-        ]
-        flat = [each for one in prompts for each in (one if isinstance(one, list) else [one])]
-        self._check_fits([prompt_text(each) for each in flat], self.turns * self.knobs.turn_tokens)
-
-    def end_conversations(self) -> None:
-        """Puts what was said into the documents, and counts it into the record of the run."""
-        said = {
-            cell: [message["content"] for message in each.messages(len(each.replies[: self.turns]))]
-            for cell, each in self.conversations.items()
-        }
-        docs = self.dataset["test"]
-        cells = zip(docs["persona"], docs["script"], strict=True)
-        self.dataset["test"] = docs.add_column(  # a limit may leave some without
-            "conversation", [said.get(cell, []) for cell in cells]
-        )
-
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Any:
         """As lm-eval's, with a seed per sample where an API would repeat itself."""
         request = self._requests(doc, ctx, **kwargs)
-        talk = self.conversations.get((doc["persona"], doc["script"])) if self.turns else None
-        if talk is not None and (why := talk.lost(self.turns)):
-            request.doc = {**doc, LOST: why}
+        if self.turns:
+            talk = self.conversations[doc["persona"], doc["script"]]
+            for each in request if isinstance(request, list) else [request]:
+                each.doc = talk.marked(doc, self.turns)
         if (self.knobs.samples > 1 or doc["sample"]) and self._takes_seed():
             context, gen_kwargs = request.arguments
             request.arguments = (context, {**gen_kwargs, "seed": API_SEED + doc["sample"]})
@@ -446,35 +397,35 @@ class PersonaTask(ConfigurableTask):
 
     def _check_room(self) -> None:
         """Refuses prompts that the backend would cut from the left: there stands the persona."""
-        self._check_fits([self._whole_text(each) for each in self.instances])
+        self.check_fits([self._whole_text(each) for each in self.instances])
 
-    def _check_fits(self, texts: Sequence[str], replies: int = 0) -> None:
+    def check_fits(self, texts: Sequence[str], replies: int = 0) -> None:
         """Whether prompts, the tokens of replies to come and the response fit the context."""
         room = getattr(self._lm, "max_length", None)
         if not isinstance(room, int) or not getattr(self._lm, "tokenized_requests", True):
             return
         prompts = sorted(texts, key=len)[-LONGEST:]
         counts = [count for count in map(self._tokens, prompts) if count is not None]
-        tokens, wanted = max(counts, default=0), self._max_gen_toks()
-        if tokens + replies + wanted > room and replies:
-            raise MissingPersonaError(
-                f"{self.task_name}: the longest prompt may have {tokens + replies} tokens, with "
-                f"{self.turns} replies of up to {self.knobs.turn_tokens}; with {wanted} new ones "
-                f"it exceeds the model's {room}, and the persona would be cut off at the left: "
-                "lower turns or turn_tokens in --metadata, or max_gen_toks in --gen_kwargs, or "
-                "raise max_length in --model_args"
-            )
+        tokens, wanted = max(counts, default=0) + replies, self._max_gen_toks()
         if tokens + wanted > room:
+            with_replies = f", with {self.turns} replies of up to {self.knobs.turn_tokens}"
+            lower = f"--gen_kwargs max_gen_toks={max(room - tokens, 1)}"
             raise MissingPersonaError(
-                f"{self.task_name}: the longest prompt has {tokens} tokens; with {wanted} new "
-                f"ones it exceeds the model's {room}, and the persona would be cut off at the "
-                f"left: lower it with --gen_kwargs max_gen_toks={max(room - tokens, 1)} or raise "
-                "max_length in --model_args"
+                f"{self.task_name}: the longest prompt has {tokens} tokens"
+                f"{with_replies if replies else ''}; with {wanted} new ones it exceeds the model's "
+                f"{room}, and the persona would be cut off at the left: lower it with {lower}"
+                f"{' or turn_tokens in --metadata,' if replies else ''} or raise max_length in "
+                "--model_args"
             )
 
     def _whole_text(self, instance: Instance) -> str:
         """What has to fit before anything is generated."""
         return prompt_text(instance.args[0])
+
+    def use(self, lm: Any, apply_chat_template: bool = True) -> None:
+        """Says which model renders the prompts, and whether by its chat template."""
+        self._lm = lm
+        self._template = self._template_name(apply_chat_template)
 
     def _template_name(self, apply_chat_template: bool) -> str:
         if not apply_chat_template:
