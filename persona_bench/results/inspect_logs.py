@@ -123,8 +123,7 @@ def _log(file: Path) -> EvalLog:
         from inspect_ai.log import read_eval_log
     except ImportError:
         raise OutcomesError(
-            f"{file}: logs of inspect_ai are read by its library: pip install "
-            "'persona-stability-bench[inspect]' (or inspect_ai alone)"
+            f"{file}: logs of inspect_ai are read by its library: pip install inspect_ai"
         ) from None
     try:
         log = read_eval_log(str(file))

@@ -61,9 +61,9 @@ class Progress(ProgressCallback):
 
 
 def in_words(logs: Mapping[str, Any]) -> str:
-    """`reward 0.42, length 11.6`: the numbers in `SHOWN` that are there."""
+    """`reward 0.42, length 11.6`: the numbers in `SHOWN` that are there; no reward is None."""
     return ", ".join(
         f"{word} {float(logs[name]):.3g}"
         for name, word in SHOWN.items()
-        if name in logs and not (name == "loss" and "reward" in logs)
+        if logs.get(name) is not None and not (name == "loss" and "reward" in logs)
     )

@@ -236,7 +236,7 @@ def test_the_same_seed_gives_the_same_screening(study: ModuleType) -> None:
 
 def test_the_study_s_short_form(study: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     """Accuracies are as named, and a row has a figure for every column."""
-    p = expit(study.base_for(0.2) + 1.5 * np.random.default_rng(0).normal(size=100_000))
+    p = expit(study.base(0.2) + 1.5 * np.random.default_rng(0).normal(size=100_000))
     assert p.mean() == pytest.approx(0.2, abs=0.005)
     errors, about = study.study(study.Setting(0.8, "strong", False), 2, 100, 16, 0.5)
     assert set(errors) == set(study.COLUMNS)

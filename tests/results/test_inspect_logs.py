@@ -46,9 +46,7 @@ def test_in_the_environment_of_inspect_ai() -> None:
 @pytest.mark.skipif(HERE, reason="inspect_ai is installed here")
 def test_without_the_library_a_log_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "a.eval").write_bytes(b"")
-    with pytest.raises(
-        OutcomesError, match=r"a\.eval: .* pip install 'persona-stability-bench\[in"
-    ):
+    with pytest.raises(OutcomesError, match=r"a\.eval: .* pip install inspect_ai"):
         read_outcomes(tmp_path)
 
 

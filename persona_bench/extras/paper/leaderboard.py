@@ -72,7 +72,9 @@ def asked(outcomes: pd.DataFrame) -> str:
     """A fingerprint of what was asked, how it was generated, and how it was graded."""
     columns = ["persona", "question", "prompt_hash", "grader"]
     columns += ["generation"] if "generation" in outcomes else []
-    personas = outcomes[outcomes["kind"] != "placebo"]  # placebos change no score of personas
+    personas = outcomes
+    if "kind" in outcomes:
+        personas = outcomes[outcomes["kind"] != "placebo"]  # placebos change no score of personas
     rows = personas[columns].drop_duplicates().astype(str).sort_values(columns)
     return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
 
