@@ -384,11 +384,15 @@ def _if_unscored(criteria: Sequence[Criterion], a: Cells, b: Cells) -> tuple[Cri
     worst = {"mean accuracy": float(mean), "every persona": float(each.min())}
     told = (
         f"{old:,} responses of the old and {new:,} of the new checkpoint are unscored; if those of "
-        "the old were right and those of the new wrong, the difference would be {:+.3f}: grade "
+        "the old were right and those of the new wrong, the difference{} would be {:+.3f}: grade "
         "them, or generate them again"
     )
+    weakest = np.asarray(a.personas)[personas][int(each.argmin())]
+    where = {"every persona": f" under {weakest}"}
     return tuple(
-        replace(one, verdict="can't tell", detail=told.format(worst[one.name]))
+        replace(
+            one, verdict="can't tell", detail=told.format(where.get(one.name, ""), worst[one.name])
+        )
         if one.verdict == "pass" and worst.get(one.name, 0.0) <= -one.margin
         else one
         for one in criteria
@@ -410,7 +414,11 @@ def _pss(a: Cells, b: Cells, margin: float, level: float, rng: np.random.Generat
     difference = float(np.median(after) - np.median(before))
     verdict = _verdict(low, high, margin)
     questions, detail = None, ""
-    if verdict == "can't tell" and lost.size > 1:
+    if lost.size == 1:
+        detail = (
+            "undefined: it takes two personas, two questions and a correct response of each run"
+        )
+    elif verdict == "can't tell":
         # bounds come nearer with the square root of the number of questions
         width = difference - low if difference > -margin else high - difference
         wanted = float(width + norm.ppf(POWER) * lost.std())

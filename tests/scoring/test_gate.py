@@ -103,6 +103,7 @@ def test_a_persona_of_whom_nothing_is_scored_does_not_pass(both: bool) -> None:
     lost = whole.assign(correct=whole["correct"].where(whole["persona"] != "p003"))
     found = gate(lost if both else whole, lost, margin=0.2)
     assert [each.verdict for each in found.criteria] == ["pass", "can't tell", "pass"]
+    assert "under p003 would be" in found.criteria[1].detail
 
 
 def test_questions_needed_decide_it_when_they_are_asked() -> None:
@@ -129,6 +130,7 @@ def test_an_open_corrected_pss_says_how_many_questions_would_decide_it() -> None
     assert "questions would decide it" in found.detail
     nothing = criteria(0 * base, 0 * base)["pss_corrected"]
     assert (nothing.verdict, nothing.questions_needed) == ("can't tell", None)
+    assert nothing.detail.startswith("undefined: it takes two personas")
 
 
 def test_samples_needed_are_known_only_with_several_samples() -> None:
