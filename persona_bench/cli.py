@@ -62,7 +62,13 @@ def main() -> None:
         if options.VERBOSE in sys.argv:
             raise
         err.print(f"[bold red]Error:[/] {escape(explain(error))}", soft_wrap=True)
-        sys.exit(1)
+        sys.exit(exit_code_of_error(sys.argv[1:]))
+
+
+def exit_code_of_error(arguments: list[str]) -> int:
+    """1; but 2 for a gate, of which 1 is the verdict `fail`."""
+    gated = any(each.partition("=")[0] == "--against" for each in arguments)
+    return 2 if gated or arguments[:1] == ["gate"] else 1
 
 
 _shown: set[str] = set()

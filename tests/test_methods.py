@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from persona_bench.cli import app
+from persona_bench.cli import app, exit_code_of_error
 from persona_bench.harness.knobs import KnobError, Knobs
 from persona_bench.harness.run import RunError
 from persona_bench.harness.study import read_study
@@ -97,6 +97,19 @@ def test_a_run_knows_the_training_of_its_checkpoint(checkpoints: Path, tmp_path:
     assert run.checkpoint == ("permix", "3")
     (named,) = read_runs([f"sft@7={tmp_path / 'run'}"])
     assert named.checkpoint == ("sft", "7")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["gate", "BASE", "NEW"], 2),
+        (["run", "--until", "decided", "--against", "BASE"], 2),
+        (["run", "--until", "decided", "--against=BASE"], 2),
+        (["run", "--until", "decided"], 1),
+    ],
+)
+def test_an_error_is_no_verdict_of_the_gate(arguments: list[str], code: int) -> None:
+    assert exit_code_of_error(arguments) == code
 
 
 def test_gate_reads_the_folders_of_runs(checkpoints: Path) -> None:

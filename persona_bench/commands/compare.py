@@ -85,7 +85,12 @@ def compare(
     if by_method:
         from persona_bench.report.methods import compare_by_method
 
-        compare_by_method(models, out_folder, as_json=as_json)
+        compare_by_method(
+            models,
+            out_folder,
+            allow_different_generation=allow_different_generation,
+            as_json=as_json,
+        )
         return
     trainings = None
     if training:  # an error in them is reported before anything is computed

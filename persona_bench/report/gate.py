@@ -17,8 +17,15 @@ from persona_bench.report.runs import scored_voice
 from persona_bench.results.runs import read_runs
 from persona_bench.results.table_files import NO_TASK
 from persona_bench.scoring.comparable import CompareError
-from persona_bench.scoring.gate import Criterion, Gate, fidelity_criterion, voice_criterion
+from persona_bench.scoring.gate import (
+    Criterion,
+    Gate,
+    bound_level,
+    fidelity_criterion,
+    voice_criterion,
+)
 from persona_bench.scoring.gate import gate as test_gate
+from persona_bench.scoring.sequential import early_of
 
 FIDELITY_MARGIN = 0.2
 """Largest acceptable loss of fidelity, in points of 1 to 5, where none is given."""
@@ -75,7 +82,9 @@ def _with_voice(
     if a is None or b is None:
         return result
     margin = next(each.margin for each in result.criteria if each.name == "mean accuracy")
-    criteria = (*result.criteria, voice_criterion(a, b, margin=margin, level=result.level))
+    looked = [early for table, _ in (old, new) if (early := early_of(table))]
+    level = bound_level(looked, result.level)
+    criteria = (*result.criteria, voice_criterion(a, b, margin=margin, level=level))
     note = f"voice judged by {judges_in_words(a.judges)}"
     return replace(result, criteria=criteria, notes=(*result.notes, note))
 

@@ -18,21 +18,23 @@ from persona_bench.report.places import command_line
 from persona_bench.report.runs import Settings, scored_verdicts
 from persona_bench.report.tables import format_p, interval, number, plain_table
 from persona_bench.results.runs import Run
-from persona_bench.scoring.comparable import (
-    CompareError,
-    check_comparable,
-    different_generation,
-    generation_differences,
-)
+from persona_bench.scoring.comparable import CompareError
 from persona_bench.scoring.methods import MethodComparison, compare_methods
 
 
-def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: bool) -> None:
+def compare_by_method(
+    runs: Sequence[Run],
+    out_folder: Path | None,
+    *,
+    allow_different_generation: bool = False,
+    as_json: bool,
+) -> None:
     """Compare every other method with the first one, task by task.
 
     Args:
         runs: Checkpoints whose method and seed are known.
         out_folder: Where the tables go; None writes nothing.
+        allow_different_generation: As in `compare`.
         as_json: Print JSON instead of tables.
 
     Raises:
@@ -51,7 +53,12 @@ def compare_by_method(runs: Sequence[Run], out_folder: Path | None, *, as_json: 
     for task in tasks:
         outcomes = _outcomes(checkpoints, task)
         for other in methods[1:]:
-            result = compare_methods(outcomes, scores, methods=(methods[0], other))
+            result = compare_methods(
+                outcomes,
+                scores,
+                methods=(methods[0], other),
+                allow_different_generation=allow_different_generation,
+            )
             results.append((task, result))
     judged = _judged_by(checkpoints)
     said = {"judges": judged} if judged else {}
@@ -94,17 +101,8 @@ def _checkpoints(runs: Sequence[Run]) -> dict[tuple[str, str], Run]:
 
 
 def _outcomes(checkpoints: dict[tuple[str, str], Run], task: str) -> pd.DataFrame:
-    """One table of all checkpoints.
-
-    Raises:
-        CompareError: they were not asked or graded in the same way.
-    """
+    """One table of all checkpoints."""
     tables = {key: run.outcomes[task] for key, run in checkpoints.items()}
-    first, *others = tables.values()
-    for other in others:
-        check_comparable(first, other)
-        if differing := generation_differences(first, other):
-            raise CompareError(different_generation(differing))
     return pd.concat(
         [table.assign(method=method, seed=seed) for (method, seed), table in tables.items()],
         ignore_index=True,

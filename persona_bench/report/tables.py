@@ -193,7 +193,10 @@ def undefined(result: Stability) -> str:
     """Why the corrected PSS of a result is undefined, in two or three words."""
     if math.isnan(result.mean):
         return "nothing scored"
-    return "nothing correct" if result.best == 0 else "only one persona"
+    if result.best == 0:
+        return "nothing correct"
+    several = (result.per_persona["n"] > 0).sum() > 1
+    return "only one question" if several else "only one persona"
 
 
 def size(result: Stability, times: str = "x") -> str:

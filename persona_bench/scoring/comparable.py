@@ -172,7 +172,8 @@ def _notes(a: Cells, b: Cells, left_out: int) -> tuple[str, ...]:
     if one != other:
         found.append(
             f"{one} and {other} samples a cell: noise drives the plain PSS, worst and best of the "
-            "run with fewer samples further apart; compare the corrected PSS"
+            "run with fewer samples further apart, so that these have no interval and no p-value; "
+            "compare the corrected PSS"
         )
     if len(a.questions) < 2:
         found.append("a single question: differences have no interval and no p-value")

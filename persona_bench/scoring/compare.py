@@ -60,7 +60,8 @@ class Comparison(Result):
     metrics: pd.DataFrame
     """metric, a, b, difference, low, high, p_value, test: one row for each of `METRICS`. Where the
     mean accuracies differ, the plain PSS has no interval and no p-value: noise lowers the score of
-    the less accurate model more, whatever its personas do."""
+    the less accurate model more, whatever its personas do. With different numbers of samples per
+    cell worst, best and PSS have none, for the same reason."""
     per_persona: pd.DataFrame
     """persona, kind, a, b, difference, low, high, p_value, p_holm: accuracies, in order of the
     difference. `p_holm` is the p-value corrected for the number of personas (Holm 1979)."""
@@ -125,6 +126,8 @@ def compare(
     if mean["p_value"] <= ACCURACIES_DIFFER:
         table.loc["pss", ["low", "high", "p_value"]] = math.nan
         notes = (*notes, NO_PLAIN_TEST)
+    if left.responses.max() != right.responses.max():  # a note says why
+        table.loc[["worst", "best", "pss"], ["low", "high", "p_value"]] = math.nan
     personas.insert(1, "kind", kinds_of(first, list(personas["persona"])))
     if looked:
         table["p_value"] = math.nan

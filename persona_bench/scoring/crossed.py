@@ -14,12 +14,14 @@ questions show in a first fit, and in the second a score counts as that many ver
 The model has no persona x question interaction. Where there is one, or where the samples of a cell
 are alike, single responses are less independent than the model says. The errors are therefore
 widened by what the questions show: a sandwich over questions (Huber 1967, White 1982), pooled over
-personas. So interaction counts as noise, whatever the number of samples.
+personas (for scores, each persona's own where it is larger). So interaction counts as noise,
+whatever the number of samples.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, log_expit
@@ -62,7 +64,7 @@ class Crossed:
     eases: Floats
     """Posterior of each question's ease, shape (questions, len(EASES)), rows adding up to 1."""
     overdispersion: float
-    """Variance of the questions' scores, over what independent responses would give."""
+    """Mean square of the questions' scores, over what independent responses would give."""
     missing_variance: float
     """Of a persona's plain accuracy, because it lacks some of the questions; 0 where none does."""
 
@@ -85,7 +87,7 @@ def fit_crossed(cells: Cells) -> Crossed:
     correct, scored = cells.correct.astype(float), cells.scored.astype(float)
     if cells.has_verdicts:
         return _fit(correct, scored, least=1.0, size=1.0)
-    size = _spread(cells)
+    size = float(cells.correct.sum() / cells.scored.sum()) ** 2  # of a score of 0
     worth = 1 / np.clip(
         _fit(correct, scored, least=0.0, size=size).overdispersion, 1 / MOST_WORTH, 1
     )
@@ -99,7 +101,7 @@ def _fit(correct: Floats, scored: Floats, *, least: float, size: float) -> Cross
         correct: How much of each cell is correct.
         scored: Of how much.
         least: Lowest overdispersion.
-        size: Of an unseen disagreement, squared.
+        size: Square of a disagreement that was not seen.
     """
     personas = correct.shape[1]
     start = (correct.sum(axis=0) + 0.5) / (scored.sum(axis=0) + 1)
@@ -128,9 +130,14 @@ def _fit(correct: Floats, scored: Floats, *, least: float, size: float) -> Cross
     centred = np.eye(personas) - 1 / personas
     information = centred @ _information(scored, eases, p, curve) @ centred
     covariance = centred @ np.linalg.inv(information + curve.mean() / personas) @ centred
-    overdispersion = _overdispersion(correct - scored * (eases @ p.T), covariance, least)
+    score, own = correct - scored * (eases @ p.T), np.diag(covariance)
+    pooled = float(_squares(((score @ covariance) * score).sum(axis=1))) / (personas - 1)
+    overdispersion = pooled if score.any() else least
+    spread: Any = max(least, overdispersion)
+    if not least:  # nothing ties how far a persona's scores vary to their mean
+        spread = np.maximum(spread, _squares((score @ covariance) ** 2) / own)
     mean_ease = eases.mean(axis=0)
-    error = _own_variance(np.diag(covariance)) * max(least, overdispersion)
+    error = _own_variance(own * spread)
     error = error * (p * (1 - p) @ mean_ease) ** 2  # from log-odds to accuracy
     accuracy = p @ mean_ease
     questions = (scored > 0).sum(axis=0)
@@ -178,26 +185,16 @@ def _information(scored: Floats, eases: Floats, p: Floats, curve: Floats) -> Flo
     return information
 
 
-def _overdispersion(score: Floats, covariance: Floats, nothing: float) -> float:
-    """Mean square of the questions' scores against what the model expects; 1 where it holds, and
-    `nothing` where they are all 0.
+def _squares(of_question: Floats) -> Floats:
+    """Sum of the questions' squares (axis 0), with a correction for how few they are.
 
     Few questions carry most of the information where most are always right or always wrong; so the
     usual correction n / (n - 1) takes the effective number of questions.
     """
-    square = ((score @ covariance) * score).sum(axis=1)
-    total = float(square.sum())
-    if total <= 0:
-        return nothing
-    effective = total**2 / float((square**2).sum())
-    return total / (len(covariance) - 1) * effective / max(effective - 1, 1.0)
-
-
-def _spread(cells: Cells) -> float:
-    """Variance of all scores, over that of verdicts with their mean; 0 to 1."""
-    n = cells.scored.sum()
-    mean = cells.correct.sum() / n
-    return max(1e-9, float(cells.squares.sum() / n - mean**2) / float(mean * (1 - mean)))
+    total = of_question.sum(axis=0)
+    effective = total**2 / np.maximum((of_question**2).sum(axis=0), 1e-300)
+    corrected: Floats = total * effective / np.maximum(effective - 1, 1)
+    return corrected
 
 
 def _own_variance(contrast: Floats) -> Floats:

@@ -32,7 +32,7 @@ from persona_bench.scoring.corrected import TAIL
 from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.fidelity_compare import compare_fidelity
 from persona_bench.scoring.resampling import Floats
-from persona_bench.scoring.sequential import early_of
+from persona_bench.scoring.sequential import Early, early_of
 from persona_bench.scoring.voice import Voice, compare_voice
 
 GateVerdict = Literal["pass", "fail", "can't tell"]
@@ -70,7 +70,8 @@ class Criterion:
             number of personas.
         margin: Largest acceptable loss, above 0.
         verdict: `pass`, `fail` or `can't tell`.
-        detail: The persona that decides, and what would decide an open criterion.
+        detail: The persona that decides, what would decide an open criterion, and whether unscored
+            responses keep it open.
         questions_needed: How many questions would decide it with 80% power if the true difference
             is the one seen; None where it is decided, or where no number of questions would.
         samples_needed: How many samples per cell on the same questions would; None where that is
@@ -129,7 +130,9 @@ def gate(
     """Test whether a new checkpoint is no worse than the base on one task.
 
     The criteria are the mean accuracy over personas, the accuracy under every persona, and the
-    corrected PSS. `lower_bounds` says how accuracies are bounded.
+    corrected PSS. `lower_bounds` says how accuracies are bounded. No accuracy passes that would
+    be beyond its margin with the unscored responses of the new checkpoint wrong and those of the
+    old one right.
 
     Where one of the two was stopped early by a plan (column `early`), only questions that both have
     count, and the bounds are those of its last look, so that `level` holds over all looks.
@@ -166,21 +169,26 @@ def gate(
         both = set(base["question"]) & set(new["question"])
         base, new = (each[each["question"].isin(both)] for each in (base, new))
         base, new = (each.drop(columns="early", errors="ignore") for each in (base, new))
-    ordinary = 1 - 2 * level
-    at_look = max([ordinary, *(early.confidence(ordinary, "late") for early in looked)])
-    one_sided = (1 - at_look) / 2
+    one_sided = bound_level(looked, level)
     a, b, _, notes = pair_up(base, new)
     criteria = criteria_of(
         a, b, (margin, margin_persona, margin_pss), one_sided, np.random.default_rng(seed)
     )
     return Gate(
-        criteria=criteria,
+        criteria=_if_unscored(criteria, Cells.count(base), Cells.count(new)),
         n_questions=len(a.questions),
         n_personas=len(a.personas),
         n_samples=int(max(a.responses.max(), b.responses.max())),
         level=level,
         notes=(*dict.fromkeys(early.note for early in looked), *notes),
     )
+
+
+def bound_level(looked: Sequence[Early], level: float) -> float:
+    """One-sided level of each bound, so that those of all looks together err with `level`."""
+    ordinary = 1 - 2 * level
+    at_look = max([ordinary, *(early.confidence(ordinary, "late") for early in looked)])
+    return (1 - at_look) / 2
 
 
 def criteria_of(
@@ -239,18 +247,26 @@ def fidelity_criterion(
 def voice_criterion(base: Voice, new: Voice, *, margin: float, level: float = 0.05) -> Criterion:
     """The criterion of in-character accuracy: the share of responses right and in voice.
 
+    Bounded as accuracies are (`lower_bounds`), by what each question adds to the difference. Where
+    only a sample was judged, a judged response counts several times, and so does the unseen loss.
+
     Args:
         base: Voice of the old checkpoint.
         new: That of the new checkpoint.
         margin: Largest acceptable loss, as a share.
-        level: As in `gate`.
+        level: One-sided level of each bound (`bound_level`).
 
     Raises:
         VoiceError: the two differ in questions, personas or judges.
     """
-    found = compare_voice(replace(base, confidence=1 - 2 * level), new)
-    (row,) = found.rates[found.rates["rate"] == "in_character"].to_dict("records")
-    difference, low, high = (float(row[name]) for name in ("difference", "low", "high"))
+    compare_voice(base, new)  # whether they may be compared
+    difference = new.in_character.value - base.in_character.value
+    pulls = (new.pulls["in_character"] - base.pulls["in_character"]).to_numpy()
+    added = difference + len(pulls) * pulls
+    size = max(1.0, float(np.abs(added).max()), *(each.n / each.judged for each in (base, new)))
+    low, high = (
+        s * size * float(lower_bounds(s * added[:, None] / size, level)[0]) for s in (1, -1)
+    )
     verdict = _verdict(low, high, margin)
     return Criterion("in-character accuracy", difference, low, high, margin, verdict)
 
@@ -353,6 +369,36 @@ def _every_persona(
                      detail, questions)  # fmt: skip
 
 
+def _if_unscored(criteria: Sequence[Criterion], a: Cells, b: Cells) -> tuple[Criterion, ...]:
+    """No accuracy passes that would be beyond its margin with the unscored responses of the new
+    checkpoint wrong, and those of the old one right."""
+    old, new = int(a.unscored.sum()), int(b.unscored.sum())
+    if not old + new:
+        return tuple(criteria)
+    asked = (a.responses > 0) & (b.responses > 0)
+    least, most = b.correct, a.correct + a.unscored
+    lost = least / np.maximum(b.responses, 1) - most / np.maximum(a.responses, 1)
+    rows, personas = asked.any(axis=1), asked.any(axis=0)
+    mean = (lost.sum(axis=1, where=asked)[rows] / asked.sum(axis=1)[rows]).mean()
+    each = lost.sum(axis=0, where=asked)[personas] / asked.sum(axis=0)[personas]
+    worst = {"mean accuracy": float(mean), "every persona": float(each.min())}
+    told = (
+        f"{old:,} responses of the old and {new:,} of the new checkpoint are unscored; if those of "
+        "the old were right and those of the new wrong, the difference{} would be {:+.3f}: grade "
+        "them, or generate them again"
+    )
+    weakest = np.asarray(a.personas)[personas][int(each.argmin())]
+    where = {"every persona": f" under {weakest}"}
+    return tuple(
+        replace(
+            one, verdict="can't tell", detail=told.format(where.get(one.name, ""), worst[one.name])
+        )
+        if one.verdict == "pass" and worst.get(one.name, 0.0) <= -one.margin
+        else one
+        for one in criteria
+    )
+
+
 def _standard_error(column: Floats) -> float:
     """Of the mean, with the unseen loss that the bounds have."""
     n = len(column)
@@ -368,7 +414,11 @@ def _pss(a: Cells, b: Cells, margin: float, level: float, rng: np.random.Generat
     difference = float(np.median(after) - np.median(before))
     verdict = _verdict(low, high, margin)
     questions, detail = None, ""
-    if verdict == "can't tell" and lost.size > 1:
+    if lost.size == 1:
+        detail = (
+            "undefined: it takes two personas, two questions and a correct response of each run"
+        )
+    elif verdict == "can't tell":
         # bounds come nearer with the square root of the number of questions
         width = difference - low if difference > -margin else high - difference
         wanted = float(width + norm.ppf(POWER) * lost.std())

@@ -25,11 +25,17 @@ from scipy.stats import nct
 from scipy.stats import t as student
 
 from persona_bench.scoring.cells import Cells, check
-from persona_bench.scoring.comparable import CompareError
+from persona_bench.scoring.comparable import (
+    CompareError,
+    check_comparable,
+    different_generation,
+    generation_differences,
+)
 from persona_bench.scoring.compare import ACCURACIES_DIFFER, NO_PLAIN_TEST
 from persona_bench.scoring.corrected import corrected_pss
 from persona_bench.scoring.estimate import Result
 from persona_bench.scoring.resampling import worst_over_best
+from persona_bench.scoring.sequential import early_of
 
 STABILITY_METRICS = ("mean", "worst", "best", "pss", "pss_corrected")
 """Metrics that are computed from verdicts; `scores` may add others."""
@@ -63,6 +69,7 @@ def compare_methods(
     methods: tuple[str, str] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
+    allow_different_generation: bool = False,
 ) -> MethodComparison:
     """Compare two training methods over their seeds, b against a.
 
@@ -81,17 +88,19 @@ def compare_methods(
             appearance.
         confidence: Level of the intervals.
         seed: Seed of the draws behind the corrected PSS.
+        allow_different_generation: As in `compare`.
 
     Raises:
-        CompareError: not exactly two methods, a method with a single seed, or checkpoints that
-            differ in questions or personas.
+        CompareError: not exactly two methods, a method with a single seed, checkpoints that differ
+            in task, questions, personas, prompts, graders or generation settings, or a run that is
+            unfinished.
         ValueError: a table that `stability` would refuse.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, but must lie between 0 and 1")
     a, b = _two_methods(outcomes, methods)
     chosen = outcomes[outcomes["method"].astype(str).isin([a, b])]
-    _check_seeds(chosen, a, b)
+    told = _check_seeds(chosen, a, b, allow_different_generation)
     per_seed = pd.concat([stability_per_seed(chosen, seed=seed), _others(scores, a, b)])
     per_seed = per_seed.reset_index(drop=True)
     metrics = list(dict.fromkeys(per_seed["metric"]))
@@ -110,7 +119,7 @@ def compare_methods(
     ]  # fmt: skip
     seeds = {method: set(chosen.loc[chosen["method"].astype(str) == method, "seed"].map(str))
              for method in (a, b)}  # fmt: skip
-    notes = _notes(seeds[a], seeds[b], a, b)
+    notes = (*told, *_notes(seeds[a], seeds[b], a, b))
     table = pd.DataFrame(rows)
     plain = table["metric"] == "pss"
     if (table.loc[table["metric"] == "mean", "p_value"] <= ACCURACIES_DIFFER).any():
@@ -184,11 +193,20 @@ def _two_methods(outcomes: pd.DataFrame, methods: Sequence[str] | None) -> tuple
     return wanted[0], wanted[1]
 
 
-def _check_seeds(outcomes: pd.DataFrame, a: str, b: str) -> None:
+def _check_seeds(
+    outcomes: pd.DataFrame, a: str, b: str, allow_different_generation: bool
+) -> tuple[str, ...]:
+    """Refuses checkpoints that can't be compared; notes on those that can."""
     cells: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for (method, trained), rows in outcomes.groupby(["method", "seed"], sort=False):
-        pairs = rows[["persona", "question"]].drop_duplicates().astype(str)
-        cells[str(method), str(trained)] = set(pairs.itertuples(index=False, name=None))
+    tables = {
+        (str(method), str(trained)): rows.astype({"persona": str, "question": str})
+        for (method, trained), rows in outcomes.groupby(["method", "seed"], sort=False)
+    }
+    for name, rows in tables.items():
+        if (early := early_of(rows)) and not early.looks:
+            raise CompareError(f"{name[0]} with seed {name[1]} is unfinished: finish the run first")
+        pairs = rows[["persona", "question"]].drop_duplicates()
+        cells[name] = set(pairs.itertuples(index=False, name=None))
     for method in (a, b):
         seeds = [trained for own, trained in cells if own == method]
         if len(seeds) < 2:
@@ -206,6 +224,15 @@ def _check_seeds(outcomes: pd.DataFrame, a: str, b: str) -> None:
                 f"the same: {only[0]} persona x question cells are only in the first, {only[1]} "
                 "only in the second; run all checkpoints on the same questions and personas"
             )
+    reference_rows, *other_rows = tables.values()
+    different: dict[str, None] = {}
+    for rows in other_rows:
+        check_comparable(reference_rows, rows)
+        if differing := generation_differences(reference_rows, rows):
+            if not allow_different_generation:
+                raise CompareError(different_generation(differing))
+            different[f"generated under different settings: {differing}"] = None
+    return tuple(different)
 
 
 def _others(scores: pd.DataFrame | None, a: str, b: str) -> pd.DataFrame:

@@ -57,6 +57,10 @@ def test_what_can_t_be_told_is_said_in_a_word(made_up, chances: list[float], wor
     assert printed(made_up(chances))[1].startswith(word)
 
 
+def test_one_question_is_not_called_one_persona(made_up) -> None:
+    assert printed(made_up([1.0, 1.0], questions=1))[1].startswith("ONLY ONE QUESTION  ")
+
+
 def test_nothing_scored(made_up) -> None:
     lines = printed(made_up([0.5, 0.5], unscored=1.0))
     assert lines[1].startswith("NOTHING SCORED")

@@ -206,11 +206,14 @@ def test_only_what_both_have(pair: tuple[np.ndarray, np.ndarray]) -> None:
         restrict_to_common(a, b.assign(question="other"))
 
 
-def test_different_numbers_of_samples_are_noted() -> None:
+def test_extremes_of_different_numbers_of_samples_are_not_tested() -> None:
     a = draw(30, 4, 0.5, 0)
     b = np.stack([draw(30, 4, 0.5, s) for s in range(3)], axis=2)
     with pytest.warns(UserWarning, match="1 and 3 samples a cell"):
-        compare(outcomes(a), outcomes(b))
+        metrics = compare(outcomes(a), outcomes(b)).metrics.set_index("metric")
+    tests = metrics[["low", "high", "p_value"]]
+    assert tests.loc[["worst", "best", "pss"]].isna().all(axis=None)
+    assert tests.loc[["mean", "pss_corrected"]].notna().all(axis=None)
 
 
 def test_same_seed_same_numbers(pair: tuple[np.ndarray, np.ndarray]) -> None:

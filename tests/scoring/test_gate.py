@@ -79,6 +79,33 @@ def test_margin_of_a_single_persona_may_be_wider() -> None:
     assert criteria(base, new, margin_persona=0.1)["every persona"].verdict == "pass"
 
 
+def test_unscored_responses_that_could_decide_it_keep_the_gate_from_passing() -> None:
+    base = table(half_right(600))
+
+    def without(every: int, verdict: int) -> pd.DataFrame:
+        lost = (base["correct"] == verdict) & (base.index % every == 0)
+        return base.assign(correct=base["correct"].where(~lost))
+
+    found = gate(base, without(10, 1))  # 5% of the responses
+    assert found.verdict == "can't tell"
+    for criterion in found.criteria[:2]:
+        assert criterion.low > -criterion.margin  # it would pass on what is scored
+        assert criterion.verdict == "can't tell"
+        assert "0 responses of the old and 120 of the new checkpoint" in criterion.detail
+    assert gate(without(10, 0), base).verdict == "can't tell"
+    assert gate(base, without(101, 1)).verdict == "pass"  # 0.5% can't cost a margin of 2%
+    assert gate(base, without(10, 0)).verdict == "pass"  # the base was wrong there: nothing to lose
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_persona_of_whom_nothing_is_scored_does_not_pass(both: bool) -> None:
+    whole = table(half_right(600, 20))
+    lost = whole.assign(correct=whole["correct"].where(whole["persona"] != "p003"))
+    found = gate(lost if both else whole, lost, margin=0.2)
+    assert [each.verdict for each in found.criteria] == ["pass", "can't tell", "pass"]
+    assert "under p003 would be" in found.criteria[1].detail
+
+
 def test_questions_needed_decide_it_when_they_are_asked() -> None:
     rng = np.random.default_rng(1)
     base = half_right(200)
@@ -103,6 +130,7 @@ def test_an_open_corrected_pss_says_how_many_questions_would_decide_it() -> None
     assert "questions would decide it" in found.detail
     nothing = criteria(0 * base, 0 * base)["pss_corrected"]
     assert (nothing.verdict, nothing.questions_needed) == ("can't tell", None)
+    assert nothing.detail.startswith("undefined: it takes two personas")
 
 
 def test_samples_needed_are_known_only_with_several_samples() -> None:

@@ -109,6 +109,26 @@ def test_checkpoints_asked_other_questions_are_refused() -> None:
         compare_methods(cut)
 
 
+@pytest.mark.parametrize("column", ["grader", "prompt_hash", "generation"])
+def test_checkpoints_run_in_another_way_are_refused(column: str) -> None:
+    table = trained(np.random.default_rng(4), {"a": [1, 2], "b": [1, 2]})
+    ways = np.where(table["method"] == "a", '{"temperature": 0}', '{"temperature": 1}')
+    with pytest.raises(CompareError, match="differ"):
+        compare_methods(table.assign(**{column: ways}))
+    if column == "generation":
+        found = compare_methods(table.assign(generation=ways), allow_different_generation=True)
+        assert found.notes[0] == "generated under different settings: temperature 0 and 1"
+
+
+def test_an_unfinished_checkpoint_is_refused() -> None:
+    table = trained(np.random.default_rng(4), {"a": [1, 2], "b": [1, 2]})
+    table.loc[(table["method"] == "b") & (table["seed"] == 2), "early"] = (
+        '{"stored": 9, "asked": 20}'
+    )
+    with pytest.raises(CompareError, match="b with seed 2 is unfinished"):
+        compare_methods(table)
+
+
 def test_other_numbers_of_methods_are_refused() -> None:
     table = trained(np.random.default_rng(5), {"a": [1, 2], "b": [1, 2], "c": [1, 2]})
     with pytest.raises(CompareError, match=r"name them, as in methods="):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_bench.scoring.gate import voice_criterion
 from persona_bench.scoring.resampling import influence_se
 from persona_bench.scoring.voice import RATES, SHARES, VoiceError, compare_voice, voice
 
@@ -183,3 +184,35 @@ def test_two_models_are_paired_by_question(rng: np.random.Generator) -> None:
     assert rates.loc["in_voice", "difference"] == 0
     with pytest.raises(VoiceError, match="differ in questions"):
         compare_voice(a, voice(*(each[each["question"] < "q200"] for each in (rows, judged))))
+
+
+def test_the_gate_seldom_passes_a_loss_of_in_character_accuracy_at_the_margin(
+    rng: np.random.Generator,
+) -> None:
+    rows, judged = made(rng, questions=20)
+    base = voice(rows, judged)
+    questions = sorted(set(judged["question"]))
+    passed = 0
+    for _ in range(16):
+        fallen = dict(zip(questions, rng.random(len(questions)) < 0.05, strict=True))
+        new = voice(
+            rows, judged.assign(score=judged["score"].mask(judged["question"].map(fallen), 1))
+        )
+        margin = 0.05 * base.in_character.value  # what is lost on average
+        passed += voice_criterion(base, new, margin=margin).verdict == "pass"
+    assert passed <= 3
+
+
+def test_judging_a_sample_widens_the_bounds_of_the_gate(rng: np.random.Generator) -> None:
+    rows, judged = made(rng)
+    whole, some = (voice(rows, each) for each in (judged, sampled(rows, judged, 0.4, rng)))
+    assert (
+        voice_criterion(some, some, margin=0.1).low < voice_criterion(whole, whole, margin=0.1).low
+    )
+
+
+def test_few_questions_without_a_change_do_not_pass_the_gate(rng: np.random.Generator) -> None:
+    few, many = (voice(*made(rng, questions=n)) for n in (20, 300))
+    assert voice_criterion(few, few, margin=0.02).verdict == "can't tell"
+    found = voice_criterion(many, many, margin=0.02)
+    assert (found.difference, found.verdict) == (0, "pass")

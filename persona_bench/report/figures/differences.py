@@ -101,7 +101,9 @@ def _undefined(result: Comparison) -> str:
     best = result.metrics.set_index("metric").reindex(["best"]).iloc[0]
     if none := [letter for letter in ("a", "b") if best.get(letter) == 0]:
         return f"nothing correct in {' and '.join(none)}"
-    return "only one persona" if result.n_personas == 1 else "nothing scored"
+    if result.n_personas == 1:
+        return "only one persona"
+    return "only one question" if result.n_questions == 1 else "nothing scored"
 
 
 def _draw(axes: Axes, data: pd.DataFrame, rows: Rows, undefined: str) -> None:

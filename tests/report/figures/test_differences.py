@@ -107,8 +107,12 @@ def test_a_model_without_a_correct_answer_is_not_called_unscored(wrong: str, lab
     assert "nothing scored" not in words(figure)
 
 
-def test_one_persona_has_no_corrected_pss_to_compare() -> None:
+def test_one_persona_or_question_has_no_corrected_pss_to_compare() -> None:
     one, other = (outcomes(1, 30, unscored=0.0, seed=seed) for seed in (0, 1))
     figure = differences_figure(compare(one, other, resamples=100), a="base", b="sft")
     assert "only one persona" in words(figure)
     assert "nothing scored" not in words(figure)
+    one, other = (outcomes(3, 1, unscored=0.0, seed=seed) for seed in (0, 1))
+    one["correct"] = other["correct"] = 1.0
+    figure = differences_figure(compare(one, other, resamples=100), a="base", b="sft")
+    assert "only one question" in words(figure)
