@@ -86,7 +86,7 @@ def read_questions(path: Path) -> list[Question]:
         raise QuestionsError(f"{path}: there is no such file: give a JSONL file of questions")
     questions: list[Question] = []
     lines: dict[str, int] = {}
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -106,9 +106,11 @@ def read_questions(path: Path) -> list[Question]:
     return questions
 
 
-def _question(line: str, number: int) -> Question:
+def _question(line: bytes, number: int) -> Question:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except UnicodeDecodeError as error:
+        raise QuestionsError(f"not UTF-8 ({error}): save the file as UTF-8") from None
     except ValueError as error:
         raise QuestionsError(
             f"not JSON ({error}): write one object per line, such as "
@@ -190,7 +192,12 @@ def _reference(grader: str, answer: Any, choices: Any) -> str:
     if grader == "choice":
         lettered = _lettered(choices)
         fitting = [each for each in lettered if answer in (each[0], each[3:].strip())]
-        if len(fitting) != 1:
+        if len(fitting) > 1:
+            raise QuestionsError(
+                f"answer={answer!r} is the text of one choice and the letter of another: order "
+                "the choices so that each letter is its own choice's"
+            )
+        if not fitting:
             raise QuestionsError(
                 f"answer={answer!r} is not one of the choices: give a choice's text, or its letter "
                 f"from A to {lettered[-1][0]}"

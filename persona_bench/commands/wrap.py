@@ -35,7 +35,7 @@ def wrap(
     files = write_wrapped(tasks, out_folder, folders)
     out = Console()
     names = ",".join(PREFIX + task for task in tasks)
-    out.print(f"{len(files)} files written to {out_folder}:", soft_wrap=True)
+    out.print(f"Files written to {out_folder}: {len(files)}. Run them with", soft_wrap=True)
     out.print(
         f"lm_eval --include_path {out_folder} --tasks {names} --apply_chat_template "
         '--metadata \'{"persona_set": "core"}\' ...',

@@ -221,8 +221,9 @@ def newest_samples(path: Path, *, judged: bool | None = None) -> list[Samples]:
         )
     if not runs:
         raise NoSamplesError(
-            f"{path}: no samples of a persona task; run lm_eval with --log_samples and "
-            "--output_path, and give that folder"
+            f"{path}: no samples of a persona task, and no results of another program "
+            "(docs/your-results.md): run lm_eval with --log_samples and --output_path, and give "
+            "that folder; name tables (.csv, .parquet, .jsonl) one by one"
         )
     return [
         _newest(model, task, files)

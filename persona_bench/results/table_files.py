@@ -6,6 +6,8 @@ import csv
 import gzip
 import json
 import math
+import re
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,14 +15,20 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
+from persona_bench.personas import KINDS
 from persona_bench.results.other_run import Choice, OtherRun
 from persona_bench.results.samples import OutcomesError
 from persona_bench.results.schema import CORRECT, Outcome
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 VALUES = ("correct", "score")
-WORDS = {"true": 1.0, "false": 0.0, "correct": 1.0, "wrong": 0.0, "incorrect": 0.0}
+WORDS = {
+    "true": 1.0, "yes": 1.0, "correct": 1.0,
+    "false": 0.0, "no": 0.0, "wrong": 0.0, "incorrect": 0.0,
+}  # fmt: skip
 """What may stand for 1 and 0 in the column `correct`, in any case."""
+NAMES = ("model", "task", "persona", "kind", "question", "level", "subject", "method", "seed")
+"""Columns whose cells are names: white space around a name is no part of it."""
 OTHERS = {"doc", "resps", "generation"}
 """Fields of samples of lm-eval and outputs of NeMo-Skills."""
 ALWAYS = ("persona", "question", "sample", "correct")
@@ -29,6 +37,10 @@ UNSCORED = ("", "nan", "none", "null", "na")
 NO_TASK = "outcomes"
 """The task of a table that names none."""
 MEND = "the columns are persona, question and correct (1, 0, or empty: unscored) or score (0 to 1)"
+MEND_VALUE = {
+    "correct": "write 1 or 0 (true or false, yes or no), or nothing where it is unscored",
+    "score": "write a number from 0 to 1 (0.85 for 85%), or nothing where it is unscored",
+}
 
 
 def find(path: Path) -> list[Path]:
@@ -43,10 +55,9 @@ def find(path: Path) -> list[Path]:
 
 
 def _first_record(path: Path) -> dict[str, Any] | None:
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        line = lines.readline()
     try:
-        record = json.loads(line)
+        with path.open(encoding="utf-8-sig", newline="\n") as lines:
+            record = json.loads(lines.readline())
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
@@ -73,7 +84,9 @@ def read(files: Sequence[Path], root: Path | None, choice: Choice) -> list[Other
 
 
 def _checked(file: Path) -> pd.DataFrame:
-    raw = _raw(file)
+    raw = _raw(file).rename(columns=lambda name: str(name).strip())
+    if (twice := raw.columns[raw.columns.duplicated()]).any():
+        raise OutcomesError(f"{file}:1: two columns are called {twice[0]!r}: leave one out")
     for name in ("persona", "question"):
         if name not in raw.columns:
             _missing(file, name, raw)
@@ -95,13 +108,18 @@ def _checked(file: Path) -> pd.DataFrame:
             table[name] = pd.Series(numbers, index=raw.index).fillna(default).astype(int)
         elif name == "response":
             table[name] = None if column is None else column
+        elif column is None:
+            table[name] = ""
         else:
-            table[name] = "" if column is None else [_text(value) for value in column]
+            texts = [_text(value) for value in column]
+            table[name] = [text.strip() for text in texts] if name in NAMES else texts
     for name in ("persona", "question"):
         if (empty := table[name] == "").any():
             _refuse(
                 file, int(empty.to_numpy().argmax()), f"there is no {name}: name one in each row"
             )
+    table["kind"] = _kinds(file, table["kind"])
+    _warn_of_case(file, table["persona"])
     trained = (table["method"] != "") & (table["seed"] != "")
     unnamed = (table["method"] + "@" + table["seed"]).where(trained, _stem(file))
     table["model"] = table["model"].where(table["model"] != "", unnamed)
@@ -111,6 +129,31 @@ def _checked(file: Path) -> pd.DataFrame:
     _fill_verdicts(file, table)
     _number_samples(file, table, given=whole["sample"] is not None)
     return table
+
+
+def _kinds(file: Path, kinds: pd.Series) -> pd.Series:
+    """The kinds in lower case. One that is nearly a known kind is refused; others stay.
+
+    A misspelt `placebo` would count as a persona in the PSS.
+    """
+    kinds = kinds.str.lower()
+    for kind in kinds.unique():
+        if kind and kind not in KINDS and (close := get_close_matches(kind, KINDS, 1, 0.8)):
+            _refuse(file, int((kinds == kind).argmax()), f"kind is {kind!r}: write {close[0]!r}")
+    return kinds
+
+
+def _warn_of_case(file: Path, personas: pd.Series) -> None:
+    """Warns of personas that differ in upper and lower case alone; `none` is the control's name."""
+    spelt = {"none": "none"}
+    for persona in personas.unique():
+        if (other := spelt.setdefault(persona.lower(), persona)) != persona:
+            warnings.warn(
+                f"{file}: persona {persona!r} counts as another than {other!r}"
+                + (", the control" if other == "none" else "")
+                + ": write one of them throughout if they are the same",
+                stacklevel=2,
+            )
 
 
 def _fill_verdicts(file: Path, table: pd.DataFrame) -> None:
@@ -166,7 +209,7 @@ def _value(file: Path, row: int, name: str, value: Any) -> float:
         except ValueError:
             number = math.nan
     if math.isnan(number) or not 0 <= number <= 1:
-        _refuse(file, row, f"{name} is {value!r}: {MEND}")
+        _refuse(file, row, f"{name} is {value!r}: {MEND_VALUE[name]}")
     if name == "correct" and number not in (0, 1):
         _refuse(file, row, f"correct is {value!r}: call the column score if values lie in between")
     return number
@@ -189,13 +232,17 @@ def _raw(file: Path) -> pd.DataFrame:
         return pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[])
     except OutcomesError:
         raise
+    except UnicodeDecodeError as error:
+        raise OutcomesError(f"{file}: not UTF-8 ({error}): save it as UTF-8") from None
     except Exception as error:  # of pandas and pyarrow, which have many
-        raise OutcomesError(f"{file}: it can't be read as a table ({error}): {MEND}") from None
+        raise OutcomesError(
+            f"{file}: it can't be read as a table ({str(error).strip()}): {MEND}"
+        ) from None
 
 
 def _jsonl(file: Path) -> pd.DataFrame:
     records = []
-    with file.open(encoding="utf-8", newline="\n") as lines:
+    with file.open(encoding="utf-8-sig", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -216,6 +263,8 @@ def _missing(file: Path, name: str, raw: pd.DataFrame) -> NoReturn:
     lower = {column.lower(): column for column in columns}
     close = get_close_matches(name.split(" ")[0], list(lower), n=1, cutoff=0.7)
     hint = f"rename {lower[close[0]]!r}" if close else MEND
+    if len(columns) == 1 and re.search(r"[;\t|]", columns[0]):
+        hint = "separate the columns by commas"
     raise OutcomesError(f"{file}:1: no column {name} (there are {', '.join(columns)}): {hint}")
 
 

@@ -91,6 +91,7 @@ def test_a_cut_off_response_is_truncated_with_mixed_graders_too() -> None:
         ({"question": "x", "anwser": "1"}, r":2: there is no field 'anwser': write 'answer'"),
         ({**SUM, "grader": "math"}, r":2: there is no grader 'math': use maths, exact"),
         ({**FRUIT, "answer": "D"}, r":2: answer='D' is not one of the choices.*from A to C"),
+        ({**FRUIT, "choices": ["B", "A"], "answer": "A"}, r":2: .* letter of another"),
         ({**FRUIT, "choices": ["pear"]}, r":2: 'choices' must be a list of 2 to 26"),
         ({**SUM, "grader": "choice"}, r":2: .*'choices' belong together"),
         ({**YEAR, "answer": "("}, r":2: the answer is no regular expression"),
@@ -104,6 +105,16 @@ def test_a_mistake_names_its_line_and_how_to_mend_it(
 ) -> None:
     with pytest.raises(QuestionsError, match=message):
         read_questions(write(tmp_path / "q.jsonl", SUM, row))
+
+
+def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    lines = '{"question": "2 + 2?", "answer": 4}\n{"question": "Où?", "answer": "là"}\n'
+    file.write_bytes(lines.encode("latin-1"))
+    with pytest.raises(QuestionsError, match=r"q.jsonl:2: not UTF-8 .*save the file as UTF-8"):
+        read_questions(file)
+    file.write_bytes(lines.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert [question.answer for question in read_questions(file)] == ["4", "là"]
 
 
 def test_a_file_that_is_missing_or_empty_is_told(tmp_path: Path) -> None:

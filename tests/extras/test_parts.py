@@ -11,7 +11,12 @@ import pytest
 from rich.console import Console
 
 from persona_bench import contrasts, load_persona_set, variance_parts
-from persona_bench.extras.parts.section import parts_record, print_parts, write_parts
+from persona_bench.extras.parts.section import (
+    PartsSection,
+    parts_record,
+    print_parts,
+    write_parts,
+)
 from tests.scoring.simulated import outcomes_of
 
 
@@ -83,3 +88,18 @@ def test_a_table_of_undefined_shares_is_not_printed(right: int) -> None:
     table = outcomes_of(np.full((10, 3), right), np.ones((10, 3), int))
     found = variance_parts(table, resamples=50), contrasts(table, control="p000", resamples=50)
     assert "Where the variance" not in printed(found)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_wordings_are_told_apart_where_responses_differ(alike: bool) -> None:
+    correct = np.ones((12, 4), int) if alike else np.random.default_rng(1).integers(0, 2, (12, 4))
+    table = outcomes_of(correct, np.ones((12, 4), int))
+    table["wording"] = table["persona"].map({"p000": 1, "p001": 2, "p002": 1, "p003": 2})
+    table["persona"] = table["persona"].map({"p000": "a", "p001": "a", "p002": "b", "p003": "b"})
+    table["sample"] = table.groupby(["question", "persona"]).cumcount()
+    found = PartsSection(
+        variance_parts(table, resamples=50), contrasts(table, control="a", resamples=50)
+    )
+    told = "".join(found.lines())
+    assert "nan" not in told
+    assert ("wordings of a persona" in told) is not alike

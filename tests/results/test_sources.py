@@ -145,6 +145,10 @@ GOOD = {"persona": "a", "question": "q", "correct": "1"}
         ([{"persona": "a", "question": "q", "score": "1.5"}], r"t\.csv:2: score is '1.5'"),
         ([{**GOOD, "sample": "0"}, {**GOOD, "sample": "0"}], r"t\.csv:3: .* the second time"),
         ([{**GOOD, "sample": "one"}], r"t\.csv:2: sample is 'one'"),
+        ([{"persona": "a", "question": "q", "score": "85%"}], r"'85%': write .*0\.85 for 85%"),
+        ([GOOD, {**GOOD, "kind": "Placebos"}], r"t\.csv:3: kind is 'placebos': write 'placebo'"),
+        ([{"persona;question;correct": "a;q;1"}], "separate the columns by commas"),
+        ([{**GOOD, " persona": "b"}], "two columns are called 'persona'"),
     ],
 )
 def test_a_wrong_table_is_told_by_line_and_mend(
@@ -159,6 +163,43 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
     file.write_text('{"persona": "a", "question": "q", "correct": true}\n\n{"persona": \n')
     with pytest.raises(OutcomesError, match=r"t\.jsonl:3: not JSON"):
         read_outcomes(file)
+
+
+def test_names_have_no_space_around_them_and_words_no_case(tmp_path: Path) -> None:
+    rows = [
+        {"persona": "a ", " question": " q", "correct": "Yes", "kind": "Placebo"},
+        {"persona": "a", " question": "q", "correct": "no", "kind": " placebo"},
+    ]
+    found = read_outcomes(write_table(tmp_path / "t.csv", rows))
+    assert list(found["persona"]) == ["a", "a"]
+    assert list(found["question"]) == ["q", "q"]
+    assert list(found["sample"]) == [0, 1]
+    assert list(found["kind"]) == ["placebo", "placebo"]
+    assert list(found["correct"]) == [1, 0]
+
+
+def test_personas_that_differ_in_case_alone_are_told(tmp_path: Path) -> None:
+    rows = [{**GOOD, "persona": persona} for persona in ("pirate", "Pirate", "None")]
+    file = write_table(tmp_path / "t.csv", rows)
+    with (
+        pytest.warns(UserWarning, match="'Pirate' counts as another than 'pirate'"),
+        pytest.warns(UserWarning, match="'None' counts as another than 'none', the control"),
+    ):
+        assert read_outcomes(file)["persona"].nunique() == 3
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_files_of_other_systems_are_read_or_told(tmp_path: Path, suffix: str) -> None:
+    unix = write_table(tmp_path / f"t{suffix}", ROWS)
+    expected = read_outcomes(unix)
+    text = unix.read_bytes()
+    windows = tmp_path / "windows" / unix.name
+    windows.parent.mkdir()
+    windows.write_bytes(b"\xef\xbb\xbf" + text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    pd.testing.assert_frame_equal(read_outcomes(windows), expected)
+    unix.write_bytes(text.replace(b"none", b"n\xf6ne"))
+    with pytest.raises(OutcomesError, match=f"t{suffix}: not UTF-8 .*: save it as UTF-8"):
+        read_outcomes(unix)
 
 
 def test_gate_and_compare_take_tables(tmp_path: Path) -> None:
@@ -501,5 +542,5 @@ def test_a_path_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(OutcomesError, match="no such folder or file"):
         read_outcomes(tmp_path / "absent.csv")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(OutcomesError, match="no samples of a persona task"):
+    with pytest.raises(OutcomesError, match=r"no samples of a persona task.* one by one"):
         read_outcomes(tmp_path / "empty")

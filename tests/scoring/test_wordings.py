@@ -75,6 +75,17 @@ def test_bad_personas_among_placebos_that_do_nothing_are_the_persona() -> None:
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["conclusion"] == "persona"
 
 
+@pytest.mark.parametrize("bad", [[-2, -2, 0, 0], [0, 0, 0, 0]])
+def test_scores_are_tested_as_verdicts_are(bad: list[float]) -> None:
+    verdicts = run_of(prompts(bad, [0] * 3), seed=2)
+    scores = verdicts.assign(score=0.1 + 0.8 * verdicts["correct"], correct=np.nan)
+    a, b = (prompt_effects(table, resamples=200) for table in (verdicts, scores))
+    for name in ("p_any", "p_wording", "p_persona", "p_placebo"):
+        assert getattr(a, name) == pytest.approx(getattr(b, name), abs=0.02), name
+    assert a.conclusion == b.conclusion
+    assert b.placebos["accuracy"].to_numpy() == pytest.approx(0.1 + 0.8 * a.placebos["accuracy"])
+
+
 def test_placebos_that_are_as_bad_make_it_any_prompt() -> None:
     found = prompt_effects(run_of(prompts([-2, 0, 0, 0], [-2, 0, 0, 0])), resamples=300)
     assert found.conclusion == "any prompt"

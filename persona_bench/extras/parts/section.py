@@ -60,8 +60,9 @@ class PartsSection:
             for part, words in BETWEEN.items()
             if part in table.index
             for share, low, high in [table.loc[part, ["share", "share_low", "share_high"]]]
+            if share == share  # NaN where all responses are alike
         ]
-        return [f"Of the variance of a verdict lies between {', '.join(told)}"]
+        return told and [f"Of the variance of a verdict lies between {', '.join(told)}"]
 
 
 def section(outcomes: pd.DataFrame, groups: pd.DataFrame, settings: Settings) -> PartsSection:
