@@ -50,7 +50,8 @@ def export(
     personas = len({each.response.persona for each in drawn})
     Console().print(
         f"{len(drawn):,} of {count(len(pool), 'response')} ({count(models, 'model')}, "
-        f"{count(personas, 'persona')}), models hidden: {escape(str(page))}\nEach rater opens it in a browser and saves a CSV; "
+        f"{count(personas, 'persona')}), models hidden: {escape(str(page))}\n"
+        "Each rater opens it in a browser and saves a CSV; "
         f"then: persona-bench ratings import {escape(str(results))} FILE...",
         soft_wrap=True,
     )
