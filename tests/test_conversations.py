@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -259,6 +260,36 @@ def test_drifts_of_two_models_are_compared(
     assert slope["low"] < -0.1 < slope["high"] < 0
     assert slope["p_value"] < 0.001
     assert "persona_arithmetic, over a conversation" in (tmp_path / "index.html").read_text()
+
+
+def test_runs_with_other_numbers_of_turns_are_compared_where_both_have_them(
+    faded: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from persona_bench.report.compare import compare_runs
+    from persona_bench.results.runs import read_runs
+
+    fewer = Path(shutil.copytree(faded["fading"], tmp_path / "fewer"))
+
+    def compared() -> str:
+        runs = read_runs([f"steady={faded['steady']}", f"fewer={fewer}"], asked=True)
+        compare_runs(runs, None)
+        return " ".join(capsys.readouterr().out.split())
+
+    for file in fewer.rglob("samples_*_turns5_*"):
+        file.unlink()
+    with pytest.warns(UserWarning, match="is compared over 0, 2 turns, which both have"):
+        assert "Drift of accuracy per round: steady" in compared()
+
+
+def test_numbers_of_turns_asked_under_other_settings_make_no_drift(tmp_path: Path) -> None:
+    from persona_bench.commands.score import score_folder
+
+    with server() as chat:
+        ask(chat, tmp_path, turns=[0, 2])
+        ask(chat, tmp_path, turns=3, turn_tokens=64)
+    with pytest.warns(UserWarning, match=r"different settings \(turn_tokens 256 and 64\)"):
+        score_folder(tmp_path, tmp_path / "scores", page=False)
+    assert not list((tmp_path / "scores").glob("*_drift*"))
 
 
 # ------------------------------------------------------------------------------- a real model

@@ -104,7 +104,7 @@ WANTED = {
 """Lines that each room should have."""
 CEILINGS = {
     "grading": 4980, "harness": 8250, "judge": 2600, "results": 2555, "scoring": 8010,
-    "report": 8310, "commands": 2110, "benchmarks": 2245, "train": 4490, "extras": 4810,
+    "report": 8370, "commands": 2120, "benchmarks": 2245, "train": 4490, "extras": 4810,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
 

@@ -41,6 +41,7 @@ def export(
         write_rating_page,
     )
     from persona_bench.judge.run import find_rateable
+    from persona_bench.report.tables import count
 
     pool = rateable(find_rateable(results, asked=True))
     drawn = draw(pool, n)
@@ -48,8 +49,9 @@ def export(
     models = len({each.judged.samples.model for each in drawn})
     personas = len({each.response.persona for each in drawn})
     Console().print(
-        f"{len(drawn):,} of {len(pool):,} responses ({models} models, {personas} personas), "
-        f"models hidden: {escape(str(page))}\nEach rater opens it in a browser and saves a CSV; "
+        f"{len(drawn):,} of {count(len(pool), 'response')} ({count(models, 'model')}, "
+        f"{count(personas, 'persona')}), models hidden: {escape(str(page))}\n"
+        "Each rater opens it in a browser and saves a CSV; "
         f"then: persona-bench ratings import {escape(str(results))} FILE...",
         soft_wrap=True,
     )
@@ -76,6 +78,7 @@ def import_(
     )
     from persona_bench.judge.run import find_rateable
     from persona_bench.report.fidelity import rater_lines
+    from persona_bench.report.tables import count
     from persona_bench.results.judged import judge_files, judged_table
     from persona_bench.scoring.ratings import hold_against_raters
 
@@ -87,14 +90,15 @@ def import_(
     err = Console(stderr=True)
     unsure = int(kept["score"].isna().sum())
     err.print(
-        f"{len(kept) - unsure:,} ratings by {kept['rater'].nunique()} raters are kept"
-        + (f"; {unsure:,} times a rater could not tell" if unsure else ""),
+        f"Kept: {count(len(kept) - unsure, 'rating')} by {count(kept['rater'].nunique(), 'rater')}"
+        + (f"; {count(unsure, 'time')} a rater could not tell" if unsure else ""),
         soft_wrap=True,
     )
     judged = judged_table([file for task in tasks for file in judge_files(task.samples)])
     ratings = ratings_of(judged, results)
     if ratings.empty:
-        err.print("No rated response is judged yet: persona-bench judge", soft_wrap=True)
+        why = "No rated response is judged yet: persona-bench judge"
+        err.print(why if unsure < len(kept) else "No rater gave a score", soft_wrap=True)
         return
     held = hold_against_raters(judged, ratings)
     file = ratings_folder(results) / "ratings.json"

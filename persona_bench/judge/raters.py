@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import json
 import random
 import re
@@ -183,10 +184,13 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise RatingsError(f"{file}: can't be read ({error})") from None
+        raise RatingsError(
+            f"{file}: can't be read ({error}): give the rater's CSV file, saved as UTF-8"
+        ) from None
     head = text.splitlines()[0] if text.strip() else ""
     separator = max(",;\t", key=head.count)  # spreadsheet programs write others
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=separator)
+    # as a stream: splitlines would end a line at a form feed or at U+2028 within a comment
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     if not {"item", "rater", "score"} <= set(reader.fieldnames or ()):
         raise RatingsError(
             f"{file}: not a file of the rating page: its first line must name the columns "
@@ -194,10 +198,12 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         )
     rows = []
     for number, row in enumerate(reader, start=2):
+        if not any((row[name] or "").strip() for name in ("item", "rater", "score")):
+            continue  # an empty row of a spreadsheet
         score, rater = (row["score"] or "").strip(), (row["rater"] or "").strip()
         if not rater:
             raise RatingsError(f"{file}: row {number} names no rater")
-        if score and score not in {str(each) for each in SCORES}:
+        if score and score.removesuffix(".0") not in map(str, SCORES):  # pandas writes 4.0
             raise RatingsError(
                 f"{file}: row {number}: the score is {score!r}, but must be a whole number from "
                 f"{SCORES[0]} to {SCORES[-1]}, or empty"
@@ -261,5 +267,6 @@ def ratings_of(judged: pd.DataFrame, results: Path) -> pd.DataFrame:
     rows = judged.drop_duplicates(names)
     texts = ("model", "task", "persona", "question", "sample", "response")
     ids = [item_of(*row) for row in rows[list(texts)].itertuples(index=False)]
-    rated = rows[names].assign(item=ids).merge(ratings, on="item")
+    rated = rows[names].assign(item=pd.Series(ids, rows.index, dtype=str))
+    rated = rated.merge(ratings.astype({"item": str}), on="item")
     return rated.rename(columns={"score": "rating"})[[*names, "rater", "rating"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from persona_bench.scoring.drift import (
     drift,
 )
 from persona_bench.scoring.information import response_information
+from persona_bench.scoring.voice import voice_scores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,8 +49,16 @@ def drift_table(parts: Sequence[TaskResults]) -> pd.DataFrame:
     """The responses of one model to a task at its numbers of turns, as `scoring.drift` takes them.
 
     Placebos, which are no personas, are left out. Fidelity is what judges gave, of a graded task
-    for the voice; information needs a trace.
+    for the voice, with a sample weighted back; information needs a trace.
+
+    Raises:
+        DriftError: the numbers of turns were asked under different settings.
     """
+    if differing := _differing(parts):
+        raise DriftError(
+            f"its numbers of turns were asked under different settings ({differing}), so that what "
+            "changes may be theirs: run all of them alike, in one output folder of their own"
+        )
     tables = []
     for each in parts:
         rows = each.responses if each.outcomes is None else each.outcomes
@@ -56,15 +66,35 @@ def drift_table(parts: Sequence[TaskResults]) -> pd.DataFrame:
             rows["kind"] != "placebo", [*UNIT, "kind", "script", "turns", "response", "correct"]
         ]
         rows = rows.rename(columns={"correct": "accuracy"}).astype({"question": str})
-        judged = each.verdicts if each.outcomes is None else each.voice
-        if judged is not None:
-            said = judged.astype({"question": str}).groupby(UNIT, as_index=False)
-            rows = rows.merge(said.agg(fidelity=("score", "mean")), on=UNIT, how="left")
+        if (said := _fidelity(each)) is not None:
+            rows = rows.merge(said.astype({"question": str}), on=UNIT, how="left")
         if each.likelihoods is not None:
             told = response_information(each.likelihoods).astype({"question": str})
             rows = rows.merge(told, on=UNIT, how="left")
         tables.append(rows)
     return pd.concat(tables, ignore_index=True)
+
+
+def _fidelity(part: TaskResults) -> pd.DataFrame | None:
+    """The judges' score of each response; of the voice of a sample, as it is weighted back."""
+    if part.outcomes is None:
+        judged = part.verdicts
+        if judged is None:
+            return None
+        return judged.groupby(UNIT, as_index=False).agg(fidelity=("score", "mean"))
+    if part.voice is None:
+        return None
+    return voice_scores(part.outcomes, part.voice).rename(columns={"value": "fidelity"})
+
+
+def _differing(parts: Sequence[TaskResults]) -> str:
+    """Settings other than the number of turns that are not the same at all of them."""
+    told = [{**each.samples.generation, "turns": 0} for each in parts]
+    names = sorted({name for each in told for name in each})
+    values = {
+        name: list(dict.fromkeys(str(each.get(name, "default")) for each in told)) for name in names
+    }
+    return ", ".join(f"{name} {' and '.join(v)}" for name, v in values.items() if len(v) > 1)
 
 
 def drifting(tasks: Mapping[str, TaskResults]) -> dict[str, list[str]]:
@@ -80,27 +110,52 @@ def drifting(tasks: Mapping[str, TaskResults]) -> dict[str, list[str]]:
 def drift_of(
     parts: Sequence[TaskResults], confidence: float, stabilities: Mapping[int, Stability]
 ) -> Drift | None:
-    """The drift of one model on a task; None where nothing can be told."""
+    """The drift of one model on a task; None where nothing was measured.
+
+    Numbers of turns that don't belong together give a warning, and None.
+    """
     try:
-        return drift(drift_table(parts), stabilities=stabilities, confidence=confidence)
+        table = drift_table(parts)
+    except DriftError as error:
+        warnings.warn(f"{parts[0].samples.task}: no drift: {error}", stacklevel=1)
+        return None
+    try:
+        return drift(table, stabilities=stabilities, confidence=confidence)
     except DriftError:
         return None
 
 
 def compared_drifts(runs: Sequence[Run], confidence: float) -> dict[str, dict[str, Any]]:
-    """What differs in drift between the first model and each other one, by task and model."""
+    """What differs in drift between the first model and each other one, by task and model.
+
+    Only numbers of turns that both have count. What can't be compared gives a warning.
+    """
     found: dict[str, dict[str, Any]] = {}
     first = drifting(runs[0].tasks)
     for run in runs[1:]:
         for task, names in drifting(run.tasks).items():
-            if names != first.get(task):
+            if task not in first:
                 continue
-            tables = [drift_table([each.tasks[name] for name in names]) for each in (runs[0], run)]
+            both = [name for name in first[task] if name in names]
+            pair = f"{task}: drift of {runs[0].name} and {run.name}"
             try:
+                tables = (
+                    [drift_table([each.tasks[name] for name in both]) for each in (runs[0], run)]
+                    if len(both) > 1
+                    else []
+                )
+                if not tables:
+                    raise DriftError("they have fewer than two numbers of turns in common")
                 told = compare_drift(*tables, confidence=confidence)
-            except DriftError:
+            except DriftError as error:
+                warnings.warn(f"{pair} is not compared: {error}", stacklevel=1)
                 continue
-            found.setdefault(task, {})[run.name] = told
+            if {*both} != {*first[task], *names}:
+                turns = ", ".join(str(each) for each in sorted(set(map(int, tables[0]["turns"]))))
+                warnings.warn(f"{pair} is compared over {turns} turns, which both have",
+                              stacklevel=1)  # fmt: skip
+            if len(told.slopes):
+                found.setdefault(task, {})[run.name] = told
     return found
 
 
@@ -182,7 +237,8 @@ def print_drift(found: Drift, title: str, console: Console) -> None:
             row = wide[name, turns]
             cells += [number(row["value"]), interval((row["low"], row["high"]))]
         own = found.told[found.told["turns"] == turns]
-        table.add_row(str(turns), *cells, f"{int(own['told'].sum())} of {len(own)}")
+        told = f"{int(own['told'].sum())} of {len(own)}" if len(own) else "n/a"
+        table.add_row(str(turns), *cells, told)
     console.print(table)
     for line in drift_lines(found):
         console.print(Text(printable(line)), soft_wrap=True)

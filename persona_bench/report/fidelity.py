@@ -155,7 +155,7 @@ def published_lines(found: AsPublished) -> list[str]:
         failed = f", {found.failed_calls:,} of them failed calls" if found.failed_calls else ""
         faults.append(f"{count(found.empty_batches, 'answer')} without any score count 0{failed}")
     if found.failed_responses:
-        faults.append(f'{found.failed_responses:,} failed requests were judged as "Error"')
+        faults.append(f'{count(found.failed_responses, "failed request")} judged as "Error"')
     read = count(found.read + found.unread, "evaluation")
     said = "; ".join((f"{two(score)} {_ends(*score.interval)}, from {read} of responses", *faults))
     return [
@@ -288,7 +288,7 @@ def _judges(result: Fidelity) -> Table:
         "By judge", "judge", "PersonaScore", "n", "unscored", "scores 1 / 2 / 3 / 4 / 5"
     )
     for row in result.judges.to_dict("records"):
-        shares = " / ".join(f"{row[f'share_{k}']:.0%}" for k in range(1, 6))
+        shares = " / ".join(f"{row[f'share_{k}']:.0%}" for k in range(1, 6)) if row["n"] else "n/a"
         name = Text(printable(str(row["judge"])))
         table.add_row(
             name, two(row["persona_score"]), f"{row['n']:,}", f"{row['unscored']:,}", shares

@@ -58,7 +58,7 @@ class Drift(Result):
         told: persona, kind, turns, accuracy (how often a classifier that learned on other
             conversations tells the persona's response from the control's to the same question; 0.5
             by chance), low, high, p_value (one-sided), told (p_value at most `LEVEL`). Empty
-            without a control.
+            without a control, and with a single script.
         lost: persona, kind, status (`told` at the last number of turns; `lost` before it; `never
             told`), last_told (the last number of turns at which it was told), lost_from (the first
             number of turns from which on it is not told; both NaN where there is none).
@@ -138,7 +138,10 @@ def drift(
                        "low": corrected.low, "high": corrected.high,
                        "n": each.n_responses - each.unscored})  # fmt: skip
     control = _control(table)
-    told = _told(table, control, turns, confidence) if "response" in table else []
+    several = table["script"].nunique() > 1
+    if control and "response" in table and not several:
+        notes.append("whether a persona is told from the control takes two scripts or more")
+    told = _told(table, control, turns, confidence) if "response" in table and several else []
     columns = ["persona", "kind", "turns", "accuracy", "low", "high", "p_value", "told"]
     told_table = pd.DataFrame(told, columns=columns)
     return Drift(
@@ -406,7 +409,7 @@ def compare_drift(a: pd.DataFrame, b: pd.DataFrame, *, confidence: float = 0.95)
         confidence: Level of the intervals.
 
     Raises:
-        DriftError: other numbers of turns, or nothing in common.
+        DriftError: other numbers of turns, other scripts before a question, or nothing in common.
     """
     turns = sorted(int(each) for each in a["turns"].unique())
     if turns != sorted(int(each) for each in b["turns"].unique()) or len(turns) < 2:
@@ -416,9 +419,12 @@ def compare_drift(a: pd.DataFrame, b: pd.DataFrame, *, confidence: float = 0.95)
         if not all(measure in table and table[measure].notna().any() for table in (a, b)):
             continue
         units = [_unit_slopes(table, measure, turns) for table in (a, b)]
-        both = units[0].merge(units[1], on=[*UNIT, "script"], suffixes=("_a", "_b"))
+        both = units[0].merge(units[1], on=UNIT, suffixes=("_a", "_b"))
         if both.empty:
             raise DriftError(f"{measure}: the runs share no question under a persona")
+        if (both["script_a"] != both["script_b"]).any():
+            raise DriftError("the questions follow other scripts: run both with the same `scripts`")
+        both = both.rename(columns={"script_a": "script"})
         both["value"] = both["value_b"] - both["value_a"]
         rows = _slopes(both, measure, confidence)
         for row in rows:

@@ -220,21 +220,42 @@ def _indicators(rows: pd.DataFrame) -> dict[str, pd.Series]:
 def two_phase(
     rows: pd.DataFrame, indicator: pd.Series, of_persona: Any
 ) -> tuple[Floats, pd.Series]:
-    """Each persona's share, and what each question adds to the mean over personas.
+    """Each persona's share, and what each question adds to the mean over personas."""
+    value = _weighted_back(rows, indicator).fillna(0.0)
+    size = np.bincount(of_persona)
+    means = np.bincount(of_persona, value.to_numpy()) / size
+    pull = (value - means[of_persona]) / size[of_persona] / len(size)
+    return means, pull.groupby(rows["question"]).sum()
+
+
+def _weighted_back(rows: pd.DataFrame, known: pd.Series) -> pd.Series:
+    """What each response counts, where only some are judged.
 
     Every response counts with the mean of its group, and the judged ones with what they are off
     it, times their weight: with everything judged, just the response itself. A group of which
-    nothing is judged takes the mean of its persona's judged.
+    nothing is judged takes the mean of its persona's judged; NaN without any.
     """
-    group = indicator.groupby(rows["group"]).transform("mean")
-    predicted = group.fillna(indicator.groupby(rows["persona"]).transform("mean")).fillna(0.0)
-    off = (rows["weight"] * (indicator - predicted)).fillna(0.0)
-    if indicator.notna().all():  # known of all, judged or not
-        predicted, off = indicator, pd.Series(0.0, index=rows.index)
-    size = np.bincount(of_persona)
-    means = np.bincount(of_persona, (predicted + off).to_numpy()) / size
-    pull = (predicted - means[of_persona] + off) / size[of_persona] / len(size)
-    return means, pull.groupby(rows["question"]).sum()
+    if known.notna().all():  # known of all, judged or not
+        return known
+    group = known.groupby(rows["group"]).transform("mean")
+    predicted = group.fillna(known.groupby(rows["persona"]).transform("mean"))
+    return predicted + (rows["weight"] * (known - predicted)).fillna(0.0)
+
+
+def voice_scores(outcomes: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """What each graded response counts in a mean of the scores of its voice.
+
+    Where all are judged, its mean score over judges; where only some are, their means are those of
+    all responses, though a single value may lie outside of 1 to 5.
+
+    Args:
+        outcomes, judged: As for `voice`.
+
+    Returns:
+        persona, question, sample and value.
+    """
+    rows = joined(outcomes, judged)
+    return rows[KEYS].assign(value=_weighted_back(rows, rows["score"]))
 
 
 def _personas(

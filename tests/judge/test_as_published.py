@@ -242,6 +242,25 @@ def test_without_its_pair_a_judge_gives_no_published_score(
     assert as_published([{}, record]) is None
 
 
+def test_a_judge_that_always_declines_counts_0_and_has_no_shares(
+    out: Path, tmp_path: Path, persona_bench: Command
+) -> None:
+    judges = Judges(out)
+
+    def declines(body: dict[str, Any], number: int) -> Reply:
+        declined = Reply("I can't assist with that.")
+        return declined if body["model"] == SECOND else judges(body, number)
+
+    with JudgeServer(declines, models=(FIRST, SECOND)) as server:
+        ran = persona_bench("judge", out, "--judge", settings_file(tmp_path, server.url))
+    assert ran.code == 0, ran.err
+    assert "nan" not in ran.out
+    assert re.search(r"second-judge +n/a +0 +28 +n/a", ran.out)
+    assert '1 failed request judged as "Error"' in " ".join(ran.out.split())
+    scored = json.loads((out / "scores" / "persona_personagym_fidelity.json").read_text())
+    assert scored["as_published"]["empty_batches"] >= 8
+
+
 @pytest.mark.parametrize(
     ("answer", "scores"),
     [

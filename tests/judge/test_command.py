@@ -425,7 +425,7 @@ def test_what_can_t_be_is_said_in_one_sentence(
         ({"models": ["j"], "examples_from": "k"}, "no key 'examples_from': did you mean"),
         ({"base_url": "http://127.0.0.1:9/v1"}, "judge.yaml: models is missing"),
         ({"models": ["j"], "price": {"k": [1, 2]}}, "price names 'k', which is not among"),
-        ({"models": ["j"], "max_cost": 1}, "needs the price of 'j'"),
+        ({"models": ["j"], "max_cost": 1}, "max_cost needs price, e.g. price"),
         ({"models": ["j"], "price": [1]}, "judge.yaml: price: a price is two numbers, as in"),
         ({"models": ["j"], "price": {"j": "1"}}, "judge.yaml: price: a price is two numbers"),
         (["j"], "the settings of judges are a mapping with models"),

@@ -53,7 +53,7 @@ def test_the_draw_is_balanced_nested_and_blind(out: Path, persona_bench: Command
 
     ran = persona_bench("ratings", "export", out, "--n", "30")
     assert ran.code == 0
-    assert "30 of 60 responses (1 models, 6 personas)" in ran.out
+    assert "30 of 60 responses (1 model, 6 personas)" in ran.out
     page = (out / "ratings" / "rate.html").read_text(encoding="utf-8")
     assert "player" not in page  # the model
     assert {each["id"] for each in on_page(out)} == {each.item for each in some}
@@ -77,7 +77,7 @@ def test_ratings_come_back_and_correct_the_judge(out: Path, persona_bench: Comma
     ben = write(out.parent / "b.csv", "ben", dict(list(scores.items())[5:25]), ";")
     ran = persona_bench("ratings", "import", out, ann, ben)
     assert ran.code == 0, ran.err
-    assert "59 ratings by 2 raters are kept; 1 times a rater could not tell" in ran.err
+    assert "Kept: 59 ratings by 2 raters; 1 time a rater could not tell" in ran.err
     assert "39 responses rated by 2 raters; Krippendorff's alpha between them 1.000" in ran.out
     assert "judge against the raters: +1.00 points [1.00, 1.00] on average over 39" in ran.out
     scored = json.loads((out / "scores" / "persona_roleplay_fidelity.json").read_text())
@@ -89,7 +89,7 @@ def test_ratings_come_back_and_correct_the_judge(out: Path, persona_bench: Comma
     # more of the same rater's, later: newer ratings replace older ones
     ann = write(out.parent / "a.csv", "ann", {items[0]["id"]: 5, items[1]["id"]: 1})
     ran = persona_bench("ratings", "import", out, ann)
-    assert "60 ratings by 2 raters are kept" in ran.err
+    assert "Kept: 60 ratings by 2 raters" in ran.err
     assert "40 responses rated by 2 raters" in ran.out
 
 
@@ -98,10 +98,36 @@ def test_ratings_may_come_before_any_judge(out: Path, persona_bench: Command) ->
     file = write(out.parent / "a.csv", "ann", {each["id"]: 3 for each in on_page(out)})
     ran = persona_bench("ratings", "import", out, file)
     assert ran.code == 0
-    assert "12 ratings by 1 raters are kept" in ran.err
+    assert "Kept: 12 ratings by 1 rater" in ran.err
     with JudgeServer(kind) as server:
         ran = persona_bench("judge", out, "--judge", "judge", "--base-url", server.url)
     assert "12 responses rated by 1 rater; agreement between raters takes two." in ran.out
+
+
+def test_raters_that_could_not_tell_leave_nothing_to_correct(
+    out: Path, persona_bench: Command
+) -> None:
+    persona_bench("ratings", "export", out, "--n", "3")
+    file = write(out.parent / "a.csv", "ann", {each["id"]: "" for each in on_page(out)})
+    for _ in range(2):  # not judged yet, and judged
+        ran = persona_bench("ratings", "import", out, file)
+        assert ran.code == 0, ran.err
+        assert "Kept: 0 ratings by 1 rater; 3 times a rater could not tell" in ran.err
+        assert "No rater gave a score" in ran.err
+        with JudgeServer(kind) as server:
+            judge(out, settings(server.url))
+    assert persona_bench("score", out).code == 0
+
+
+def test_what_spreadsheets_and_pandas_write_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(
+        "item,rater,score,comment\na,ann,4.0,\nb,ann,,page\x0cbreak\nc,ann,2,line\u2028two\n,,,\n",
+        encoding="utf-8",
+    )
+    read = read_ratings([file], ["a", "b", "c"])
+    assert list(read["score"].fillna(0)) == [4, 0, 2]
+    assert list(read["comment"]) == ["", "page\x0cbreak", "line\u2028two"]
 
 
 @pytest.mark.parametrize(

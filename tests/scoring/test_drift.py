@@ -179,6 +179,18 @@ def test_two_models_are_compared_cell_by_cell() -> None:
     assert pss["high"] < 0
     with pytest.raises(DriftError, match="other numbers of turns"):
         compare_drift(table(), table().query("turns < 16"))
+    other = table()
+    other["script"] = other["question"].str[1:]  # eight scripts: the first four have the same names
+    with pytest.raises(DriftError, match="same `scripts`"):
+        compare_drift(table(), other)
+
+
+def test_with_one_script_no_persona_is_called_lost() -> None:
+    rows = table().assign(script="0", response="Arr.")
+    found = drift(rows)
+    assert found.told.empty
+    assert found.lost.empty
+    assert "takes two scripts" in found.notes[-1]
 
 
 def test_tasks_that_differ_in_turns_belong_together() -> None:

@@ -10,7 +10,14 @@ import pytest
 
 from persona_bench.scoring.gate import voice_criterion
 from persona_bench.scoring.resampling import influence_se
-from persona_bench.scoring.voice import RATES, SHARES, VoiceError, compare_voice, voice
+from persona_bench.scoring.voice import (
+    RATES,
+    SHARES,
+    VoiceError,
+    compare_voice,
+    voice,
+    voice_scores,
+)
 
 PERSONAS = ("cook", "poet", "sailor", "thief")
 
@@ -216,3 +223,20 @@ def test_few_questions_without_a_change_do_not_pass_the_gate(rng: np.random.Gene
     assert voice_criterion(few, few, margin=0.02).verdict == "can't tell"
     found = voice_criterion(many, many, margin=0.02)
     assert (found.difference, found.verdict) == (0, "pass")
+
+
+def test_scores_of_a_sample_have_the_mean_of_all(rng: np.random.Generator) -> None:
+    rows, judged = made(rng, cost=0.4)
+    whole = voice_scores(rows, judged)
+    keys = ["persona", "question", "sample"]
+    both = whole.merge(judged, on=keys)
+    assert len(whole) == len(judged)
+    assert both["value"].tolist() == both["score"].tolist()
+    draws = [sampled(rows, judged, 0.2, rng) for _ in range(100)]
+    weighted = [voice_scores(rows, each)["value"].mean() for each in draws]
+    error = float(np.std(weighted)) / 10
+    assert abs(np.mean(weighted) - judged["score"].mean()) < 4 * error
+    # the sample's own mean is of more wrong responses than there are
+    assert abs(np.mean([each["score"].mean() for each in draws]) - judged["score"].mean()) > (
+        4 * error
+    )
