@@ -103,8 +103,8 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 4980, "harness": 8250, "judge": 2600, "results": 2510, "scoring": 7950,
-    "report": 8310, "commands": 2110, "benchmarks": 2240, "train": 4490, "extras": 4810,
+    "grading": 4980, "harness": 8250, "judge": 2600, "results": 2520, "scoring": 7950,
+    "report": 8360, "commands": 2110, "benchmarks": 2240, "train": 4490, "extras": 4810,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
 

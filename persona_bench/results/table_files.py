@@ -19,6 +19,8 @@ from persona_bench.results.schema import CORRECT, Outcome
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 VALUES = ("correct", "score")
+VERDICT = "verdict"
+"""Stands for `correct` in a tidy table that has neither of the two."""
 WORDS = {"true": 1.0, "false": 0.0, "correct": 1.0, "wrong": 0.0, "incorrect": 0.0}
 """What may stand for 1 and 0 in the column `correct`, in any case."""
 OTHERS = {"doc", "resps", "generation"}
@@ -77,6 +79,8 @@ def _checked(file: Path) -> pd.DataFrame:
     for name in ("persona", "question"):
         if name not in raw.columns:
             _missing(file, name, raw)
+    if VERDICT in raw.columns and not set(VALUES) & set(raw.columns):
+        raw = raw.assign(correct=_of_verdicts(file, raw[VERDICT]))
     if not set(VALUES) & set(raw.columns):
         _missing(file, "correct or score", raw)
     if raw.empty:
@@ -111,6 +115,15 @@ def _checked(file: Path) -> pd.DataFrame:
     _fill_verdicts(file, table)
     _number_samples(file, table, given=whole["sample"] is not None)
     return table
+
+
+def _of_verdicts(file: Path, verdicts: pd.Series[Any]) -> list[str]:
+    """What `correct` would hold in a tidy table that has its verdicts alone."""
+    known = {*CORRECT, "unscored"}
+    for row, verdict in enumerate(verdicts):
+        if verdict not in known:
+            _refuse(file, row, f"verdict is {verdict!r}, and there is no correct or score: {MEND}")
+    return ["" if verdict == "unscored" else verdict for verdict in verdicts]
 
 
 def _fill_verdicts(file: Path, table: pd.DataFrame) -> None:
