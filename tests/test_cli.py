@@ -167,7 +167,7 @@ def test_compare_names_the_persona_that_got_worse(results: Path) -> None:
     done = persona_bench(*compared, cwd=results, columns=80)
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "pss_corrected" in done.stdout
-    assert "a: out\nb: other\n" in done.stdout  # both are of a model called small[red]
+    assert "a: small[red] (out)\nb: small[red] (other)\n" in done.stdout  # runs of one model
     table = pd.read_csv(results / "compared/persona_arithmetic_comparison_personas.csv")
     assert table.loc[0, "persona"] == "pirate"
     assert table.loc[0, "p_holm"] < 0.05
@@ -186,7 +186,7 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
     log.mkdir()
     told = {"step": [1, 2], "reward": [0.1, 0.4], "entropy": [1.0, 0.5]}
     pd.DataFrame(told).to_csv(log / "log.csv", index=False)
-    three = ("compare", "first=out", "worse", "same", "--out", "three")
+    three = ("compare", "first=out", "worse=worse", "same=same", "--out", "three")
     three += ("--width", "3.25", "--serif")
     done = persona_bench(*three, "--training", "tuned=absent", cwd=results, ok=False)
     assert "absent has no log.csv: give the folder of a persona-bench train run" in done.stderr
@@ -227,7 +227,7 @@ def test_three_runs_make_tables_figures_and_a_page(results: Path) -> None:
 def test_a_leaderboard_keeps_what_was_asked_otherwise_apart(results: Path) -> None:
     run_of_another_model(results, "reworded-too", system="You are somebody else.")
     run_of_another_model(results, "wrong-pirate")
-    board = ("leaderboard", "first=out", "wrong-pirate", "reworded-too")
+    board = ("leaderboard", "first=out", "wrong-pirate=wrong-pirate", "reworded-too=reworded-too")
     done = persona_bench(*board, "--out", "board", cwd=results)
     assert "accuracy and stability over personas (2 of 2: asked or graded" in done.stdout
     first = pd.read_csv(results / "board/persona_arithmetic_leaderboard_1.csv")

@@ -346,7 +346,7 @@ def _print(
                 for line in voice_comparison_lines(voices[task][b], a, b):
                     console.print(escape(line), soft_wrap=True)
         if line := ranking_line(rankings[task]):
-            console.print(escape(line), soft_wrap=True)
+            console.print(escape(line))
     for task, of_drift in drifts.items():
         for b, told in of_drift.items():
             for line in drift_comparison_lines(told, a, b):
