@@ -186,6 +186,16 @@ def test_gate_and_compare_take_tables(tmp_path: Path) -> None:
     assert '"mean"' in json.dumps(said)
 
 
+def test_the_page_of_a_comparison_opens_with_the_verdict_cards(tmp_path: Path) -> None:
+    rows = [{**row, "question": f"{row['question']}{n}"} for n in range(10) for row in ROWS]
+    base, new = (write_table(tmp_path / f"{name}.csv", rows) for name in ("base", "new"))
+    command("compare", base, new, "--out", tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    main = page[page.index("<main") :]
+    assert main.index('class="verdicts"') < main.index('class="table"')
+    assert main.index('class="verdicts"') < main.index("All models</h2>")
+
+
 # ---------------------------------------------------------------------- export
 
 
