@@ -68,7 +68,7 @@ def main() -> None:
         )
         write_page(contents, Path(scratch) / "index.html")
         publish_page(Path(scratch), SITE)
-    print(SITE.relative_to(ROOT))
+    print(SITE)
 
 
 def _frontier() -> Section:

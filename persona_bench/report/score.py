@@ -117,7 +117,7 @@ def score_folder(
         print(json.dumps(printed, indent=2))
     elif written:
         rest = " (score --full prints all tables)" if graded and not full else ""
-        Console().print(f"\nFiles: {escape(str(folder))}{rest}", soft_wrap=True)
+        Console().print(f"Files: {escape(str(folder))}{rest}", soft_wrap=True)
         if index:
             Console().print(f"Page: {escape(str(index))}", soft_wrap=True)
     if graded and not only_judged:
@@ -254,6 +254,10 @@ def _score_graded(
             printed.append({"model": model, "task": title, **until, **result.to_dict(), **beside})
             continue
         heading = f"{title} · {name}"
+        must = [f"{progress(plan)}."] if plan else []
+        if part := facts.get("unfinished"):
+            must.append(f"Unfinished run: {part['stored']:,} of {part['asked']:,} responses.")
+        must += _of_programs(rows, facts)
         if full:
             print_stability(result, title=heading, console=out)
             if sensitivity is not None:
@@ -264,22 +268,15 @@ def _score_graded(
                 print_prompts(prompts, out)
             if voice is not None:
                 print_voice(voice, out)
-        else:
-            print_summary(result, title=heading, console=out)
-            for line in said:
+            for line in must:
                 out.print(escape(line), soft_wrap=True)
+        else:
+            more = [*said]
             if voice is not None:
-                out.print(escape(voice_line(voice)), soft_wrap=True)
-                for line in voice_rater_lines(voice):
-                    out.print(escape(line), soft_wrap=True)
+                more += [voice_line(voice), *voice_rater_lines(voice)]
             if sensitivity is not None and sensitivity.disagree:
-                out.print(escape(sensitivity_lines(sensitivity)[-1]))
-        if plan:
-            out.print(escape(f"{progress(plan)}."), soft_wrap=True)
-        if part := facts.get("unfinished"):
-            out.print(f"Unfinished run: {part['stored']:,} of {part['asked']:,} responses.")
-        for line in _of_programs(rows, facts):
-            out.print(escape(line), soft_wrap=True)
+                more.insert(0, sensitivity_lines(sensitivity)[-1])
+            print_summary(result, title=heading, console=out, more=more, must=must)
     return written, printed, pages, stabilities
 
 

@@ -3,7 +3,8 @@
     UNSTABLE  accuracy 0.03 (mathematician) to 0.26 (favourite-colour-teal) · corrected PSS 0.15
     [0.03, 0.40] · by chance alone 0.53 · p = 0.002 · 35 questions: few
 
-Sixteen personas take less than thirty lines of 80 columns; `tables.print_stability` has the rest.
+At most thirty lines of 80 columns with those that say where the files are, however much was
+measured; `tables.print_stability` has the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -27,36 +29,77 @@ from persona_bench.report.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from rich.console import Console
+    from collections.abc import Hashable, Sequence
 
     from persona_bench.scoring.stability import Stability
 
 STYLES = {"stable": "bold green", "unstable": "bold red"}
 NAME, BAR, REASON = 24, 14, 18
 """Widths of a persona's name, bar and reason: with accuracy and interval they make 80 columns."""
+MOST_LINES = 28
+"""Lines of the summary; two more say where the files are."""
+FEWEST_PERSONAS = 8
+"""Personas that are shown however much else there is to say."""
 
 
-def print_summary(result: Stability, *, title: str, console: Console) -> None:
+def print_summary(
+    result: Stability,
+    *,
+    title: str,
+    console: Console,
+    more: Sequence[str] = (),
+    must: Sequence[str] = (),
+) -> None:
     """Prints one model's stability on one benchmark, the answer first.
 
-    Names are shown as they are, cut in the middle where they are long; markup in them has no
-    effect.
+    Where there is too much for `MOST_LINES`, personas between the worst and the best are folded
+    into one line, down to `FEWEST_PERSONAS`, and then the last of `more` are counted instead of
+    shown. Names are shown as they are, cut in the middle where they are long; markup in them has
+    no effect.
+
+    Args:
+        result: What is said.
+        title: The first line.
+        console: Where it is printed.
+        more: What else was measured, the most important first.
+        must: What has to be said whatever the room: what was not done, or done otherwise.
     """
-    console.print(Text(printable(title), style="bold"))
     word, *rest = headline(result)
-    style = STYLES.get(result.conclusion, "bold yellow")
-    for i, line in enumerate(_wrapped([word, *rest], console.width)):
-        text = Text(line)
-        if i == 0:
-            text.stylize(style, 0, len(word))
+    lines = [printable(title), *_wrapped([word, *rest], console.width)]
+    heads = [Text(line) for line in lines]
+    heads[0].stylize("bold")
+    heads[1].stylize(STYLES.get(result.conclusion, "bold yellow"), 0, len(word))
+    ends = [Text(line) for line in numbers(result)]
+    added, last = ([Text(printable(line)) for line in lines] for lines in (more, must))
+    room = MOST_LINES - 3 - sum(_height(text, console) for text in [*heads, *ends, *last])
+    shown = min(len(result.per_persona), FEWEST_PERSONAS + 1)
+    said = _fitting(added, room - shown, console)
+    if len(said) < len(added):
+        left = len(added) - len(said)
+        said.append(Text(f"{count(left, 'more result')}: score --full"))
+    room -= sum(_height(text, console) for text in said)
+    for text in heads:
         console.print(text)
     console.print()
-    console.print(_personas(result))
+    console.print(_personas(result, max(room, shown)))
     console.print()
-    for line in numbers(result):
-        console.print(Text(line))
+    for text in [*ends, *said, *last]:
+        console.print(text)
+
+
+def _height(text: Text, console: Console) -> int:
+    return len(text.wrap(console, console.width))
+
+
+def _fitting(texts: Sequence[Text], room: int, console: Console) -> list[Text]:
+    """The first texts that fit the room, with a line to spare for how many are left out."""
+    heights = [_height(text, console) for text in texts]
+    if sum(heights) <= room:
+        return list(texts)
+    n = 0
+    while n < len(texts) and sum(heights[: n + 1]) <= room - 1:
+        n += 1
+    return list(texts[:n])
 
 
 def headline(result: Stability) -> list[str]:
@@ -106,15 +149,25 @@ def _names(tied: list[str]) -> str:
     return cut(printable(tied[0]), 18 - len(more)) + more  # two of them fit the line
 
 
-def _personas(result: Stability) -> Table:
-    """One line per persona: accuracy, its interval, a bar, and why responses are wrong."""
+def _personas(result: Stability, lines: int) -> Table:
+    """A line per persona: accuracy, its interval, a bar, and why responses are wrong.
+
+    Personas in the middle are one line together where all would take more than `lines`.
+    """
+    rows = by_accuracy(result).to_dict("records")
+    before = len(rows) if len(rows) <= lines else lines // 2
+    after = len(rows) - (lines - 1 - before)
     table = Table(box=None, pad_edge=False, padding=PADDING, show_edge=False)
     table.add_column("persona", no_wrap=True, max_width=NAME)
     table.add_column(Text(result.measure), justify="right", no_wrap=True)
     table.add_column(f"{result.confidence:.0%} interval", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("most fail by", no_wrap=True, max_width=REASON)
-    for row in by_accuracy(result).to_dict("records"):
+    for i, row in enumerate(rows):
+        if before <= i < after:
+            if i == before:
+                table.add_row(Text(f"… {after - before} between"), Text("…"))
+            continue
         table.add_row(
             Text(cut(printable(str(row["persona"])), NAME)),
             Text(two(row["accuracy"])),

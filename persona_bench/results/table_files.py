@@ -22,6 +22,8 @@ from persona_bench.results.schema import CORRECT, Outcome
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 VALUES = ("correct", "score")
+VERDICT = "verdict"
+"""Stands for `correct` in a tidy table that has neither of the two."""
 WORDS = {
     "true": 1.0, "yes": 1.0, "correct": 1.0,
     "false": 0.0, "no": 0.0, "wrong": 0.0, "incorrect": 0.0,
@@ -90,6 +92,8 @@ def _checked(file: Path) -> pd.DataFrame:
     for name in ("persona", "question"):
         if name not in raw.columns:
             _missing(file, name, raw)
+    if VERDICT in raw.columns and not set(VALUES) & set(raw.columns):
+        raw = raw.assign(correct=_of_verdicts(file, raw[VERDICT]))
     if not set(VALUES) & set(raw.columns):
         _missing(file, "correct or score", raw)
     if raw.empty:
@@ -154,6 +158,15 @@ def _warn_of_case(file: Path, personas: pd.Series) -> None:
                 + ": write one of them throughout if they are the same",
                 stacklevel=2,
             )
+
+
+def _of_verdicts(file: Path, verdicts: pd.Series[Any]) -> list[str]:
+    """What `correct` would hold in a tidy table that has its verdicts alone."""
+    known = {*CORRECT, "unscored"}
+    for row, verdict in enumerate(verdicts):
+        if verdict not in known:
+            _refuse(file, row, f"verdict is {verdict!r}, and there is no correct or score: {MEND}")
+    return ["" if verdict == "unscored" else verdict for verdict in verdicts]
 
 
 def _fill_verdicts(file: Path, table: pd.DataFrame) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scripts import gallery
+from persona_bench.report.runs import Settings
+from scripts import example_page, gallery
 from scripts.training_study import RESULTS, checkpoints
 
 DOCS = gallery.ROOT / "docs"
@@ -35,6 +36,22 @@ def test_a_figure_is_drawn_anew(
     made = tmp_path / "images" / f"{name}.png"
     assert capsys.readouterr().out.split() == [f"images/{name}.png"]
     assert abs(made.stat().st_size / (DOCS / "images/gallery" / made.name).stat().st_size - 1) < 0.2
+
+
+def test_the_example_is_what_its_script_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same but for the numbers: fewer draws take a fraction of the time."""
+    stored, made = example_page.SITE, tmp_path / "example"
+    monkeypatch.setattr(example_page, "SITE", made)
+    monkeypatch.setattr(example_page, "Settings", lambda: Settings(resamples=100))
+    example_page.main()
+    assert {path.name for path in made.iterdir()} == {path.name for path in stored.iterdir()}
+    pages = [(folder / "index.html").read_text(encoding="utf-8") for folder in (made, stored)]
+    new, old = (re.findall(r"<h[1-4][^>]*>.*?</h[1-4]>", page) for page in pages)
+    assert new == old
+    assert sum(path.stat().st_size for path in stored.iterdir()) < 3e6
+    assert abs(len(pages[0]) / len(pages[1]) - 1) < 0.05
 
 
 def test_the_summary_of_the_study_holds_the_numbers_of_its_verdicts() -> None:

@@ -13,9 +13,10 @@ from persona_bench.report.summary import bar, cut, print_summary
 LONG = [f"a-persona-with-a-very-long-name-indeed-{i}" for i in range(15)]
 
 
-def printed(result, *, width: int = 80) -> list[str]:
+def printed(result, *, width: int = 80, **more: list[str]) -> list[str]:
     out = io.StringIO()
-    print_summary(result, title="task · model", console=Console(file=out, width=width))
+    console = Console(file=out, width=width)
+    print_summary(result, title="task · model", console=console, **more)
     return out.getvalue().splitlines()
 
 
@@ -26,6 +27,32 @@ def test_sixteen_personas_fit_thirty_lines_of_eighty_columns(made_up, unscored: 
     assert len(lines) <= 28  # two more say where the files are
     assert max(map(len, lines)) <= 80
     assert sum("…" in line and "█" in line for line in lines) == 15
+
+
+def test_all_that_a_run_can_measure_fits_thirty_lines_too(made_up) -> None:
+    """Scored answers, wordings, placebos, voices and raters: each says two lines and more."""
+    result = made_up(list(np.linspace(0.0, 0.8, 16)), unscored=0.05)
+    more = [f"Measure {i}: " + "0.123 [0.045, 0.678], " * 6 for i in range(9)]
+    must = ["Unfinished run: 12 of 640 responses."]
+    lines = printed(result, more=more, must=must)
+    assert len(lines) <= 28
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if line.startswith(("none ", "persona-"))]
+    folded = next(line for line in lines if "between" in line)
+    assert len(rows) >= 8
+    assert len(rows) + int(folded.split()[1]) == 16
+    assert lines[-1] == must[0]
+    shown = sum(line.startswith("Measure") for line in lines)
+    assert f"{9 - shown} more results: score --full" in lines
+
+
+def test_hundreds_of_personas_are_folded_and_a_little_more_is_said_in_full(made_up) -> None:
+    lines = printed(made_up(list(np.linspace(0.1, 0.9, 120))), more=["One thing more."])
+    assert len(lines) == 28
+    assert lines[-1] == "One thing more."
+    rows = [line for line in lines if "[" in line and line.startswith(("none ", "persona-"))]
+    folded = int(next(line for line in lines if "between" in line).split()[1])
+    assert len(rows) + folded == 120
 
 
 def test_the_answer_stands_in_the_first_line_under_the_title(made_up) -> None:

@@ -79,6 +79,20 @@ def test_words_and_empty_cells_are_verdicts(tmp_path: Path) -> None:
     assert table["verdict"].tolist()[6:] == ["unscored", "unscored"]
 
 
+def test_the_verdicts_of_a_tidy_table_are_enough(tmp_path: Path) -> None:
+    verdicts = ["correct", "wrong", "unscored"]
+    rows = [
+        {"persona": "a", "question": f"q{i}", "verdict": verdict, "reason": ""}
+        for i, verdict in enumerate(verdicts)
+    ]
+    table = read_outcomes(write_table(tmp_path / "t.csv", rows))
+    assert table["verdict"].tolist() == verdicts
+    assert table["correct"].tolist()[:2] == [1, 0]
+    rows[1]["verdict"] = "scored"  # a score between 0 and 1, which is not there
+    with pytest.raises(OutcomesError, match=r"t\.csv:3: verdict is 'scored'"):
+        read_outcomes(write_table(tmp_path / "t.csv", rows))
+
+
 def test_scores_are_kept_beside_verdicts(tmp_path: Path) -> None:
     rows = [{"persona": "a", "question": str(n), "score": n / 2} for n in range(3)]
     table = read_outcomes(write_table(tmp_path / "t.parquet", rows))
@@ -211,6 +225,16 @@ def test_gate_and_compare_take_tables(tmp_path: Path) -> None:
     assert list(gate_runs(base, named, {})) == list(gate_runs(named, base, {})) == ["sums"]
     said = json.loads(command("compare", base, new, "--no-page", "--json"))
     assert '"mean"' in json.dumps(said)
+
+
+def test_the_page_of_a_comparison_opens_with_the_verdict_cards(tmp_path: Path) -> None:
+    rows = [{**row, "question": f"{row['question']}{n}"} for n in range(10) for row in ROWS]
+    base, new = (write_table(tmp_path / f"{name}.csv", rows) for name in ("base", "new"))
+    command("compare", base, new, "--out", tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    main = page[page.index("<main") :]
+    assert main.index('class="verdicts"') < main.index('class="table"')
+    assert main.index('class="verdicts"') < main.index("All models</h2>")
 
 
 # ---------------------------------------------------------------------- export

@@ -177,7 +177,7 @@ def compare_page(
         overview = paper.write_tables([table], folder / "tables")
         for each in graded:
             of_tasks[each.task] = paper.write_tables(paper.task_tables(each), folder / "tables")
-    sections = [overview_section(graded, judged, gallery, overview)]
+    sections: list[Section] = []
     for each in graded:
         section = graded_models_section(each, gallery, of_tasks.get(each.task, ()))
         said = [
@@ -186,6 +186,7 @@ def compare_page(
             for line in voice_comparison_lines(found, names[0], name)
         ]
         sections.append(replace(section, notes=[*section.notes, *said]))
+    sections.append(overview_section(graded, judged, gallery, overview))  # the cards are first
     for task, of_drift in drifts.items():
         found = {
             run.name: drifted
