@@ -29,8 +29,8 @@ def _made_up(
     rng = np.random.default_rng(seed)
     n = len(chances)
     names = names or ["none", *(f"persona-{i}" for i in range(1, n))]
-    scored = [kind for kind in KINDS if kind != "placebo"]  # which is no persona
-    kinds = [scored[i % len(scored)] for i in range(n)]
+    own = [kind for kind in KINDS if kind != "placebo"]  # placebos are no personas, and not scored
+    kinds = [own[i % len(own)] for i in range(n)]
     shape = (n, questions, samples)
     i, question, sample = (index.ravel() for index in np.indices(shape))
     right = (rng.random(shape) < np.asarray(chances)[:, None, None]).ravel()
