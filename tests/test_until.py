@@ -94,7 +94,7 @@ def test_a_harmful_persona_is_found_at_the_first_look(tmp_path: Path) -> None:
     assert told["p_value"]["value"] is None
     text = invoke("score", str(out), "--no-page").stdout
     assert "Stopped early (unstable): look 1 of at most 3" in text
-    assert "600 of 1,200 responses asked, 50% saved" in text
+    assert "600 of 1,200 responses asked, 50% saved" in " ".join(text.split())
 
 
 def test_a_killed_run_goes_on_to_the_cap_and_asks_nothing_twice(tmp_path: Path) -> None:

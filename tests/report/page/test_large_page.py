@@ -71,7 +71,8 @@ def test_a_search_through_all_of_it_leaves_the_page_at_hand(
 
 def test_the_page_of_a_run_of_8000_responses_can_be_sent_by_mail(tmp_path: Path) -> None:
     frame = responses(500, 16)
-    outcomes = frame.assign(correct=(frame["verdict"] == "correct").astype(float))
+    outcomes = frame.drop(columns="score")
+    outcomes["correct"] = (frame["verdict"] == "correct").astype(float)
     chart = map_chart(heat_map_data(outcomes), {"task": "persona_math"})
     section = Section("s", "S", [], [], [PageFigure("map", "Map", "", chart)])
     frame["response"] = [f"{text} {text[::-1]}" for text in frame["response"]]

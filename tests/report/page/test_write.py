@@ -72,7 +72,7 @@ def test_what_is_read_from_the_blocks_is_what_was_written() -> None:
     found = decoded(frame.sample(frac=1, random_state=0))
     keys = ["model", "task", "question", "persona", "sample"]
     key = lambda row: tuple(row[name] for name in keys)  # noqa: E731
-    wanted = {key(row): row for row in frame.to_dict("records")}
+    wanted = {key(row): {"conversation": "", **row} for row in frame.to_dict("records")}
     wanted[key(frame.loc[2])]["answer"] = ""
     assert {key(row): row for row in found} == wanted
     assert len(found) == len(frame)
