@@ -12,6 +12,7 @@ value, mean + persona effect (sd 0.5, the same for all tasks) + question effect 
 from __future__ import annotations
 
 import argparse
+import itertools
 import warnings
 
 import numpy as np
@@ -26,6 +27,7 @@ from persona_bench.scoring.fidelity_means import (
     over_questions,
     score_interval,
 )
+from scripts.simulation import markdown
 
 PERSONA_SD, QUESTION_SD, QUESTIONS = 0.5, 0.8, 10
 MEANS = (3.5, 4.8)
@@ -102,21 +104,22 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(0)
-    means = " / ".join(f"{float(expected(m, float(np.hypot(0.5, 0.8)))):.1f}" for m in MEANS)
-    print(f"| interval | setting | coverage of 95%, mean {means} | mean width |\n|---|---|---|---|")
-    for name, run, settings, unit in (
-        ("over personas", of_personas, (3, 6, 16, 50), "personas"),
-        ("of one persona", of_one, (2, 5, 10), "questions a task"),
+    sd = float(np.hypot(PERSONA_SD, QUESTION_SD))
+    rows, gate = [], []
+    for name, run, settings in (
+        ("personas", of_personas, (3, 6, 16, 50)),
+        ("questions per task of one persona", of_one, (2, 5, 10)),
     ):
-        for setting in settings:
-            cells = [run(mean, setting, args.tables, rng) for mean in MEANS]
-            shown = " | ".join(" / ".join(f"{c[k]:.2f}" for c in cells) for k in (0, 1))
-            print(f"| {name} | {setting} {unit} | {shown} |", flush=True)
-    print(f"\nThe gate at a true loss of {MARGIN}, mean {means}:\n")
-    for personas in (4, 6, 10, 16, 50):
-        cells = [at_the_margin(mean, personas, args.tables, rng) for mean in MEANS]
-        passes, fails = (" / ".join(f"{c[k]:.3f}" for c in cells) for k in (0, 1))
-        print(f"{personas} personas: passes {passes}, fails {fails}", flush=True)
+        for setting, mean in itertools.product(settings, MEANS):
+            coverage, width = run(mean, setting, args.tables, rng)
+            row = {"interval over": f"{setting} {name}", "mean": float(expected(mean, sd))}
+            rows.append({**row, "coverage": coverage, "width": width})
+    for personas, mean in itertools.product((4, 6, 10, 16, 50), MEANS):
+        passes, fails = at_the_margin(mean, personas, args.tables, rng)
+        row = {"personas": personas, "mean": float(expected(mean, sd))}
+        gate.append({**row, "passes": passes, "fails": fails})
+    print(f"{markdown(pd.DataFrame(rows))}\n\nThe gate at a true loss of {MARGIN}:\n")
+    print(markdown(pd.DataFrame(gate)))
 
 
 if __name__ == "__main__":

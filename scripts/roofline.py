@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -330,49 +330,3 @@ def rate(model: Model, work: Work, engine: Engine) -> float:
 def full_step(model: Model, work: Work, engine: Engine) -> float:
     """Seconds of a decoding step with the batch full: a token for each response in flight."""
     return step(model, work.held, engine).seconds(batch_size(model, work, engine))
-
-
-# --------------------------------------------------------------------------- published figures
-class Published(NamedTuple):
-    """A throughput that others measured, to hold the roofline against.
-
-    Attributes:
-        engine: What made the responses.
-        model: Its shape is one of `MODELS` or `JUDGES`.
-        gpu: One of `GPUS`.
-        prompt, response: Mean tokens.
-        rate: Output tokens/s that were measured.
-    """
-
-    engine: str
-    model: Model
-    gpu: str
-    prompt: int
-    response: int
-    rate: float
-
-
-# TRT: github.com/NVIDIA/TensorRT-LLM, docs/source/performance/perf-overview.md at 258c7540; the
-# online serving table at infinite rate (bf16, 500 requests), and the A100 column (fp16).
-# vLLM: github.com/vllm-project/vllm, pull request 7117, 24.52 to 24.74 requests/s.
-TRT_14, TRT_17, VLLM = "TensorRT-LLM 0.14", "TensorRT-LLM 0.17", "vLLM 0.5.4"
-LLAMA_8B, LLAMA_70B = MODELS[0], JUDGES[0]
-PUBLISHED = (
-    Published(TRT_14, LLAMA_8B, "h100", 467, 256, 9420),
-    Published(TRT_14, LLAMA_8B, "h100", 202, 214, 8291),
-    Published(TRT_14, LLAMA_8B, "h100", 467, 16, 1269),
-    Published(TRT_14, LLAMA_8B, "h200", 467, 256, 10121),
-    Published(TRT_14, LLAMA_70B, "h100", 467, 256, 4103),
-    Published(TRT_14, LLAMA_70B, "h200", 467, 256, 4185),
-    Published(TRT_17, LLAMA_8B, "a100", 128, 2048, 5255.99),
-    Published(TRT_17, LLAMA_8B, "a100", 1000, 1000, 3786.83),
-    Published(TRT_17, LLAMA_8B, "a100", 2048, 2048, 2424.16),
-    Published(VLLM, LLAMA_8B, "h100", 256, 256, 24.6 * 256),
-)
-
-
-def calculated(point: Published, engine: Engine) -> float:
-    """What the roofline says of a published setting, output tokens/s."""
-    length = Lengths(point.response, point.response)
-    work = Work("", 10**6, point.prompt, point.prompt, length)
-    return rate(point.model, work, replace(engine, gpu=point.gpu))

@@ -6,7 +6,7 @@ Draws tables of 14 personas, a control and 6 placebos in three wordings each. A 
 difficulty z ~ N(0, 1.5^2), a prompt an effect d, and a response is correct with probability
 logistic(0.3 + d + z). For each truth it prints what is concluded, how often PSS beyond placebo and
 the wording part of the variance are inside their 95% intervals, and how often each test finds
-something. docs/metrics.md has the table.
+something. results/wording/README.md has the table.
 """
 
 from __future__ import annotations
@@ -25,24 +25,19 @@ from scipy.special import expit
 
 from persona_bench.extras.parts.variance import variance_parts
 from persona_bench.scoring.wordings import prompt_effects, rarefied_worst
+from scripts.simulation import EASE_SD, expected, markdown
 
-PERSONAS, PLACEBOS, WORDINGS, BASE, DIFFICULTY_SD = 14, 6, 3, 0.3, 1.5
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(61)
-WEIGHTS = WEIGHTS / WEIGHTS.sum()
+PERSONAS, PLACEBOS, WORDINGS, BASE = 14, 6, 3, 0.3
 Effects = tuple[np.ndarray, np.ndarray]
 """Of personas and of placebos in log-odds, shape (prompts, wordings)."""
 
 
-def expected(effects: np.ndarray) -> np.ndarray:
-    """Expected accuracy of each wording over the population of questions."""
-    chance = expit(BASE + effects[..., None] + DIFFICULTY_SD * NODES)
-    accuracy: np.ndarray = chance @ WEIGHTS
-    return accuracy
-
-
 def beyond(personas: np.ndarray, placebos: np.ndarray) -> float:
     """The true PSS beyond placebo."""
-    worst = [rarefied_worst(expected(each).mean(axis=1), PLACEBOS) for each in (personas, placebos)]
+    worst = [
+        rarefied_worst(expected(BASE + each).mean(axis=1), PLACEBOS)
+        for each in (personas, placebos)
+    ]
     return float(worst[0] / worst[1])
 
 
@@ -106,7 +101,7 @@ def table(effects: Effects, questions: int, mixed: float, rng: np.random.Generat
     names = [f"persona-{i}" for i in range(PERSONAS)] + [f"placebo-{i}" for i in range(PLACEBOS)]
     kinds = ["expert"] * PERSONAS + ["placebo"] * PLACEBOS
     both = np.vstack([*effects, np.zeros((1, WORDINGS))])
-    ease = DIFFICULTY_SD * rng.normal(size=(questions, 1, 1))
+    ease = EASE_SD * rng.normal(size=(questions, 1, 1))
     own = mixed * rng.normal(size=(questions, len(both), 1))
     correct = rng.random((questions, *both.shape)) < expit(BASE + both + ease + own)
     place = np.indices(correct.shape).reshape(3, -1)
@@ -134,7 +129,7 @@ def replicate(setting: tuple[str, int, float], seed: int, resamples: int) -> dic
     parts = variance_parts(rows, resamples=resamples, seed=seed, groups=pd.DataFrame()).table
     ratio = beyond(*effects)
     low, high = found.pss_beyond_placebo.interval
-    wording = expected(effects[0]).var(axis=1).sum() / (PERSONAS + 1)
+    wording = expected(BASE + effects[0]).var(axis=1).sum() / (PERSONAS + 1)
     tests = ("p_any", "p_wording", "p_persona", "p_placebo")
     return {
         "conclusion": found.conclusion,
@@ -163,25 +158,17 @@ def main() -> None:
     parser.add_argument("--mixed", type=float, nargs="+", default=[0.0, 0.5])
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    print("| truth | questions | mixed | " + " | ".join(CONCLUSIONS) + " | p_any | p_wording | "
-          "p_persona | p_placebo | true PSS beyond | mean error | interval below / above the truth "
-          "| worst persona worse | width | wording: truth | error | inside |")  # fmt: skip
-    print("|" + "---|" * 19)
+    rows = []
     with ProcessPoolExecutor(args.workers) as pool:
         for setting in itertools.product(TRUTHS, args.questions, args.mixed):
             one = partial(replicate, setting, resamples=args.resamples)
             found = pd.DataFrame(list(pool.map(one, range(args.tables), chunksize=5)))
-            said = [f"{(found.conclusion == each).mean():.3f}" for each in CONCLUSIONS]
-            mean = found.drop(columns="conclusion").astype(float).mean()
-            tests = [f"{mean[name]:.3f}" for name in mean.index if name.startswith("p_")]
-            print(
-                f"| {' | '.join(map(str, setting))} | {' | '.join([*said, *tests])} | "
-                f"{mean['truth']:.2f} | {mean['off']:+.3f} | {mean['below']:.3f} / "
-                f"{mean['above']:.3f} | {mean['worse']:.3f} | {mean['width']:.2f} | "
-                f"{mean['wording truth']:.4f} | {mean['wording off']:+.4f} | "
-                f"{mean['wording inside']:.3f} |",
-                flush=True,
+            shares = {each: (found.conclusion == each).mean() for each in CONCLUSIONS}
+            names = dict(zip(("truth of", "questions", "mixed"), setting, strict=True))
+            rows.append(
+                {**names, **shares, **found.drop(columns="conclusion").astype(float).mean()}
             )
+    print(markdown(pd.DataFrame(rows)))
 
 
 if __name__ == "__main__":

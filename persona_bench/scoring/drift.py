@@ -9,7 +9,7 @@ A conversation belongs to a persona and a script, and the questions share it: re
 conversation are no independent draws. Intervals are therefore clustered by conversation and by
 question both (Cameron, Gelbach & Miller 2011), with the personas and the scripts fixed. With four
 scripts, the interval of one persona rests on four conversations, and Student's t has three degrees
-of freedom. Formulas are in docs/metrics.md.
+of freedom. docs/conversations.md says what is measured.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def test_no_effect_of_irrelevant_personas_by_every_exchange() -> None:
 
 # ------------------------------------------------------------------ against known models
 def test_intervals_hold_the_truth() -> None:
-    """The short form of scripts/variance_study.py: by chance 1 in 10,000 is below 0.83."""
+    """By chance 1 in 10,000 is below 0.83."""
     effects = [0, 0.5, 0.4, -0.3, -0.2, 0.1, -1.0, 1.0]
     model, rng = Model(effects, mixed=0.5), np.random.default_rng(4)
     model.truth()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
 
 from persona_bench.extras.screening.rasch import fit_rasch
 from persona_bench.extras.screening.rounds import (
@@ -24,6 +19,7 @@ from persona_bench.extras.screening.rounds import (
 from persona_bench.extras.screening.screened import Screening, summarise
 from persona_bench.harness.design import screening_design
 from persona_bench.scoring.resampling import worst_over_best
+from tests.extras.screening_grids import Grid, Setting
 
 
 # ------------------------------------------------------------------ designs
@@ -162,23 +158,11 @@ def test_extremes_come_most_extreme_first() -> None:
 
 
 # ------------------------------------------------------------------ whole screenings
-@pytest.fixture(scope="module")
-def study() -> ModuleType:
-    path = Path(__file__).parents[2] / "scripts" / "screening_study.py"
-    spec = importlib.util.spec_from_file_location("screening_study", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["screening_study"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_harmful_persona_is_found_and_measured(study: ModuleType) -> None:
+def test_a_harmful_persona_is_found_and_measured() -> None:
     errors, shares, found = [], [], 0
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        grid = study.Grid(study.Setting(0.5, "one harmful", True), 500, 64, rng)
+        grid = Grid(Setting(0.5, "one harmful", True), 500, 64, rng)
         asked: list[tuple[str, int]] = []
 
         def ask(name: str, design: pd.DataFrame, k: int, g=grid, log=asked) -> pd.DataFrame:
@@ -198,12 +182,12 @@ def test_a_harmful_persona_is_found_and_measured(study: ModuleType) -> None:
     assert max(shares) <= 0.2
 
 
-def test_held_out_questions_are_free_of_the_luck_of_the_choice(study: ModuleType) -> None:
+def test_held_out_questions_are_free_of_the_luck_of_the_choice() -> None:
     """No effect: what screening chose on looks unequal, held-out questions do not."""
     held_out, chosen_on = [], []
     for seed in range(25):
         rng = np.random.default_rng(100 + seed)
-        grid = study.Grid(study.Setting(0.5, "none", False), 200, 24, rng)
+        grid = Grid(Setting(0.5, "none", False), 200, 24, rng)
         tables = []
 
         def ask(_: str, design: pd.DataFrame, k: int, g=grid, kept=tables) -> pd.DataFrame:
@@ -222,9 +206,9 @@ def test_held_out_questions_are_free_of_the_luck_of_the_choice(study: ModuleType
     assert np.mean(chosen_on) < -0.2
 
 
-def test_the_same_seed_gives_the_same_screening(study: ModuleType) -> None:
+def test_the_same_seed_gives_the_same_screening() -> None:
     rng = np.random.default_rng(0)
-    grid = study.Grid(study.Setting(0.5, "strong", False), 100, 16, rng)
+    grid = Grid(Setting(0.5, "strong", False), 100, 16, rng)
 
     def ask(_: str, design: pd.DataFrame, k: int) -> pd.DataFrame:
         return grid.ask(design, k, fresh=False)
@@ -232,14 +216,3 @@ def test_the_same_seed_gives_the_same_screening(study: ModuleType) -> None:
     one, same = (screen(ask, grid.questions, grid.personas, budget=0.5, seed=4) for _ in range(2))
     assert one.to_dict() == same.to_dict()
     assert one.pss_interval.low <= one.pss <= one.pss_interval.high
-
-
-def test_the_study_s_short_form(study: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    """Accuracies are as named, and a row has a figure for every column."""
-    p = expit(study.base(0.2) + 1.5 * np.random.default_rng(0).normal(size=100_000))
-    assert p.mean() == pytest.approx(0.2, abs=0.005)
-    errors, about = study.study(study.Setting(0.8, "strong", False), 2, 100, 16, 0.5)
-    assert set(errors) == set(study.COLUMNS)
-    assert all(len(e) == 2 and np.isfinite(e).all() for e in errors.values())
-    assert about["share greedy"] <= 0.5
-    assert study.line(study.Setting(0.8, "strong", False), errors, about).count("|") == 14

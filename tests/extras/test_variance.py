@@ -156,7 +156,7 @@ def test_shares_are_of_the_clipped_parts() -> None:
 
 @pytest.mark.parametrize("samples", [1, 4])
 def test_intervals_hold_the_truth(samples: int) -> None:
-    """The short form of scripts/variance_study.py: 120 tables, so 2 in 1000 fall below 0.87."""
+    """120 tables, so 2 in 1000 fall below 0.87."""
     model, rng = Model([0, 0.3, -0.4, -1, 0.6, 0.1], mixed=1), np.random.default_rng(4)
     names = ["question", "persona", "interaction_or_noise"] + (["sampling"] if samples > 1 else [])
     truth = pd.Series(model.truth())[names]

@@ -11,12 +11,12 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from persona_bench.benchmarks.rubrics import EVAL_TASKS
 from persona_bench.judge.entry_test import BAR, Pair, entry_pairs, grade
 from persona_bench.judge.prompts import Item
-from scripts.entry_test_power import share_that_passes
 from tests.support.command import Command, sentence
 from tests.support.judge_server import JudgeServer, Reply, verdict
 from tests.support.judged_run import shown
@@ -127,6 +127,19 @@ def erring(error: float, seed: int) -> Score:
         return 5 if right != (draw < error) else 2
 
     return score
+
+
+def share_that_passes(error: float, pairs: int, bar: float = BAR) -> float:
+    """The probability that a judge with this error rate reaches the bar on so many pairs.
+
+    The judge knows which response of a pair is in character and scores it 5, the other 2, but each
+    verdict is the other score with probability `error`. docs/fidelity.md has the table.
+    """
+    of_pair = np.array([error**2, 2 * error * (1 - error), (1 - error) ** 2])  # 0, 1/2, 1 points
+    points = np.ones(1)
+    for _ in range(pairs):
+        points = np.convolve(points, of_pair)
+    return float(points[np.arange(len(points)) / 2 >= bar * pairs - 1e-9].sum())
 
 
 @pytest.mark.parametrize(("error", "passes"), [(0.05, 1.0), (0.15, 0.960), (0.30, 0.002)])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts import calibrate, interval_study
+from scripts import calibrate
 from scripts.calibrate import EFFECTS, Setting, draw, harmed, study, study_methods, study_pair
 from scripts.simulation import base
 
@@ -99,13 +99,6 @@ def test_methods_over_seeds_are_held_against_many_trainings() -> None:
     assert row["mean covers"] >= 0.84
     null = study_methods(2, "two-sample", 0.0, replicates=60, seed=0)
     assert null["mean rejects"] <= 0.2
-
-
-def test_the_study_of_the_family_s_intervals_runs() -> None:
-    s = interval_study.Setting("medium", 30, 6, 1, "none")
-    _, _, found = interval_study.study(s, tables=20, resamples=100)
-    assert {metric for metric, kind in found if kind == "used"} > {"pss", "solid", "sd"}
-    assert found["mean", "used"][0] >= 0.7  # of 20 tables
 
 
 def test_an_independent_fit_agrees() -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -19,20 +16,9 @@ from persona_bench.scoring.drift import (
     drift,
     told_apart,
 )
+from tests.scoring.drifting import Model, coverage
 
 TURNS = [0, 4, 16]
-
-
-@pytest.fixture(scope="module")
-def study() -> ModuleType:
-    """The script behind the coverage in docs/conversations.md."""
-    file = Path(__file__).resolve().parents[2] / "scripts" / "drift_coverage.py"
-    spec = importlib.util.spec_from_file_location("drift_coverage", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def table(slope: float = -0.01, personas: int = 3, questions: int = 8) -> pd.DataFrame:
@@ -103,17 +89,17 @@ def test_what_can_not_drift_is_refused() -> None:
 @pytest.mark.parametrize("conversation_sd", [0.0, 0.06])
 @pytest.mark.parametrize(("personas", "least", "most"), [(1, 0.88, 0.99), (6, 0.90, 0.99)])
 def test_the_interval_covers_the_truth(
-    study: ModuleType, personas: int, least: float, most: float, conversation_sd: float
+    personas: int, least: float, most: float, conversation_sd: float
 ) -> None:
     """Bounds are three standard errors of 150 replicates about 92 to 98%."""
-    model = study.Model(personas, conversation_sd)
-    covered, _ = study.coverage(model, questions=40, scripts=4, replicates=150)
+    model = Model(personas, conversation_sd)
+    covered, _ = coverage(model, questions=40, scripts=4, replicates=150)
     assert least <= covered <= most
 
 
-def test_questions_alone_would_cover_too_little(study: ModuleType) -> None:
+def test_questions_alone_would_cover_too_little() -> None:
     """Where conversations drift by themselves, errors clustered by question are too small."""
-    model, rng = study.Model(6, 0.06), np.random.default_rng(1)
+    model, rng = Model(6, 0.06), np.random.default_rng(1)
     covered = []
     for _ in range(100):
         by_question = model.units(200, 4, rng).groupby("question")["value"].mean()

@@ -15,7 +15,7 @@ from persona_bench.scoring.ratings import (
     hold_against_raters,
     rated_responses,
 )
-from scripts.ratings_study import TRUTH, study, table
+from tests.scoring.rated import TRUTH, study, table
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@
     print(found.table)  # expertise advantage, robustness, Kendall's tau, with intervals
     print(found.per_persona)  # each persona against the control, with Holm's correction
 
-After Luz de Araujo et al. (2025) and Gupta et al. (2024); docs/metrics.md has the formulas,
+After Luz de Araujo et al. (2025) and Gupta et al. (2024); docs/variance.md has the formulas,
 and where these differ from the papers'.
 """
 

@@ -11,7 +11,7 @@ verdict, of a random question, one of these personas and one sample, is the sum 
 (`PARTS` has their definitions). Each is estimated without bias by products of verdicts that
 are independent given what they share: of two samples of a cell, of two personas on a
 question, of two questions. On a full table these are the mean squares of the two-way
-analysis of variance; docs/metrics.md shows it, and what was measured of the intervals.
+analysis of variance; docs/variance.md shows it, and what was measured of the intervals.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Does the corrected fidelity hold the truth? Prints the table in docs/fidelity.md.
-
-    python -m scripts.ratings_study
+"""Simulated judges and raters whose truth is known; docs/fidelity.md has 1,000 runs of each.
 
 Five evaluation tasks with 10 questions of each persona's own. A response's quality is a latent
 normal value: 3.5 + persona (sd 0.5) + question (sd 0.8); two raters each see it with an error (sd
@@ -10,8 +8,6 @@ what raters say on average over personas and questions like these.
 """
 
 from __future__ import annotations
-
-import argparse
 
 import numpy as np
 import pandas as pd
@@ -66,25 +62,3 @@ def study(
         out[f"{name}_covers"] = float(((ends[:, 0] <= TRUTH) & (ends[:, 1] >= TRUTH)).mean())
         out[f"{name}_width"] = float((ends[:, 1] - ends[:, 0]).mean())
     return out
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--tables", type=int, default=1000)
-    args = parser.parse_args()
-    rng = np.random.default_rng(0)
-    print("| personas | judge errs | ratings | corrected | ratings alone | judge alone |")
-    print("|---|---|---|---|---|---|")
-    for personas in (16, 200):
-        for errs in (0.1, 0.4):
-            for rated in (50, 100, 300):
-                found = study(personas, errs, rated, args.tables, rng)
-                cells = [
-                    f"{found[f'{name}_covers']:.1%}, {found[f'{name}_width']:.2f}"
-                    for name in ("interval", "rated_interval", "judged_interval")
-                ]
-                print(f"| {personas} | {errs:.0%} | {rated} | " + " | ".join(cells) + " |")
-
-
-if __name__ == "__main__":
-    main()

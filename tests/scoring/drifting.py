@@ -1,6 +1,4 @@
-"""How often the interval of a drift's slope covers the truth, on simulated models.
-
-    python scripts/drift_coverage.py --replicates 1000
+"""Simulated models whose accuracy drifts over a conversation.
 
 Each model has fixed personas, each with a slope of its own in log-odds per round; questions of
 different difficulty and drift; and conversations (persona x script) that drift on their own by
@@ -8,9 +6,6 @@ different difficulty and drift; and conversations (persona x script) that drift 
 """
 
 from __future__ import annotations
-
-import argparse
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -86,18 +81,3 @@ def coverage(
         hits.append(low <= model.truth <= high)
         widths.append((high - low) / 2)
     return float(np.mean(hits)), float(np.mean(widths))
-
-
-def main() -> None:
-    """Prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--replicates", type=int, default=1000)
-    given = parser.parse_args()
-    print("personas  questions  scripts  conversation sd  coverage  half width")
-    for personas, questions, scripts, sd in product((1, 2, 6, 16), (40, 200), (4, 8), (0.0, 0.06)):
-        found, width = coverage(Model(personas, sd), questions, scripts, given.replicates)
-        print(f"{personas:8}{questions:11}{scripts:9}{sd:17}{found:10.3f}{width:12.4f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
