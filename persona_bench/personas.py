@@ -175,7 +175,7 @@ class PersonaSet:
     """A named list of personas, in the order of its file.
 
     Attributes:
-        wording: Which wordings are asked (see `Persona.asked`).
+        wording: `last`, `all`, or the number of the wording that is asked (see `Persona.asked`).
     """
 
     name: str

@@ -116,7 +116,7 @@ def begin(
     Tasks share a conversation where it would be the same.
 
     Args:
-        tasks: Of `PersonaTask`.
+        tasks: The tasks (`PersonaTask`) with a number of turns.
         system_instruction: What stands before each persona.
         limit: How many documents of each task are asked; all by default.
     """

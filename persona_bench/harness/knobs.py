@@ -223,7 +223,7 @@ class Knobs:
 
         Args:
             metadata: What lm-eval passes.
-            benchmark: Whose own knobs are read too.
+            benchmark: The benchmark; its own knobs are read too.
             others: Benchmarks whose own knobs are refused.
             only_knobs: The model's arguments are not among the metadata, so that every name has
                 to be a knob's. Otherwise an unknown name may be one of theirs, and is refused

@@ -15,7 +15,7 @@ def ranking_line(found: Ranking) -> str:
     """Kendall's W, what it would be by chance, and who comes first how often; empty if undefined.
 
     Args:
-        found: Of at least two models.
+        found: How far the rankings of two or more models agree.
     """
     if math.isnan(found.w):
         return ""

@@ -99,7 +99,7 @@ def _fit(correct: Floats, scored: Floats, *, least: float, size: float) -> Cross
 
     Args:
         correct: How much of each cell is correct.
-        scored: Of how much.
+        scored: How many verdicts each cell has; scores count as fewer or more of them.
         least: Lowest overdispersion.
         size: Square of a disagreement that was not seen.
     """

@@ -105,7 +105,7 @@ def curves_chart(data: pd.DataFrame, by: str, label: str) -> Chart:
     Args:
         data: Rows of `training_data`, of one quantity.
         by: `run` or `group`: what has a curve of its own.
-        label: Of the axis.
+        label: What stands at the axis.
     """
     ends = ("low", "high") if data["low"].notna().any() else ()
     curves = {str(name): own for name, own in data.groupby(by, sort=False)}

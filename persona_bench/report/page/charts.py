@@ -37,7 +37,7 @@ def interval_chart(
         series: By name, a table with the row's name in column `by`, the `value`, its `low` and
             `high`, and where there is one the number `n` behind it.
         value: Column of the value.
-        label: Of the axis.
+        label: What stands at the axis.
         kinds: Kind of persona by row: colours and markers where there is one series.
         lines: Reference lines: name and place.
         links: The link of each series; the row's name is added to it as `persona`.
