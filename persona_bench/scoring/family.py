@@ -90,6 +90,7 @@ def metrics_of(sums: Floats) -> Floats:
     known = ~np.isnan(accuracy)
     n = known.sum(axis=1)
     mean = _ratio(np.where(known, accuracy, 0.0).sum(axis=1), n, empty=np.nan)
+    mean = np.clip(mean, worst, best)  # of equal accuracies it may miss them by a rounding
     deviation = np.where(known, accuracy - mean[:, None], 0.0)
     sd = np.sqrt(_ratio((deviation**2).sum(axis=1), n, empty=np.nan))
     nothing = np.where(n > 0, 0.0, np.nan)
